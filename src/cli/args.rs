@@ -1,0 +1,305 @@
+//! What can be said on the command line. Help, completions and the man page come from here.
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::civil::Date;
+use nabar::mailing::{Duplicates, Language, RejectedLimit};
+use std::path::PathBuf;
+
+/// Who can be reached digitally, answered for a whole mass mailing at once.
+#[derive(Parser)]
+#[command(
+    name = "nabar",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 asked for what cannot be done, 3 refused by a limit that \
+                  the user set (--max-age, --max-rejected, --strict).",
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Build(Build),
+    Inspect(Inspect),
+    Verify(Verify),
+    Export(Export),
+    Lookup(Lookup),
+    Check(Check),
+    Split(Split),
+    /// Print a completion script for a shell
+    ///
+    /// For example: nabar completions bash > /etc/bash_completion.d/nabar
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages, one for nabar and one for each command
+    Man {
+        /// Directory that they are written to
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+    },
+}
+
+/// Make a register file from an extract
+///
+/// Rows of the extract that cannot be stored are set aside: rejected.csv beside the register file names
+/// file, line, reason and column of each.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar build fixtures/far -o far.nabar")]
+pub(crate) struct Build {
+    /// Directory of the extract
+    pub(crate) extract: PathBuf,
+    /// The register file to make; an earlier one is replaced when the new one is complete
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Refuse an extract with a row that would be set aside (exit code 3)
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Tell what is in a register file
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar inspect far.nabar --json | jq .operators")]
+pub(crate) struct Inspect {
+    /// The register file
+    pub(crate) register: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// List the senders too
+    #[arg(long)]
+    pub(crate) senders: bool,
+}
+
+/// Check every checksum and every invariant of a register file
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar verify far.nabar && echo whole")]
+pub(crate) struct Verify {
+    /// The register file
+    pub(crate) register: PathBuf,
+    /// Print nothing but findings
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Write a register file as an extract
+///
+/// Building that extract gives the same file again, byte for byte.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar export far.nabar -o extract/")]
+pub(crate) struct Export {
+    /// The register file
+    pub(crate) register: PathBuf,
+    /// Directory of the extract; new or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
+/// Tell the outcome for a few ids
+///
+/// A table on a terminal, else JSON Lines with the register's own fields, in the order of the ids.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nabar lookup -r far.nabar --sender 164200000001 19900102-2384\n  \
+                  cut -d';' -f1 list.csv | nabar lookup -r far.nabar --sender 164200000001 - > answers.jsonl")]
+pub(crate) struct Lookup {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    /// Print JSON Lines, also on a terminal
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ids in any spelling, or - for ids on standard input, one a line
+    #[arg(required = true, value_name = "ID", allow_hyphen_values = false)]
+    pub(crate) ids: Vec<String>,
+}
+
+/// Report what would go digitally, and why the rest would not
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nabar check -r far.nabar --sender 164200000001 list.csv --postage 8.50 --digital-cost 0.90\n  \
+                  nabar check -r krr.nabar list.csv.gz --json"
+)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Write the report as a page for people too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+/// Split a list into files by outcome and operator
+///
+/// Every row of the list ends in exactly one file, byte for byte, in the order of the list. Beside them
+/// feedback.csv tells what became of each row, report.json and report.html of all.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nabar split -r far.nabar --sender 164200000001 list.csv -o out/\n  \
+                  zcat list.txt.gz | nabar split -r far.nabar --sender 164200000001 --id-at 0:12 - -o out/")]
+pub(crate) struct Split {
+    #[command(flatten)]
+    pub(crate) question: QuestionArgs,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Directory for the files; new or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replace the files of an earlier split in the directory
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Be done only when the files are on the disk, safe from a power cut
+    #[arg(long)]
+    pub(crate) sync: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct QuestionArgs {
+    /// The register file
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) register: PathBuf,
+    /// Organisation number of the sender, 10 or 12 digits (FaR only)
+    #[arg(long, value_name = "ORGNR")]
+    pub(crate) sender: Option<String>,
+    /// The day asked: for KRR's 18-month rule, and for the century of ids with ten digits [default: today, UTC]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) date: Option<Date>,
+    /// Refuse a register older than this, such as 24h or 7d (exit code 3)
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    pub(crate) max_age: Option<jiff::SignedDuration>,
+}
+
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// The list: a CSV file or one of fixed width, also as .gz or .zst; - for standard input
+    pub(crate) list: PathBuf,
+    /// Column of the ids: its name in the header, or its number from 1 [default: found]
+    #[arg(long, value_name = "NAME|NUMBER", conflicts_with = "id_at")]
+    pub(crate) id_column: Option<String>,
+    /// The list has fixed width: the id begins OFFSET bytes into the row (from 0) and has LENGTH bytes
+    #[arg(long, value_name = "OFFSET:LENGTH", value_parser = place)]
+    pub(crate) id_at: Option<(usize, usize)>,
+    /// Delimiter of the columns [default: found]
+    #[arg(long, value_parser = Delimiter::parser(), conflicts_with = "id_at")]
+    pub(crate) delimiter: Option<Delimiter>,
+    /// Whether the first row is a header
+    #[arg(long, default_value = "auto")]
+    pub(crate) header: Header,
+    /// What happens to rows whose id stood in an earlier row
+    #[arg(long, default_value = "keep")]
+    pub(crate) duplicates: DuplicatesArg,
+    /// Most rejected rows, as a number or a percentage; with more the job is refused (exit code 3)
+    #[arg(long, value_name = "N|N%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: Option<RejectedLimit>,
+    /// Price of a letter on paper; with --digital-cost the report tells what the digital part saves
+    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "digital_cost")]
+    pub(crate) postage: Option<f64>,
+    /// Price of a digital letter
+    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "postage")]
+    pub(crate) digital_cost: Option<f64>,
+    /// Language of report.html
+    #[arg(long, default_value = "en")]
+    pub(crate) lang: Lang,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but errors, no progress and no report
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Threads [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<std::num::NonZeroUsize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Header {
+    Auto,
+    Yes,
+    No,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum DuplicatesArg {
+    /// They go where they belong, and are counted
+    Keep,
+    /// They go to duplicates.csv; the first one is kept
+    SetAside,
+}
+
+impl From<DuplicatesArg> for Duplicates {
+    fn from(duplicates: DuplicatesArg) -> Duplicates {
+        match duplicates {
+            DuplicatesArg::Keep => Duplicates::Keep,
+            DuplicatesArg::SetAside => Duplicates::SetAside,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Lang {
+    En,
+    Sv,
+}
+
+impl From<Lang> for Language {
+    fn from(lang: Lang) -> Language {
+        match lang {
+            Lang::En => Language::English,
+            Lang::Sv => Language::Swedish,
+        }
+    }
+}
+
+/// A delimiter, by itself or by its name.
+#[derive(Clone, Copy)]
+pub(crate) struct Delimiter(pub(crate) u8);
+
+impl Delimiter {
+    fn parser() -> impl TypedValueParser<Value = Delimiter> {
+        const NAMES: [(&str, &str, u8); 4] =
+            [(";", "semicolon", b';'), (",", "comma", b','), ("\t", "tab", b'\t'), ("|", "pipe", b'|')];
+        let values = NAMES.map(|(itself, name, _)| PossibleValue::new(name).alias(itself));
+        clap::builder::PossibleValuesParser::new(values).map(|given| {
+            let found = NAMES.iter().find(|(itself, name, _)| given == *itself || given == *name);
+            Delimiter(found.map_or(b';', |(.., byte)| *byte))
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<jiff::SignedDuration, String> {
+    let span: jiff::Span = text.parse().map_err(|_| "write it as 30m, 24h or 7d".to_owned())?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
+    duration.ok().filter(|age| age.is_positive()).ok_or_else(|| "write it as 30m, 24h or 7d".to_owned())
+}
+
+fn place(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once(':').and_then(|(offset, length)| {
+        let (offset, length): (usize, usize) = (offset.parse().ok()?, length.parse().ok()?);
+        // What does not fit a row cannot be meant, and sums of it must not overflow.
+        (length > 0 && offset < nabar::limits::ROW_BYTES_MAX && length < nabar::limits::ROW_BYTES_MAX)
+            .then_some((offset, length))
+    });
+    parts.ok_or_else(|| "write OFFSET:LENGTH in bytes, the offset from 0, such as 0:12".to_owned())
+}
+
+fn rejected_limit(text: &str) -> Result<RejectedLimit, String> {
+    let error = || "write a number of rows or a percentage, such as 100 or 1%".to_owned();
+    match text.strip_suffix('%') {
+        None => text.parse().map(RejectedLimit::Rows).map_err(|_| error()),
+        Some(percent) => {
+            let percent: f64 = percent.trim().replace(',', ".").parse().map_err(|_| error())?;
+            (0.0..=100.0).contains(&percent).then_some(RejectedLimit::Percent(percent)).ok_or_else(error)
+        }
+    }
+}
+
+fn price(text: &str) -> Result<f64, String> {
+    let price: Option<f64> = text.replace(',', ".").parse().ok();
+    price.filter(|price| (0.0..1e6).contains(price)).ok_or_else(|| "write an amount such as 8.50".to_owned())
+}

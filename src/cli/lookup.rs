@@ -1,0 +1,132 @@
+//! `lookup`: the outcome for a few ids.
+
+use super::args::Lookup;
+use super::{Done, Failure, day, register_of};
+use nabar::identities::{Country, Identity, Rejection, Today};
+use nabar::register::{Kind, Outcome, Question, Recipient};
+use serde_json::{Map, Value, json};
+use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+
+pub(super) fn lookup(args: &Lookup) -> Done {
+    let register = register_of(&args.question)?;
+    let (date, today) = day(&args.question)?;
+    let question = register.question(args.question.sender.as_deref(), date)?;
+    let as_table = io::stdout().is_terminal() && !args.json;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if as_table {
+        writeln!(out, "{:<12}  {:<8}  {:<25}  OPERATOR", "RECIPIENT", "OUTCOME", "REASON")?;
+    }
+    let country = register.kind().country();
+    let mut answer = |id: &[u8]| -> Done {
+        let answer = Answered::of(&question, id, country, today)?;
+        match as_table {
+            true => answer.line(&mut out)?,
+            false => {
+                serde_json::to_writer(&mut out, &answer.fields).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    };
+    for id in &args.ids {
+        if id == "-" {
+            for line in io::stdin().lock().split(b'\n') {
+                let line = line.map_err(|error| Failure::Failed(format!("cannot read the ids: {error}")))?;
+                answer(&line)?;
+            }
+        } else {
+            answer(id.as_bytes())?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// One answer, as the object of a JSON line.
+struct Answered {
+    fields: Map<String, Value>,
+}
+
+impl Answered {
+    fn of(question: &Question<'_>, id: &[u8], country: Country, today: Today) -> Result<Answered, Failure> {
+        let register = question.register();
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);
+        match Identity::parse(id, country, today) {
+            Err(rejection) => put_rejected(&mut put, rejection),
+            Ok(identity) => {
+                let outcome = question.ask(&identity)?;
+                let operator = match outcome {
+                    Outcome::Digital(place) => register.operators().get(usize::from(place)),
+                    _ => None,
+                };
+                put("recipient_id", json!(identity.as_str()));
+                put("outcome", json!(outcome.name()));
+                put("reason", Some(outcome.reason()).filter(|reason| !reason.is_empty()).into());
+                put("operator_id", operator.map(|operator| operator.id.as_str()).into());
+                put("operator_name", operator.map(|operator| operator.name.as_str()).into());
+                let recipient = register.recipient(&identity)?;
+                match register.kind() {
+                    Kind::Far => put_far(&mut put, question, recipient),
+                    Kind::Krr => put_krr(&mut put, question, &identity, recipient),
+                }
+            }
+        }
+        put("sequence", json!(register.sequence()));
+        put("as_of", json!(register.as_of().to_string()));
+        Ok(Answered { fields })
+    }
+
+    fn line(&self, out: &mut impl Write) -> io::Result<()> {
+        let text = |name: &str| self.fields.get(name).and_then(Value::as_str).unwrap_or("");
+        let operator = match text("operator_id") {
+            "" => String::new(),
+            id => format!("{} ({id})", text("operator_name")),
+        };
+        let (id, outcome, reason) = (text("recipient_id"), text("outcome"), text("reason"));
+        let line = format!("{id:<12}  {outcome:<8}  {reason:<25}  {operator}");
+        writeln!(out, "{}", line.trim_end())
+    }
+}
+
+fn put_rejected(put: &mut impl FnMut(&str, Value), rejection: Rejection) {
+    put("recipient_id", Value::Null);
+    put("outcome", json!("rejected"));
+    put("reason", json!(rejection.name()));
+    put("operator_id", Value::Null);
+}
+
+/// FaR's own fields, in the words of its contract.
+fn put_far(put: &mut impl FnMut(&str, Value), question: &Question<'_>, recipient: Option<Recipient>) {
+    let Some(Recipient::Far { state, rule, last_registration, last_sender_accept_change }) = recipient else {
+        put("type", json!("Not"));
+        put("pending", json!(false));
+        return;
+    };
+    let supplier = state.operator.and_then(|place| question.register().operators().get(usize::from(place)));
+    put("type", json!(state.account_type.name()));
+    put("pending", json!(state.pending));
+    put("service_supplier", supplier.map(|operator| operator.id.as_str()).into());
+    put("last_registration", last_registration.map(|time| time.to_string()).into());
+    put("sender_accepted", question.sender().map(|sender| rule.accepts(sender)).into());
+    put("last_sender_accept_change", last_sender_accept_change.map(|time| time.to_string()).into());
+}
+
+/// KRR's own fields, as REST names them.
+fn put_krr(
+    put: &mut impl FnMut(&str, Value),
+    question: &Question<'_>,
+    identity: &Identity,
+    recipient: Option<Recipient>,
+) {
+    let status = |notifiable| if notifiable { "KAN_VARSLES" } else { "KAN_IKKE_VARSLES" };
+    put("personidentifikator", json!(identity.as_str()));
+    let Some(Recipient::Krr { state, person }) = recipient else {
+        put("status", json!("IKKE_REGISTRERT"));
+        put("varslingsstatus", json!(status(false)));
+        return;
+    };
+    if let Ok(Value::Object(fields)) = serde_json::to_value(&person) {
+        fields.into_iter().for_each(|(name, value)| put(&name, value));
+    }
+    put("varslingsstatus", json!(status(state.notifiable(question.day()))));
+}

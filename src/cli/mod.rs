@@ -1,0 +1,152 @@
+//! Commands: arguments in, exit code out.
+
+mod args;
+mod lookup;
+mod mailing;
+mod registers;
+
+use args::{Cli, Command, QuestionArgs};
+use clap::{CommandFactory, Parser};
+use jiff::tz::Offset;
+use jiff::{Timestamp, civil::Date};
+use nabar::extract::{BuildError, ExportError};
+use nabar::identities::Today;
+use nabar::mailing::ListError;
+use nabar::register::{Damage, NotAsked, Register};
+use nabar::snapshot::{OpenError, Snapshot};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Why a command did not do what it should.
+enum Failure {
+    /// It failed: exit code 1.
+    Failed(String),
+    /// It was asked for what cannot be done: exit code 2.
+    Usage(String),
+    /// A limit that the user set: exit code 3.
+    Refused(String),
+    /// Whoever reads the output has had enough.
+    Closed,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Failed(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Failure {
+        match error {
+            BuildError::Strict { .. } => Failure::Refused(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ListError> for Failure {
+    fn from(error: ListError) -> Failure {
+        match error.is_usage() {
+            true => Failure::Usage(error.to_string()),
+            false => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<NotAsked> for Failure {
+    fn from(error: NotAsked) -> Failure {
+        match error {
+            NotAsked::Damaged(_) => Failure::Failed(error.to_string()),
+            _ => Failure::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Failure {
+        match error {
+            ExportError::Occupied(_) => Failure::Usage(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Failure {
+        Failure::Failed(format!("the register is damaged: {damage}; `nabar verify` tells more"))
+    }
+}
+
+type Done = Result<(), Failure>;
+
+pub(crate) fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Build(args) => registers::build(&args),
+        Command::Inspect(args) => registers::inspect(&args),
+        Command::Verify(args) => registers::verify(&args),
+        Command::Export(args) => registers::export(&args),
+        Command::Lookup(args) => lookup::lookup(&args),
+        Command::Check(args) => mailing::check(&args),
+        Command::Split(args) => mailing::split(&args),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { output } => man(&output),
+    };
+    let (code, message) = match done {
+        Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::Refused(message)) => (3, message),
+    };
+    // If nobody can be told, the exit code still does.
+    let _ = writeln!(io::stderr(), "nabar: {message}");
+    ExitCode::from(code)
+}
+
+fn completions(shell: clap_complete::Shell) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "nabar", &mut script);
+    Ok(io::stdout().write_all(&script)?)
+}
+
+fn man(output: &PathBuf) -> Done {
+    std::fs::create_dir_all(output)?;
+    Ok(clap_mangen::generate_to(Cli::command(), output)?)
+}
+
+fn open(path: &Path) -> Result<Snapshot, Failure> {
+    Snapshot::open(path).map_err(|error| open_failure(path, &error))
+}
+
+fn open_failure(path: &Path, error: &OpenError) -> Failure {
+    Failure::Failed(format!("{}: {error}", path.display()))
+}
+
+fn open_register(path: &Path) -> Result<Register, Failure> {
+    open(path)?.register().map_err(|error| open_failure(path, &error))
+}
+
+/// The register of a question, unless it is too old.
+fn register_of(args: &QuestionArgs) -> Result<Register, Failure> {
+    let register = open_register(&args.register)?;
+    let age = Timestamp::now().duration_since(register.as_of());
+    if let Some(max) = args.max_age.filter(|max| age > *max) {
+        let text = format!(
+            "the register speaks for {}, {age:#.0} ago; --max-age allows {max:#}: get a newer one",
+            register.as_of()
+        );
+        return Err(Failure::Refused(text));
+    }
+    Ok(register)
+}
+
+/// The day asked.
+fn day(args: &QuestionArgs) -> Result<(Date, Today), Failure> {
+    let date = args.date.unwrap_or_else(|| Offset::UTC.to_datetime(Timestamp::now()).date());
+    let today = Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32);
+    let today = today.ok_or_else(|| Failure::Usage("--date must lie between 2000 and 2099".to_owned()))?;
+    Ok((date, today))
+}

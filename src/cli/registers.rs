@@ -1,0 +1,159 @@
+//! `build`, `inspect`, `verify` and `export`.
+
+use super::args::{Build, Export, Inspect, Verify};
+use super::{Done, Failure, open, open_failure, open_register};
+use nabar::register::{Census, Register};
+use nabar::snapshot::Snapshot;
+use nabar::snapshot::format::{Section, VERSION};
+use serde_json::{Value, json};
+use std::io::{self, Write};
+use std::time::Instant;
+
+pub(super) fn build(args: &Build) -> Done {
+    let started = Instant::now();
+    let summary = nabar::extract::build(&args.extract, &args.output, args.strict)?;
+    if args.quiet {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} recipients, {} bytes ({:.1} a recipient), {:.1} s",
+        args.output.display(),
+        summary.recipients,
+        summary.file_bytes,
+        summary.file_bytes as f64 / summary.recipients.max(1) as f64,
+        started.elapsed().as_secs_f64()
+    )?;
+    let set_aside: u64 = summary.set_aside.values().sum();
+    if set_aside > 0 {
+        writeln!(out, "{set_aside} rows of the extract were set aside ({}):", summary.rejected.display())?;
+        for (reason, count) in &summary.set_aside {
+            writeln!(out, "  {count:>9}  {reason}")?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn verify(args: &Verify) -> Done {
+    let snapshot = open(&args.register)?;
+    let findings = snapshot.verify();
+    if findings.is_empty() {
+        if !args.quiet {
+            writeln!(io::stdout(), "{}: whole", args.register.display())?;
+        }
+        return Ok(());
+    }
+    let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
+    let text =
+        format!("{} is damaged; copy it again or rebuild it:{}", args.register.display(), lines.concat());
+    Err(Failure::Failed(text))
+}
+
+pub(super) fn export(args: &Export) -> Done {
+    Ok(nabar::extract::export(&open_register(&args.register)?, &args.output)?)
+}
+
+pub(super) fn inspect(args: &Inspect) -> Done {
+    let snapshot = open(&args.register)?;
+    let register = snapshot.register().map_err(|error| open_failure(&args.register, &error))?;
+    let census = register.census()?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &as_json(&snapshot, &register, &census))
+            .map_err(io::Error::from)?;
+        return Ok(writeln!(out)?);
+    }
+    print(&mut out, &snapshot, &register, &census)?;
+    if args.senders {
+        writeln!(out, "senders:")?;
+        for sender in register.senders() {
+            writeln!(out, "  {}  {}", sender.id, sender.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of the sections that every lookup may read.
+fn hot_bytes(snapshot: &Snapshot) -> u64 {
+    let hot = [
+        Section::Directory,
+        Section::Blocks,
+        Section::Pages,
+        Section::Records,
+        Section::ExceptionPlaces,
+        Section::ExceptionRules,
+    ];
+    snapshot.sections().iter().filter(|entry| hot.contains(&entry.section)).map(|entry| entry.bytes).sum()
+}
+
+fn a_recipient(bytes: u64, census: &Census) -> f64 {
+    bytes as f64 / census.recipients.max(1) as f64
+}
+
+fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census: &Census) -> io::Result<()> {
+    let header = snapshot.header();
+    writeln!(out, "register    {}", register.kind().name())?;
+    writeln!(out, "sequence    {}", register.sequence())?;
+    writeln!(out, "as of       {}", register.as_of())?;
+    writeln!(out, "format      {VERSION}")?;
+    writeln!(out, "recipients  {}", census.recipients)?;
+    writeln!(out, "senders     {}", register.senders().len())?;
+    writeln!(out, "dispatchers {}", register.dispatchers().len())?;
+    writeln!(
+        out,
+        "bytes       {} ({:.2} a recipient; {:.2} of them hot)",
+        header.file_bytes,
+        a_recipient(header.file_bytes, census),
+        a_recipient(hot_bytes(snapshot), census)
+    )?;
+    writeln!(out, "by operator:")?;
+    for (operator, count) in register.operators().iter().zip(&census.operators) {
+        writeln!(out, "  {count:>10}  {} {}", operator.id, operator.name)?;
+    }
+    writeln!(out, "  {:>10}  none", census.without_operator)?;
+    writeln!(out, "by type:")?;
+    for (name, count) in &census.types {
+        writeln!(out, "  {count:>10}  {name}")?;
+    }
+    writeln!(out, "  {:>10}  with an acceptance rule of their own", census.own_rule)?;
+    writeln!(out, "by identity space:")?;
+    for (space, count) in &census.spaces {
+        writeln!(out, "  {count:>10}  {}", space.name())?;
+    }
+    Ok(())
+}
+
+fn as_json(snapshot: &Snapshot, register: &Register, census: &Census) -> Value {
+    let operators = register.operators().iter().zip(&census.operators);
+    let operators: Vec<Value> = operators
+        .map(|(operator, count)| json!({"id": operator.id, "name": operator.name, "recipients": count}))
+        .collect();
+    let senders: Vec<Value> =
+        register.senders().iter().map(|sender| json!({"id": sender.id, "name": sender.name})).collect();
+    let spaces: serde_json::Map<_, _> =
+        census.spaces.iter().map(|(space, count)| (space.name().to_owned(), json!(count))).collect();
+    let sections: Vec<Value> = snapshot
+        .sections()
+        .iter()
+        .map(|entry| json!({"name": entry.section.name(), "bytes": entry.bytes, "width": entry.width}))
+        .collect();
+    json!({
+        "kind": register.kind().name(),
+        "sequence": register.sequence(),
+        "as_of": register.as_of().to_string(),
+        "format": VERSION,
+        "recipients": census.recipients,
+        "bytes": snapshot.header().file_bytes,
+        "bytes_per_recipient": a_recipient(snapshot.header().file_bytes, census),
+        "hot_bytes_per_recipient": a_recipient(hot_bytes(snapshot), census),
+        "operators": operators,
+        "without_operator": census.without_operator,
+        "types": census.types,
+        "own_rule": census.own_rule,
+        "spaces": spaces,
+        "senders": senders,
+        "dispatchers": register.dispatchers().len(),
+        "sections": sections,
+    })
+}

@@ -1,0 +1,205 @@
+//! Acceptance rules: which senders a recipient accepts.
+//!
+//! Millions of recipients share few rules, so each distinct one is kept once and has a number. Number
+//! 0 is the rule of nearly everybody: all senders, present and future. A mass mailing has one sender;
+//! what it may send is resolved to one bit for each rule, once.
+
+use hashbrown::HashMap;
+
+/// How the senders that a rule names are meant (mottagningsregler).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Acceptance {
+    /// All senders but these, also those that join later.
+    AllExcept,
+    /// These senders and no other.
+    Only,
+}
+
+impl Acceptance {
+    /// The word in extracts and changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Acceptance::AllExcept => "all-except",
+            Acceptance::Only => "only",
+        }
+    }
+
+    /// The acceptance of a word, if it is one.
+    pub fn of_name(name: &[u8]) -> Option<Acceptance> {
+        match name {
+            b"all-except" => Some(Acceptance::AllExcept),
+            b"only" => Some(Acceptance::Only),
+            _ => None,
+        }
+    }
+}
+
+/// A rule: an acceptance and senders, by their places in the register's list, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleSet {
+    /// How the senders are meant.
+    pub acceptance: Acceptance,
+    /// Places of senders, ascending, each once.
+    pub senders: Vec<u16>,
+}
+
+impl RuleSet {
+    /// The rule that `senders` in any order make.
+    pub fn new(acceptance: Acceptance, mut senders: Vec<u16>) -> RuleSet {
+        senders.sort_unstable();
+        senders.dedup();
+        RuleSet { acceptance, senders }
+    }
+
+    pub(crate) fn accepts_all(&self) -> bool {
+        self.acceptance == Acceptance::AllExcept && self.senders.is_empty()
+    }
+
+    /// Whether the rule accepts the sender at a place.
+    pub fn accepts(&self, sender: u16) -> bool {
+        let named = self.senders.binary_search(&sender).is_ok();
+        named == (self.acceptance == Acceptance::Only)
+    }
+}
+
+/// Collects rules, each distinct one once.
+#[derive(Default)]
+pub(crate) struct RuleBook {
+    /// Rule to provisional number, in the order of their coming; "all senders" is not among them.
+    numbers: HashMap<RuleSet, u32>,
+}
+
+impl RuleBook {
+    /// Provisional number of a rule; 0 for "all senders".
+    pub(crate) fn number(&mut self, rule: RuleSet) -> u32 {
+        if rule.accepts_all() {
+            return 0;
+        }
+        let next = self.numbers.len() as u32 + 1;
+        *self.numbers.entry(rule).or_insert(next)
+    }
+
+    /// Number of provisional numbers, with 0.
+    pub(crate) fn len(&self) -> usize {
+        self.numbers.len() + 1
+    }
+
+    /// The rules that are used, by provisional number, in their final order, which does not depend on
+    /// the order in which they came; and for every provisional number the final one.
+    pub(crate) fn finish(self, used: &[bool]) -> (RuleTable, Vec<u32>) {
+        let mut finals = vec![0; self.len()];
+        let numbers = self.numbers.into_iter();
+        let mut rules: Vec<(RuleSet, u32)> = numbers.filter(|(_, number)| used[*number as usize]).collect();
+        rules.sort_unstable();
+        let mut table = RuleTable { heads: vec![0], members: Vec::new() };
+        for (place, (rule, provisional)) in rules.iter().enumerate() {
+            finals[*provisional as usize] = place as u32 + 1;
+            table.heads.push(head(table.members.len(), rule.acceptance));
+            table.members.extend_from_slice(&rule.senders);
+        }
+        table.heads.push(head(table.members.len(), Acceptance::AllExcept));
+        (table, finals)
+    }
+}
+
+fn head(first: usize, acceptance: Acceptance) -> u32 {
+    (first as u32) << 1 | u32::from(acceptance == Acceptance::Only)
+}
+
+/// The two arrays that hold all rules; see [`Rules`].
+pub(crate) struct RuleTable {
+    pub(crate) heads: Vec<u32>,
+    pub(crate) members: Vec<u16>,
+}
+
+/// All rules of a register, wherever their bytes are.
+///
+/// `heads[r] >> 1` is the first member of rule `r`, its lowest bit says `only`; one more head closes the
+/// last rule. `members` are places of senders.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    heads: &'a [u32],
+    members: &'a [u16],
+}
+
+impl<'a> Rules<'a> {
+    /// The rules of two arrays that [`lead`](Self::lead).
+    pub(crate) fn new(heads: &'a [u32], members: &'a [u16]) -> Rules<'a> {
+        Rules { heads, members }
+    }
+
+    /// Whether the heads ascend and end with the members, and rule 0 accepts all. Cost: one pass.
+    pub(crate) fn lead(heads: &[u32], members: &[u16]) -> bool {
+        let ascending = heads.windows(2).all(|pair| pair[0] >> 1 <= pair[1] >> 1);
+        let ends = heads.last().is_some_and(|&last| (last >> 1) as usize == members.len());
+        let first = matches!(heads, [0, next, ..] if next >> 1 == 0);
+        ascending && ends && first
+    }
+
+    /// Number of rules, with rule 0.
+    pub(crate) fn len(&self) -> usize {
+        self.heads.len() - 1
+    }
+
+    /// A rule by its number.
+    pub(crate) fn get(&self, rule: u32) -> Option<RuleSet> {
+        let (acceptance, members) = self.parts(rule as usize)?;
+        Some(RuleSet { acceptance, senders: members.to_vec() })
+    }
+
+    fn parts(&self, rule: usize) -> Option<(Acceptance, &'a [u16])> {
+        let (head, next) = (*self.heads.get(rule)?, *self.heads.get(rule + 1)?);
+        let acceptance = if head & 1 == 1 { Acceptance::Only } else { Acceptance::AllExcept };
+        Some((acceptance, &self.members[(head >> 1) as usize..(next >> 1) as usize]))
+    }
+
+    /// For each rule whether it accepts the sender at a place. Cost: one pass over all rules.
+    pub(crate) fn accepting(&self, sender: u16) -> Vec<bool> {
+        (0..self.len())
+            .filter_map(|rule| self.parts(rule))
+            .map(|(acceptance, members)| members.contains(&sender) == (acceptance == Acceptance::Only))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rule() -> impl Strategy<Value = RuleSet> {
+        let acceptance = prop_oneof![Just(Acceptance::AllExcept), Just(Acceptance::Only)];
+        (acceptance, proptest::collection::vec(0..6u16, 0..5))
+            .prop_map(|(a, senders)| RuleSet::new(a, senders))
+    }
+
+    proptest! {
+        #[test]
+        fn rules_are_kept_once_and_answer_as_they_read(given in proptest::collection::vec(rule(), 0..60)) {
+            let mut book = RuleBook::default();
+            let provisional: Vec<u32> = given.iter().map(|rule| book.number(rule.clone())).collect();
+            let used = vec![true; book.len()];
+            let (table, finals) = book.finish(&used);
+            prop_assert!(Rules::lead(&table.heads, &table.members));
+            let rules = Rules::new(&table.heads, &table.members);
+            let distinct: std::collections::BTreeSet<_> = given.iter().filter(|rule| !rule.accepts_all()).collect();
+            prop_assert_eq!(rules.len(), distinct.len() + 1);
+            for sender in 0..7 {
+                let accepting = rules.accepting(sender);
+                for (rule, &number) in given.iter().zip(&provisional) {
+                    let number = finals[number as usize];
+                    prop_assert_eq!(rules.get(number), Some(rule.clone()));
+                    prop_assert_eq!(accepting[number as usize], rule.accepts(sender));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_joins_later_is_accepted_by_all_except_and_not_by_only() {
+        let new = 400;
+        assert!(RuleSet::new(Acceptance::AllExcept, vec![1, 2]).accepts(new));
+        assert!(!RuleSet::new(Acceptance::Only, vec![1, 2]).accepts(new));
+        assert!(!RuleSet::new(Acceptance::Only, vec![]).accepts(new));
+    }
+}

@@ -1,0 +1,217 @@
+//! `recipients.csv`: a FaR register.
+
+use super::far_actors::{self, Directory};
+use super::rejected::{Reason, Rejected, reason};
+use super::table::Table;
+use super::{BuildError, Description, StateBook, day_of, identity_reason, source};
+use crate::consent::{Acceptance, RuleBook, RuleSet};
+use crate::identities::{Country, Identity, Ordinal, Today};
+use crate::index::Builder;
+use crate::limits::RECIPIENTS_MAX;
+use crate::register::moment::{self, NO_NANOSECONDS};
+use crate::register::state::{AccountType, FarState, State, StateRule};
+use crate::snapshot::write::{ColdDraft, Draft, Times};
+use hashbrown::HashMap;
+use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::path::Path;
+
+pub(super) const FILE: &str = "recipients.csv";
+pub(super) const COLUMNS: &[&str] = &[
+    "recipient_id",
+    "type",
+    "pending",
+    "operator_id",
+    "last_registration",
+    "acceptance",
+    "exceptions",
+    "last_sender_accept_change",
+];
+const REQUIRED: usize = 4;
+
+/// A recipient as it was read: 32 bytes, because there are millions.
+#[derive(Clone, Copy)]
+struct Row {
+    ordinal: Ordinal,
+    line: u32,
+    /// Provisional numbers.
+    state: u32,
+    rule: u32,
+    last_registration: i64,
+    last_sender_accept_change: i64,
+}
+
+pub(super) fn read(
+    extract: &Path,
+    description: &Description,
+    rejected: &mut Rejected,
+) -> Result<Draft, BuildError> {
+    let (sequence, as_of) = description.version(None)?;
+    let directory = far_actors::read(extract, rejected)?;
+    let mut reader =
+        Reader { directory, states: StateBook::default(), rules: RuleBook::default(), today: day_of(as_of) };
+    let mut rows = Vec::new();
+    let table = Table::open(source::open(extract, FILE)?, COLUMNS, REQUIRED)?;
+    table.for_each(rejected, |table| {
+        rows.push(reader.row(table)?);
+        Ok(())
+    })?;
+    far_actors::limit("recipients", rows.len(), RECIPIENTS_MAX)?;
+
+    // The first of several rows for a recipient counts; ordinals and lines decide, not arrival.
+    rows.par_sort_unstable_by_key(|row| (row.ordinal, row.line));
+    let mut last = None;
+    let mut doubles = Vec::new();
+    rows.retain(|row| {
+        let double = last.replace(row.ordinal) == Some(row.ordinal);
+        if double {
+            doubles.push(row.line);
+        }
+        !double
+    });
+    doubles.sort_unstable();
+    for line in doubles {
+        rejected.push(FILE, u64::from(line), reason("duplicate_recipient", COLUMNS[0]))?;
+    }
+
+    // What only set-aside rows had must leave no trace: the same recipients make the same file.
+    let mut used = vec![false; reader.rules.len()];
+    rows.iter().for_each(|row| used[row.rule as usize] = true);
+    let (rules, rule_numbers) = reader.rules.finish(&used);
+    rows.par_iter_mut().for_each(|row| row.rule = rule_numbers[row.rule as usize]);
+    let codes = Codes::new(&reader.states.provisional(), &rows);
+    let mut builder = Builder::new(Country::Sweden, codes.states.len() as u32, rows.len());
+    for row in &rows {
+        let (code, listed) = codes.of(row);
+        builder.push(row.ordinal, code, if listed { row.rule } else { 0 });
+    }
+    let nobody = std::iter::once(NO_NANOSECONDS);
+    let registrations = nobody.clone().chain(rows.iter().map(|row| row.last_registration));
+    let changes = nobody.chain(rows.iter().map(|row| row.last_sender_accept_change));
+    let cold = ColdDraft::Far {
+        last_registration: Times::of(registrations),
+        last_sender_accept_change: Times::of(changes),
+    };
+    let index = builder.finish();
+    let (actors, states) = (reader.directory.actors, codes.states);
+    Ok(Draft { sequence, as_of, actors, states, index, rules, cold })
+}
+
+/// The numbers of states, with the rules that they share.
+struct Codes {
+    states: Vec<State>,
+    /// Code of each provisional state and rule; the rule 0 is "all senders".
+    shared: HashMap<(u32, u32), u32>,
+    /// Code of each provisional state for recipients whose rule is listed.
+    listed: HashMap<u32, u32>,
+}
+
+impl Codes {
+    /// Gives the rules that most recipients of a state share a state of their own, as long as records
+    /// keep their width.
+    fn new(base: &[State], rows: &[Row]) -> Codes {
+        let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
+        for row in rows {
+            *counts.entry((row.state, row.rule)).or_insert(0) += 1;
+        }
+        let with_rule = |rule: StateRule, state: u32| -> State {
+            FarState { rule, ..base[state as usize].into() }.into()
+        };
+        // By number, then by what the states are: never by the order in which they came.
+        let mut places: Vec<u32> = counts.keys().map(|&(state, _)| state).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut frequent: Vec<_> = counts.into_iter().filter(|((_, rule), _)| *rule != 0).collect();
+        frequent.sort_unstable_by_key(|&((state, rule), count)| (Reverse(count), base[state as usize], rule));
+        let needed = 1 + 2 * places.len();
+        let width = if needed <= 0x100 { 0x100usize } else { 0x1_0000 };
+        frequent.truncate(width.saturating_sub(needed));
+
+        let places = places.iter().copied();
+        let shared = frequent.iter().map(|&((state, rule), _)| with_rule(StateRule::Shared(rule), state));
+        let mut states: Vec<State> = std::iter::once(State::default())
+            .chain(places.clone().map(|state| with_rule(StateRule::AcceptsAll, state)))
+            .chain(places.clone().map(|state| with_rule(StateRule::Listed, state)))
+            .chain(shared)
+            .collect();
+        states.sort_unstable();
+        let code = |state: State| states.binary_search(&state).unwrap_or(0) as u32;
+        let all = places.clone().map(|state| ((state, 0), code(with_rule(StateRule::AcceptsAll, state))));
+        let frequent = frequent
+            .iter()
+            .map(|&((state, rule), _)| ((state, rule), code(with_rule(StateRule::Shared(rule), state))));
+        let shared = all.chain(frequent).collect();
+        let listed = places.map(|state| (state, code(with_rule(StateRule::Listed, state)))).collect();
+        Codes { states, shared, listed }
+    }
+
+    /// The code of a recipient, and whether its rule is listed.
+    fn of(&self, row: &Row) -> (u32, bool) {
+        match self.shared.get(&(row.state, row.rule)) {
+            Some(&code) => (code, false),
+            None => (self.listed[&row.state], true),
+        }
+    }
+}
+
+struct Reader {
+    directory: Directory,
+    states: StateBook,
+    rules: RuleBook,
+    today: Today,
+}
+
+impl Reader {
+    fn row(&mut self, table: &Table) -> Result<Row, Reason> {
+        let identity = Identity::parse(table.cell(0), Country::Sweden, self.today)
+            .map_err(|rejection| identity_reason(rejection, COLUMNS[0]))?;
+        let account_type = AccountType::of_name(table.cell(1)).ok_or(reason("bad_type", COLUMNS[1]))?;
+        let pending = match table.cell(2) {
+            b"true" => true,
+            b"false" | b"" => false,
+            _ => return Err(reason("bad_boolean", COLUMNS[2])),
+        };
+        let operator = match table.cell(3) {
+            b"" => None,
+            id => {
+                let place = far_actors::place(id, &self.directory.operators);
+                Some(place.ok_or(reason("unknown_operator", COLUMNS[3]))?)
+            }
+        };
+        let last_registration = time(table, 4)?;
+        let last_sender_accept_change = time(table, 7)?;
+        let rule = self.rule(table)?;
+        let state = FarState { account_type, pending, operator, rule: StateRule::AcceptsAll };
+        Ok(Row {
+            ordinal: identity.ordinal(),
+            line: table.line().min(u64::from(u32::MAX)) as u32,
+            state: self.states.number(state.into()),
+            rule,
+            last_registration,
+            last_sender_accept_change,
+        })
+    }
+
+    fn rule(&mut self, table: &Table) -> Result<u32, Reason> {
+        let acceptance = match table.cell(5) {
+            b"" => Acceptance::AllExcept,
+            name => Acceptance::of_name(name).ok_or(reason("bad_acceptance", COLUMNS[5]))?,
+        };
+        if acceptance == Acceptance::AllExcept && table.cell(6).is_empty() {
+            return Ok(0);
+        }
+        let senders = far_actors::places(table.cell(6), &self.directory.senders)
+            .ok_or(reason("unknown_sender", COLUMNS[6]))?;
+        Ok(self.rules.number(RuleSet::new(acceptance, senders)))
+    }
+}
+
+/// Nanoseconds of a cell, [`NO_NANOSECONDS`] if it is empty.
+fn time(table: &Table, column: usize) -> Result<i64, Reason> {
+    if table.cell(column).is_empty() {
+        return Ok(NO_NANOSECONDS);
+    }
+    let bad = reason("bad_time", COLUMNS[column]);
+    let time = moment::parse(table.text(column).map_err(|_| bad)?).ok_or(bad)?;
+    moment::nanoseconds(time).ok_or(bad)
+}

@@ -1,0 +1,232 @@
+//! `kontaktregister.xml`: the register's own export (export-14-05, metadata-14-05).
+
+use super::BuildError;
+use super::source::Source;
+use crate::register::{DigitalPost, Kontaktinformasjon, Person, moment};
+use jiff::Timestamp;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+use std::io::{self, BufRead, Read};
+use std::path::PathBuf;
+
+pub(super) const FILE: &str = "kontaktregister.xml";
+
+/// An export, read person by person. Elements are known by their local names, whatever the prefix.
+pub(super) struct Export {
+    reader: Reader<LineCounter>,
+    buffer: Vec<u8>,
+    path: PathBuf,
+    sequence: u64,
+    as_of: Timestamp,
+    closed: bool,
+}
+
+impl Export {
+    pub(super) fn open(source: Source) -> Result<Export, BuildError> {
+        let mut reader = Reader::from_reader(LineCounter { inner: source.reader, line: 1 });
+        reader.config_mut().expand_empty_elements = true;
+        let mut export = Export {
+            reader,
+            buffer: Vec::new(),
+            path: source.path,
+            sequence: 0,
+            as_of: Timestamp::UNIX_EPOCH,
+            closed: false,
+        };
+        export.read_root()?;
+        Ok(export)
+    }
+
+    /// `senesteEndringsNummer`.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// `eksportTidspunkt`.
+    pub(super) fn as_of(&self) -> Timestamp {
+        self.as_of
+    }
+
+    fn malformed(&self, finding: impl ToString) -> BuildError {
+        BuildError::Malformed {
+            path: self.path.clone(),
+            line: self.reader.get_ref().line,
+            finding: finding.to_string(),
+        }
+    }
+
+    fn next(&mut self) -> Result<Event<'static>, BuildError> {
+        self.buffer.clear();
+        match self.reader.read_event_into(&mut self.buffer) {
+            Ok(Event::Eof) => {
+                Err(self.malformed("the export ends before </Kontaktregister>: it is not whole"))
+            }
+            Ok(Event::DocType(_)) => Err(self.malformed("an export has no document type declaration")),
+            Ok(event) => Ok(event.into_owned()),
+            // The error itself may quote what it found, so only its kind is told.
+            Err(quick_xml::Error::Io(error)) => {
+                Err(BuildError::Read { path: self.path.clone(), error: io::Error::from(error.kind()) })
+            }
+            Err(_) => Err(self.malformed("this is no well-formed XML")),
+        }
+    }
+
+    fn read_root(&mut self) -> Result<(), BuildError> {
+        let root = loop {
+            if let Event::Start(root) = self.next()? {
+                break root;
+            }
+        };
+        if root.local_name().into_inner() != "Kontaktregister" {
+            return Err(self.malformed("the outermost element is not Kontaktregister"));
+        }
+        let sequence = attribute(&root, "senesteEndringsNummer").parse();
+        self.sequence =
+            sequence.map_err(|_| self.malformed("senesteEndringsNummer is missing or no number"))?;
+        let as_of = moment::parse(&attribute(&root, "eksportTidspunkt"));
+        self.as_of = as_of.ok_or_else(|| self.malformed("eksportTidspunkt is missing or no time"))?;
+        Ok(())
+    }
+
+    /// Some persons, each with the line on which it begins. `None` at the end.
+    pub(super) fn persons(&mut self, count: usize) -> Result<Option<Vec<(u64, Person)>>, BuildError> {
+        let mut persons = Vec::with_capacity(count);
+        while persons.len() < count && !self.closed {
+            match self.next()? {
+                Event::Start(element) if element.local_name().into_inner() == "Person" => {
+                    let line = self.reader.get_ref().line;
+                    persons.push((line, self.person()?));
+                }
+                Event::Start(_) => self.skip()?,
+                Event::End(_) => self.closed = true,
+                _ => {}
+            }
+        }
+        Ok((!persons.is_empty()).then_some(persons))
+    }
+
+    /// The person whose start has just been read, to its end.
+    fn person(&mut self) -> Result<Person, BuildError> {
+        let mut person = Person::default();
+        let mut channels = Kontaktinformasjon::default();
+        let mut post = DigitalPost::default();
+        let mut depth = 0;
+        loop {
+            match self.next()? {
+                Event::End(_) if depth == 0 => break,
+                Event::End(_) => depth -= 1,
+                Event::Start(element) => {
+                    match element.local_name().into_inner() {
+                        "Kontaktinformasjon" | "SikkerDigitalPostAdresse" => {
+                            depth += 1;
+                            continue;
+                        }
+                        "Mobiltelefonnummer" => {
+                            channels.mobiltelefonnummer_oppdatert = attribute(&element, "sistOppdatert");
+                            channels.mobiltelefonnummer_sist_verifisert =
+                                attribute(&element, "sistVerifisert");
+                        }
+                        "Epostadresse" => {
+                            channels.epostadresse_oppdatert = attribute(&element, "sistOppdatert");
+                            channels.epostadresse_sist_verifisert = attribute(&element, "sistVerifisert");
+                        }
+                        _ => {}
+                    }
+                    let field = match element.local_name().into_inner() {
+                        "personidentifikator" => &mut person.personidentifikator,
+                        "reservasjon" => &mut person.reservasjon,
+                        "status" => &mut person.status,
+                        "X509Sertifikat" => &mut person.sertifikat,
+                        "Mobiltelefonnummer" => &mut channels.mobiltelefonnummer,
+                        "Epostadresse" => &mut channels.epostadresse,
+                        "postkasseadresse" => &mut post.postkasseadresse,
+                        "postkasseleverandoerAdresse" => &mut post.postkasseleverandoeradresse,
+                        _ => {
+                            self.skip()?;
+                            continue;
+                        }
+                    };
+                    *field = self.text()?;
+                }
+                _ => {}
+            }
+        }
+        // Base64 may be broken into lines.
+        person.sertifikat.retain(|character| !character.is_ascii_whitespace());
+        person.kontaktinformasjon = Some(channels);
+        person.digital_post = Some(post);
+        Ok(person)
+    }
+
+    /// The text up to the end of the element whose start has just been read.
+    fn text(&mut self) -> Result<String, BuildError> {
+        let mut text = String::new();
+        loop {
+            match self.next()? {
+                Event::End(_) => return Ok(text.trim().to_owned()),
+                Event::Start(_) => self.skip()?,
+                Event::Text(piece) => text.push_str(&piece),
+                Event::CData(piece) => text.push_str(&piece),
+                Event::GeneralRef(reference) => match reference.resolve_char_ref() {
+                    Ok(Some(character)) => text.push(character),
+                    _ => {
+                        let known = resolve_predefined_entity(&reference);
+                        text.push_str(known.ok_or_else(|| self.malformed("an unknown entity"))?);
+                    }
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Passes over the rest of the element whose start has just been read.
+    fn skip(&mut self) -> Result<(), BuildError> {
+        let mut depth = 0u32;
+        loop {
+            match self.next()? {
+                Event::Start(_) => depth += 1,
+                Event::End(_) if depth == 0 => return Ok(()),
+                Event::End(_) => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An attribute by its local name, empty if there is none.
+fn attribute(element: &BytesStart<'_>, name: &str) -> String {
+    let found =
+        element.attributes().flatten().find(|attribute| attribute.key.local_name().into_inner() == name);
+    found
+        .and_then(|attribute| attribute.normalized_value(XmlVersion::Explicit1_0).ok())
+        .map(|value| value.into_owned())
+        .unwrap_or_default()
+}
+
+/// Counts the lines of what has been read through it.
+struct LineCounter {
+    inner: Box<dyn BufRead + Send>,
+    line: u64,
+}
+
+impl Read for LineCounter {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.line += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
+        Ok(read)
+    }
+}
+
+impl BufRead for LineCounter {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        if let Ok(buffer) = self.inner.fill_buf() {
+            self.line += memchr::memchr_iter(b'\n', &buffer[..amount.min(buffer.len())]).count() as u64;
+        }
+        self.inner.consume(amount);
+    }
+}

@@ -1,0 +1,253 @@
+//! Extracts: the interchange form of registers, a directory of text files.
+//!
+//! `docs/extract.md` describes it. [`build`] makes a register file of one, [`export`] the reverse;
+//! `build(export(x))` is `x`, byte for byte.
+
+mod export;
+mod far;
+mod far_actors;
+mod krr;
+mod krr_xml;
+mod rejected;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use export::{ExportError, export};
+
+use crate::identities::{Rejection, Today};
+use crate::register::state::State;
+use crate::register::{Kind, moment};
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use jiff::tz::Offset;
+use rejected::Rejected;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why no register file can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A file of the extract cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system or the decoder says.
+        error: io::Error,
+    },
+    /// A file of the extract is missing.
+    #[error("the extract {} has no {name} (also not as .gz or .zst)", extract.display())]
+    Missing {
+        /// Which extract.
+        extract: PathBuf,
+        /// Which file.
+        name: &'static str,
+    },
+    /// A file of the extract is there in two forms.
+    #[error("the extract {} has {name} more than once: leave one of its plain, .gz and .zst forms", extract.display())]
+    Twice {
+        /// Which extract.
+        extract: PathBuf,
+        /// Which file.
+        name: &'static str,
+    },
+    /// A table lacks a column.
+    #[error("{} has no column {column}: its first line must name the columns, separated by commas", path.display())]
+    MissingColumn {
+        /// Which file.
+        path: PathBuf,
+        /// Which column.
+        column: &'static str,
+    },
+    /// `register.toml` is not what it must be.
+    #[error("{}: {finding}", path.display())]
+    Description {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        finding: String,
+    },
+    /// A file as a whole is not what it must be.
+    #[error("{}, line {line}: {finding}", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// Where reading ended, from 1.
+        line: u64,
+        /// What is wrong.
+        finding: String,
+    },
+    /// With `--strict`: a row would have been set aside.
+    #[error("{file}, line {line}: {reason}{}; leave --strict out to set such rows aside", in_column(column))]
+    Strict {
+        /// Which file.
+        file: &'static str,
+        /// Which line, from 1.
+        line: u64,
+        /// Why.
+        reason: &'static str,
+        /// Which column says so, empty if none.
+        column: &'static str,
+    },
+    /// More than a register can hold.
+    #[error("the extract has more {what} than a register can hold ({max})")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// The register file or `rejected.csv` cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+fn in_column(column: &str) -> String {
+    if column.is_empty() { String::new() } else { format!(" in column {column}") }
+}
+
+/// What [`build`] made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Which register.
+    pub kind: Kind,
+    /// Number of recipients in it.
+    pub recipients: u64,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// Rows set aside, by reason.
+    pub set_aside: BTreeMap<String, u64>,
+    /// Where they are named.
+    pub rejected: PathBuf,
+}
+
+/// Makes the register file `output` from the extract in a directory, and `rejected.csv` beside it.
+///
+/// With `strict` a row that would be set aside is an error. On any error no file is changed.
+pub fn build(extract: &Path, output: &Path, strict: bool) -> Result<Summary, BuildError> {
+    let description = describe(extract)?;
+    let mut rejected = Rejected::create(&output.with_file_name("rejected.csv"), strict)?;
+    let draft = match description.kind {
+        Kind::Far => far::read(extract, &description, &mut rejected)?,
+        Kind::Krr => krr::read(extract, &description, &mut rejected)?,
+    };
+    let recipients = draft.index.codes.as_codes().len() as u64 - 1;
+    let written = draft.write(output);
+    let file_bytes = written.map_err(|error| BuildError::Write { path: output.to_owned(), error })?;
+    let set_aside = rejected.counts().iter().map(|(name, count)| (name.to_string(), *count)).collect();
+    let rejected = rejected.finish()?;
+    Ok(Summary { kind: description.kind, recipients, file_bytes, set_aside, rejected })
+}
+
+/// What `register.toml` says.
+struct Description {
+    kind: Kind,
+    /// `None` leaves it to the data (`kontaktregister.xml` carries both).
+    sequence: Option<u64>,
+    as_of: Option<Timestamp>,
+    path: PathBuf,
+}
+
+impl Description {
+    fn error(&self, finding: impl Into<String>) -> BuildError {
+        BuildError::Description { path: self.path.clone(), finding: finding.into() }
+    }
+
+    /// Sequence and time, which must be there or come with the data.
+    fn version(&self, from_data: Option<(u64, Timestamp)>) -> Result<(u64, Timestamp), BuildError> {
+        let sequence = self.sequence.or(from_data.map(|(sequence, _)| sequence));
+        let as_of = self.as_of.or(from_data.map(|(_, as_of)| as_of));
+        match (sequence, as_of, from_data) {
+            (Some(sequence), _, Some((other, _))) if sequence != other => {
+                Err(self.error(format!("sequence is {sequence}, but the data says {other}")))
+            }
+            (Some(sequence), Some(as_of), _) => Ok((sequence, as_of)),
+            (None, ..) => Err(self.error("it has no sequence: add `sequence = 1000`")),
+            (_, None, _) => Err(self.error("it has no as_of: add `as_of = \"2026-06-01T04:00:00Z\"`")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisterToml {
+    kind: String,
+    sequence: Option<u64>,
+    as_of: Option<toml::Value>,
+}
+
+fn describe(extract: &Path) -> Result<Description, BuildError> {
+    let path = extract.join("register.toml");
+    let error = |finding: String| BuildError::Description { path: path.clone(), finding };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if extract.is_dir() && source::open_if_there(extract, krr_xml::FILE)?.is_some() {
+                return Ok(Description { kind: Kind::Krr, sequence: None, as_of: None, path });
+            }
+            return Err(BuildError::Read { path, error });
+        }
+        Err(error) => return Err(BuildError::Read { path, error }),
+    };
+    let toml: RegisterToml = toml::from_str(&text).map_err(|problem| error(problem.message().to_owned()))?;
+    let kind = match toml.kind.as_str() {
+        "far" => Kind::Far,
+        "krr" => Kind::Krr,
+        _ => return Err(error("kind is neither \"far\" nor \"krr\"".to_owned())),
+    };
+    let as_of =
+        match toml.as_of {
+            None => None,
+            Some(value) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let time = moment::parse(&text);
+                Some(time.ok_or_else(|| {
+                    error("as_of is no RFC 3339 time such as 2026-06-01T04:00:00Z".to_owned())
+                })?)
+            }
+        };
+    Ok(Description { kind, sequence: toml.sequence, as_of, path })
+}
+
+/// The day that tells centuries in an extract: the one it speaks for, never today's, so that the same
+/// extract always makes the same file.
+fn day_of(as_of: Timestamp) -> Today {
+    let date = Offset::UTC.to_datetime(as_of).date();
+    Today::new(date.year() as u32, date.month() as u32, date.day() as u32).unwrap_or(Today::CONTRACT)
+}
+
+/// Why an identity of an extract is refused.
+fn identity_reason(rejection: Rejection, column: &'static str) -> rejected::Reason {
+    rejected::reason(rejection.name(), column)
+}
+
+/// States as they come; their numbers are made final when all are known.
+#[derive(Default)]
+struct StateBook {
+    numbers: HashMap<State, u32>,
+}
+
+impl StateBook {
+    fn number(&mut self, state: State) -> u32 {
+        let next = self.numbers.len() as u32;
+        *self.numbers.entry(state).or_insert(next)
+    }
+
+    /// The states by their provisional numbers.
+    fn provisional(&self) -> Vec<State> {
+        let mut provisional = vec![State::default(); self.numbers.len()];
+        for (&state, &number) in &self.numbers {
+            provisional[number as usize] = state;
+        }
+        provisional
+    }
+}

@@ -1,0 +1,92 @@
+//! CSV files with a header, whose columns are known by name.
+
+use super::BuildError;
+use super::rejected::{Reason, Rejected, reason};
+use super::source::Source;
+use std::io::BufRead;
+use std::path::PathBuf;
+
+/// A CSV file of an extract. Columns may stand in any order, and further ones are ignored.
+pub(super) struct Table {
+    reader: csv::Reader<Box<dyn BufRead + Send>>,
+    record: csv::ByteRecord,
+    /// For each wanted column its place in the file.
+    places: Vec<Option<usize>>,
+    names: &'static [&'static str],
+    name: &'static str,
+    path: PathBuf,
+}
+
+impl Table {
+    /// Opens a table with the columns `names`, of which the first `required` must be there.
+    pub(super) fn open(
+        source: Source,
+        names: &'static [&'static str],
+        required: usize,
+    ) -> Result<Table, BuildError> {
+        let Source { name, path, reader } = source;
+        let mut reader =
+            csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(reader);
+        let header = reader.byte_headers().map_err(|error| read_error(&path, error))?;
+        let places: Vec<_> = names
+            .iter()
+            .map(|name| header.iter().position(|column| column.trim_ascii() == name.as_bytes()))
+            .collect();
+        if let Some(missing) = (0..required).find(|&column| places[column].is_none()) {
+            return Err(BuildError::MissingColumn { path, column: names[missing] });
+        }
+        Ok(Table { reader, record: csv::ByteRecord::new(), places, names, name, path })
+    }
+
+    /// Reads on to the next row. `false` at the end.
+    pub(super) fn advance(&mut self) -> Result<bool, BuildError> {
+        self.reader.read_byte_record(&mut self.record).map_err(|error| read_error(&self.path, error))
+    }
+
+    /// Number of columns that were asked for.
+    pub(super) fn columns(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Line on which the row begins, from 1.
+    pub(super) fn line(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line)
+    }
+
+    /// Whether the row has as many fields as the header, or more.
+    pub(super) fn whole(&self) -> Result<(), Reason> {
+        match self.places.iter().flatten().max() {
+            Some(&last) if last >= self.record.len() => Err(reason("missing_column", "")),
+            _ => Ok(()),
+        }
+    }
+
+    /// A cell of the row without the white space around it; empty if the file has no such column.
+    pub(super) fn cell(&self, column: usize) -> &[u8] {
+        let place = self.places[column];
+        place.and_then(|place| self.record.get(place)).unwrap_or_default().trim_ascii()
+    }
+
+    /// A cell as text.
+    pub(super) fn text(&self, column: usize) -> Result<&str, Reason> {
+        std::str::from_utf8(self.cell(column)).map_err(|_| reason("not_utf8", self.names[column]))
+    }
+
+    /// Calls `take` for every row; what it refuses is set aside.
+    pub(super) fn for_each(
+        mut self,
+        rejected: &mut Rejected,
+        mut take: impl FnMut(&Table) -> Result<(), Reason>,
+    ) -> Result<(), BuildError> {
+        while self.advance()? {
+            if let Err(why) = self.whole().and_then(|()| take(&self)) {
+                rejected.push(self.name, self.line(), why)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_error(path: &std::path::Path, error: csv::Error) -> BuildError {
+    BuildError::Read { path: path.to_owned(), error: error.into() }
+}

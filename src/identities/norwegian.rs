@@ -1,0 +1,105 @@
+//! fødselsnummer, D-nummer and the synthetic series: `DDMMYY III KK`.
+
+use super::calendar::{self, LEAP_DAYS_BEFORE_MONTH};
+use super::space::{MONTH_OFFSETS, PER_DAY, PER_REMAINDER, REMAINDERS, SLOTS_PER_YEAR, Space};
+use super::{Digits, Identity, Ordinal, Rejection};
+
+/// Weights of the first control digit over the first nine digits, and of itself.
+const FIRST_WEIGHTS: [u32; 10] = [3, 7, 6, 1, 8, 9, 4, 5, 2, 1];
+/// Weights of the second control digit over the first ten digits, and of itself.
+const SECOND_WEIGHTS: [u32; 11] = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1];
+
+/// Plain spaces by month series, for people and for D-numbers.
+const SPACES: [[Space; 2]; 4] = [
+    [Space::Fodselsnummer, Space::DNummer],
+    [Space::Fodselsnummer40, Space::DNummer40],
+    [Space::Fodselsnummer65, Space::DNummer65],
+    [Space::Fodselsnummer80, Space::DNummer80],
+];
+
+/// The year of birth that two digits and an individual number tell, if any century has them.
+///
+/// Source: Skatteetaten, "Fødselsnummer", table of individual numbers.
+fn year_of_birth(year: u32, individual: u32) -> Option<u32> {
+    match (individual, year) {
+        (0..=499, _) => Some(1900 + year),
+        (500..=749, 54..) => Some(1800 + year),
+        (500..=999, 0..=39) => Some(2000 + year),
+        (900..=999, 40..) => Some(1900 + year),
+        _ => None,
+    }
+}
+
+fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
+    digits.iter().zip(weights).map(|(&digit, &weight)| u32::from(digit - b'0') * weight).sum()
+}
+
+/// The identity that eleven canonical digits are.
+///
+/// The first control digit is accepted with the remainders 0 to 3, as everybody must from 2032.
+pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
+    if !text.iter().all(u8::is_ascii_digit) {
+        return Err(Rejection::BadCharacter);
+    }
+    let two = |place: usize| u32::from(text[place] - b'0') * 10 + u32::from(text[place + 1] - b'0');
+    let (day, month, year) = (two(0), two(2), two(4));
+    let individual = two(6) * 10 + u32::from(text[8] - b'0');
+
+    let is_d_number = usize::from(day > 40);
+    let day = day - 40 * is_d_number as u32;
+    let series = MONTH_OFFSETS.iter().rposition(|&offset| month > offset).ok_or(Rejection::BadDate)?;
+    let month = month - MONTH_OFFSETS[series];
+    let full_year = year_of_birth(year, individual).ok_or(Rejection::BadCentury)?;
+    calendar::day_number(full_year, month, day).ok_or(Rejection::BadDate)?;
+
+    let remainder = weighted(text, &FIRST_WEIGHTS) % 11;
+    if remainder >= REMAINDERS || !weighted(text, &SECOND_WEIGHTS).is_multiple_of(11) {
+        return Err(Rejection::BadCheckDigit);
+    }
+    let slot = year * SLOTS_PER_YEAR + LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + day - 1;
+    let within = remainder * PER_REMAINDER + slot * PER_DAY + individual;
+    let mut digits = [0; 12];
+    digits[..11].copy_from_slice(text);
+    Ok(Identity { ordinal: Ordinal(SPACES[series][is_d_number].base() + within), digits })
+}
+
+/// An identity from what a list spells otherwise: eleven digits after their separators are removed, or
+/// ten when a spreadsheet took the leading zero of a day before the tenth.
+pub(super) fn from_spelling(digits: &Digits, separated: bool) -> Result<Identity, Rejection> {
+    match digits.len() {
+        11 => from_canonical(&digits.array::<11>()),
+        10 if !separated => {
+            let mut eleven = [b'0'; 11];
+            eleven[1..].copy_from_slice(digits.as_slice());
+            from_canonical(&eleven).map_err(|_| Rejection::BadLength)
+        }
+        _ => Err(Rejection::BadLength),
+    }
+}
+
+/// The eleven digits of the identity at a place in a Norwegian space, if somebody can have it.
+pub(super) fn canonical(space: Space, within: u32) -> Option<[u8; 12]> {
+    let (remainder, rest) = (within / PER_REMAINDER, within % PER_REMAINDER);
+    let (slot, individual) = (rest / PER_DAY, rest % PER_DAY);
+    let (year, day_of_year) = (slot / SLOTS_PER_YEAR, slot % SLOTS_PER_YEAR);
+    let month = LEAP_DAYS_BEFORE_MONTH.partition_point(|&days| days <= day_of_year) as u32;
+    let day = day_of_year - LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + 1;
+    calendar::day_number(year_of_birth(year, individual)?, month, day)?;
+
+    let plain = space as u32 - Space::Fodselsnummer as u32;
+    let (series, is_d_number) = (plain / 2, plain % 2);
+    let mut digits = [0; 12];
+    super::write_decimal(&mut digits[..2], day + 40 * is_d_number);
+    super::write_decimal(&mut digits[2..4], month + MONTH_OFFSETS[series as usize]);
+    super::write_decimal(&mut digits[4..6], year);
+    super::write_decimal(&mut digits[6..9], individual);
+    digits[9] = control_digit(weighted(&digits[..9], &FIRST_WEIGHTS), remainder)?;
+    digits[10] = control_digit(weighted(&digits[..10], &SECOND_WEIGHTS), 0)?;
+    Some(digits)
+}
+
+/// The digit that brings `sum` to `remainder` modulo 11, unless that would take the digit 10.
+fn control_digit(sum: u32, remainder: u32) -> Option<u8> {
+    let digit = (remainder + 11 - sum % 11) % 11;
+    (digit < 10).then_some(b'0' + digit as u8)
+}

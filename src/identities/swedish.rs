@@ -1,0 +1,190 @@
+//! personnummer, samordningsnummer and organisationsnummer.
+//!
+//! The canonical form is the 12 digits of the FaR contract: `YYYYMMDDNNNC`, or `16` and the ten digits
+//! of an organisationsnummer. It is read eight digits at a time in one machine word ("SIMD within a
+//! register"): all digits are checked, added up for Luhn and paired by a handful of additions and
+//! multiplications, without branches that depend on the data. This is 2 to 3 times faster than a loop
+//! over the digits and, unlike vector instructions, safe and the same on every processor.
+
+use super::calendar::{self, FIRST_YEAR};
+use super::space::{PER_DAY, PER_ORGANISATION_PREFIX, Space};
+use super::{Digits, Identity, Ordinal, Rejection, Today};
+
+/// The low byte of each 16-bit lane.
+const LANES: u64 = 0x00FF_00FF_00FF_00FF;
+
+/// Twelve ASCII bytes as two little-endian words: `CCYYMMDD` and `NNNC`.
+#[derive(Clone, Copy)]
+struct Words {
+    head: u64,
+    tail: u64,
+}
+
+impl Words {
+    #[inline(always)]
+    fn of(text: &[u8; 12]) -> Words {
+        let (head, tail) = text.split_at(8);
+        Words {
+            head: u64::from_le_bytes(head.try_into().unwrap_or_default()),
+            tail: u64::from(u32::from_le_bytes(tail.try_into().unwrap_or_default())),
+        }
+    }
+
+    /// The digit values, one a byte, if all twelve are digits.
+    #[inline(always)]
+    fn digits(self) -> Option<Words> {
+        const ZEROS: u64 = 0x3030_3030_3030_3030;
+        const OVER_NINE: u64 = 0x7676_7676_7676_7676;
+        const HIGH: u64 = 0x8080_8080_8080_8080;
+        let head = self.head ^ ZEROS;
+        let tail = self.tail ^ (ZEROS >> 32);
+        // A byte above 9 sets its own high bit here, or had it set; a carry out of such a byte can
+        // only follow one that was found already.
+        let bad = (head | head.wrapping_add(OVER_NINE)) | (tail | tail.wrapping_add(OVER_NINE >> 32));
+        (bad & HIGH == 0).then_some(Words { head, tail })
+    }
+}
+
+/// Whether the ten digits after the first two satisfy Luhn. `words` holds digit values.
+#[inline(always)]
+fn luhn_holds(words: Words) -> bool {
+    // The digits at even places count double, less 9 from 5 upwards; the century counts nothing.
+    const TEN_DIGITS: u64 = !0xFFFF;
+    let doubled = |digits: u64| {
+        let digits = digits & LANES;
+        let over_four = ((digits + 0x007B_007B_007B_007B) >> 7) & 0x0001_0001_0001_0001;
+        2 * digits - 9 * over_four
+    };
+    let head = words.head & TEN_DIGITS;
+    let sums = doubled(head) + ((head >> 8) & LANES) + doubled(words.tail) + ((words.tail >> 8) & LANES);
+    let total = sums.wrapping_mul(0x0001_0001_0001_0001) >> 48;
+    total.is_multiple_of(10)
+}
+
+/// Pairs of digits as numbers 0 to 99, one in each 16-bit lane.
+#[inline(always)]
+fn pairs(digits: u64) -> u64 {
+    (digits * 10 + (digits >> 8)) & LANES
+}
+
+#[inline(always)]
+fn lane(pairs: u64, index: u32) -> u32 {
+    (pairs >> (16 * index)) as u32 & 0xFF
+}
+
+/// The identity that twelve canonical digits are.
+///
+/// Cost: 3 to 4 ns, of which Luhn is one.
+#[inline(always)]
+pub(super) fn from_canonical(text: &[u8; 12]) -> Result<Identity, Rejection> {
+    let Some(words) = Words::of(text).digits() else {
+        return Err(Rejection::BadCharacter);
+    };
+    let (head, tail) = (pairs(words.head), pairs(words.tail));
+    let (century, year, month, day) = (lane(head, 0), lane(head, 1), lane(head, 2), lane(head, 3));
+    let (first_two, last_two) = (lane(tail, 0), lane(tail, 1));
+    let ordinal = if century == 16 {
+        let third = month / 10;
+        if third < 2 {
+            return Err(Rejection::BadOrganisationNumber);
+        }
+        let six = (month % 10) * 100_000 + day * 1000 + first_two * 10 + last_two / 10;
+        Space::Organisationsnummer.base() + year * PER_ORGANISATION_PREFIX + (third - 2) * 1_000_000 + six
+    } else {
+        if century.wrapping_sub(FIRST_YEAR / 100) >= 3 {
+            return Err(Rejection::BadCentury);
+        }
+        let coordination = u32::from(day > 60);
+        let Some(number) = calendar::day_number(century * 100 + year, month, day - 60 * coordination) else {
+            return Err(Rejection::BadDate);
+        };
+        const APART: u32 = Space::Samordningsnummer.base() - Space::Personnummer.base();
+        Space::Personnummer.base() + coordination * APART + number * PER_DAY + first_two * 10 + last_two / 10
+    };
+    if !luhn_holds(words) {
+        return Err(Rejection::BadCheckDigit);
+    }
+    Ok(Identity { ordinal: Ordinal(ordinal), digits: *text })
+}
+
+/// An identity from what a list spells otherwise: `digits` without separators, which were `sign` and
+/// stood before the last four.
+pub(super) fn from_spelling(digits: &Digits, sign: Option<u8>, today: Today) -> Result<Identity, Rejection> {
+    match (digits.len(), sign) {
+        (12, _) => from_canonical(&digits.array::<12>()),
+        (10, _) => from_ten(&digits.array::<10>(), sign, today),
+        (7..=9, None) => from_spreadsheet(digits, today),
+        _ => Err(Rejection::BadLength),
+    }
+}
+
+/// Ten digits: an organisationsnummer, or a person whose century the sign and the day tell.
+fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, Rejection> {
+    let mut twelve = [0; 12];
+    twelve[2..].copy_from_slice(ten);
+    if ten[2] >= b'2' {
+        if sign == Some(b'+') {
+            return Err(Rejection::BadCharacter);
+        }
+        twelve[..2].copy_from_slice(b"16");
+    } else {
+        let value = |place: usize| u32::from(ten[place] - b'0') * 10 + u32::from(ten[place + 1] - b'0');
+        let day = value(4) - if value(4) > 60 { 60 } else { 0 };
+        let mut year = today.year / 100 * 100 + value(0);
+        if (year, value(2), day) > (today.year, today.month, today.day) {
+            year -= 100;
+        }
+        if sign == Some(b'+') {
+            year -= 100;
+        }
+        let century = year / 100;
+        twelve[0] = b'0' + (century / 10) as u8;
+        twelve[1] = b'0' + (century % 10) as u8;
+    }
+    from_canonical(&twelve)
+}
+
+/// Seven to nine digits without a separator: the number of somebody born 2000 to 2009 whose leading
+/// zeros a spreadsheet took. One lost zero is put back if date and check digit then hold; with more,
+/// a truncated number would pass too often, so it is left to a human.
+fn from_spreadsheet(digits: &Digits, today: Today) -> Result<Identity, Rejection> {
+    let mut ten = [b'0'; 10];
+    ten[10 - digits.len()..].copy_from_slice(digits.as_slice());
+    if ten[2] >= b'2' {
+        return Err(Rejection::BadLength);
+    }
+    match from_ten(&ten, None, today) {
+        Ok(identity) if digits.len() == 9 => Ok(identity),
+        Ok(_) => Err(Rejection::Ambiguous),
+        Err(_) => Err(Rejection::BadLength),
+    }
+}
+
+/// The twelve digits of the identity at a place in a Swedish space.
+pub(super) fn canonical(space: Space, within: u32) -> [u8; 12] {
+    let (head, tail) = if space == Space::Organisationsnummer {
+        let (prefix, rest) = (within / PER_ORGANISATION_PREFIX, within % PER_ORGANISATION_PREFIX);
+        let nine = prefix * 10_000_000 + rest + 2_000_000;
+        (16_000_000 + nine / 1000, nine % 1000)
+    } else {
+        let (year, month, day) = calendar::date_of(within / PER_DAY);
+        let day = if space == Space::Samordningsnummer { day + 60 } else { day };
+        ((year * 100 + month) * 100 + day, within % PER_DAY)
+    };
+    let mut digits = [b'0'; 12];
+    super::write_decimal(&mut digits[..8], head);
+    super::write_decimal(&mut digits[8..11], tail);
+    digits[11] = check_digit(&digits);
+    digits
+}
+
+/// The Luhn digit that closes eleven digits (the century counts nothing).
+fn check_digit(digits: &[u8; 12]) -> u8 {
+    let sum: u32 = (2..11)
+        .map(|place| {
+            let digit = u32::from(digits[place] - b'0');
+            if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
+        })
+        .sum();
+    b'0' + ((10 - sum % 10) % 10) as u8
+}

@@ -1,0 +1,125 @@
+//! The batch kernel: groups of 64 ids, each stage asking for the memory that the next one reads.
+//!
+//! A lookup touches three places that depend on one another: the block's entry in the trusted
+//! directory (small, stays in the nearest caches), the page (one line) and the code (one line). One id
+//! at a time would wait for each; 64 ids at a time wait for all at once. Nothing branches on whether
+//! an id is present: an absent id reads code 0 of slot 0, which is nobody's.
+//!
+//! This is one of the two files where `unsafe` is allowed. What it relies on is established by
+//! [`super::Index::check_block`] before an entry of the trusted directory is ever non-zero.
+#![allow(unsafe_code)]
+
+use super::{Found, Page, Slot};
+use crate::identities::Ordinal;
+use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
+use crate::memory::prefetch;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A record of the index: the number of a state, in as many bytes as the states need.
+pub(super) trait Code: Copy {
+    fn number(self) -> u32;
+}
+
+macro_rules! code {
+    ($($width:ty),*) => {$(
+        impl Code for $width {
+            #[inline(always)]
+            fn number(self) -> u32 {
+                u32::from(self)
+            }
+        }
+    )*};
+}
+code!(u8, u16, u32);
+
+/// Entry of the trusted directory for a block that the register does not have: the empty block 0,
+/// with a record number that is never used.
+pub(super) const ABSENT: u64 = 1;
+
+/// Entry of the trusted directory for a checked block.
+pub(super) fn trusted(block: u32, first_record: u32) -> u64 {
+    u64::from(block) << 32 | u64::from(first_record)
+}
+
+/// What the kernel reads.
+///
+/// Contract: the last entry of `trusted` is [`ABSENT`] and `pages` holds block 0, empty. Every entry
+/// that is neither 0 nor [`ABSENT`] was made by [`trusted`] of a block whose pages lie in `pages`, whose
+/// counts agree with its presence bits, and whose records lie in `codes`. `codes` is not empty.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel<'a, C> {
+    pub(super) first: u32,
+    pub(super) trusted: &'a [AtomicU64],
+    pub(super) pages: &'a [Page],
+    pub(super) codes: &'a [C],
+}
+
+impl<C: Code> Kernel<'_, C> {
+    /// Looks up at most [`GROUP_IDS`] ordinals. `false` if a block is not trusted yet; then `found` is
+    /// as it was.
+    #[inline(always)]
+    pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
+        assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("popcnt")
+        {
+            // SAFETY: the processor has just been asked for the features.
+            return unsafe { self.group_v3(ordinals, found) };
+        }
+        self.group_any(ordinals, found)
+    }
+
+    /// # Safety
+    ///
+    /// The processor has AVX2, BMI1, BMI2 and POPCNT.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+    unsafe fn group_v3(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
+        self.group_any(ordinals, found)
+    }
+
+    #[inline(always)]
+    fn group_any(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
+        let mut places = [Place::default(); GROUP_IDS];
+        let last = self.trusted.len() - 1;
+        let mut untrusted = false;
+        for (place, ordinal) in places.iter_mut().zip(ordinals) {
+            let offset = ordinal.0.wrapping_sub(self.first);
+            let page = offset / PAGE_ORDINALS;
+            let block = ((page / BLOCK_PAGES) as usize).min(last);
+            let entry = self.trusted[block].load(Ordering::Relaxed);
+            untrusted |= entry == 0;
+            place.page = (entry >> 32) as u32 * BLOCK_PAGES + page % BLOCK_PAGES;
+            place.bit = offset - page * PAGE_ORDINALS;
+            place.record = entry as u32;
+            prefetch(self.pages, place.page as usize);
+        }
+        if untrusted {
+            return false;
+        }
+        for (place, found) in places.iter().zip(found.iter_mut()) {
+            debug_assert!((place.page as usize) < self.pages.len());
+            // SAFETY: `page` is a page of block 0 or of a trusted block; `pages` holds both.
+            let (present, rank) = unsafe { self.pages.get_unchecked(place.page as usize) }.rank(place.bit);
+            let slot = place.record.wrapping_add(rank) & 0u32.wrapping_sub(present);
+            prefetch(self.codes, slot as usize);
+            found.slot = Slot(slot);
+        }
+        for found in found.iter_mut() {
+            debug_assert!((found.slot.0 as usize) < self.codes.len());
+            // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
+            found.code = unsafe { self.codes.get_unchecked(found.slot.0 as usize) }.number();
+        }
+        true
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Place {
+    page: u32,
+    bit: u32,
+    record: u32,
+}

@@ -1,0 +1,378 @@
+//! The index: which ordinals a register has, and one small record for each. Bytes in, bytes out.
+//!
+//! A bitmap over ordinals with rank. 448 ordinals make a page of 64 bytes, 32 pages a block; a dense
+//! directory says which blocks there are. The rank of a present ordinal is the place of its record, a
+//! code of 1, 2 or 4 bytes for one of the states that recipients of this register are in. What a
+//! recipient's position already says is stored nowhere.
+//!
+//! A block is *checked* when it is first asked for: its checksum, its counts, its bounds. So opening
+//! costs nothing that grows with recipients, and a damaged file never gives an answer.
+
+mod build;
+mod kernel;
+mod page;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use build::{Builder, Built, CodeBytes};
+pub(crate) use page::Page;
+
+use crate::identities::{Country, Ordinal};
+use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
+use crate::memory::prefetch;
+use bytemuck::{Pod, Zeroable};
+use kernel::Kernel;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Number of a record; 0 is nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Slot(pub(crate) u32);
+
+/// What the index knows of an ordinal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Where the recipient's other columns are; 0 if absent.
+    pub(crate) slot: Slot,
+    /// Number of the recipient's state; 0 if absent.
+    pub(crate) code: u32,
+}
+
+/// What belongs to one block of 14 336 ordinals, beside its pages: 64 bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Block {
+    /// First record of the block; the others follow it.
+    pub(crate) first_record: u32,
+    /// Number of records.
+    pub(crate) records: u32,
+    /// First entry of the block in the table of exceptions.
+    pub(crate) first_exception: u32,
+    /// Number of entries.
+    pub(crate) exceptions: u32,
+    /// First byte of the block's contact data (KRR).
+    pub(crate) first_contact: u64,
+    /// Bytes of contact data.
+    pub(crate) contact_bytes: u64,
+    /// XXH3 (128 bits) of pages, records and exceptions; see [`Index::hot_sum`].
+    pub(crate) hot_sum: [u8; 16],
+    /// The same of the cold columns.
+    pub(crate) cold_sum: [u8; 16],
+}
+
+/// Records, in as many bytes each as the number of states needs.
+#[derive(Clone, Copy)]
+pub(crate) enum Codes<'a> {
+    One(&'a [u8]),
+    Two(&'a [u16]),
+    Four(&'a [u32]),
+}
+
+impl Codes<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Codes::One(codes) => codes.len(),
+            Codes::Two(codes) => codes.len(),
+            Codes::Four(codes) => codes.len(),
+        }
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> u32 {
+        let slot = slot.0 as usize;
+        match self {
+            Codes::One(codes) => u32::from(codes[slot]),
+            Codes::Two(codes) => u32::from(codes[slot]),
+            Codes::Four(codes) => codes[slot],
+        }
+    }
+
+    /// The bytes of some records.
+    fn bytes(&self, records: std::ops::Range<usize>) -> &[u8] {
+        match self {
+            Codes::One(codes) => &codes[records],
+            Codes::Two(codes) => bytemuck::cast_slice(&codes[records]),
+            Codes::Four(codes) => bytemuck::cast_slice(&codes[records]),
+        }
+    }
+
+    /// The largest of some records.
+    fn max(&self, records: std::ops::Range<usize>) -> u32 {
+        match self {
+            Codes::One(codes) => codes[records].iter().max().map_or(0, |&code| u32::from(code)),
+            Codes::Two(codes) => codes[records].iter().max().map_or(0, |&code| u32::from(code)),
+            Codes::Four(codes) => codes[records].iter().max().copied().unwrap_or(0),
+        }
+    }
+}
+
+/// A block that is not what its checksum or its neighbours say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("block {block} of the index is damaged: {finding}")]
+pub struct DamagedBlock {
+    /// Place of the block in the directory.
+    pub block: u32,
+    /// What does not hold.
+    pub finding: &'static str,
+}
+
+/// The parts of an index, wherever their bytes are.
+#[derive(Clone, Copy)]
+pub(crate) struct Index<'a> {
+    pub(crate) country: Country,
+    /// For each block of the country's ordinals the number of its entry in `blocks`, 0 if there is none.
+    pub(crate) directory: &'a [u32],
+    /// Entry 0 is the empty block.
+    pub(crate) blocks: &'a [Block],
+    /// 32 for each entry of `blocks`.
+    pub(crate) pages: &'a [Page],
+    pub(crate) codes: Codes<'a>,
+    /// Records with a rule set other than "all senders": their place in the block, ascending.
+    pub(crate) exception_places: &'a [u16],
+    /// Their rule sets.
+    pub(crate) exception_rules: &'a [u32],
+    /// Number of states; codes are below it.
+    pub(crate) states: u32,
+}
+
+/// Blocks that have been checked, by their place in the directory. Shared by all readers.
+pub(crate) struct Trust {
+    entries: Box<[AtomicU64]>,
+}
+
+impl Trust {
+    /// Nothing is trusted yet. Cost: some 0.1 ms, whatever the register's size.
+    pub(crate) fn new(country: Country) -> Trust {
+        let blocks = directory_length(country);
+        let mut entries = Vec::with_capacity(blocks + 1);
+        entries.resize_with(blocks, AtomicU64::default);
+        entries.push(AtomicU64::new(kernel::ABSENT)); // for ordinals of nobody and of other countries
+        Trust { entries: entries.into_boxed_slice() }
+    }
+}
+
+/// Entries of the directory: one for each block of the country's ordinals.
+pub(crate) fn directory_length(country: Country) -> usize {
+    (country.ordinals().len() as u32 / BLOCK_ORDINALS) as usize
+}
+
+impl<'a> Index<'a> {
+    /// Looks up any number of ordinals, in groups. `found` is as long as `ordinals`.
+    ///
+    /// Cost: see the benchmark `lookup`. Errors: a block that was asked for is damaged.
+    pub(crate) fn look_up(
+        &self,
+        trust: &Trust,
+        ordinals: &[Ordinal],
+        found: &mut [Found],
+    ) -> Result<(), DamagedBlock> {
+        match self.codes {
+            Codes::One(codes) => self.groups(trust, codes, ordinals, found),
+            Codes::Two(codes) => self.groups(trust, codes, ordinals, found),
+            Codes::Four(codes) => self.groups(trust, codes, ordinals, found),
+        }
+    }
+
+    fn groups<C: kernel::Code>(
+        &self,
+        trust: &Trust,
+        codes: &[C],
+        ordinals: &[Ordinal],
+        found: &mut [Found],
+    ) -> Result<(), DamagedBlock> {
+        assert_eq!(ordinals.len(), found.len());
+        let first = self.country.ordinals().start;
+        let kernel = Kernel { first, trusted: &trust.entries, pages: self.pages, codes };
+        for (ordinals, found) in ordinals.chunks(GROUP_IDS).zip(found.chunks_mut(GROUP_IDS)) {
+            if !kernel.group(ordinals, found) {
+                self.trust_blocks(trust, ordinals)?;
+                kernel.group(ordinals, found);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the blocks of some ordinals that nobody has asked for yet.
+    #[cold]
+    fn trust_blocks(&self, trust: &Trust, ordinals: &[Ordinal]) -> Result<(), DamagedBlock> {
+        for ordinal in ordinals {
+            let place = (ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS) as usize;
+            if place < self.directory.len() && trust.entries[place].load(Ordering::Relaxed) == 0 {
+                let entry = match self.check_block(place)? {
+                    0 => kernel::ABSENT,
+                    block => kernel::trusted(block, self.blocks[block as usize].first_record),
+                };
+                // Relaxed: the entry publishes nothing but itself; the mapped bytes were there before.
+                trust.entries[place].store(entry, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks all that [`Kernel`] relies on for the block at a place of the directory, and its checksum.
+    /// Returns the number of its entry, 0 if the register has no such block.
+    pub(crate) fn check_block(&self, place: usize) -> Result<u32, DamagedBlock> {
+        let damaged = |finding| DamagedBlock { block: place as u32, finding };
+        let number = self.directory[place];
+        if number == 0 {
+            return Ok(0);
+        }
+        let block = self.blocks.get(number as usize).ok_or(damaged("no such entry"))?;
+        let records = within(block.first_record, block.records, self.codes.len())
+            .filter(|records| records.start > 0)
+            .ok_or(damaged("its records lie outside the register"))?;
+        let exceptions = within(block.first_exception, block.exceptions, self.exception_rules.len())
+            .filter(|exceptions| exceptions.end <= self.exception_places.len())
+            .ok_or(damaged("its exceptions lie outside the register"))?;
+        let pages = self.pages_of(number).ok_or(damaged("its pages lie outside the register"))?;
+        if self.hot_sum(place) != Some(block.hot_sum) {
+            return Err(damaged("its checksum does not hold"));
+        }
+        let counted = pages.iter().try_fold(0, |before, page| page.check(before));
+        if counted != Some(block.records) {
+            return Err(damaged("its counts do not hold"));
+        }
+        if self.codes.max(records) >= self.states {
+            return Err(damaged("a record has a state that the register does not define"));
+        }
+        let places = &self.exception_places[exceptions];
+        let ascending = places.windows(2).all(|pair| pair[0] < pair[1]);
+        if !ascending || places.last().is_some_and(|&last| u32::from(last) >= block.records) {
+            return Err(damaged("its exceptions are not in order"));
+        }
+        Ok(number)
+    }
+
+    /// Checksum of what [`Block::hot_sum`] covers: the block's place in the directory and the first six
+    /// fields of its entry, its pages, its records, the places and the rule sets of its exceptions.
+    /// `None` if any of them lies outside the register.
+    pub(crate) fn hot_sum(&self, place: usize) -> Option<[u8; 16]> {
+        let number = *self.directory.get(place)?;
+        let block = self.blocks.get(number as usize)?;
+        let records = within(block.first_record, block.records, self.codes.len())?;
+        let exceptions = within(block.first_exception, block.exceptions, self.exception_rules.len())?;
+        let mut hasher = BlockHasher::new(place);
+        hasher.update(&bytemuck::bytes_of(block)[..32]);
+        hasher.update(bytemuck::cast_slice(self.pages_of(number)?));
+        hasher.update(self.codes.bytes(records));
+        hasher.update(bytemuck::cast_slice(self.exception_places.get(exceptions.clone())?));
+        hasher.update(bytemuck::cast_slice(&self.exception_rules[exceptions]));
+        Some(hasher.sum())
+    }
+
+    /// The listed rule of a recipient that [`look_up`](Self::look_up) found, 0 if none is listed.
+    pub(crate) fn rule(&self, ordinal: Ordinal, slot: Slot) -> u32 {
+        let mut rule = 0;
+        self.rules_of(&[(ordinal, slot)], |_, found| rule = found);
+        rule
+    }
+
+    /// The listed rules of recipients that [`look_up`](Self::look_up) found; `each` gets the recipient's
+    /// place in `recipients` and the rule's number, 0 if none is listed.
+    ///
+    /// In groups, as the kernel does: each stage asks for the memory that the next one reads.
+    pub(crate) fn rules_of(&self, recipients: &[(Ordinal, Slot)], mut each: impl FnMut(usize, u32)) {
+        let mut searches = [Search::default(); GROUP_IDS];
+        for (group, recipients) in recipients.chunks(GROUP_IDS).enumerate() {
+            let searches = &mut searches[..recipients.len()];
+            for (search, &(ordinal, _)) in searches.iter_mut().zip(recipients) {
+                let place = ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS;
+                search.block = self.directory.get(place as usize).map_or(0, |&number| number as usize);
+                prefetch(self.blocks, search.block);
+            }
+            for (search, &(_, slot)) in searches.iter_mut().zip(recipients) {
+                let block = self.blocks[search.block];
+                search.place = slot.0.wrapping_sub(block.first_record) as u16;
+                search.first = block.first_exception as usize;
+                search.count = block.exceptions as usize;
+                let share = u64::from(search.place) * search.count as u64 / u64::from(block.records.max(1));
+                search.guess = (share as usize).min(search.count.saturating_sub(1));
+                prefetch(self.exception_places, search.first + search.guess);
+                prefetch(self.exception_rules, search.first + search.guess);
+            }
+            for (place, search) in searches.iter().enumerate() {
+                let places = &self.exception_places[search.first..search.first + search.count];
+                let found = search.run(places).map(|at| self.exception_rules[search.first + at]);
+                each(group * GROUP_IDS + place, found.unwrap_or(0));
+            }
+        }
+    }
+
+    /// The entry of the block that an ordinal lies in, if the register has it.
+    pub(crate) fn block_of(&self, ordinal: Ordinal) -> Option<&'a Block> {
+        let place = ordinal.0.checked_sub(self.country.ordinals().start)? / BLOCK_ORDINALS;
+        match *self.directory.get(place as usize)? {
+            0 => None,
+            number => self.blocks.get(number as usize),
+        }
+    }
+
+    /// The present ordinals of a block, ascending, in the order of its records.
+    pub(crate) fn ordinals_of(&self, place: usize) -> impl Iterator<Item = Ordinal> + 'a {
+        let first = self.country.ordinals().start + place as u32 * BLOCK_ORDINALS;
+        let pages = self.pages_of(self.directory[place]).unwrap_or_default();
+        (0u32..).zip(pages).flat_map(move |(page, bits)| {
+            bits.bits().map(move |bit| Ordinal(first + page * PAGE_ORDINALS + bit))
+        })
+    }
+
+    fn pages_of(&self, block: u32) -> Option<&'a [Page]> {
+        let first = block as usize * BLOCK_PAGES as usize;
+        self.pages.get(first..first + BLOCK_PAGES as usize)
+    }
+}
+
+/// Looking for a record among the exceptions of its block.
+#[derive(Clone, Copy, Default)]
+struct Search {
+    block: usize,
+    first: usize,
+    count: usize,
+    /// Where it would be if exceptions were spread evenly, as they nearly are.
+    guess: usize,
+    place: u16,
+}
+
+impl Search {
+    /// Widens around the guess until the record must be within, then halves.
+    fn run(&self, places: &[u16]) -> Option<usize> {
+        let (mut low, mut high, mut step) = (self.guess, self.guess, 8);
+        while low > 0 && places[low] > self.place {
+            low = low.saturating_sub(step);
+            step *= 2;
+        }
+        while high < places.len() && places[high] < self.place {
+            high += step;
+            step *= 2;
+        }
+        let high = places.len().min(high + 1);
+        places.get(low..high)?.binary_search(&self.place).ok().map(|at| low + at)
+    }
+}
+
+/// `first..first + count` if it lies below `length`.
+pub(crate) fn within(first: u32, count: u32, length: usize) -> Option<std::ops::Range<usize>> {
+    let end = first as usize + count as usize;
+    (end <= length).then_some(first as usize..end)
+}
+
+/// The checksum of a block: XXH3 with 128 bits, which takes a tenth of BLAKE3's time for some kilobytes.
+/// It finds damage; against forgery the kernel is guarded by what [`Index::check_block`] checks besides.
+pub(crate) struct BlockHasher(xxhash_rust::xxh3::Xxh3);
+
+impl BlockHasher {
+    /// Begins with the block's place in the directory, so that no block passes for another.
+    pub(crate) fn new(place: usize) -> BlockHasher {
+        let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+        hasher.update(&(place as u32).to_le_bytes());
+        BlockHasher(hasher)
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The sum as it stands in a [`Block`], little-endian.
+    pub(crate) fn sum(&self) -> [u8; 16] {
+        self.0.digest128().to_le_bytes()
+    }
+}

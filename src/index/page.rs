@@ -1,0 +1,104 @@
+//! A page: presence bits of 448 ordinals and their rank in one cache line.
+
+use crate::limits::PAGE_ORDINALS;
+use bytemuck::{Pod, Zeroable};
+
+/// 64 bytes: seven words of presence bits and one of four counts.
+///
+/// Word `w`, bit `b` says whether the ordinal `64 · w + b` of the page is present. The last word holds
+/// four 16-bit counts, lowest first: how many ordinals of the *block* are present before word 0, 2, 4
+/// and 6 of this page. So a rank takes one count and at most two population counts, all from the line
+/// that the presence bit came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub(crate) struct Page {
+    words: [u64; 8],
+}
+
+/// The word of a [`Page`] that holds its counts.
+const COUNTS: usize = 7;
+
+impl Page {
+    pub(crate) const EMPTY: Page = Page { words: [0; 8] };
+
+    /// Marks an ordinal of the page as present. Counts are set by [`Page::close`].
+    pub(super) fn insert(&mut self, bit: u32) {
+        debug_assert!(bit < PAGE_ORDINALS);
+        self.words[(bit / 64) as usize] |= 1 << (bit % 64);
+    }
+
+    /// Sets the counts of a page with `before` ordinals of its block on earlier pages, and returns how
+    /// many there are with it.
+    pub(super) fn close(&mut self, before: u32) -> u32 {
+        let (counts, total) = self.counts(before);
+        self.words[COUNTS] = counts;
+        total
+    }
+
+    /// Whether the counts are those of the presence bits; if so, how many ordinals there are with it.
+    pub(super) fn check(&self, before: u32) -> Option<u32> {
+        let (counts, total) = self.counts(before);
+        (self.words[COUNTS] == counts).then_some(total)
+    }
+
+    fn counts(&self, before: u32) -> (u64, u32) {
+        let (mut counts, mut total) = (0, before);
+        for (word, bits) in self.words[..COUNTS].iter().enumerate() {
+            if word % 2 == 0 {
+                counts |= u64::from(total) << (8 * word);
+            }
+            total += bits.count_ones();
+        }
+        (counts, total)
+    }
+
+    /// Whether an ordinal of the page is present (1 or 0), and how many of its block are before it.
+    ///
+    /// No branch depends on the page: one that is mispredicted while it waits for memory costs more
+    /// than all of this.
+    #[inline(always)]
+    pub(super) fn rank(&self, bit: u32) -> (u32, u32) {
+        debug_assert!(bit < PAGE_ORDINALS);
+        let (word, pair) = ((bit >> 6) as usize & 7, (bit >> 7) as usize & 3);
+        let below = (1u64 << (bit & 63)) - 1;
+        let second = 0u64.wrapping_sub(u64::from(bit >> 6 & 1));
+        // The first word of the pair counts whole if the bit lies in the second one, which for the
+        // last pair is the word of counts and then not looked at.
+        let first = self.words[2 * pair] & (below | second);
+        let last = self.words[2 * pair + 1] & below & second;
+        let count = (self.words[COUNTS] >> (16 * pair)) as u16;
+        let present = (self.words[word] >> (bit & 63)) as u32 & 1;
+        (present, u32::from(count) + first.count_ones() + last.count_ones())
+    }
+
+    /// The present ordinals of the page, ascending.
+    pub(super) fn bits(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..PAGE_ORDINALS).filter(|&bit| self.words[(bit / 64) as usize] >> (bit % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rank_counts_what_is_before(
+            bits in proptest::collection::btree_set(0..PAGE_ORDINALS, 0..448), before in 0..13_888u32
+        ) {
+            let mut page = Page::EMPTY;
+            bits.iter().for_each(|&bit| page.insert(bit));
+            prop_assert_eq!(page.close(before), before + bits.len() as u32);
+            prop_assert_eq!(page.check(before), Some(before + bits.len() as u32));
+            prop_assert_eq!(page.bits().collect::<Vec<_>>(), bits.iter().copied().collect::<Vec<_>>());
+            for bit in 0..PAGE_ORDINALS {
+                let (present, rank) = page.rank(bit);
+                prop_assert_eq!(present == 1, bits.contains(&bit));
+                prop_assert_eq!(rank as usize, before as usize + bits.range(..bit).count());
+            }
+            page.words[COUNTS] ^= 1 << (before % 64);
+            prop_assert_eq!(page.check(before), None);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The index against a map.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+fn build(country: Country, recipients: &BTreeMap<u32, (u32, u32)>, states: u32) -> Built {
+    let mut builder = Builder::new(country, states, recipients.len());
+    for (&ordinal, &(code, rule)) in recipients {
+        builder.push(Ordinal(ordinal), code, rule);
+    }
+    let mut built = builder.finish();
+    built.seal();
+    built
+}
+
+/// Ordinals that crowd into a few blocks, as people crowd into a few years, and some anywhere.
+fn ordinals(country: Country) -> impl Strategy<Value = u32> {
+    let all = country.ordinals();
+    let first = all.start;
+    prop_oneof![
+        4 => (0..4u32, 0..3 * BLOCK_ORDINALS).prop_map(move |(place, offset)| first + place * 70_000_000 + offset),
+        1 => all,
+    ]
+}
+
+fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: Vec<u32>) {
+    let built = build(country, &map, states);
+    let (index, trust) = (built.as_index(), Trust::new(country));
+    let mut ordinals: Vec<Ordinal> = asked.into_iter().chain(map.keys().copied()).map(Ordinal).collect();
+    ordinals.extend([Ordinal::NOBODY, Ordinal(0), Ordinal(u32::MAX - 1), Ordinal(country.ordinals().end)]);
+    let mut found = vec![Found::default(); ordinals.len()];
+    index.look_up(&trust, &ordinals, &mut found).expect("undamaged");
+    for (&ordinal, &found) in ordinals.iter().zip(&found) {
+        let expected = map.get(&ordinal.0).copied().unwrap_or_default();
+        let rule = if found.slot == Slot(0) { 0 } else { index.rule(ordinal, found.slot) };
+        assert_eq!((found.code, rule), expected);
+        let mut alone = [Found::default()];
+        index.look_up(&trust, &[ordinal], &mut alone).expect("undamaged");
+        assert_eq!(alone[0], found);
+    }
+    let listed = (0..index.directory.len()).flat_map(|place| index.ordinals_of(place)).map(|o| o.0);
+    assert!(listed.eq(map.keys().copied()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn swedish_lookups_agree_with_a_map(
+        map in proptest::collection::btree_map(ordinals(Country::Sweden), (1..5u32, 0..3u32), 0..3000),
+        asked in proptest::collection::vec(ordinals(Country::Sweden), 0..1000),
+    ) {
+        agrees(Country::Sweden, 5, map, asked);
+    }
+
+    #[test]
+    fn every_width_of_records_agrees(
+        map in proptest::collection::btree_map(ordinals(Country::Norway), (1..70_000u32, 0..2u32), 0..2000),
+        width in 0..3usize,
+    ) {
+        let states = [256, 65_536, 70_000][width];
+        let map = map.into_iter().map(|(o, (code, rule))| (o, (1 + code % (states - 1), rule))).collect();
+        agrees(Country::Norway, states, map, vec![]);
+    }
+}
+
+#[test]
+fn a_damaged_block_gives_an_error_and_never_an_answer() {
+    let first = Country::Sweden.ordinals().start;
+    let map: BTreeMap<u32, (u32, u32)> = (0..2000).map(|n| (first + n * 7, (1 + n % 3, n % 2))).collect();
+    let ordinals: Vec<Ordinal> = map.keys().map(|&ordinal| Ordinal(ordinal)).collect();
+    let damage: [(&str, fn(&mut Built)); 9] = [
+        ("presence", |built| built.pages[33].insert(1)),
+        ("count", |built| _ = built.pages[40].close(3)),
+        ("code", |built| {
+            let CodeBytes::One(codes) = &mut built.codes else { panic!("few states") };
+            codes[900] ^= 1;
+        }),
+        ("place", |built| built.exception_places[0] ^= 1),
+        ("rule", |built| built.exception_rules[0] ^= 1),
+        ("first record", |built| built.blocks[1].first_record += 1),
+        ("records", |built| built.blocks[1].records = u32::MAX),
+        ("first exception", |built| built.blocks[1].first_exception = u32::MAX),
+        ("directory", |built| built.directory[0] = 77),
+    ];
+    for (what, damage) in damage {
+        let mut built = build(Country::Sweden, &map, 4);
+        damage(&mut built);
+        let mut found = vec![Found::default(); ordinals.len()];
+        let result = built.as_index().look_up(&Trust::new(Country::Sweden), &ordinals, &mut found);
+        assert!(result.is_err(), "{what}");
+    }
+}
+
+/// A file whose checksums were made to fit must still not lead the kernel outside its arrays.
+#[test]
+fn a_forged_block_with_right_checksums_is_refused() {
+    let first = Country::Sweden.ordinals().start;
+    let map: BTreeMap<u32, (u32, u32)> = (0..500).map(|n| (first + n * 3, (1, 0))).collect();
+    let forgeries: [fn(&mut Built); 4] = [
+        |built| built.blocks[1].first_record = 0,
+        |built| _ = built.pages[32].close(13_000),
+        |built| built.states = 1,
+        |built| built.blocks[1].records -= 1,
+    ];
+    for forge in forgeries {
+        let mut built = build(Country::Sweden, &map, 4);
+        forge(&mut built);
+        built.seal();
+        assert!(built.as_index().check_block(0).is_err());
+    }
+}

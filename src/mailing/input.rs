@@ -1,0 +1,242 @@
+//! Lists as they come: a file, a compressed file, standard input; in chunks that end where rows end.
+
+use super::ListError;
+use super::rows::{Layout, has_quotes, row_at};
+use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, SAMPLE_BYTES};
+use crate::memory::{Mapped, map};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A list, opened.
+pub(super) enum Input {
+    /// A plain file, mapped.
+    Mapped(Mapped),
+    /// Anything that is read from front to back.
+    Stream(Stream),
+}
+
+/// A list that is read from front to back, decompressed.
+pub(super) struct Stream {
+    reader: Box<dyn Read + Send>,
+    /// Read and not yet handed out.
+    buffer: Vec<u8>,
+    at_end: bool,
+    raw: Arc<Mutex<Raw>>,
+}
+
+/// What has been read of the file itself.
+struct Raw {
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+/// Passes bytes through and hashes them.
+struct Hashing<R> {
+    inner: R,
+    raw: Arc<Mutex<Raw>>,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        raw.hasher.update(&buffer[..read]);
+        raw.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+const GZIP: &[u8] = &[0x1F, 0x8B];
+const ZSTANDARD: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
+
+/// Opens a list; `-` is standard input. What is compressed is known by its first bytes.
+pub(super) fn open(path: &Path) -> Result<Input, ListError> {
+    if path.as_os_str() == "-" {
+        return Stream::open(Box::new(io::stdin())).map(Input::Stream);
+    }
+    let file = File::open(path).map_err(ListError::Read)?;
+    if !file.metadata().map_err(ListError::Read)?.is_file() {
+        return Stream::open(Box::new(file)).map(Input::Stream);
+    }
+    let mapped = map(&file).map_err(ListError::Read)?;
+    if mapped.as_ref().starts_with(GZIP) || mapped.as_ref().starts_with(ZSTANDARD) {
+        return Stream::open(Box::new(file)).map(Input::Stream);
+    }
+    Ok(Input::Mapped(mapped))
+}
+
+impl Input {
+    /// The beginning of the list, and whether that is all of it.
+    pub(super) fn sample(&self) -> (&[u8], bool) {
+        let (bytes, all) = match self {
+            Input::Mapped(mapped) => (mapped.as_ref(), true),
+            Input::Stream(stream) => (&stream.buffer[..], stream.at_end),
+        };
+        (&bytes[..bytes.len().min(SAMPLE_BYTES)], all && bytes.len() <= SAMPLE_BYTES)
+    }
+}
+
+impl Stream {
+    fn open(mut reader: Box<dyn Read + Send>) -> Result<Stream, ListError> {
+        let raw = Arc::new(Mutex::new(Raw { hasher: blake3::Hasher::new(), bytes: 0 }));
+        let mut magic = Vec::new();
+        reader.by_ref().take(4).read_to_end(&mut magic).map_err(ListError::Read)?;
+        let whole = Hashing { inner: io::Cursor::new(magic.clone()).chain(reader), raw: Arc::clone(&raw) };
+        let reader: Box<dyn Read + Send> = if magic.starts_with(GZIP) {
+            Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, whole)))
+        } else if magic.starts_with(ZSTANDARD) {
+            Box::new(zstd::Decoder::new(whole).map_err(ListError::Read)?)
+        } else {
+            Box::new(whole)
+        };
+        let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw };
+        stream.fill(CHUNK_BYTES + ROW_BYTES_MAX)?;
+        Ok(stream)
+    }
+
+    /// Reads on until the buffer holds `wanted` bytes or the list ends.
+    fn fill(&mut self, wanted: usize) -> Result<(), ListError> {
+        let missing = wanted.saturating_sub(self.buffer.len());
+        if self.at_end || missing == 0 {
+            return Ok(());
+        }
+        let read = self.reader.by_ref().take(missing as u64).read_to_end(&mut self.buffer);
+        self.at_end = read.map_err(ListError::Read)? < missing;
+        Ok(())
+    }
+
+    /// Passes over the first bytes.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+    }
+
+    /// The next whole rows, some [`CHUNK_BYTES`] of them. `None` at the end.
+    pub(super) fn chunk(&mut self, layout: &Layout) -> Result<Option<Vec<u8>>, ListError> {
+        let mut wanted = CHUNK_BYTES + ROW_BYTES_MAX;
+        loop {
+            self.fill(wanted)?;
+            if self.buffer.is_empty() {
+                return Ok(None);
+            }
+            if let Some(end) = self.cut(layout) {
+                let rest = self.buffer.split_off(end);
+                return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
+            }
+            wanted += self.buffer.len(); // a row longer than all that has been read
+        }
+    }
+
+    /// Where the first [`CHUNK_BYTES`] of rows end; `None` if more must be read to tell.
+    fn cut(&self, layout: &Layout) -> Option<usize> {
+        let bytes = &self.buffer[..];
+        if !has_quotes(bytes, layout) {
+            let from = bytes.len().min(CHUNK_BYTES);
+            let before = memchr::memrchr(b'\n', &bytes[..from]).map(|at| at + 1);
+            let after = || memchr::memchr(b'\n', &bytes[from..]).map(|at| from + at + 1);
+            return before.or_else(after).or(self.at_end.then_some(bytes.len()));
+        }
+        let (mut end, mut at) = (None, 0);
+        while at < bytes.len() && at < CHUNK_BYTES {
+            // A row is known for sure if its whole limit, or the end of the list, is in the buffer.
+            if !self.at_end && at + ROW_BYTES_MAX > bytes.len() {
+                break;
+            }
+            at = row_at(bytes, at, layout, true).end;
+            if at < bytes.len() || self.at_end {
+                end = Some(at);
+            }
+        }
+        end
+    }
+
+    /// Length and hash of the file as it was read. Reads what is left of it.
+    pub(super) fn finish(mut self) -> Result<(u64, blake3::Hash), ListError> {
+        io::copy(&mut self.reader, &mut io::sink()).map_err(ListError::Read)?;
+        let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((raw.bytes, raw.hasher.finalize()))
+    }
+}
+
+/// A guess where the rows that begin at `start` may be cut near `start + CHUNK_BYTES`: the end of a row if
+/// the rows some lines before are taken to begin where their lines do.
+///
+/// A quoted cell with line ends in it rarely has many, so the guess is nearly always right. Whoever
+/// reads the rows finds out: the guess is wrong if no row ends there.
+pub(super) fn guess_cut(bytes: &[u8], start: usize, layout: &Layout) -> usize {
+    const LINES_BEFORE: usize = 16;
+    const LOOK_BACK: usize = 1 << 14;
+    let target = start + CHUNK_BYTES;
+    if target >= bytes.len() {
+        return bytes.len();
+    }
+    let first = target.saturating_sub(LOOK_BACK).max(start);
+    let lines = memchr::memrchr_iter(b'\n', &bytes[first..target]);
+    let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| first + at + 1);
+    let quotes = has_quotes(&bytes[at..bytes.len().min(target + LOOK_BACK)], layout);
+    while at < target {
+        at = row_at(bytes, at, layout, quotes).end;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> Layout {
+        Layout::Delimited { delimiter: Some(b';'), column: 0 }
+    }
+
+    /// Rows of all kinds, more than several chunks of them.
+    fn list(quotes: bool) -> Vec<u8> {
+        let mut list = Vec::new();
+        for number in 0..60_000 {
+            let row = match (quotes, number % 50) {
+                (true, 0) => format!("{number};\"two\nlines; and \"\"more\"\"\";x\n"),
+                (true, 1) => format!("{number};5\" pipe;x\r\n"),
+                (true, 2) => format!("{number};\"never closed;x\n"),
+                _ => format!("{number};some text that fills the row;and some more of it\n"),
+            };
+            list.extend_from_slice(row.as_bytes());
+        }
+        list
+    }
+
+    #[test]
+    fn chunks_of_a_stream_are_whole_rows_and_all_of_it() {
+        for quotes in [false, true] {
+            let list = list(quotes);
+            let mut stream = Stream::open(Box::new(io::Cursor::new(list.clone()))).expect("opened");
+            let (mut joined, mut chunks) = (Vec::new(), 0);
+            while let Some(chunk) = stream.chunk(&layout()).expect("read") {
+                let mut at = 0;
+                while at < chunk.len() {
+                    let alone = row_at(&chunk, at, &layout(), true);
+                    let within = row_at(&list, joined.len() + at, &layout(), true);
+                    assert_eq!(alone.end - at, within.end - joined.len() - at, "the same row");
+                    at = alone.end;
+                }
+                joined.extend_from_slice(&chunk);
+                chunks += 1;
+            }
+            assert!(chunks > 2 && joined == list);
+            let (bytes, hash) = stream.finish().expect("finished");
+            assert_eq!((bytes, hash), (list.len() as u64, blake3::hash(&list)));
+        }
+    }
+
+    #[test]
+    fn guesses_are_ends_of_rows() {
+        let list = list(true);
+        let mut ends = std::collections::HashSet::from([list.len()]);
+        let mut at = 0;
+        while at < list.len() {
+            at = row_at(&list, at, &layout(), true).end;
+            ends.insert(at);
+        }
+        let wrong = (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &layout()))).count();
+        assert!(wrong < 10, "{wrong} of 200 guesses were wrong");
+    }
+}

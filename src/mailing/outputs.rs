@@ -1,0 +1,448 @@
+//! The files that a split makes.
+//!
+//! They are written in a directory of their own and get their names when all are complete: if the
+//! output directory is new, all at once by renaming that directory; if it was there, one by one, the
+//! report last.
+
+use super::feedback::{self, Feedback, decimal_digits};
+use super::run::{Place, Rows};
+use super::tally::{Tally, Verdict, Verdicts};
+use super::{Duplicates, ListError, OutputFile};
+use crate::register::{Kind, Operator, Outcome, Register};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Name of the feedback file.
+pub const FEEDBACK: &str = "feedback.csv";
+/// Name of the report that a job leaves last.
+pub const REPORT: &str = "report.json";
+/// Name of the same report for people.
+pub const REPORT_HTML: &str = "report.html";
+/// Name of the file that rejected rows go to.
+pub const REJECTED: &str = "rejected.csv";
+
+/// One of the files that rows go to.
+struct RowFile {
+    name: String,
+    outcome: &'static str,
+    operator: Option<u16>,
+    file: File,
+}
+
+/// All files of a split, open for writing at any place.
+pub(super) struct Outputs {
+    directory: OutputDirectory,
+    files: Vec<RowFile>,
+    feedback_file: File,
+    /// For each verdict its place in `files`.
+    file_of: Vec<usize>,
+    feedback: Feedback,
+    /// What every file but the feedback begins with: byte order mark and header of the list.
+    prefix: Vec<u8>,
+}
+
+fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ListError {
+    let path = path.to_owned();
+    move |error| ListError::Write { path, error }
+}
+
+impl Outputs {
+    pub(super) fn create(
+        directory: OutputDirectory,
+        register: &Register,
+        duplicates: Duplicates,
+        prefix: &[u8],
+    ) -> Result<Outputs, ListError> {
+        let verdicts = Verdicts::new(register.operators().len());
+        let open = |name: &str| {
+            let path = directory.partial.join(name);
+            let file = File::options().read(true).write(true).create_new(true).open(&path);
+            file.and_then(|file| {
+                file.write_all_at(if name == FEEDBACK { feedback::HEADER } else { prefix }, 0).map(|()| file)
+            })
+            .map_err(write_error(&path))
+        };
+        let mut files = Vec::new();
+        for (name, outcome, operator) in names(register, duplicates) {
+            files.push(RowFile { file: open(&name)?, name, outcome, operator });
+        }
+        let place = |verdict: Verdict| {
+            let operator = match verdict {
+                Verdict::Answered(Outcome::Digital(operator)) => Some(operator),
+                _ => None,
+            };
+            let goes_to = |file: &RowFile| file.outcome == verdict.outcome() && file.operator == operator;
+            // What cannot come of this job (notify of a FaR register) has no file and gets no rows.
+            files.iter().position(goes_to).unwrap_or(0)
+        };
+        let file_of = verdicts.all().map(place).collect();
+        let feedback_file = open(FEEDBACK)?;
+        let feedback = Feedback::new(register, verdicts);
+        Ok(Outputs { directory, files, feedback_file, file_of, feedback, prefix: prefix.to_vec() })
+    }
+
+    pub(super) fn writer(&self) -> Writer<'_> {
+        let mut next = vec![self.prefix.len() as u64; self.files.len()];
+        next.push(feedback::HEADER.len() as u64);
+        Writer { outputs: self, next }
+    }
+
+    pub(super) fn buffers(&self) -> Vec<Buffer> {
+        (0..=self.files.len()).map(|_| Buffer::default()).collect()
+    }
+
+    /// Writes the rows of a chunk, which `bytes` begin with, to their places.
+    pub(super) fn write(
+        &self,
+        buffers: &mut [Buffer],
+        place: &Place,
+        bytes: &[u8],
+        rows: &Rows,
+    ) -> Result<(), ListError> {
+        let (last, buffers_of_rows) = buffers.split_last_mut().ok_or(ListError::Sums)?;
+        let mut bytes_of = vec![0; self.files.len()];
+        for (verdict, &file) in self.file_of.iter().enumerate() {
+            bytes_of[file] += rows.tally.bytes[verdict] as usize;
+        }
+        buffers_of_rows.iter_mut().zip(bytes_of).for_each(|(buffer, bytes)| buffer.clear(bytes));
+        last.clear(rows.ends.len() * self.feedback.line_bytes_max());
+        let mut counter = feedback::Counter::new(place.first_row);
+        let mut start = 0;
+        for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
+            let verdict = usize::from(verdict);
+            buffers_of_rows[self.file_of[verdict]].push(&bytes[start..], end - start);
+            self.feedback.push(last, &mut counter, identity, verdict);
+            start = end;
+        }
+        let files = self.files.iter().map(|file| (&file.file, &file.name[..]));
+        let all = files.chain([(&self.feedback_file, FEEDBACK)]);
+        for (((file, name), buffer), &offset) in all.zip(&*buffers).zip(&place.offsets) {
+            if !buffer.filled().is_empty() {
+                let written = file.write_all_at(buffer.filled(), offset);
+                written.map_err(write_error(&self.directory.partial.join(name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that every file has the rows and bytes that were counted, and lists them.
+    pub(super) fn check(&self, tally: &Tally, rows: u64) -> Result<Vec<OutputFile>, ListError> {
+        let mut listed = Vec::new();
+        for (place, file) in self.files.iter().enumerate() {
+            let mine = || (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == place);
+            let bytes = self.prefix.len() as u64 + mine().map(|verdict| tally.bytes[verdict]).sum::<u64>();
+            let path = self.directory.partial.join(&file.name);
+            if file.file.metadata().map_err(write_error(&path))?.len() != bytes {
+                return Err(ListError::Sums);
+            }
+            listed.push(OutputFile {
+                path: file.name.clone(),
+                outcome: file.outcome.to_owned(),
+                operator: file.operator,
+                rows: mine().map(|verdict| tally.rows[verdict]).sum(),
+                bytes,
+            });
+        }
+        let feedback = self.feedback_file.metadata().map_err(write_error(&self.directory.partial))?.len();
+        let expected = feedback::HEADER.len() as u64 + self.feedback_bytes(1, tally);
+        let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
+        if feedback != expected || tally.total_rows() != rows || listed_rows != rows {
+            return Err(ListError::Sums);
+        }
+        Ok(listed)
+    }
+
+    /// Bytes of the feedback on rows from `first_row` on.
+    fn feedback_bytes(&self, first_row: u64, tally: &Tally) -> u64 {
+        let tails = tally.rows.iter().enumerate();
+        let tails = tails.map(|(verdict, rows)| rows * self.feedback.bytes_without_number(verdict));
+        decimal_digits(first_row, tally.total_rows()) + tails.sum::<u64>()
+    }
+
+    /// Makes what was written durable, if asked to.
+    pub(super) fn sync(&self) -> Result<(), ListError> {
+        let files = self.files.iter().map(|file| &file.file).chain([&self.feedback_file]);
+        files.map(File::sync_data).collect::<io::Result<()>>().map_err(write_error(&self.directory.partial))
+    }
+
+    pub(super) fn into_directory(self) -> OutputDirectory {
+        self.directory
+    }
+}
+
+/// Names, outcomes and operators of the files that rows go to.
+fn names(register: &Register, duplicates: Duplicates) -> Vec<(String, &'static str, Option<u16>)> {
+    let slugs: Vec<String> = register.operators().iter().map(slug).collect();
+    let digital = (0u16..).zip(register.operators()).zip(&slugs).map(|((place, operator), slug)| {
+        let shared = slugs.iter().filter(|other| *other == slug).count() > 1;
+        let name = match shared {
+            true => format!("digital-{slug}-{}.csv", slug_of(&operator.id)),
+            false => format!("digital-{slug}.csv"),
+        };
+        (name, "digital", Some(place))
+    });
+    let mut files: Vec<_> = digital.collect();
+    if register.kind() == Kind::Krr {
+        files.push(("notify.csv".to_owned(), "notify", None));
+    }
+    files.push(("paper.csv".to_owned(), "paper", None));
+    files.push((REJECTED.to_owned(), "rejected", None));
+    if duplicates == Duplicates::SetAside {
+        files.push(("duplicates.csv".to_owned(), "duplicate", None));
+    }
+    files
+}
+
+fn slug(operator: &Operator) -> String {
+    let slug = slug_of(&operator.name);
+    if slug.is_empty() { slug_of(&operator.id) } else { slug }
+}
+
+/// A name in lower-case ASCII letters, digits and single hyphens.
+fn slug_of(name: &str) -> String {
+    let mut slug = String::new();
+    for character in name.to_lowercase().chars() {
+        match character {
+            'a'..='z' | '0'..='9' => slug.push(character),
+            'å' | 'ä' => slug.push('a'),
+            'ö' | 'ø' => slug.push('o'),
+            'æ' => slug.push_str("ae"),
+            'é' => slug.push('e'),
+            _ if !slug.is_empty() && !slug.ends_with('-') => slug.push('-'),
+            _ => {}
+        }
+    }
+    slug.trim_end_matches('-').to_owned()
+}
+
+/// Gives out places in the files, in the order of the list.
+pub(super) struct Writer<'a> {
+    outputs: &'a Outputs,
+    /// Next free byte of each file, the feedback last.
+    next: Vec<u64>,
+}
+
+impl Writer<'_> {
+    /// The places of a chunk's parts.
+    pub(super) fn reserve(&mut self, first_row: u64, tally: &Tally) -> Vec<u64> {
+        let offsets = self.next.clone();
+        for (&file, bytes) in self.outputs.file_of.iter().zip(&tally.bytes) {
+            self.next[file] += bytes;
+        }
+        *self.next.last_mut().unwrap_or(&mut 0) += self.outputs.feedback_bytes(first_row, tally);
+        offsets
+    }
+}
+
+/// Bytes on their way to a file.
+#[derive(Default)]
+pub(super) struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+/// Short rows are copied in this many bytes whatever their length: the rest is overwritten by the next
+/// one. A copy of known length is a few vector instructions; of unknown length, a call and a branch
+/// that is mispredicted for every other row.
+const WIDE: usize = 128;
+
+impl Buffer {
+    /// Makes room for `bytes` more, from the beginning.
+    fn clear(&mut self, bytes: usize) {
+        self.filled = 0;
+        if self.bytes.len() < bytes + WIDE {
+            self.bytes.resize(bytes + WIDE, 0);
+        }
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.bytes[..self.filled]
+    }
+
+    /// Appends the first `length` bytes of `source`, which may go on beyond them.
+    #[inline(always)]
+    pub(super) fn push(&mut self, source: &[u8], length: usize) {
+        let to = &mut self.bytes[self.filled..];
+        match (source.first_chunk::<WIDE>(), to.first_chunk_mut::<WIDE>()) {
+            (Some(source), Some(to)) if length <= WIDE => *to = *source,
+            _ => to[..length].copy_from_slice(&source[..length]),
+        }
+        self.filled += length;
+    }
+
+    /// Appends the first `length` bytes of an array.
+    #[inline(always)]
+    pub(super) fn push_array<const N: usize>(&mut self, source: &[u8; N], length: usize) {
+        debug_assert!(length <= N && N <= WIDE);
+        let to = &mut self.bytes[self.filled..];
+        match to.first_chunk_mut::<N>() {
+            Some(to) => *to = *source,
+            None => to[..length].copy_from_slice(&source[..length]),
+        }
+        self.filled += length;
+    }
+}
+
+/// Where the files of a job come to lie.
+pub(super) struct OutputDirectory {
+    wanted: PathBuf,
+    /// Where they are until they are complete.
+    partial: PathBuf,
+    /// Held while the job runs. A lock left by a job that was killed is free.
+    _lock: File,
+    /// Whether `wanted` was there before.
+    existed: bool,
+    finished: bool,
+}
+
+impl OutputDirectory {
+    /// Makes a directory for incomplete files. One left behind by a job that was killed is removed.
+    ///
+    /// Errors: `wanted` has something in it and `force` is false; another job is writing there.
+    pub(super) fn create(wanted: &Path, force: bool) -> Result<OutputDirectory, ListError> {
+        let existed = wanted.exists();
+        let partial = if existed { wanted.join(".nabar.partial") } else { crate::files::partial(wanted) };
+        if existed && !force {
+            let entries = fs::read_dir(wanted).map_err(write_error(wanted))?;
+            let others = entries.flatten().any(|entry| entry.path() != partial);
+            if others {
+                return Err(ListError::Occupied(wanted.to_owned()));
+            }
+        }
+        fs::create_dir_all(&partial).map_err(write_error(&partial))?;
+        let lock_path = partial.join("lock");
+        let lock = File::create(&lock_path).map_err(write_error(&lock_path))?;
+        if lock.try_lock().is_err() {
+            return Err(ListError::Busy(wanted.to_owned()));
+        }
+        for entry in fs::read_dir(&partial).map_err(write_error(&partial))?.flatten() {
+            if entry.path() != lock_path {
+                fs::remove_file(entry.path()).map_err(write_error(&entry.path()))?;
+            }
+        }
+        Ok(OutputDirectory { wanted: wanted.to_owned(), partial, _lock: lock, existed, finished: false })
+    }
+
+    /// Adds a whole file.
+    pub(super) fn add(&self, name: &str, content: &[u8]) -> Result<(), ListError> {
+        let path = self.partial.join(name);
+        fs::write(&path, content).map_err(write_error(&path))
+    }
+
+    /// Takes away every file but these.
+    pub(super) fn keep_only(&self, names: &[&str]) -> Result<(), ListError> {
+        for entry in fs::read_dir(&self.partial).map_err(write_error(&self.partial))?.flatten() {
+            let name = entry.file_name();
+            if name != "lock" && !names.iter().any(|kept| name == *kept) {
+                fs::remove_file(entry.path()).map_err(write_error(&entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the files their names. Those of an earlier job in the same directory, as its report lists
+    /// them, are removed first.
+    pub(super) fn finish(mut self, sync: bool) -> Result<(), ListError> {
+        let lock = self.partial.join("lock");
+        if self.existed {
+            self.remove_earlier()?;
+            let mut names: Vec<_> = fs::read_dir(&self.partial)
+                .map_err(write_error(&self.partial))?
+                .flatten()
+                .map(|entry| entry.file_name())
+                .filter(|name| name != "lock")
+                .collect();
+            names.sort_by_key(|name| name == REPORT);
+            for name in names {
+                let path = self.wanted.join(&name);
+                fs::rename(self.partial.join(&name), &path).map_err(write_error(&path))?;
+            }
+        } else {
+            fs::remove_file(&lock).map_err(write_error(&lock))?;
+            fs::rename(&self.partial, &self.wanted).map_err(write_error(&self.wanted))?;
+        }
+        self.finished = true;
+        if sync {
+            let made = self.wanted.join(REPORT);
+            crate::files::sync_directory(&made).map_err(write_error(&self.wanted))?;
+            crate::files::sync_directory(&self.wanted).map_err(write_error(&self.wanted))?;
+        }
+        Ok(())
+    }
+
+    fn remove_earlier(&self) -> Result<(), ListError> {
+        let report = self.wanted.join(REPORT);
+        let Ok(text) = fs::read(&report) else { return Ok(()) };
+        let listed =
+            serde_json::from_slice::<EarlierReport>(&text).map(|report| report.files).unwrap_or_default();
+        fs::remove_file(&report).map_err(write_error(&report))?;
+        for path in [FEEDBACK, REPORT_HTML] {
+            let _ = fs::remove_file(self.wanted.join(path));
+        }
+        for EarlierFile { path } in listed {
+            // Only plain names: a report is a file that anybody can edit.
+            if Path::new(&path).components().count() == 1 && !path.starts_with('.') {
+                let _ = fs::remove_file(self.wanted.join(path));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct EarlierReport {
+    #[serde(default)]
+    files: Vec<EarlierFile>,
+}
+
+#[derive(serde::Deserialize)]
+struct EarlierFile {
+    path: String,
+}
+
+impl Drop for OutputDirectory {
+    fn drop(&mut self) {
+        // Best effort: what cannot be removed now is removed by the next job. The directory that was
+        // renamed is no longer at this path.
+        let partial = !self.finished || self.existed;
+        if partial {
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs() {
+        for (name, slug) in [
+            ("Kivra", "kivra"),
+            ("Min myndighetspost", "min-myndighetspost"),
+            ("e-Boks (gamla)", "e-boks-gamla"),
+            ("Åkes Östra Brevlåda AB", "akes-ostra-brevlada-ab"),
+            ("../../etc", "etc"),
+            ("📮", ""),
+        ] {
+            assert_eq!(slug_of(name), slug);
+        }
+    }
+
+    #[test]
+    fn buffers_hold_what_was_pushed() {
+        let source: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let mut buffer = Buffer::default();
+        buffer.clear(700);
+        let mut expected = Vec::new();
+        for (start, length) in [(0, 5), (3, 128), (9, 129), (990, 10), (0, 0), (500, 400)] {
+            buffer.push(&source[start..], length);
+            expected.extend_from_slice(&source[start..start + length]);
+        }
+        buffer.push_array(b"abcdef", 3);
+        expected.extend_from_slice(b"abc");
+        assert_eq!(buffer.filled(), expected);
+    }
+}

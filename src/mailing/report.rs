@@ -1,0 +1,141 @@
+//! `report.json`: what became of a list. `docs/report.md` describes every name.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Version of the report's names and meanings.
+pub const VERSION: u32 = 1;
+
+/// The report of a job.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The list.
+    pub list: ListSummary,
+    /// The register that answered.
+    pub register: RegisterSummary,
+    /// The sender, `null` for KRR.
+    pub sender: Option<SenderSummary>,
+    /// Rows by outcome: `digital`, `notify`, `paper`, `rejected`, and `duplicate` if they were set aside.
+    /// They add up to the rows of the list.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Rows by reason, for paper and rejected rows.
+    pub reasons: BTreeMap<&'static str, u64>,
+    /// Digital rows by operator, in the order of the register.
+    pub operators: Vec<OperatorSummary>,
+    /// The files of a split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<FileSummary>>,
+    /// Rows whose identity stood in an earlier row.
+    pub duplicates: u64,
+    /// What the digital part saves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub savings: Option<Savings>,
+    /// Name of the limit that the job was refused by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<&'static str>,
+    /// Duration in seconds.
+    pub seconds: f64,
+    /// Rows a second.
+    pub rows_per_second: f64,
+}
+
+/// What the list was.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ListSummary {
+    /// As it was given; `-` is standard input.
+    pub path: String,
+    /// Data rows.
+    pub rows: u64,
+    /// Length of the file, compressed if it was.
+    pub bytes: u64,
+    /// `;`, `,`, `|`, a tab, or empty for a list of one column or of fixed width.
+    pub delimiter: String,
+    /// `utf-8`, `utf-8-bom` or `windows-1252`.
+    pub encoding: String,
+    /// Name of the identity's column, its number from 1 if there is no header, or `OFFSET:LENGTH`.
+    pub id_column: String,
+    /// `blake3:` and 64 hexadecimal digits, of the file as it is.
+    pub digest: String,
+}
+
+/// Which register answered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RegisterSummary {
+    /// `far` or `krr`.
+    pub kind: &'static str,
+    /// Number of its last change.
+    pub sequence: u64,
+    /// The time for which it speaks, RFC 3339.
+    pub as_of: String,
+}
+
+/// In whose name was asked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SenderSummary {
+    /// `16` and ten digits.
+    pub id: String,
+    /// Name.
+    pub name: String,
+}
+
+/// What goes to one operator.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OperatorSummary {
+    /// Id.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Rows.
+    pub rows: u64,
+    /// Name of its file, `null` if no files were made.
+    pub file: Option<String>,
+}
+
+/// One file of a split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileSummary {
+    /// Name in the output directory.
+    pub path: String,
+    /// Outcome of its rows, or `feedback`.
+    pub outcome: String,
+    /// Operator of its rows, `null` if they have none.
+    pub operator_id: Option<String>,
+    /// Rows without the header.
+    pub rows: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// What the digital part saves, in the currency of the prices given.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Savings {
+    /// Price of a letter on paper.
+    pub postage: f64,
+    /// Price of a digital letter.
+    pub digital_cost: f64,
+    /// All rows that are not rejected or set aside, on paper.
+    pub paper_only: f64,
+    /// The same rows as they go: digital ones digitally, the rest on paper.
+    pub as_split: f64,
+    /// The difference.
+    pub saved: f64,
+}
+
+impl Savings {
+    /// What `digital` digital letters save of `digital + others` letters.
+    pub(super) fn new(postage: f64, digital_cost: f64, digital: u64, others: u64) -> Savings {
+        // To the hundredth: prices are, and a sum should look like one.
+        let round = |amount: f64| (amount * 100.0).round() / 100.0;
+        let paper_only = (digital + others) as f64 * postage;
+        let as_split = digital as f64 * digital_cost + others as f64 * postage;
+        Savings {
+            postage,
+            digital_cost,
+            paper_only: round(paper_only),
+            as_split: round(as_split),
+            saved: round(paper_only - as_split),
+        }
+    }
+}

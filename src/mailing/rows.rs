@@ -1,0 +1,369 @@
+//! The rows of a list: where each ends, and where its identity is.
+//!
+//! A list is never taken apart more than that: whatever else a row holds passes through as it is, in
+//! whatever encoding. The rules for quotation marks are those of RFC 4180, and beyond it such that one
+//! bad row never takes the next ones with it:
+//!
+//! - a quotation mark opens a quoted cell only as the cell's first byte; elsewhere it is text;
+//! - a closing one that no delimiter, line end or end of the list follows makes the rest of the cell
+//!   text, if the cell has no line end in it;
+//! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], the row is its first line,
+//!   and is rejected (`bad_quoting`).
+
+use crate::identities::Rejection;
+use crate::limits::ROW_BYTES_MAX;
+use memchr::{memchr, memchr2, memchr3};
+use std::ops::Range;
+
+/// Where in a row the identity stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Cells between delimiters.
+    Delimited {
+        /// The delimiter; `None` for a list of one column.
+        delimiter: Option<u8>,
+        /// The identity's column, from 0.
+        column: usize,
+    },
+    /// Bytes at fixed places.
+    Fixed {
+        /// First byte, from 0.
+        offset: usize,
+        /// Number of bytes.
+        length: usize,
+    },
+}
+
+/// Why a row is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowProblem {
+    /// Its identity is none.
+    Identity(Rejection),
+    /// It ends before the identity's column.
+    MissingColumn,
+    /// It has a quoted cell that does not end as one.
+    BadQuoting,
+}
+
+impl RowProblem {
+    /// Number of different problems.
+    pub(crate) const COUNT: usize = Rejection::ALL.len() + 2;
+
+    /// All of them, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = RowProblem> {
+        let identities = Rejection::ALL.into_iter().map(RowProblem::Identity);
+        identities.chain([RowProblem::MissingColumn, RowProblem::BadQuoting])
+    }
+
+    pub(crate) fn number(self) -> u16 {
+        match self {
+            RowProblem::Identity(rejection) => rejection as u16,
+            RowProblem::MissingColumn => Rejection::ALL.len() as u16,
+            RowProblem::BadQuoting => Rejection::ALL.len() as u16 + 1,
+        }
+    }
+
+    /// The name in reports and feedback.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RowProblem::Identity(rejection) => rejection.name(),
+            RowProblem::MissingColumn => "missing_column",
+            RowProblem::BadQuoting => "bad_quoting",
+        }
+    }
+}
+
+/// A row of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Past the row's last byte, its line end included.
+    pub(crate) end: usize,
+    /// The bytes of the identity, without quotation marks around them.
+    pub(crate) id: Result<Range<usize>, RowProblem>,
+}
+
+/// The row that begins at `start`, which is below the length of `bytes`.
+///
+/// `bytes` reach [`ROW_BYTES_MAX`] beyond `start` or to the end of the list. With `quotes` false no
+/// quotation mark is looked for: the caller knows that there is none.
+#[inline(always)]
+pub(crate) fn row_at(bytes: &[u8], start: usize, layout: &Layout, quotes: bool) -> Row {
+    let line = match memchr(b'\n', &bytes[start..]) {
+        Some(length) => start..start + length + 1,
+        None => start..bytes.len(),
+    };
+    match *layout {
+        Layout::Delimited { delimiter, column } => {
+            if quotes && memchr(b'"', &bytes[line.clone()]).is_some() {
+                return quoted_row(bytes, line, delimiter, column);
+            }
+            Row { end: line.end, id: plain_cell(bytes, line, delimiter, column) }
+        }
+        Layout::Fixed { offset, length } => {
+            let text = text_of(bytes, &line);
+            let id = match text.len() {
+                0 => Err(RowProblem::Identity(Rejection::Empty)),
+                bytes if bytes <= offset => Err(RowProblem::MissingColumn),
+                bytes => Ok(text.start + offset..text.start + bytes.min(offset + length)),
+            };
+            Row { end: line.end, id }
+        }
+    }
+}
+
+/// A line without its line end.
+fn text_of(bytes: &[u8], line: &Range<usize>) -> Range<usize> {
+    let mut text = line.clone();
+    for end in [b'\n', b'\r'] {
+        if bytes[text.clone()].last() == Some(&end) {
+            text.end -= 1;
+        }
+    }
+    text
+}
+
+/// The cell of a column in a line without quotation marks.
+#[inline(always)]
+fn plain_cell(
+    bytes: &[u8],
+    line: Range<usize>,
+    delimiter: Option<u8>,
+    column: usize,
+) -> Result<Range<usize>, RowProblem> {
+    let text = text_of(bytes, &line);
+    let Some(delimiter) = delimiter else { return Ok(text) };
+    let mut start = text.start;
+    for _ in 0..column {
+        match memchr(delimiter, &bytes[start..text.end]) {
+            Some(length) => start += length + 1,
+            None if bytes[text].trim_ascii().is_empty() => {
+                return Err(RowProblem::Identity(Rejection::Empty));
+            }
+            None => return Err(RowProblem::MissingColumn),
+        }
+    }
+    let length = memchr(delimiter, &bytes[start..text.end]).unwrap_or(text.end - start);
+    Ok(start..start + length)
+}
+
+/// A row with quotation marks in its first line.
+#[inline(never)]
+fn quoted_row(bytes: &[u8], line: Range<usize>, delimiter: Option<u8>, column: usize) -> Row {
+    let mut cells = Cells::new(bytes, line.clone(), delimiter);
+    let mut id = Err(RowProblem::MissingColumn);
+    for number in 0.. {
+        match cells.next() {
+            Some(Ok(cell)) if number == column => id = Ok(cell),
+            Some(Ok(_)) => {}
+            Some(Err(BadQuoting)) => return Row { end: line.end, id: Err(RowProblem::BadQuoting) },
+            None => break,
+        }
+    }
+    Row { end: cells.at, id }
+}
+
+/// A quoted cell that does not end as one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadQuoting;
+
+/// The cells of one row, quoted or not, without the quotation marks around them.
+pub(super) struct Cells<'a> {
+    bytes: &'a [u8],
+    /// Where the next cell begins; after the last one, past the row's line end.
+    at: usize,
+    /// How far a quoted cell may reach.
+    limit: usize,
+    delimiter: Option<u8>,
+    done: bool,
+}
+
+impl<'a> Cells<'a> {
+    /// The cells of the row that begins with a line.
+    pub(super) fn new(bytes: &'a [u8], line: Range<usize>, delimiter: Option<u8>) -> Cells<'a> {
+        let limit = bytes.len().min(line.start + ROW_BYTES_MAX).max(line.end);
+        Cells { bytes, at: line.start, limit, delimiter, done: false }
+    }
+
+    /// Past the row's last byte, once all cells have been read.
+    pub(super) fn end(&self) -> usize {
+        self.at
+    }
+
+    fn quoted(&mut self, opening: usize) -> Result<Range<usize>, BadQuoting> {
+        let mut search = opening + 1;
+        loop {
+            let closing = memchr(b'"', &self.bytes[search..self.limit]).ok_or(BadQuoting)? + search;
+            let after = &self.bytes[closing + 1..];
+            match after.first() {
+                Some(b'"') => search = closing + 2,
+                Some(b'\r') if after.get(1) == Some(&b'\n') => {
+                    return Ok(self.finish(opening + 1..closing, closing + 3, true));
+                }
+                None => return Ok(self.finish(opening + 1..closing, closing + 1, true)),
+                Some(b'\n') => return Ok(self.finish(opening + 1..closing, closing + 2, true)),
+                Some(byte) if Some(*byte) == self.delimiter => {
+                    return Ok(self.finish(opening + 1..closing, closing + 2, false));
+                }
+                // Text after a closing quotation mark: the cell is plain after all.
+                Some(_) if memchr(b'\n', &self.bytes[opening..closing]).is_none() => {
+                    return Ok(self.plain(opening, closing));
+                }
+                Some(_) => return Err(BadQuoting),
+            }
+        }
+    }
+
+    /// A cell that begins at `start` and ends at the first delimiter or line end after `from`.
+    fn plain(&mut self, start: usize, from: usize) -> Range<usize> {
+        let rest = &self.bytes[from..];
+        let found = match self.delimiter {
+            Some(delimiter) => memchr2(delimiter, b'\n', rest),
+            None => memchr(b'\n', rest),
+        };
+        let Some(length) = found else {
+            return self.finish(start..self.bytes.len(), self.bytes.len(), true);
+        };
+        let end = from + length;
+        if self.bytes[end] != b'\n' {
+            return self.finish(start..end, end + 1, false);
+        }
+        let text = if end > start && self.bytes[end - 1] == b'\r' { end - 1 } else { end };
+        self.finish(start..text, end + 1, true)
+    }
+
+    fn finish(&mut self, cell: Range<usize>, next: usize, last: bool) -> Range<usize> {
+        self.at = next;
+        self.done = last;
+        cell
+    }
+}
+
+impl Iterator for Cells<'_> {
+    type Item = Result<Range<usize>, BadQuoting>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.done {
+            return None;
+        }
+        let start = self.at;
+        Some(match self.bytes.get(start) {
+            Some(b'"') => self.quoted(start),
+            _ => Ok(self.plain(start, start)),
+        })
+    }
+}
+
+/// Whether rows may have to be looked at for quotation marks.
+pub(crate) fn has_quotes(bytes: &[u8], layout: &Layout) -> bool {
+    matches!(layout, Layout::Delimited { .. }) && memchr(b'"', bytes).is_some()
+}
+
+/// Whether a list uses a lone carriage return as its line end.
+pub(super) fn has_only_carriage_returns(bytes: &[u8]) -> bool {
+    memchr3(b'\r', b'\n', b'\n', bytes).is_some_and(|at| bytes[at] == b'\r')
+        && memchr(b'\n', bytes).is_none()
+        && bytes.len() > 1
+        && memchr(b'\r', &bytes[..bytes.len() - 1]).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rows<'a>(list: &'a str, column: usize) -> Vec<(&'a str, Result<&'a str, &'static str>)> {
+        let layout = Layout::Delimited { delimiter: Some(b';'), column };
+        let (mut at, mut rows) = (0, Vec::new());
+        while at < list.len() {
+            let row = row_at(list.as_bytes(), at, &layout, has_quotes(list.as_bytes(), &layout));
+            rows.push((&list[at..row.end], row.id.map(|id| &list[id]).map_err(RowProblem::name)));
+            at = row.end;
+        }
+        rows
+    }
+
+    #[test]
+    fn rows_and_cells() {
+        assert_eq!(rows("1;a\n2;b\r\n3;c", 0), [("1;a\n", Ok("1")), ("2;b\r\n", Ok("2")), ("3;c", Ok("3"))]);
+        assert_eq!(
+            rows("a;1\nb\n\n;\n", 1)[1..],
+            [("b\n", Err("missing_column")), ("\n", Err("empty")), (";\n", Ok("")),]
+        );
+        assert_eq!(
+            rows("1;\"a;b\nc\";x\n\"2\";b\n", 0),
+            [("1;\"a;b\nc\";x\n", Ok("1")), ("\"2\";b\n", Ok("2"))]
+        );
+        assert_eq!(
+            rows("\"a \"\"b\"\" c\";7\r\nx;\"8\"\r\n", 1)[..2],
+            [("\"a \"\"b\"\" c\";7\r\n", Ok("7")), ("x;\"8\"\r\n", Ok("8")),]
+        );
+    }
+
+    #[test]
+    fn stray_quotation_marks_stay_in_their_row() {
+        assert_eq!(rows("1;5\" pipe\n2;b\n", 0), [("1;5\" pipe\n", Ok("1")), ("2;b\n", Ok("2"))]);
+        assert_eq!(rows("1;\"Kalle\" S;x\n2;b\n", 0)[0], ("1;\"Kalle\" S;x\n", Ok("1")));
+        // Never closed; closed in the next row by a mark that opens a cell; closed by one in its middle.
+        assert_eq!(rows("1;\"Kalle\n2;b\n", 0), [("1;\"Kalle\n", Err("bad_quoting")), ("2;b\n", Ok("2"))]);
+        assert_eq!(
+            rows("1;\"Kalle\n2;\"b\"\n", 0),
+            [("1;\"Kalle\n", Err("bad_quoting")), ("2;\"b\"\n", Ok("2"))]
+        );
+        assert_eq!(
+            rows("1;\"Kalle\n2;b\"c\n", 0),
+            [("1;\"Kalle\n", Err("bad_quoting")), ("2;b\"c\n", Ok("2"))]
+        );
+    }
+
+    #[test]
+    fn a_quoted_cell_ends_within_the_limit() {
+        let long = format!("1;\"{}\n\"\n2;b\n", "x".repeat(ROW_BYTES_MAX));
+        let read = rows(&long, 0);
+        assert_eq!(read[0].1, Err("bad_quoting"));
+        assert_eq!(read.last(), Some(&("2;b\n", Ok("2"))));
+    }
+
+    #[test]
+    fn fixed_places() {
+        let layout = Layout::Fixed { offset: 2, length: 3 };
+        let list = b"xx123yy\nxx12\r\nx\n\n\"x456";
+        let (mut at, mut ids) = (0, Vec::new());
+        while at < list.len() {
+            let row = row_at(list, at, &layout, has_quotes(list, &layout));
+            ids.push(row.id.map(|id| &list[id]).map_err(RowProblem::name));
+            at = row.end;
+        }
+        assert_eq!(ids, [Ok(&b"123"[..]), Ok(b"12"), Err("missing_column"), Err("empty"), Ok(b"456")]);
+    }
+
+    proptest! {
+        /// On what RFC 4180 defines, the rows are those of the csv crate.
+        #[test]
+        fn well_formed_lists_read_as_the_csv_crate_reads_them(
+            cells in proptest::collection::vec(proptest::collection::vec("[a-z;\" \n]{0,6}", 3), 1..20),
+            crlf in any::<bool>(), column in 0..3usize
+        ) {
+            let mut writer = csv::WriterBuilder::new()
+                .delimiter(b';')
+                .quote_style(csv::QuoteStyle::Always)
+                .terminator(if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') })
+                .from_writer(Vec::new());
+            for row in &cells {
+                writer.write_record(row).expect("written");
+            }
+            let list = String::from_utf8(writer.into_inner().expect("flushed")).expect("text");
+            let read = rows(&list, column);
+            prop_assert_eq!(read.len(), cells.len());
+            for ((_, id), row) in read.iter().zip(&cells) {
+                let doubled = row[column].replace('"', "\"\"");
+                prop_assert_eq!(*id, Ok(doubled.as_str()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_rows(list in "[0-9a;\"\r\n]{0,80}", column in 0..3usize) {
+            let read = rows(&list, column);
+            prop_assert_eq!(read.iter().map(|row| row.0).collect::<String>(), list);
+        }
+    }
+}

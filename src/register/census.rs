@@ -1,0 +1,81 @@
+//! How many recipients there are of which kind.
+
+use super::state::{FarState, KrrState, StateRule};
+use super::{Damage, Kind, Register};
+use crate::identities::Space;
+use crate::index::Slot;
+use std::collections::BTreeMap;
+
+/// Numbers of recipients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// All of them.
+    pub recipients: u64,
+    /// By operator, in the order of the register.
+    pub operators: Vec<u64>,
+    /// Without an operator.
+    pub without_operator: u64,
+    /// FaR: `Secure`, `Anonymous`, `Not`, and `pending` beside them. KRR: `active`, `reserved`, `deleted`,
+    /// and `mailbox` beside them.
+    pub types: BTreeMap<&'static str, u64>,
+    /// FaR: with an acceptance rule of their own.
+    pub own_rule: u64,
+    /// By identity space.
+    pub spaces: BTreeMap<Space, u64>,
+}
+
+impl Register {
+    /// Counts recipients. Cost: one pass over the records, and each block is checked.
+    pub fn census(&self) -> Result<Census, Damage> {
+        let mut census = Census { operators: vec![0; self.operators().len()], ..Census::default() };
+        census.spaces = self.spaces().into_iter().map(|(space, count)| (space, u64::from(count))).collect();
+        for (code, count) in self.records_by_state()?.into_iter().enumerate().filter(|(_, count)| *count > 0)
+        {
+            let state = self.parts().states[code];
+            census.recipients += count;
+            match state.operator().and_then(|place| census.operators.get_mut(usize::from(place))) {
+                Some(operator) => *operator += count,
+                None => census.without_operator += count,
+            }
+            let mut add = |name| *census.types.entry(name).or_insert(0) += count;
+            match self.kind() {
+                Kind::Far => {
+                    let state = FarState::from(state);
+                    add(state.account_type.name());
+                    if state.pending {
+                        add("pending");
+                    }
+                    census.own_rule += if state.rule == StateRule::AcceptsAll { 0 } else { count };
+                }
+                Kind::Krr => {
+                    let KrrState { deleted, reserved, mailbox, .. } = state.into();
+                    add(match (deleted, reserved) {
+                        (true, _) => "deleted",
+                        (_, true) => "reserved",
+                        _ => "active",
+                    });
+                    if mailbox {
+                        add("mailbox");
+                    }
+                }
+            }
+        }
+        Ok(census)
+    }
+
+    /// Number of records of each state.
+    fn records_by_state(&self) -> Result<Vec<u64>, Damage> {
+        let index = self.index();
+        let mut counts = vec![0; self.parts().states.len()];
+        for place in 0..index.directory.len() {
+            let number = index.check_block(place)?;
+            if number != 0 {
+                let block = index.blocks[number as usize];
+                for slot in block.first_record..block.first_record + block.records {
+                    counts[index.codes.get(Slot(slot)) as usize] += 1;
+                }
+            }
+        }
+        Ok(counts)
+    }
+}

@@ -1,0 +1,134 @@
+//! Columns that do not decide: what the registers tell beside the outcome.
+
+use super::actors::Actors;
+use super::column::{Column, DamagedSection, Guarded};
+use super::contact::Contact;
+use super::moment::{self, NO_NANOSECONDS, NO_SECONDS};
+use crate::index::{self, Block, BlockHasher, Slot};
+use jiff::Timestamp;
+
+/// A time for each record, in as many bytes as the finest of them needs.
+pub(crate) enum TimeColumn {
+    /// Seconds since 1970, 1970 to 2106.
+    Seconds(Column<u32>),
+    /// Nanoseconds since 1970.
+    Nanoseconds(Column<i64>),
+}
+
+impl TimeColumn {
+    fn get(&self, slot: Slot) -> Option<Timestamp> {
+        let slot = slot.0 as usize;
+        match self {
+            TimeColumn::Seconds(column) => {
+                let seconds = *column.get().get(slot)?;
+                (seconds != NO_SECONDS).then(|| Timestamp::from_second(i64::from(seconds)).ok())?
+            }
+            TimeColumn::Nanoseconds(column) => {
+                let nanoseconds = *column.get().get(slot)?;
+                (nanoseconds != NO_NANOSECONDS).then(|| moment::of_nanoseconds(nanoseconds))
+            }
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            TimeColumn::Seconds(column) => column.get().len(),
+            TimeColumn::Nanoseconds(column) => column.get().len(),
+        }
+    }
+
+    fn bytes(&self, block: &Block) -> Option<&[u8]> {
+        let records = index::within(block.first_record, block.records, self.len())?;
+        Some(match self {
+            TimeColumn::Seconds(column) => bytemuck::cast_slice(&column.get()[records]),
+            TimeColumn::Nanoseconds(column) => bytemuck::cast_slice(&column.get()[records]),
+        })
+    }
+}
+
+/// The cold columns of a register of one kind.
+pub(crate) enum Cold {
+    /// FaR.
+    Far {
+        /// `LastRegistration`.
+        last_registration: TimeColumn,
+        /// `LastSenderAcceptChange`.
+        last_sender_accept_change: TimeColumn,
+    },
+    /// KRR.
+    Krr {
+        /// For each record where its contact begins in the block's contact data.
+        contact_places: Column<u32>,
+        /// Packed contacts, block by block.
+        contacts: Column<u8>,
+        /// For each certificate where it ends.
+        certificate_ends: Guarded<u64>,
+        /// Certificates as base64 text.
+        certificates: Guarded<u8>,
+    },
+}
+
+impl Cold {
+    /// Checksum of what [`Block::cold_sum`] covers: the block's place in the directory and, for FaR, both
+    /// times of each record; for KRR, the contact places and the contacts. `None` if they lie outside.
+    pub(crate) fn sum(&self, place: usize, block: &Block) -> Option<[u8; 16]> {
+        let mut hasher = BlockHasher::new(place);
+        match self {
+            Cold::Far { last_registration, last_sender_accept_change } => {
+                hasher.update(last_registration.bytes(block)?);
+                hasher.update(last_sender_accept_change.bytes(block)?);
+            }
+            Cold::Krr { contact_places, contacts, .. } => {
+                let places = contact_places.get();
+                let records = index::within(block.first_record, block.records, places.len())?;
+                hasher.update(bytemuck::cast_slice(&places[records]));
+                hasher.update(block_contacts(contacts.get(), block)?);
+            }
+        }
+        Some(hasher.sum())
+    }
+
+    /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient.
+    pub(super) fn times(&self, slot: Slot) -> (Option<Timestamp>, Option<Timestamp>) {
+        match self {
+            Cold::Far { last_registration, last_sender_accept_change } => {
+                (last_registration.get(slot), last_sender_accept_change.get(slot))
+            }
+            Cold::Krr { .. } => (None, None),
+        }
+    }
+
+    /// Contact of a KRR person, `None` if there is none where it should be.
+    pub(super) fn contact(&self, block: &Block, slot: Slot) -> Option<Contact> {
+        match self {
+            Cold::Far { .. } => None,
+            Cold::Krr { contact_places, contacts, .. } => {
+                let place = *contact_places.get().get(slot.0 as usize)? as usize;
+                Contact::unpack(block_contacts(contacts.get(), block)?.get(place..)?)
+            }
+        }
+    }
+
+    /// A certificate by its number, empty if there is none.
+    pub(super) fn certificate(&self, number: Option<u32>) -> Result<&str, DamagedSection> {
+        let (Cold::Krr { certificate_ends, certificates, .. }, Some(number)) = (self, number) else {
+            return Ok("");
+        };
+        let (ends, texts, number) = (certificate_ends.get()?, certificates.get()?, number as usize);
+        let start = number.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied());
+        let range = start.zip(ends.get(number).copied()).map(|(start, end)| start as usize..end as usize);
+        let text = range.and_then(|range| texts.get(range)).and_then(|text| std::str::from_utf8(text).ok());
+        text.ok_or(DamagedSection { name: "certificates" })
+    }
+}
+
+fn block_contacts<'a>(contacts: &'a [u8], block: &Block) -> Option<&'a [u8]> {
+    let first = usize::try_from(block.first_contact).ok()?;
+    let end = first.checked_add(usize::try_from(block.contact_bytes).ok()?)?;
+    contacts.get(first..end)
+}
+
+/// The name of an operator by its place, empty if there is none.
+pub(super) fn operator_id(actors: &Actors, operator: Option<u16>) -> &str {
+    operator.and_then(|place| actors.operators.get(usize::from(place))).map_or("", |o| o.id.as_str())
+}

@@ -1,0 +1,75 @@
+//! Arrays that lie in bytes which somebody else owns: a mapped file, or memory.
+
+use bytemuck::Pod;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// The bytes that columns lie in. They never change and never move while it lives.
+pub(crate) type Storage = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// An array of `T` at a place in a [`Storage`].
+pub(crate) struct Column<T> {
+    storage: Storage,
+    range: Range<usize>,
+    of: PhantomData<T>,
+}
+
+impl<T: Pod> Column<T> {
+    /// `None` if the range lies outside, is not aligned for `T`, or is no whole number of them.
+    pub(crate) fn new(storage: &Storage, range: Range<usize>) -> Option<Column<T>> {
+        let bytes = (**storage).as_ref().get(range.clone())?;
+        bytemuck::try_cast_slice::<u8, T>(bytes).ok()?;
+        Some(Column { storage: Arc::clone(storage), range, of: PhantomData })
+    }
+
+    /// An array of its own.
+    #[cfg(test)]
+    pub(crate) fn owned(values: Vec<T>) -> Column<T>
+    where
+        T: Send + Sync,
+    {
+        struct Owned<T>(Vec<T>);
+        impl<T: Pod> AsRef<[u8]> for Owned<T> {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        let range = 0..std::mem::size_of_val(values.as_slice());
+        Column { storage: Arc::new(Owned(values)), range, of: PhantomData }
+    }
+
+    /// The array.
+    pub(crate) fn get(&self) -> &[T] {
+        bytemuck::cast_slice(&(*self.storage).as_ref()[self.range.clone()])
+    }
+}
+
+/// A part of a register whose checksum does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the section {name} is damaged: its checksum does not hold")]
+pub struct DamagedSection {
+    /// Name of the section.
+    pub name: &'static str,
+}
+
+/// A column that is checked as a whole when it is first asked for.
+pub(crate) struct Guarded<T> {
+    column: Column<T>,
+    name: &'static str,
+    sum: [u8; 32],
+    holds: OnceLock<bool>,
+}
+
+impl<T: Pod> Guarded<T> {
+    /// `sum` is the BLAKE3 hash of the column's bytes.
+    pub(crate) fn new(column: Column<T>, name: &'static str, sum: [u8; 32]) -> Guarded<T> {
+        Guarded { column, name, sum, holds: OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Result<&[T], DamagedSection> {
+        let values = self.column.get();
+        let holds = *self.holds.get_or_init(|| blake3::hash(bytemuck::cast_slice(values)) == self.sum);
+        if holds { Ok(values) } else { Err(DamagedSection { name: self.name }) }
+    }
+}

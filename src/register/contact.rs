@@ -1,0 +1,234 @@
+//! What KRR knows of a person beside what decides, packed into a few bytes.
+//!
+//! Layout, little-endian, without padding: a 32-bit mask of the fields that are there; for each time
+//! 64 bits of nanoseconds since 1970; for each text a 16-bit length and its bytes; 32 bits for the number
+//! of the certificate. Bits of the mask in the order of the fields below: 0 to 6 times, 8 to 11 texts,
+//! 12 certificate, 16 and 17 e-mail shared (known, yes), 18 and 19 mobile number shared (known, yes).
+
+use super::moment;
+use crate::limits::CONTACT_BYTES_MAX;
+use jiff::Timestamp;
+
+/// Contact information of a KRR person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contact {
+    pub(crate) reserved_at: Option<Timestamp>,
+    pub(crate) reservation_updated: Option<Timestamp>,
+    pub(crate) email_updated: Option<Timestamp>,
+    pub(crate) email_verified: Option<Timestamp>,
+    pub(crate) mobile_updated: Option<Timestamp>,
+    pub(crate) mobile_verified: Option<Timestamp>,
+    pub(crate) language_updated: Option<Timestamp>,
+    pub(crate) email: Option<String>,
+    pub(crate) mobile: Option<String>,
+    pub(crate) mailbox: Option<String>,
+    pub(crate) language: Option<String>,
+    /// Number of the certificate in the register's table.
+    pub(crate) certificate: Option<u32>,
+    pub(crate) email_shared: Option<bool>,
+    pub(crate) mobile_shared: Option<bool>,
+}
+
+const TEXTS: u32 = 8;
+const CERTIFICATE: u32 = 1 << 12;
+const EMAIL_SHARED: u32 = 16;
+const MOBILE_SHARED: u32 = 18;
+
+impl Contact {
+    fn times(&self) -> [Option<Timestamp>; 7] {
+        [
+            self.reserved_at,
+            self.reservation_updated,
+            self.email_updated,
+            self.email_verified,
+            self.mobile_updated,
+            self.mobile_verified,
+            self.language_updated,
+        ]
+    }
+
+    fn texts(&self) -> [Option<&str>; 4] {
+        [&self.email, &self.mobile, &self.mailbox, &self.language].map(|text| text.as_deref())
+    }
+
+    /// First day on which no channel is fresh: a channel is fresh for 18 months after it was updated or
+    /// verified, whichever is later (eForvaltningsforskriften § 32). 0 without a dated channel.
+    pub(crate) fn expires(&self) -> u32 {
+        let email = self.email.as_ref().and(self.email_updated.max(self.email_verified));
+        let mobile = self.mobile.as_ref().and(self.mobile_updated.max(self.mobile_verified));
+        // Each channel by itself: with months of different length the later time expires no earlier.
+        [email, mobile].into_iter().flatten().map(moment::eighteen_months_after).max().unwrap_or(0)
+    }
+
+    /// Appends the packed form. `None`, and nothing is appended, if it is longer than
+    /// [`CONTACT_BYTES_MAX`].
+    pub(crate) fn pack(&self, bytes: &mut Vec<u8>) -> Option<()> {
+        let start = bytes.len();
+        bytes.extend_from_slice(&self.mask().to_le_bytes());
+        for time in self.times().into_iter().flatten() {
+            bytes.extend_from_slice(&moment::nanoseconds(time)?.to_le_bytes());
+        }
+        for text in self.texts().into_iter().flatten() {
+            bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes.extend(self.certificate.into_iter().flat_map(u32::to_le_bytes));
+        if bytes.len() - start > CONTACT_BYTES_MAX {
+            bytes.truncate(start);
+            return None;
+        }
+        Some(())
+    }
+
+    fn mask(&self) -> u32 {
+        let mut mask = 0;
+        for (bit, time) in self.times().iter().enumerate() {
+            mask |= u32::from(time.is_some()) << bit;
+        }
+        for (bit, text) in self.texts().iter().enumerate() {
+            mask |= u32::from(text.is_some()) << (TEXTS + bit as u32);
+        }
+        for (bit, shared) in [(EMAIL_SHARED, self.email_shared), (MOBILE_SHARED, self.mobile_shared)] {
+            mask |= (u32::from(shared.is_some()) | u32::from(shared == Some(true)) << 1) << bit;
+        }
+        mask | if self.certificate.is_some() { CERTIFICATE } else { 0 }
+    }
+
+    /// The number of the certificate in a packed form, which ends with it.
+    pub(crate) fn certificate_of(packed: &[u8]) -> Option<u32> {
+        let mask = u32::from_le_bytes(*packed.first_chunk()?);
+        let last = packed.last_chunk::<4>().filter(|_| mask & CERTIFICATE != 0)?;
+        Some(u32::from_le_bytes(*last))
+    }
+
+    /// Changes the number of the certificate in a packed form.
+    pub(crate) fn renumber_certificate(packed: &mut [u8], numbers: &[u32]) {
+        if let (Some(number), Some(last)) = (Self::certificate_of(packed), packed.last_chunk_mut::<4>()) {
+            *last = numbers[number as usize].to_le_bytes();
+        }
+    }
+
+    /// Reads the packed form at the beginning of `bytes`. `None` if that is not one.
+    pub(crate) fn unpack(mut bytes: &[u8]) -> Option<Contact> {
+        let mask = u32::from_le_bytes(take(&mut bytes)?);
+        let mut contact = Contact::default();
+        let Contact {
+            reserved_at,
+            reservation_updated,
+            email_updated,
+            email_verified,
+            mobile_updated,
+            mobile_verified,
+            language_updated,
+            email,
+            mobile,
+            mailbox,
+            language,
+            certificate,
+            email_shared,
+            mobile_shared,
+        } = &mut contact;
+        let times = [
+            reserved_at,
+            reservation_updated,
+            email_updated,
+            email_verified,
+            mobile_updated,
+            mobile_verified,
+            language_updated,
+        ];
+        for (bit, time) in times.into_iter().enumerate() {
+            if mask >> bit & 1 == 1 {
+                *time = Some(moment::of_nanoseconds(i64::from_le_bytes(take(&mut bytes)?)));
+            }
+        }
+        for (bit, text) in [email, mobile, mailbox, language].into_iter().enumerate() {
+            if mask >> (TEXTS + bit as u32) & 1 == 1 {
+                let length = usize::from(u16::from_le_bytes(take(&mut bytes)?));
+                let (head, rest) = bytes.split_at_checked(length)?;
+                *text = Some(std::str::from_utf8(head).ok()?.to_owned());
+                bytes = rest;
+            }
+        }
+        if mask & CERTIFICATE != 0 {
+            *certificate = Some(u32::from_le_bytes(take(&mut bytes)?));
+        }
+        for (bit, shared) in [(EMAIL_SHARED, email_shared), (MOBILE_SHARED, mobile_shared)] {
+            *shared = (mask >> bit & 1 == 1).then_some(mask >> (bit + 1) & 1 == 1);
+        }
+        Some(contact)
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn time() -> impl Strategy<Value = Option<Timestamp>> {
+        proptest::option::of((i64::MIN + 1..=i64::MAX).prop_map(moment::of_nanoseconds))
+    }
+
+    fn text() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(".{0,20}")
+    }
+
+    proptest! {
+        #[test]
+        fn packed_contacts_unpack(
+            times in (time(), time(), time(), time(), time(), time(), time()),
+            texts in (text(), text(), text(), text()),
+            certificate in proptest::option::of(any::<u32>()),
+            shared in (proptest::option::of(any::<bool>()), proptest::option::of(any::<bool>())),
+            cut in 0..200usize,
+        ) {
+            let contact = Contact {
+                reserved_at: times.0, reservation_updated: times.1, email_updated: times.2,
+                email_verified: times.3, mobile_updated: times.4, mobile_verified: times.5,
+                language_updated: times.6, email: texts.0, mobile: texts.1, mailbox: texts.2,
+                language: texts.3, certificate, email_shared: shared.0, mobile_shared: shared.1,
+            };
+            let mut bytes = Vec::new();
+            contact.pack(&mut bytes).expect("short");
+            prop_assert_eq!(Contact::unpack(&bytes), Some(contact));
+            let _ = Contact::unpack(&bytes[..cut.min(bytes.len())]);
+        }
+
+        #[test]
+        fn any_bytes_unpack_or_do_not(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Contact::unpack(&bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_packed() {
+        let contact = Contact { mailbox: Some("x".repeat(CONTACT_BYTES_MAX)), ..Contact::default() };
+        let mut bytes = vec![7];
+        assert_eq!(contact.pack(&mut bytes), None);
+        assert_eq!(bytes, [7]);
+    }
+
+    /// The 18-month rule is judged for each channel, by the later of its two times.
+    #[test]
+    fn a_channel_is_fresh_if_either_time_is() {
+        let time = |text: &str| moment::parse(text);
+        let (old, new) = (time("2020-01-01T00:00:00Z"), time("2026-01-01T00:00:00Z"));
+        let day = |text: &str| moment::day_number(text.parse().expect("date"));
+        let email = Some("a@example.com".to_owned());
+        let contact =
+            Contact { email: email.clone(), email_updated: old, email_verified: new, ..Contact::default() };
+        assert_eq!(contact.expires(), day("2027-07-01"));
+        let without_address = Contact { email: None, ..contact.clone() };
+        assert_eq!(without_address.expires(), 0, "times of an address that is gone");
+        let undated = Contact { email, ..Contact::default() };
+        assert_eq!(undated.expires(), 0);
+        let mobile = Contact { mobile: Some("+4799999999".into()), mobile_updated: old, ..contact };
+        assert_eq!(mobile.expires(), day("2027-07-01"));
+    }
+}

@@ -1,0 +1,200 @@
+//! A KRR person as the REST contract writes it.
+
+use super::contact::Contact;
+use super::moment;
+use super::state::KrrState;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One object of `personer`. Absent and empty mean the same; written without what is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Person {
+    /// 11 digits.
+    pub personidentifikator: String,
+    /// JA or NEI.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reservasjon: String,
+    /// When the reservation was made.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reservasjonstidspunkt: String,
+    /// When `reservasjon` last changed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reservasjon_oppdatert: String,
+    /// AKTIV, SLETTET or IKKE_REGISTRERT.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub status: String,
+    /// KAN_VARSLES or KAN_IKKE_VARSLES: derived on the day asked, and ignored when read.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub varslingsstatus: String,
+    /// E-mail and mobile number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kontaktinformasjon: Option<Kontaktinformasjon>,
+    /// Mailbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digital_post: Option<DigitalPost>,
+    /// X.509 certificate of the mailbox, base64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sertifikat: String,
+    /// nb, nn, en or se.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub spraak: String,
+    /// When `spraak` last changed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub spraak_oppdatert: String,
+}
+
+/// E-mail and mobile number of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)] // the names are the contract's own
+pub struct Kontaktinformasjon {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub epostadresse: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub epostadresse_oppdatert: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub epostadresse_sist_verifisert: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub epostadresse_duplisert: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mobiltelefonnummer: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mobiltelefonnummer_oppdatert: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mobiltelefonnummer_sist_verifisert: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mobiltelefonnummer_duplisert: String,
+}
+
+/// Mailbox of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DigitalPost {
+    /// Address of the mailbox at its operator.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub postkasseadresse: String,
+    /// Organisasjonsnummer of the operator.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub postkasseleverandoeradresse: String,
+}
+
+/// A field of a person that cannot be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadField(pub(crate) &'static str);
+
+fn time(text: &str, name: &'static str) -> Result<Option<Timestamp>, BadField> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    moment::parse(text).map(Some).ok_or(BadField(name))
+}
+
+fn yes_or_no(text: &str, name: &'static str) -> Result<Option<bool>, BadField> {
+    match text {
+        "" => Ok(None),
+        "JA" => Ok(Some(true)),
+        "NEI" => Ok(Some(false)),
+        _ => Err(BadField(name)),
+    }
+}
+
+fn text(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn written(time: Option<Timestamp>) -> String {
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
+fn ja_or_nei(shared: Option<bool>) -> String {
+    shared.map_or("", |shared| if shared { "JA" } else { "NEI" }).to_owned()
+}
+
+impl Person {
+    /// The packed parts of the person: state without operator, contact without certificate.
+    pub(crate) fn parts(&self) -> Result<(KrrState, Contact), BadField> {
+        let deleted = match self.status.as_str() {
+            "AKTIV" | "" => false,
+            "SLETTET" => true,
+            _ => return Err(BadField("status")),
+        };
+        let channels = self.kontaktinformasjon.as_ref();
+        let channel = |field: fn(&Kontaktinformasjon) -> &String| channels.map_or("", |k| field(k).as_str());
+        let mailbox = self.digital_post.as_ref().map_or("", |post| post.postkasseadresse.as_str());
+        let contact = Contact {
+            reserved_at: time(&self.reservasjonstidspunkt, "reservasjonstidspunkt")?,
+            reservation_updated: time(&self.reservasjon_oppdatert, "reservasjon_oppdatert")?,
+            email_updated: time(channel(|k| &k.epostadresse_oppdatert), "epostadresse_oppdatert")?,
+            email_verified: time(
+                channel(|k| &k.epostadresse_sist_verifisert),
+                "epostadresse_sist_verifisert",
+            )?,
+            mobile_updated: time(
+                channel(|k| &k.mobiltelefonnummer_oppdatert),
+                "mobiltelefonnummer_oppdatert",
+            )?,
+            mobile_verified: time(
+                channel(|k| &k.mobiltelefonnummer_sist_verifisert),
+                "mobiltelefonnummer_sist_verifisert",
+            )?,
+            language_updated: time(&self.spraak_oppdatert, "spraak_oppdatert")?,
+            email: text(channel(|k| &k.epostadresse)),
+            mobile: text(channel(|k| &k.mobiltelefonnummer)),
+            mailbox: text(mailbox),
+            language: text(&self.spraak),
+            certificate: None,
+            email_shared: yes_or_no(channel(|k| &k.epostadresse_duplisert), "epostadresse_duplisert")?,
+            mobile_shared: yes_or_no(
+                channel(|k| &k.mobiltelefonnummer_duplisert),
+                "mobiltelefonnummer_duplisert",
+            )?,
+        };
+        let state = KrrState {
+            reserved: yes_or_no(&self.reservasjon, "reservasjon")?.unwrap_or(false),
+            deleted,
+            operator: None,
+            mailbox: contact.mailbox.is_some(),
+            expires: contact.expires(),
+        };
+        Ok((state, contact))
+    }
+
+    /// The person of packed parts. Times are written in UTC.
+    pub(crate) fn of_parts(
+        personidentifikator: &str,
+        state: KrrState,
+        contact: &Contact,
+        operator: &str,
+        sertifikat: &str,
+    ) -> Person {
+        let owned = |text: &Option<String>| text.clone().unwrap_or_default();
+        let channels = Kontaktinformasjon {
+            epostadresse: owned(&contact.email),
+            epostadresse_oppdatert: written(contact.email_updated),
+            epostadresse_sist_verifisert: written(contact.email_verified),
+            epostadresse_duplisert: ja_or_nei(contact.email_shared),
+            mobiltelefonnummer: owned(&contact.mobile),
+            mobiltelefonnummer_oppdatert: written(contact.mobile_updated),
+            mobiltelefonnummer_sist_verifisert: written(contact.mobile_verified),
+            mobiltelefonnummer_duplisert: ja_or_nei(contact.mobile_shared),
+        };
+        let post = DigitalPost {
+            postkasseadresse: owned(&contact.mailbox),
+            postkasseleverandoeradresse: operator.to_owned(),
+        };
+        Person {
+            personidentifikator: personidentifikator.to_owned(),
+            reservasjon: ja_or_nei(Some(state.reserved)),
+            reservasjonstidspunkt: written(contact.reserved_at),
+            reservasjon_oppdatert: written(contact.reservation_updated),
+            status: if state.deleted { "SLETTET" } else { "AKTIV" }.to_owned(),
+            varslingsstatus: String::new(),
+            kontaktinformasjon: (channels != Kontaktinformasjon::default()).then_some(channels),
+            digital_post: (post != DigitalPost::default()).then_some(post),
+            sertifikat: sertifikat.to_owned(),
+            spraak: owned(&contact.language),
+            spraak_oppdatert: written(contact.language_updated),
+        }
+    }
+}

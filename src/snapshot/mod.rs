@@ -1,0 +1,198 @@
+//! Register files: a [`Register`] as one immutable, checksummed, memory-mapped file.
+//!
+//! Opening checks header, section table, organisations, states and directory, whose sizes do not grow
+//! with recipients; every block is checked when it is first asked for, rules and certificates likewise.
+//! [`Snapshot::verify`] checks all at once.
+
+pub mod format;
+#[cfg(test)]
+mod tests;
+mod verify;
+pub(crate) mod write;
+
+pub use format::{Header, OpenError};
+pub use verify::Finding;
+
+use crate::index::{Page, directory_length};
+use crate::memory;
+use crate::register::cold::{Cold, TimeColumn};
+use crate::register::column::{Column, Guarded, Storage};
+use crate::register::{Actors, CodeColumn, Parts, Register, moment};
+use bytemuck::Pod;
+use format::{Entry, Section, damaged};
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(target_endian = "big")]
+compile_error!("register files are mapped as they are, and they are little-endian");
+
+/// An open register file.
+pub struct Snapshot {
+    storage: Storage,
+    header: Header,
+    entries: Vec<Entry>,
+}
+
+impl Snapshot {
+    /// Opens and maps a file. Cost: some tenths of a millisecond, whatever the number of recipients.
+    ///
+    /// ```no_run
+    /// let register = nabar::snapshot::Snapshot::open("far.nabar".as_ref())?.register()?;
+    /// println!("{} recipients as of {}", register.recipients(), register.as_of());
+    /// # Ok::<(), nabar::snapshot::OpenError>(())
+    /// ```
+    pub fn open(path: &Path) -> Result<Snapshot, OpenError> {
+        Self::of_storage(Arc::new(memory::map_path(path)?))
+    }
+
+    /// Reads a file's bytes from memory, of which a copy is taken.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Snapshot, OpenError> {
+        let mut pages = vec![Page::EMPTY; bytes.len().div_ceil(size_of::<Page>())];
+        bytemuck::cast_slice_mut(&mut pages)[..bytes.len()].copy_from_slice(bytes);
+        Self::of_storage(Arc::new(Copied { pages, length: bytes.len() }))
+    }
+
+    fn of_storage(storage: Storage) -> Result<Snapshot, OpenError> {
+        let (header, entries) = format::decode((*storage).as_ref())?;
+        Ok(Snapshot { storage, header, entries })
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The section table.
+    pub fn sections(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The register in the file.
+    pub fn register(&self) -> Result<Register, OpenError> {
+        let kind = self.header.kind;
+        let actors = rkyv::from_bytes::<Actors, rkyv::rancor::Error>(self.checked(Section::Actors)?)
+            .map_err(|_| damaged("actors", "it cannot be read"))?;
+        let states = bytemuck::allocation::pod_collect_to_vec(self.checked(Section::States)?);
+        let parts = Parts {
+            kind,
+            sequence: self.header.sequence,
+            as_of: moment::of_nanoseconds(self.header.as_of),
+            actors,
+            states,
+            directory: self.column(Section::Directory)?,
+            blocks: self.column(Section::Blocks)?,
+            pages: self.column(Section::Pages)?,
+            codes: self.codes()?,
+            exception_places: self.column(Section::ExceptionPlaces)?,
+            exception_rules: self.column(Section::ExceptionRules)?,
+            rule_heads: self.guarded(Section::RuleHeads)?,
+            rule_members: self.guarded(Section::RuleMembers)?,
+            cold: self.cold()?,
+        };
+        self.checked(Section::Directory)?;
+        self.check_lengths(&parts)?;
+        Ok(Register::new(parts))
+    }
+
+    /// What everything else relies on and no checksum of a block covers.
+    fn check_lengths(&self, parts: &Parts) -> Result<(), OpenError> {
+        let pages = parts.pages.get();
+        if parts.directory.get().len() != directory_length(parts.kind.country()) {
+            return Err(damaged(
+                "directory",
+                "it does not have the length that the register's ordinals need",
+            ));
+        }
+        let blocks = parts.blocks.get().len();
+        if blocks == 0 || pages.len() != blocks * crate::limits::BLOCK_PAGES as usize {
+            return Err(damaged("pages", "there are not 32 for each block"));
+        }
+        if pages[..crate::limits::BLOCK_PAGES as usize].iter().any(|page| *page != Page::EMPTY) {
+            return Err(damaged("pages", "the first block is not empty"));
+        }
+        let records = self.entry(Section::Records);
+        if records.bytes / u64::from(records.width) != self.header.recipients + 1 {
+            return Err(damaged("records", "there are not as many as the header says"));
+        }
+        let nobody = crate::index::Slot(0);
+        let register = &parts.codes.get();
+        if parts.states.is_empty() || register.get(nobody) != 0 {
+            return Err(damaged("records", "the first is not nobody's"));
+        }
+        Ok(())
+    }
+
+    fn entry(&self, section: Section) -> &Entry {
+        // `decode` has made sure that every section of the kind is there.
+        let found = self.entries.iter().find(|entry| entry.section == section);
+        found.expect("a section of the register's kind")
+    }
+
+    fn range(&self, section: Section) -> std::ops::Range<usize> {
+        let entry = self.entry(section);
+        entry.offset as usize..(entry.offset + entry.bytes) as usize
+    }
+
+    fn bytes(&self, section: Section) -> &[u8] {
+        &(*self.storage).as_ref()[self.range(section)]
+    }
+
+    fn checked(&self, section: Section) -> Result<&[u8], OpenError> {
+        let bytes = self.bytes(section);
+        if blake3::hash(bytes) != self.entry(section).sum {
+            return Err(damaged(section.name(), "its checksum does not hold"));
+        }
+        Ok(bytes)
+    }
+
+    fn column<T: Pod>(&self, section: Section) -> Result<Column<T>, OpenError> {
+        let column = Column::new(&self.storage, self.range(section));
+        column.ok_or(damaged(section.name(), "its elements have another width"))
+    }
+
+    fn guarded<T: Pod>(&self, section: Section) -> Result<Guarded<T>, OpenError> {
+        Ok(Guarded::new(self.column(section)?, section.name(), self.entry(section).sum))
+    }
+
+    fn codes(&self) -> Result<CodeColumn, OpenError> {
+        Ok(match self.entry(Section::Records).width {
+            1 => CodeColumn::One(self.column(Section::Records)?),
+            2 => CodeColumn::Two(self.column(Section::Records)?),
+            _ => CodeColumn::Four(self.column(Section::Records)?),
+        })
+    }
+
+    fn times(&self, section: Section) -> Result<TimeColumn, OpenError> {
+        Ok(match self.entry(section).width {
+            4 => TimeColumn::Seconds(self.column(section)?),
+            _ => TimeColumn::Nanoseconds(self.column(section)?),
+        })
+    }
+
+    fn cold(&self) -> Result<Cold, OpenError> {
+        Ok(match self.header.kind {
+            crate::register::Kind::Far => Cold::Far {
+                last_registration: self.times(Section::LastRegistration)?,
+                last_sender_accept_change: self.times(Section::LastSenderAcceptChange)?,
+            },
+            crate::register::Kind::Krr => Cold::Krr {
+                contact_places: self.column(Section::ContactPlaces)?,
+                contacts: self.column(Section::Contacts)?,
+                certificate_ends: self.guarded(Section::CertificateEnds)?,
+                certificates: self.guarded(Section::Certificates)?,
+            },
+        })
+    }
+}
+
+/// Bytes at an address that every section can be cast from.
+struct Copied {
+    pages: Vec<Page>,
+    length: usize,
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.pages)[..self.length]
+    }
+}

@@ -1,0 +1,253 @@
+//! Writing a register file.
+
+use super::format::{self, ALIGNMENT, ENTRY_BYTES, Entry, HEADER_BYTES, Header, Section};
+use crate::consent::RuleTable;
+use crate::files;
+use crate::index::{Block, BlockHasher, Built, CodeBytes};
+use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
+use crate::register::state::State;
+use crate::register::{Actors, Kind};
+use jiff::Timestamp;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// A register that is about to be written.
+pub(crate) struct Draft {
+    pub(crate) sequence: u64,
+    pub(crate) as_of: Timestamp,
+    pub(crate) actors: Actors,
+    pub(crate) states: Vec<State>,
+    pub(crate) index: Built,
+    pub(crate) rules: RuleTable,
+    pub(crate) cold: ColdDraft,
+}
+
+/// The cold columns of a draft. Element 0 of each array is nobody's.
+pub(crate) enum ColdDraft {
+    /// FaR.
+    Far { last_registration: Times, last_sender_accept_change: Times },
+    /// KRR.
+    Krr { contacts: PackedContacts, certificates: Vec<String> },
+}
+
+impl Draft {
+    /// Writes the file under a temporary name, durably, and renames it. Returns its length.
+    pub(crate) fn write(mut self, path: &Path) -> io::Result<u64> {
+        self.seal();
+        files::replace(path, |file| {
+            let mut out =
+                Output { file: BufWriter::with_capacity(1 << 20, file), at: 0, entries: Vec::new() };
+            self.sections(&mut out)?;
+            out.file.flush()
+        })
+    }
+
+    /// Sets the fields of the blocks that depend on other columns, and their checksums.
+    fn seal(&mut self) {
+        if let ColdDraft::Krr { contacts, .. } = &self.cold {
+            let mut first = 0;
+            for block in &mut self.index.blocks {
+                block.first_contact = first;
+                block.contact_bytes = contacts.bytes_of(block);
+                first += block.contact_bytes;
+            }
+            self.index.blocks[0].first_contact = 0;
+        }
+        self.index.seal();
+        for place in 0..self.index.directory.len() {
+            let number = self.index.directory[place] as usize;
+            if number != 0 {
+                self.index.blocks[number].cold_sum = self.cold.sum(place, &self.index.blocks[number]);
+            }
+        }
+    }
+
+    fn sections<W: Write + Seek>(&self, out: &mut Output<W>) -> io::Result<()> {
+        let kind = match self.cold {
+            ColdDraft::Far { .. } => Kind::Far,
+            ColdDraft::Krr { .. } => Kind::Krr,
+        };
+        out.zeros((HEADER_BYTES + Section::of_kind(kind).count() * ENTRY_BYTES) as u64)?;
+        let actors = rkyv::to_bytes::<rkyv::rancor::Error>(&self.actors).map_err(io::Error::other)?;
+        out.array::<u8>(Section::Actors, &actors)?;
+        out.array(Section::States, &self.states)?;
+        out.array(Section::Directory, &self.index.directory)?;
+        out.array(Section::Blocks, &self.index.blocks)?;
+        out.array(Section::Pages, &self.index.pages)?;
+        match &self.index.codes {
+            CodeBytes::One(codes) => out.array(Section::Records, codes)?,
+            CodeBytes::Two(codes) => out.array(Section::Records, codes)?,
+            CodeBytes::Four(codes) => out.array(Section::Records, codes)?,
+        }
+        out.array(Section::ExceptionPlaces, &self.index.exception_places)?;
+        out.array(Section::ExceptionRules, &self.index.exception_rules)?;
+        out.array(Section::RuleHeads, &self.rules.heads)?;
+        out.array(Section::RuleMembers, &self.rules.members)?;
+        match &self.cold {
+            ColdDraft::Far { last_registration, last_sender_accept_change } => {
+                out.times(Section::LastRegistration, last_registration)?;
+                out.times(Section::LastSenderAcceptChange, last_sender_accept_change)?;
+            }
+            ColdDraft::Krr { contacts, certificates } => self.krr_sections(out, contacts, certificates)?,
+        }
+        out.head(Header {
+            kind,
+            sequence: self.sequence,
+            as_of: moment::nanoseconds(self.as_of).unwrap_or(0),
+            file_bytes: out.at,
+            recipients: self.index.codes.as_codes().len() as u64 - 1,
+        })
+    }
+
+    fn krr_sections<W: Write + Seek>(
+        &self,
+        out: &mut Output<W>,
+        contacts: &PackedContacts,
+        certificates: &[String],
+    ) -> io::Result<()> {
+        let places: Vec<u32> = self.index.blocks.iter().flat_map(|block| contacts.places_of(block)).collect();
+        out.array(Section::ContactPlaces, &[vec![0], places].concat())?;
+        out.section(Section::Contacts, 1, (1..contacts.pieces.len()).map(|record| contacts.get(record)))?;
+        let ends = certificates.iter().scan(0, |end, text| {
+            *end += text.len() as u64;
+            Some(*end)
+        });
+        out.array(Section::CertificateEnds, &ends.collect::<Vec<u64>>())?;
+        out.section(Section::Certificates, 1, certificates.iter().map(|text| text.as_bytes()))
+    }
+}
+
+impl ColdDraft {
+    /// As [`crate::register::cold::Cold::sum`].
+    fn sum(&self, place: usize, block: &Block) -> [u8; 16] {
+        let mut hasher = BlockHasher::new(place);
+        match self {
+            ColdDraft::Far { last_registration, last_sender_accept_change } => {
+                hasher.update(last_registration.bytes(records(block)));
+                hasher.update(last_sender_accept_change.bytes(records(block)));
+            }
+            ColdDraft::Krr { contacts, .. } => {
+                contacts.places_of(block).for_each(|place| hasher.update(&place.to_le_bytes()));
+                records(block).for_each(|record| hasher.update(contacts.get(record)));
+            }
+        }
+        hasher.sum()
+    }
+}
+
+fn records(block: &Block) -> std::ops::Range<usize> {
+    block.first_record as usize..(block.first_record + block.records) as usize
+}
+
+/// Times in the width that holds them all.
+pub(crate) enum Times {
+    Seconds(Vec<u32>),
+    Nanoseconds(Vec<i64>),
+}
+
+impl Times {
+    /// `nanoseconds` since 1970, [`NO_NANOSECONDS`] for none.
+    pub(crate) fn of(nanoseconds: impl Iterator<Item = i64> + Clone) -> Times {
+        const SECOND: i64 = 1_000_000_000;
+        let second = |time: i64| match time {
+            NO_NANOSECONDS => Some(NO_SECONDS),
+            _ if time % SECOND == 0 => u32::try_from(time / SECOND).ok().filter(|&s| s != NO_SECONDS),
+            _ => None,
+        };
+        match nanoseconds.clone().map(second).collect::<Option<Vec<u32>>>() {
+            Some(seconds) => Times::Seconds(seconds),
+            None => Times::Nanoseconds(nanoseconds.collect()),
+        }
+    }
+
+    fn bytes(&self, records: std::ops::Range<usize>) -> &[u8] {
+        match self {
+            Times::Seconds(times) => bytemuck::cast_slice(&times[records]),
+            Times::Nanoseconds(times) => bytemuck::cast_slice(&times[records]),
+        }
+    }
+}
+
+/// Packed contacts: kept in the order in which they came, written in the order of the records.
+#[derive(Default)]
+pub(crate) struct PackedContacts {
+    /// All of them, one after another.
+    pub(crate) bytes: Vec<u8>,
+    /// For each record where its contact begins and how long it is.
+    pub(crate) pieces: Vec<(u64, u32)>,
+}
+
+impl PackedContacts {
+    /// A packed contact by its place.
+    pub(crate) fn packed(&self, start: u64, length: u32) -> &[u8] {
+        &self.bytes[start as usize..start as usize + length as usize]
+    }
+
+    fn get(&self, record: usize) -> &[u8] {
+        let (start, length) = self.pieces[record];
+        self.packed(start, length)
+    }
+
+    fn bytes_of(&self, block: &Block) -> u64 {
+        self.pieces[records(block)].iter().map(|&(_, length)| u64::from(length)).sum()
+    }
+
+    /// For each record of a block where its contact begins in the block.
+    fn places_of(&self, block: &Block) -> impl Iterator<Item = u32> + '_ {
+        self.pieces[records(block)].iter().scan(0, |next, &(_, length)| {
+            let place = *next;
+            *next += length;
+            Some(place)
+        })
+    }
+}
+
+/// A file being written, section by section.
+struct Output<W: Write> {
+    file: BufWriter<W>,
+    at: u64,
+    entries: Vec<Entry>,
+}
+
+impl<W: Write + Seek> Output<W> {
+    fn array<T: bytemuck::Pod>(&mut self, section: Section, values: &[T]) -> io::Result<()> {
+        self.section(section, size_of::<T>() as u32, std::iter::once(bytemuck::cast_slice(values)))
+    }
+
+    fn times(&mut self, section: Section, times: &Times) -> io::Result<()> {
+        match times {
+            Times::Seconds(times) => self.array(section, times),
+            Times::Nanoseconds(times) => self.array(section, times),
+        }
+    }
+
+    /// Writes a section that consists of `pieces`.
+    fn section<'a>(
+        &mut self,
+        section: Section,
+        width: u32,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        self.zeros(self.at.next_multiple_of(ALIGNMENT) - self.at)?;
+        let (offset, mut hasher) = (self.at, blake3::Hasher::new());
+        for piece in pieces {
+            hasher.update(piece);
+            self.file.write_all(piece)?;
+            self.at += piece.len() as u64;
+        }
+        let sum = *hasher.finalize().as_bytes();
+        self.entries.push(Entry { section, width, offset, bytes: self.at - offset, sum });
+        Ok(())
+    }
+
+    fn zeros(&mut self, count: u64) -> io::Result<()> {
+        io::copy(&mut io::repeat(0).take(count), &mut self.file)?;
+        self.at += count;
+        Ok(())
+    }
+
+    fn head(&mut self, header: Header) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&format::encode(&header, &self.entries))
+    }
+}
