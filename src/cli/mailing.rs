@@ -66,7 +66,10 @@ fn with_mailing(
     };
     let report = job(&mailing);
     bar.finish();
-    Ok(report?)
+    report.map_err(|error| match error.is_about_list() {
+        true => Failure::from(error).about(&list.list),
+        false => error.into(),
+    })
 }
 
 fn finish(list: &ListArgs, report: &Report) -> Done {

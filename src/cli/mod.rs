@@ -30,6 +30,19 @@ enum Failure {
     Closed,
 }
 
+impl Failure {
+    /// Says which file it is about.
+    fn about(self, path: &Path) -> Failure {
+        let named = |message: String| format!("{}: {message}", path.display());
+        match self {
+            Failure::Failed(message) => Failure::Failed(named(message)),
+            Failure::Usage(message) => Failure::Usage(named(message)),
+            Failure::Refused(message) => Failure::Refused(named(message)),
+            Failure::Closed => Failure::Closed,
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {

@@ -79,6 +79,9 @@ pub(super) fn read(
     collector.finish(sequence, as_of, file, rejected)
 }
 
+/// A line and its number, from 1.
+type Line = (u64, Vec<u8>);
+
 struct Lines {
     source: source::Source,
     line: u64,
@@ -86,7 +89,7 @@ struct Lines {
 
 impl Lines {
     /// Some lines that are not blank, each with its number. `None` at the end.
-    fn batch(&mut self, count: usize) -> Result<Option<Vec<(u64, Vec<u8>)>>, BuildError> {
+    fn batch(&mut self, count: usize) -> Result<Option<Vec<Line>>, BuildError> {
         let mut batch = Vec::with_capacity(count);
         while batch.len() < count {
             let mut text = Vec::new();

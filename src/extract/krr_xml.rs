@@ -59,16 +59,14 @@ impl Export {
     fn next(&mut self) -> Result<Event<'static>, BuildError> {
         self.buffer.clear();
         match self.reader.read_event_into(&mut self.buffer) {
-            Ok(Event::Eof) => {
-                Err(self.malformed("the export ends before </Kontaktregister>: it is not whole"))
-            }
+            Ok(Event::Eof) => Err(self.malformed("the export ends in the middle, before </Kontaktregister>")),
             Ok(Event::DocType(_)) => Err(self.malformed("an export has no document type declaration")),
             Ok(event) => Ok(event.into_owned()),
             // The error itself may quote what it found, so only its kind is told.
             Err(quick_xml::Error::Io(error)) => {
                 Err(BuildError::Read { path: self.path.clone(), error: io::Error::from(error.kind()) })
             }
-            Err(_) => Err(self.malformed("this is no well-formed XML")),
+            Err(_) => Err(self.malformed("this is no well-formed XML, or it ends in the middle")),
         }
     }
 

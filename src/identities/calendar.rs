@@ -59,7 +59,14 @@ pub(super) fn day_number(year: u32, month: u32, day: u32) -> Option<u32> {
 /// The date of a day number below [`DAYS`]: year, month, day.
 pub(super) fn date_of(day_number: u32) -> (u32, u32, u32) {
     debug_assert!(day_number < DAYS);
-    let index = DAYS_BEFORE_MONTH.partition_point(|&first| first <= day_number) - 1;
+    // 400 years have 4800 months and 146 097 days, so the month is known to within one.
+    let mut index = (day_number * 160 / 4870) as usize;
+    while DAYS_BEFORE_MONTH[index + 1] <= day_number {
+        index += 1;
+    }
+    while DAYS_BEFORE_MONTH[index] > day_number {
+        index -= 1;
+    }
     let (year, month) = (index as u32 / 12, index as u32 % 12);
     (FIRST_YEAR + year, month + 1, day_number - DAYS_BEFORE_MONTH[index] + 1)
 }

@@ -73,12 +73,12 @@ impl Identity {
     /// for the other spellings.
     #[inline(always)]
     pub fn parse(text: &[u8], country: Country, today: Today) -> Result<Identity, Rejection> {
-        if country == Country::Sweden {
-            if let Ok(canonical) = <&[u8; 12]>::try_from(text) {
-                match swedish::from_canonical(canonical) {
-                    Err(Rejection::BadCharacter) => {} // 12 bytes that are not 12 digits: 850101 - 1234
-                    result => return result,
-                }
+        if country == Country::Sweden
+            && let Ok(canonical) = <&[u8; 12]>::try_from(text)
+        {
+            match swedish::from_canonical(canonical) {
+                Err(Rejection::BadCharacter) => {} // 12 bytes that are not 12 digits: 850101 - 1234
+                result => return result,
             }
         }
         Self::parse_spelling(text, country, today)

@@ -56,7 +56,7 @@ impl Builder {
         let capacity = recipients + 1;
         let mut codes = match states {
             ..=0x100 => CodeBytes::One(Vec::with_capacity(capacity)),
-            ..=0x1_0000 => CodeBytes::Two(Vec::with_capacity(capacity)),
+            0x101..=0x1_0000 => CodeBytes::Two(Vec::with_capacity(capacity)),
             _ => CodeBytes::Four(Vec::with_capacity(capacity)),
         };
         codes.push(0);

@@ -73,7 +73,11 @@ impl Page {
 
     /// The present ordinals of the page, ascending.
     pub(super) fn bits(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..PAGE_ORDINALS).filter(|&bit| self.words[(bit / 64) as usize] >> (bit % 64) & 1 == 1)
+        (0u32..).zip(&self.words[..COUNTS]).flat_map(|(word, &bits)| {
+            let next = |bits: &u64| Some(bits & (bits - 1)).filter(|&rest| rest != 0);
+            std::iter::successors((bits != 0).then_some(bits), next)
+                .map(move |bits| 64 * word + bits.trailing_zeros())
+        })
     }
 }
 

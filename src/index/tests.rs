@@ -44,7 +44,7 @@ fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
     fn swedish_lookups_agree_with_a_map(
@@ -70,7 +70,8 @@ fn a_damaged_block_gives_an_error_and_never_an_answer() {
     let first = Country::Sweden.ordinals().start;
     let map: BTreeMap<u32, (u32, u32)> = (0..2000).map(|n| (first + n * 7, (1 + n % 3, n % 2))).collect();
     let ordinals: Vec<Ordinal> = map.keys().map(|&ordinal| Ordinal(ordinal)).collect();
-    let damage: [(&str, fn(&mut Built)); 9] = [
+    type Damage = fn(&mut Built);
+    let damage: [(&str, Damage); 9] = [
         ("presence", |built| built.pages[33].insert(1)),
         ("count", |built| _ = built.pages[40].close(3)),
         ("code", |built| {

@@ -1,7 +1,7 @@
 //! Lists as they come: a file, a compressed file, standard input; in chunks that end where rows end.
 
 use super::ListError;
-use super::rows::{Layout, has_quotes, row_at};
+use super::rows::{Layout, Scanner};
 use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use std::fs::File;
@@ -131,19 +131,20 @@ impl Stream {
     /// Where the first [`CHUNK_BYTES`] of rows end; `None` if more must be read to tell.
     fn cut(&self, layout: &Layout) -> Option<usize> {
         let bytes = &self.buffer[..];
-        if !has_quotes(bytes, layout) {
+        if memchr::memchr(b'"', bytes).is_none() || matches!(layout, Layout::Fixed { .. }) {
             let from = bytes.len().min(CHUNK_BYTES);
             let before = memchr::memrchr(b'\n', &bytes[..from]).map(|at| at + 1);
             let after = || memchr::memchr(b'\n', &bytes[from..]).map(|at| from + at + 1);
             return before.or_else(after).or(self.at_end.then_some(bytes.len()));
         }
+        let mut scanner = Scanner::new(bytes, layout, 0, CHUNK_BYTES);
         let (mut end, mut at) = (None, 0);
         while at < bytes.len() && at < CHUNK_BYTES {
             // A row is known for sure if its whole limit, or the end of the list, is in the buffer.
             if !self.at_end && at + ROW_BYTES_MAX > bytes.len() {
                 break;
             }
-            at = row_at(bytes, at, layout, true).end;
+            at = scanner.row_at(at).end;
             if at < bytes.len() || self.at_end {
                 end = Some(at);
             }
@@ -174,9 +175,9 @@ pub(super) fn guess_cut(bytes: &[u8], start: usize, layout: &Layout) -> usize {
     let first = target.saturating_sub(LOOK_BACK).max(start);
     let lines = memchr::memrchr_iter(b'\n', &bytes[first..target]);
     let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| first + at + 1);
-    let quotes = has_quotes(&bytes[at..bytes.len().min(target + LOOK_BACK)], layout);
+    let mut scanner = Scanner::new(bytes, layout, at, target);
     while at < target {
-        at = row_at(bytes, at, layout, quotes).end;
+        at = scanner.row_at(at).end;
     }
     at
 }
@@ -187,6 +188,10 @@ mod tests {
 
     fn layout() -> Layout {
         Layout::Delimited { delimiter: Some(b';'), column: 0 }
+    }
+
+    fn row_end(bytes: &[u8], at: usize) -> usize {
+        Scanner::new(bytes, &layout(), at, at).row_at(at).end
     }
 
     /// Rows of all kinds, more than several chunks of them.
@@ -213,10 +218,9 @@ mod tests {
             while let Some(chunk) = stream.chunk(&layout()).expect("read") {
                 let mut at = 0;
                 while at < chunk.len() {
-                    let alone = row_at(&chunk, at, &layout(), true);
-                    let within = row_at(&list, joined.len() + at, &layout(), true);
-                    assert_eq!(alone.end - at, within.end - joined.len() - at, "the same row");
-                    at = alone.end;
+                    let alone = row_end(&chunk, at);
+                    assert_eq!(alone, row_end(&list, joined.len() + at) - joined.len(), "the same row");
+                    at = alone;
                 }
                 joined.extend_from_slice(&chunk);
                 chunks += 1;
@@ -233,7 +237,7 @@ mod tests {
         let mut ends = std::collections::HashSet::from([list.len()]);
         let mut at = 0;
         while at < list.len() {
-            at = row_at(&list, at, &layout(), true).end;
+            at = row_end(&list, at);
             ends.insert(at);
         }
         let wrong = (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &layout()))).count();

@@ -192,6 +192,19 @@ pub enum ListError {
 }
 
 impl ListError {
+    /// Whether it is the list that is not what it should be.
+    pub fn is_about_list(&self) -> bool {
+        matches!(
+            self,
+            ListError::Read(_)
+                | ListError::Utf16
+                | ListError::Spreadsheet
+                | ListError::CarriageReturns
+                | ListError::IdColumn { .. }
+                | ListError::NoSuchColumn { .. }
+        )
+    }
+
     /// Whether the job was asked for in a way that cannot be done, rather than failed.
     pub fn is_usage(&self) -> bool {
         matches!(

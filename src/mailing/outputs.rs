@@ -116,15 +116,32 @@ impl Outputs {
             self.feedback.push(last, &mut counter, identity, verdict);
             start = end;
         }
-        let files = self.files.iter().map(|file| (&file.file, &file.name[..]));
-        let all = files.chain([(&self.feedback_file, FEEDBACK)]);
-        for (((file, name), buffer), &offset) in all.zip(&*buffers).zip(&place.offsets) {
-            if !buffer.filled().is_empty() {
-                let written = file.write_all_at(buffer.filled(), offset);
-                written.map_err(write_error(&self.directory.partial.join(name)))?;
-            }
+        // The system lets one thread write to a file at a time, so every other chunk begins with the
+        // feedback, the largest.
+        if place.turn % 2 == 1 {
+            self.write_buffer(self.files.len(), buffers, place)?;
+        }
+        for file in 0..self.files.len() {
+            self.write_buffer(file, buffers, place)?;
+        }
+        if place.turn.is_multiple_of(2) {
+            self.write_buffer(self.files.len(), buffers, place)?;
         }
         Ok(())
+    }
+
+    /// Writes the buffer of one file to its place; the feedback comes after all others.
+    fn write_buffer(&self, file: usize, buffers: &[Buffer], place: &Place) -> Result<(), ListError> {
+        let bytes = buffers[file].filled();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (name, file_handle) = match self.files.get(file) {
+            Some(file) => (&file.name[..], &file.file),
+            None => (FEEDBACK, &self.feedback_file),
+        };
+        let written = file_handle.write_all_at(bytes, place.offsets[file]);
+        written.map_err(write_error(&self.directory.partial.join(name)))
     }
 
     /// Checks that every file has the rows and bytes that were counted, and lists them.
@@ -163,8 +180,8 @@ impl Outputs {
 
     /// Makes what was written durable, if asked to.
     pub(super) fn sync(&self) -> Result<(), ListError> {
-        let files = self.files.iter().map(|file| &file.file).chain([&self.feedback_file]);
-        files.map(File::sync_data).collect::<io::Result<()>>().map_err(write_error(&self.directory.partial))
+        let mut files = self.files.iter().map(|file| &file.file).chain([&self.feedback_file]);
+        files.try_for_each(File::sync_data).map_err(write_error(&self.directory.partial))
     }
 
     pub(super) fn into_directory(self) -> OutputDirectory {

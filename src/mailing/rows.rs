@@ -82,32 +82,80 @@ pub(crate) struct Row {
     pub(crate) id: Result<Range<usize>, RowProblem>,
 }
 
-/// The row that begins at `start`, which is below the length of `bytes`.
-///
-/// `bytes` reach [`ROW_BYTES_MAX`] beyond `start` or to the end of the list. With `quotes` false no
-/// quotation mark is looked for: the caller knows that there is none.
-#[inline(always)]
-pub(crate) fn row_at(bytes: &[u8], start: usize, layout: &Layout, quotes: bool) -> Row {
-    let line = match memchr(b'\n', &bytes[start..]) {
-        Some(length) => start..start + length + 1,
-        None => start..bytes.len(),
-    };
-    match *layout {
-        Layout::Delimited { delimiter, column } => {
-            if quotes && memchr(b'"', &bytes[line.clone()]).is_some() {
-                return quoted_row(bytes, line, delimiter, column);
+/// Finds rows one after another.
+pub(crate) struct Scanner<'a> {
+    bytes: &'a [u8],
+    layout: &'a Layout,
+    /// Quotation marks are known up to here.
+    known: usize,
+    /// The first of them from the last row on, or `known`.
+    next_quote: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner for rows of `bytes`, most of which begin in `start..until`.
+    ///
+    /// `bytes` reach [`ROW_BYTES_MAX`] beyond the rows that are asked for, or to the end of the list.
+    pub(crate) fn new(bytes: &'a [u8], layout: &'a Layout, start: usize, until: usize) -> Scanner<'a> {
+        let known = match layout {
+            Layout::Delimited { .. } => until.min(bytes.len()),
+            Layout::Fixed { .. } => usize::MAX, // quotation marks mean nothing
+        };
+        let mut scanner = Scanner { bytes, layout, known, next_quote: known };
+        scanner.find_quote(start);
+        scanner
+    }
+
+    fn find_quote(&mut self, from: usize) {
+        let ahead = self.bytes.get(from..self.known).unwrap_or_default();
+        self.next_quote = memchr(b'"', ahead).map_or(self.known, |at| from + at);
+    }
+
+    /// Whether there is a quotation mark in a line. Lines are asked for in ascending order.
+    #[inline(always)]
+    fn has_quote(&mut self, line: &Range<usize>) -> bool {
+        if line.end <= self.next_quote {
+            return false;
+        }
+        if self.next_quote < line.start {
+            self.find_quote(line.start);
+            if line.end <= self.next_quote {
+                return false;
             }
-            Row { end: line.end, id: plain_cell(bytes, line, delimiter, column) }
         }
-        Layout::Fixed { offset, length } => {
-            let text = text_of(bytes, &line);
-            let id = match text.len() {
-                0 => Err(RowProblem::Identity(Rejection::Empty)),
-                bytes if bytes <= offset => Err(RowProblem::MissingColumn),
-                bytes => Ok(text.start + offset..text.start + bytes.min(offset + length)),
-            };
-            Row { end: line.end, id }
+        line.end <= self.known || memchr(b'"', &self.bytes[line.clone()]).is_some()
+    }
+
+    /// The row that begins at `start`, which is below the length of the bytes and not before the last
+    /// row asked for.
+    #[inline(always)]
+    pub(crate) fn row_at(&mut self, start: usize) -> Row {
+        let bytes = self.bytes;
+        let line = match memchr(b'\n', &bytes[start..]) {
+            Some(length) => start..start + length + 1,
+            None => start..bytes.len(),
+        };
+        match *self.layout {
+            Layout::Delimited { delimiter, column } => {
+                if self.has_quote(&line) {
+                    return quoted_row(bytes, line, delimiter, column);
+                }
+                Row { end: line.end, id: plain_cell(bytes, line, delimiter, column) }
+            }
+            Layout::Fixed { offset, length } => {
+                let id = fixed_cell(text_of(bytes, &line), offset, length);
+                Row { end: line.end, id }
+            }
         }
+    }
+}
+
+/// The bytes of an identity at fixed places in a line.
+fn fixed_cell(text: Range<usize>, offset: usize, length: usize) -> Result<Range<usize>, RowProblem> {
+    match text.len() {
+        0 => Err(RowProblem::Identity(Rejection::Empty)),
+        bytes if bytes <= offset => Err(RowProblem::MissingColumn),
+        bytes => Ok(text.start + offset..text.start + bytes.min(offset + length)),
     }
 }
 
@@ -141,6 +189,13 @@ fn plain_cell(
             }
             None => return Err(RowProblem::MissingColumn),
         }
+    }
+    // Nearly every identity is twelve digits and ends with a delimiter: look there first.
+    if let Some(cell) = bytes[start..text.end].first_chunk::<13>()
+        && cell[12] == delimiter
+        && cell[..12].iter().fold(true, |free, &byte| free & (byte != delimiter))
+    {
+        return Ok(start..start + 12);
     }
     let length = memchr(delimiter, &bytes[start..text.end]).unwrap_or(text.end - start);
     Ok(start..start + length)
@@ -253,11 +308,6 @@ impl Iterator for Cells<'_> {
     }
 }
 
-/// Whether rows may have to be looked at for quotation marks.
-pub(crate) fn has_quotes(bytes: &[u8], layout: &Layout) -> bool {
-    matches!(layout, Layout::Delimited { .. }) && memchr(b'"', bytes).is_some()
-}
-
 /// Whether a list uses a lone carriage return as its line end.
 pub(super) fn has_only_carriage_returns(bytes: &[u8]) -> bool {
     memchr3(b'\r', b'\n', b'\n', bytes).is_some_and(|at| bytes[at] == b'\r')
@@ -271,13 +321,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rows<'a>(list: &'a str, column: usize) -> Vec<(&'a str, Result<&'a str, &'static str>)> {
+    fn rows(list: &str, column: usize) -> Vec<(&str, Result<&str, &'static str>)> {
         let layout = Layout::Delimited { delimiter: Some(b';'), column };
-        let (mut at, mut rows) = (0, Vec::new());
-        while at < list.len() {
-            let row = row_at(list.as_bytes(), at, &layout, has_quotes(list.as_bytes(), &layout));
-            rows.push((&list[at..row.end], row.id.map(|id| &list[id]).map_err(RowProblem::name)));
-            at = row.end;
+        // Whatever is known of quotation marks beforehand, the rows are the same.
+        let of = |known: usize| {
+            let mut scanner = Scanner::new(list.as_bytes(), &layout, 0, known);
+            let (mut at, mut rows) = (0, Vec::new());
+            while at < list.len() {
+                let row = scanner.row_at(at);
+                rows.push((&list[at..row.end], row.id.map(|id| &list[id]).map_err(RowProblem::name)));
+                at = row.end;
+            }
+            rows
+        };
+        let rows = of(list.len());
+        for known in [0, list.len() / 3, list.len() / 2] {
+            assert_eq!(of(known), rows);
         }
         rows
     }
@@ -327,9 +386,10 @@ mod tests {
     fn fixed_places() {
         let layout = Layout::Fixed { offset: 2, length: 3 };
         let list = b"xx123yy\nxx12\r\nx\n\n\"x456";
+        let mut scanner = Scanner::new(list, &layout, 0, list.len());
         let (mut at, mut ids) = (0, Vec::new());
         while at < list.len() {
-            let row = row_at(list, at, &layout, has_quotes(list, &layout));
+            let row = scanner.row_at(at);
             ids.push(row.id.map(|id| &list[id]).map_err(RowProblem::name));
             at = row.end;
         }

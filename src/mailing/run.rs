@@ -10,7 +10,7 @@
 
 use super::input::{Input, Stream, guess_cut};
 use super::outputs::{Outputs, Writer};
-use super::rows::{Layout, RowProblem, has_quotes, row_at};
+use super::rows::{Layout, RowProblem, Scanner};
 use super::seen::Seen;
 use super::sniff::Form;
 use super::tally::{Tally, Verdicts};
@@ -140,9 +140,9 @@ impl<'a> Cutter<'a> {
     /// Where the rows from here on end for sure.
     fn cut(&self, layout: &Layout) -> usize {
         let (mut at, target) = (self.at, self.at + CHUNK_BYTES);
-        let quotes = has_quotes(&self.bytes[at..self.bytes.len().min(target)], layout);
+        let mut scanner = Scanner::new(self.bytes, layout, at, target);
         while at < target && at < self.bytes.len() {
-            at = row_at(self.bytes, at, layout, quotes).end;
+            at = scanner.row_at(at).end;
         }
         at
     }
@@ -291,7 +291,7 @@ impl<'a> Shared<'a> {
         self.job.progress.advanced(order.rows, order.bytes);
         drop(order);
         self.turn.notify_all();
-        Some(Place { first_row, offsets })
+        Some(Place { turn: chunk.index, first_row, offsets })
     }
 
     fn find_duplicates(&self, seen: &mut Seen, rows: &mut Rows) {
@@ -360,6 +360,8 @@ impl Drop for EndOfJob<'_, '_> {
 
 /// Where a chunk's rows belong.
 pub(super) struct Place {
+    /// Number of the chunk.
+    pub(super) turn: u64,
     /// Number of its first row, from 1.
     pub(super) first_row: u64,
     /// For each output the byte where its part begins.
@@ -420,10 +422,10 @@ impl Rows {
         self.ordinals.clear();
         self.verdicts.clear();
         let (bytes, layout) = (chunk.bytes(), &shared.job.form.layout);
-        let quotes = has_quotes(&bytes[..chunk.length], layout);
+        let mut scanner = Scanner::new(bytes, layout, 0, chunk.length);
         let mut at = 0;
         while at < chunk.length {
-            let row = row_at(bytes, at, layout, quotes);
+            let row = scanner.row_at(at);
             let identity = row.id.and_then(|id| {
                 Identity::parse(&bytes[id], shared.country, shared.job.today).map_err(RowProblem::Identity)
             });

@@ -135,11 +135,15 @@ fn encoding(sample: &[u8]) -> Result<Encoding, ListError> {
     if sample.starts_with(BOM) {
         return Ok(Encoding::Utf8Bom);
     }
-    match std::str::from_utf8(sample) {
-        // A character that the sample cuts is no error.
-        Err(error) if error.error_len().is_some() => Ok(Encoding::Windows1252),
-        _ => Ok(Encoding::Utf8),
+    // Text in UTF-8 has whole characters of several bytes, and perhaps a broken one; in Windows-1252
+    // what looks like one is rare. A character that the sample cuts says nothing.
+    let (mut whole, mut broken) = (0, 0);
+    for chunk in sample.utf8_chunks() {
+        whole += chunk.valid().chars().filter(|character| !character.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
     }
+    let cut = std::str::from_utf8(sample).is_err_and(|error| error.error_len().is_none());
+    Ok(if broken > whole && !cut { Encoding::Windows1252 } else { Encoding::Utf8 })
 }
 
 struct Sampler<'a> {

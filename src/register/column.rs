@@ -23,22 +23,6 @@ impl<T: Pod> Column<T> {
         Some(Column { storage: Arc::clone(storage), range, of: PhantomData })
     }
 
-    /// An array of its own.
-    #[cfg(test)]
-    pub(crate) fn owned(values: Vec<T>) -> Column<T>
-    where
-        T: Send + Sync,
-    {
-        struct Owned<T>(Vec<T>);
-        impl<T: Pod> AsRef<[u8]> for Owned<T> {
-            fn as_ref(&self) -> &[u8] {
-                bytemuck::cast_slice(&self.0)
-            }
-        }
-        let range = 0..std::mem::size_of_val(values.as_slice());
-        Column { storage: Arc::new(Owned(values)), range, of: PhantomData }
-    }
-
     /// The array.
     pub(crate) fn get(&self) -> &[T] {
         bytemuck::cast_slice(&(*self.storage).as_ref()[self.range.clone()])

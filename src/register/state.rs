@@ -262,7 +262,7 @@ mod tests {
             ("operator_without_address", 3),
             ("", 1),
         ];
-        assert_eq!(seen, expected.into_iter().collect());
+        assert_eq!(seen, std::collections::HashMap::from(expected));
     }
 
     #[test]

@@ -1,1 +1,128 @@
+//! Register files: whole, damaged, old.
 
+use super::*;
+use crate::extract;
+use crate::identities::{Country, Identity};
+use crate::register::{Kind, Outcome, Recipient};
+use format::{ENTRY_BYTES, HEADER_BYTES};
+use std::path::PathBuf;
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// The file that a fixture's extract makes.
+fn built(name: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().expect("directory");
+    let file = directory.path().join("register.nabar");
+    extract::build(&fixture(name), &file, true).expect("built");
+    std::fs::read(&file).expect("read")
+}
+
+fn identities(snapshot: &Snapshot) -> Vec<Identity> {
+    let mut identities = Vec::new();
+    let register = snapshot.register().expect("whole");
+    let all = register.for_each::<crate::register::Damage>(|identity, _| {
+        identities.push(*identity);
+        Ok(())
+    });
+    all.expect("whole");
+    identities
+}
+
+type Answers = Vec<(Outcome, Option<Recipient>)>;
+
+/// Everything that a register says of some identities, or nothing if it says that it is damaged.
+fn answers(bytes: &[u8], identities: &[Identity]) -> Option<Answers> {
+    let register = Snapshot::from_bytes(bytes).ok()?.register().ok()?;
+    let sender = (register.kind() == Kind::Far).then(|| register.senders()[3].id.clone());
+    let question = register.question(sender.as_deref(), jiff::civil::date(2026, 6, 1)).ok()?;
+    let answer = |identity| Some((question.ask(identity).ok()?, register.recipient(identity).ok()?));
+    identities.iter().map(answer).collect()
+}
+
+#[test]
+fn every_flipped_bit_of_header_and_section_table_is_an_error() {
+    for name in ["far", "krr"] {
+        let mut bytes = built(name);
+        let sections = Snapshot::from_bytes(&bytes).expect("whole").sections().len();
+        for at in 0..HEADER_BYTES + sections * ENTRY_BYTES {
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                assert!(Snapshot::from_bytes(&bytes).is_err(), "{name}: bit {bit} of byte {at}");
+                bytes[at] ^= 1 << bit;
+            }
+        }
+    }
+}
+
+/// A flipped bit anywhere else is found by `verify`, and until then gives an error or changes nothing.
+#[test]
+fn no_flipped_bit_gives_a_wrong_answer() {
+    for name in ["far", "krr"] {
+        let mut bytes = built(name);
+        let snapshot = Snapshot::from_bytes(&bytes).expect("whole");
+        assert_eq!(snapshot.verify(), []);
+        let identities = identities(&snapshot);
+        let truth = answers(&bytes, &identities).expect("whole");
+        let head = HEADER_BYTES + snapshot.sections().len() * ENTRY_BYTES;
+        // Every section is sampled, however small, and the bytes between sections.
+        let spans = snapshot.sections().iter().map(|entry| (entry.offset as usize, entry.bytes as usize));
+        let samples = spans.flat_map(|(start, length)| (start..start + length).step_by(1 + length / 60));
+        let places: Vec<usize> = samples.chain((head..bytes.len()).step_by(4999)).collect();
+        for (number, at) in places.into_iter().enumerate() {
+            let bit = 1 << (number % 8);
+            bytes[at] ^= bit;
+            if let Some(answers) = answers(&bytes, &identities) {
+                assert!(answers == truth, "{name}: byte {at} changes an answer");
+            }
+            let findings = Snapshot::from_bytes(&bytes).expect("an undamaged header").verify();
+            assert!(!findings.is_empty(), "{name}: verify does not find byte {at}");
+            bytes[at] ^= bit;
+        }
+    }
+}
+
+#[test]
+fn a_file_of_another_length_is_an_error() {
+    let bytes = built("far");
+    for length in (0..bytes.len()).step_by(997).chain([1, 7, 8, 9, 127, 128, 129, bytes.len() - 1]) {
+        let error = Snapshot::from_bytes(&bytes[..length]).err().expect("cut");
+        assert_eq!(matches!(error, OpenError::Foreign), length < 8, "{length}: {error}");
+    }
+    let longer = [&bytes[..], b"x"].concat();
+    assert!(matches!(Snapshot::from_bytes(&longer), Err(OpenError::Length { .. })));
+}
+
+#[test]
+fn foreign_and_newer_files_say_what_they_are() {
+    for foreign in [&b""[..], b"recipient_id,type\n", b"PK\x03\x04", &[0; 4096]] {
+        assert!(matches!(Snapshot::from_bytes(foreign), Err(OpenError::Foreign)));
+    }
+    let mut newer = built("far");
+    newer[format::header::VERSION] = 9;
+    let error = Snapshot::from_bytes(&newer).err().expect("newer").to_string();
+    assert!(error.contains("version 9") && error.contains("up to 1"), "{error}");
+}
+
+/// The golden files are what version 1 wrote: they open, hold what they held, and are still made so.
+#[test]
+fn golden_files_of_format_1() {
+    for name in ["far", "krr"] {
+        let packed = std::fs::read(fixture(&format!("golden/{name}-format-1.nabar.zst"))).expect("golden");
+        let golden = zstd::decode_all(&packed[..]).expect("zstd");
+        let snapshot = Snapshot::from_bytes(&golden).expect("opens");
+        assert_eq!(snapshot.verify(), []);
+        assert_eq!(identities(&snapshot).len() as u64, snapshot.header().recipients);
+        assert!(golden == built(name), "{name}: the same extract makes another file than it did");
+    }
+}
+
+#[test]
+fn an_unknown_identity_is_not_registered() {
+    let snapshot = Snapshot::from_bytes(&built("far")).expect("whole");
+    let register = snapshot.register().expect("whole");
+    let today = crate::identities::Today::new(2026, 6, 1).expect("a day");
+    let nobody = Identity::parse(b"180001019801", Country::Sweden, today).expect("valid");
+    assert_eq!(register.recipient(&nobody), Ok(None));
+}
