@@ -3,7 +3,7 @@
 use super::args::{Check, Header, ListArgs, QuestionArgs, Split};
 use super::{Done, Failure, day, register_of};
 use indicatif::{ProgressBar, ProgressStyle};
-use nabar::mailing::{self, Destination, ListOptions, Mailing, Progress, Report};
+use nabar::mailing::{self, Destination, ListOptions, Mailing, Progress, Report, RowProblem};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -104,11 +104,17 @@ fn print(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for operator in report.operators.iter().filter(|operator| operator.rows > 0) {
         line("    ", operator.rows, &operator.name)?;
     }
+    let rejects = |reason: &str| RowProblem::all().any(|problem| problem.name() == reason);
     for (outcome, &part) in report.outcomes.iter().filter(|(name, part)| **name != "digital" && **part > 0) {
         line("", part, outcome)?;
-    }
-    for (reason, &part) in &report.reasons {
-        line("    ", part, reason)?;
+        let reasons = report.reasons.iter().filter(|(reason, _)| match *outcome {
+            "paper" => !rejects(reason),
+            "rejected" => rejects(reason),
+            _ => false,
+        });
+        for (reason, &part) in reasons {
+            line("    ", part, reason)?;
+        }
     }
     writeln!(out, "duplicates: {}", report.duplicates)?;
     if let Some(savings) = &report.savings {

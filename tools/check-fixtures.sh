@@ -1,0 +1,16 @@
+#!/bin/sh
+# The committed fixtures are what fixtures/README.md says made them.
+set -eu
+cd "$(dirname "$0")/.."
+cargo build --quiet --release --package nabar-generate
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
+mkdir "$fresh/fixtures"
+sed -n 's/^| .*| `\(\(far\|krr\|list\) .*\)` |$/\1/p' fixtures/README.md | while read -r arguments; do
+    # The arguments name paths from the project's root; here they are made in another.
+    (cd "$fresh" && "$OLDPWD/target/release/nabar-generate" $arguments >/dev/null)
+done
+for made in far krr krr-xml far-list.csv krr-list.csv; do
+    diff -r "$fresh/fixtures/$made" "fixtures/$made"
+done
+echo "fixtures: as fixtures/README.md says"
