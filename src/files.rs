@@ -8,11 +8,16 @@ use std::path::{Path, PathBuf};
 /// Writes a file under a temporary name beside `path`, makes it durable, and renames it to `path`.
 /// Whatever happens, `path` is the old file or the whole new one. Returns the new length.
 ///
+/// Errors: those of the system; `WouldBlock` if somebody else is writing the same file.
+///
 /// Durable: the file is synced before the rename and its directory after it.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<u64> {
     let partial = partial(path);
-    let written = (|| {
-        let mut file = File::create(&partial)?;
+    let written: io::Result<u64> = (|| {
+        let mut file = File::options().write(true).create(true).truncate(false).open(&partial)?;
+        // Two writers would mix what they write. A lock that a crash left behind is free.
+        file.try_lock()?;
+        file.set_len(0)?;
         write(&mut file)?;
         file.sync_all()?;
         let length = file.metadata()?.len();
@@ -20,7 +25,7 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<(
         sync_directory(path)?;
         Ok(length)
     })();
-    if written.is_err() {
+    if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
         // Best effort: what remains has a name that says what it is.
         let _ = fs::remove_file(&partial);
     }
@@ -58,5 +63,12 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).expect("still there"), b"first");
         assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "nothing beside it");
+        let second = replace(&path, |_| {
+            let inner = replace(&path, |file| file.write_all(b"second"));
+            assert_eq!(inner.expect_err("locked").kind(), io::ErrorKind::WouldBlock);
+            Err(io::Error::other("enough"))
+        });
+        assert!(second.is_err());
+        assert_eq!(fs::read(&path).expect("still there"), b"first");
     }
 }

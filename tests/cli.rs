@@ -295,6 +295,29 @@ fn signals_end_a_job_without_leftovers_and_a_killed_job_is_cleaned_up_after() {
 }
 
 #[test]
+fn a_compressed_list_that_was_cut_short_is_an_error() {
+    let work = Workspace::new();
+    let list = fs::read(fixture("far-list.csv")).expect("fixture");
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&list).expect("packed");
+    for (name, packed) in
+        [("gz", gz.finish().expect("packed")), ("zst", zstd::encode_all(&list[..], 1).expect("packed"))]
+    {
+        // Known by content, whatever the name.
+        fs::write(work.path("packed"), &packed).expect("written");
+        let report = work.json(&args(&[&["check", "packed", "--json"], &FAR, &DATE]));
+        assert_eq!(
+            (report["list"]["rows"].as_u64(), report["list"]["bytes"].as_u64()),
+            (Some(600), Some(packed.len() as u64))
+        );
+        assert_eq!(report["list"]["digest"], format!("blake3:{}", blake3::hash(&packed).to_hex()));
+        fs::write(work.path("packed"), &packed[..packed.len() - 20]).expect("written");
+        let cut = work.fails(1, &args(&[&["split", "packed", "-o", name, "--quiet"], &FAR, &DATE]));
+        assert!(cut.contains("packed: cannot read the list") && !work.path(name).exists(), "{cut}");
+    }
+}
+
+#[test]
 fn no_message_shows_an_identity_number() {
     let work = Workspace::new();
     let numbers = ["196810199809", "196810199800", "681019-9809", "16681019980"];

@@ -11,12 +11,12 @@
 //! use nabar::identities::{Country, Identity, Rejection, Space, Today};
 //!
 //! let today = Today::new(2026, 6, 1).unwrap();
-//! let identity = Identity::parse(b"900102-2383", Country::Sweden, today)?;
-//! assert_eq!(identity.as_str(), "199001022383");
+//! let identity = Identity::parse(b"900102-2384", Country::Sweden, today)?;
+//! assert_eq!(identity.as_str(), "199001022384");
 //! assert_eq!(identity.space(), Space::Personnummer);
 //! assert_eq!(Identity::from_ordinal(identity.ordinal()), Some(identity));
 //!
-//! let mistyped = Identity::parse(b"19900102-2384", Country::Sweden, today);
+//! let mistyped = Identity::parse(b"19900102-2385", Country::Sweden, today);
 //! assert_eq!(mistyped, Err(Rejection::BadCheckDigit));
 //! # Ok::<(), Rejection>(())
 //! ```

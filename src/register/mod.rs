@@ -14,7 +14,7 @@ pub(crate) mod person;
 mod question;
 pub(crate) mod state;
 
-pub use actors::{Actors, ArchivedActors, Dispatcher, Operator, Sender};
+pub use actors::{Actors, Dispatcher, Operator, Sender};
 pub use census::Census;
 pub use column::DamagedSection;
 pub use moment::day_number;

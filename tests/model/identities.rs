@@ -43,7 +43,7 @@ impl std::fmt::Display for Day {
 fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         2 => 28,
         _ => 31,
     }
@@ -94,7 +94,7 @@ fn number(digits: &[u32]) -> u32 {
 fn luhn_holds(ten: &[u32]) -> bool {
     let doubled = |(place, digit): (usize, &u32)| if place % 2 == 0 { digit * 2 } else { *digit };
     let sum: u32 = ten.iter().enumerate().map(doubled).map(|value| value / 10 + value % 10).sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn swedish(digits: &[u32], sign: Sign, today: Day) -> Result<String, &'static str> {
@@ -133,8 +133,7 @@ fn ten(digits: &[u32], plus: bool, today: Day) -> Result<String, &'static str> {
         whole = vec![1, 6];
     } else {
         // The last such day that is not in the future; with a plus, the one a hundred years before.
-        let mut day =
-            Day::new(2000 + number(&digits[..2]), number(&digits[2..4]), number(&digits[4..6]));
+        let mut day = Day::new(2000 + number(&digits[..2]), number(&digits[2..4]), number(&digits[4..6]));
         if day.day > 60 {
             day.day -= 60;
         }
@@ -361,17 +360,42 @@ fn wrong_parts(random: &mut Random, country: Country) -> String {
     match country {
         Country::Sweden => {
             let eleven = *random.pick(&[
-                "19991301238", "19990001238", "19990132238", "19990100238", "19990230239", "19990229980",
-                "19000229981", "19990192238", "19990160239", "17990101238", "21990101238", "15990101980",
-                "00990101980", "16401234567", "16411234567", "16402000001",
+                "19991301238",
+                "19990001238",
+                "19990132238",
+                "19990100238",
+                "19990230239",
+                "19990229980",
+                "19000229981",
+                "19990192238",
+                "19990160239",
+                "17990101238",
+                "21990101238",
+                "15990101980",
+                "00990101980",
+                "16401234567",
+                "16411234567",
+                "16402000001",
             ]);
             let id = with_luhn(eleven);
             if id.starts_with("1999") && random.percent(40) { id[2..].to_owned() } else { id }
         }
         Country::Norway => loop {
             let nine = *random.pick(&[
-                "018050123", "010050123", "019350123", "019950123", "328150123", "008150123", "728150123",
-                "308250123", "298201123", "018145600", "018150899", "018160800", "418153700", "408160123",
+                "018050123",
+                "010050123",
+                "019350123",
+                "019950123",
+                "328150123",
+                "008150123",
+                "728150123",
+                "308250123",
+                "298201123",
+                "018145600",
+                "018150899",
+                "018160800",
+                "418153700",
+                "408160123",
             ]);
             // Not every nine digits have both control digits.
             let id = with_controls(nine, random.between(0, 10));

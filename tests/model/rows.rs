@@ -55,12 +55,7 @@ pub(crate) fn row_at<'a>(bytes: &'a [u8], start: usize, layout: &Layout) -> Row<
 }
 
 /// The end of the row and its cells; `None` if a quoted cell does not end as one.
-fn cells(
-    bytes: &[u8],
-    start: usize,
-    line_end: usize,
-    delimiter: Option<u8>,
-) -> Option<(usize, Vec<&[u8]>)> {
+fn cells(bytes: &[u8], start: usize, line_end: usize, delimiter: Option<u8>) -> Option<(usize, Vec<&[u8]>)> {
     let limit = line_end.max(start + ROW_BYTES_MAX);
     let (mut cells, mut state) = (Vec::new(), State::Begin);
     let (mut at, mut cell, mut has_line_end) = (start, start, false);

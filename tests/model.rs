@@ -1,0 +1,211 @@
+//! The real binary against a naive model: hash maps, identities read digit by digit, and a splitter
+//! that walks over the bytes one row at a time.
+//!
+//! Every case makes a random register and a random dirty list from a fixed seed, runs `nabar build`,
+//! `split`, `check` and `lookup` in a directory of its own, and compares every file byte for byte. The
+//! model shares no code with nabar, so a misreading of the rules shows unless both misread alike.
+//!
+//! Budget: [`LISTS`] lists in each of five registers, seven runs of nabar each; and seven lists of
+//! several megabytes for what happens where lists are cut into chunks. Some 30 seconds in all on two
+//! cores. A failure prints the seed of its list, and the list cut down to what still fails.
+
+#[path = "model/binary.rs"]
+mod binary;
+#[path = "model/expected.rs"]
+mod expected;
+#[path = "model/identities.rs"]
+mod identities;
+#[path = "model/lists.rs"]
+mod lists;
+#[path = "model/random.rs"]
+mod random;
+#[path = "model/registers.rs"]
+mod registers;
+#[path = "model/rows.rs"]
+mod rows;
+
+use binary::{Built, FORMS, Form, build, shrunk};
+use identities::Day;
+use lists::{List, Maker, long};
+use random::Random;
+use registers::{Register, far, krr};
+use std::fs;
+use std::path::Path;
+
+/// Random lists for each register.
+const LISTS: u64 = 40;
+/// Bytes of a chunk of a list, and the most of a quoted row.
+const MEBIBYTE: usize = 1 << 20;
+
+/// Builds a random register in a directory.
+fn built<'a>(
+    directory: &'a Path,
+    seed: u64,
+    register: impl FnOnce(&mut Random, &Path) -> Register,
+) -> (Random, Built<'a>) {
+    let mut random = Random::new(seed);
+    let extract = directory.join("extract");
+    fs::create_dir(&extract).expect("created");
+    let register = register(&mut random, &extract);
+    build(directory, "extract", "register.nabar");
+    (random, Built { directory, file: "register.nabar", register })
+}
+
+/// Compares, and on a difference fails with as short a list as was found.
+fn agree(built: &Built<'_>, list: &List, seed: u64) {
+    let Err(difference) = built.compare(list, &FORMS) else { return };
+    let (list, difference) = shrunk(built, list, difference);
+    let bytes = list.bytes();
+    let shown = bytes[..bytes.len().min(3000)].escape_ascii();
+    panic!(
+        "seed {seed}, {:?} on {}, {:?}\n{difference}\nthe list, {} bytes: {shown}",
+        list.options,
+        list.day,
+        list.layout,
+        bytes.len()
+    );
+}
+
+fn random_lists(seed: u64, around: Day, register: impl FnOnce(&mut Random, &Path) -> Register) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, built) = built(directory.path(), seed, register);
+    for number in 0..LISTS {
+        let seed = seed * 1000 + number;
+        let mut random = Random::new(seed);
+        let day = match random.below(4) {
+            0 => Day::new(random.between(2024, 2032), random.between(1, 12), random.between(1, 28)),
+            _ => around,
+        };
+        let rows = *random.pick(&[0, 1, 2, 5, 20, 60, 200, 400]);
+        agree(&built, &lists::list(&mut random, &built.register, rows, day), seed);
+    }
+}
+
+const AROUND: Day = Day { year: 2026, month: 6, day: 1 };
+
+#[test]
+fn lists_for_a_far_register_of_today() {
+    random_lists(1, AROUND, |random, extract| far(random, extract, 5, 1500));
+}
+
+#[test]
+fn lists_for_a_far_register_with_many_operators_and_rules() {
+    random_lists(2, AROUND, |random, extract| far(random, extract, 40, 4000));
+}
+
+#[test]
+fn lists_for_a_far_register_of_a_handful() {
+    random_lists(3, Day::new(2024, 2, 29), |random, extract| far(random, extract, 3, 40));
+}
+
+#[test]
+fn lists_for_a_krr_register() {
+    random_lists(4, AROUND, |random, extract| krr(random, extract, AROUND, 1200));
+}
+
+#[test]
+fn lists_for_a_krr_register_asked_at_the_end_of_february() {
+    let around = Day::new(2026, 2, 28);
+    random_lists(5, around, |random, extract| krr(random, extract, around, 600));
+}
+
+/// Never-closed quotation marks and quoted cells of several lines wherever a list may be cut.
+#[test]
+fn long_lists_with_dirt_where_they_are_cut() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (_, built) = built(directory.path(), 6, |random, extract| far(random, extract, 5, 3000));
+    for seed in [61, 62, 63] {
+        let mut random = Random::new(seed);
+        let maker = Maker::for_long_lists(&mut random, &built.register, seed as usize % 4);
+        let hostile = maker.clone().hostile();
+        let mut pieces = vec![maker.header("pnr", true)];
+        let mut at = pieces[0].len();
+        while at < 4 * MEBIBYTE + 300_000 {
+            let is_near = at % MEBIBYTE < 50_000 || at % MEBIBYTE > MEBIBYTE - 50_000;
+            let row = if is_near { hostile.row(&mut random) } else { maker.row(&mut random) };
+            at += row.len();
+            pieces.push(row);
+        }
+        agree(&built, &long(pieces, &maker, &mut random), seed);
+    }
+}
+
+/// A guess where to cut is wrong in the middle of a cell with hundreds of lines, each of which looks like
+/// a row. The cell stands where the first, second or third chunk ends.
+#[test]
+fn long_lists_with_a_quoted_cell_of_hundreds_of_lines_where_they_are_cut() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let around = Day::new(2026, 6, 1);
+    let (_, built) = built(directory.path(), 7, |random, extract| krr(random, extract, around, 2000));
+    for (seed, cells) in [(71, &[1][..]), (72, &[2]), (73, &[3]), (74, &[1, 2, 4])] {
+        let mut random = Random::new(seed);
+        let maker = Maker::for_long_lists(&mut random, &built.register, 0);
+        let mut pieces = vec![maker.header("fnr", false)];
+        // Where the chunk begins, and its number from 1.
+        let (mut at, mut chunk_start, mut chunk) = (pieces[0].len(), pieces[0].len(), 1);
+        while at < 4 * MEBIBYTE + 400_000 {
+            let mut row = maker.row(&mut random);
+            let chunk_end = chunk_start + MEBIBYTE;
+            if cells.contains(&chunk) && at > chunk_end - 20_000 {
+                row = maker.row_of_many_lines(&mut random, 900);
+                assert!(at + row.len() > chunk_end + 5_000, "the cell straddles the cut");
+            }
+            at += row.len();
+            pieces.push(row);
+            if at >= chunk_end {
+                (chunk_start, chunk) = (at, chunk + 1);
+            }
+        }
+        agree(&built, &long(pieces, &maker, &mut random), seed);
+    }
+}
+
+/// Rows whose quoted cells end just before, at and just after the most that a row may have.
+#[test]
+fn quoted_cells_at_the_limit_of_a_row() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut random, built) = built(directory.path(), 8, |random, extract| far(random, extract, 3, 100));
+    let id = built.register.ids[0].clone();
+    let mut failures = Vec::new();
+    for (name, close_at, tail) in [
+        ("the closing mark is the last byte within", MEBIBYTE - 1, "\"\n"),
+        ("the closing mark is beyond", MEBIBYTE, "\"\n"),
+        ("a doubled mark within", MEBIBYTE - 3, "\"\"\"\n"),
+        ("a doubled mark of which half is beyond", MEBIBYTE - 1, "\"\"\"\n"),
+        ("closed, and a delimiter beyond", MEBIBYTE - 1, "\";x\n"),
+        ("closed, and a carriage return beyond", MEBIBYTE - 1, "\"\r\n"),
+        ("closed, and a line end beyond", MEBIBYTE - 2, "\"\r\n"),
+        ("another quoted cell begins beyond", MEBIBYTE - 1, "\";\"x\"\n"),
+        ("another quoted cell begins beyond after text", MEBIBYTE - 9, "\";a text;\"x\"\n"),
+        ("another quoted cell begins within and ends beyond", MEBIBYTE - 3, "\";\"x\"\n"),
+        ("text after the closing mark", MEBIBYTE - 1, "\"x\n"),
+        ("the list ends", MEBIBYTE - 1, "\""),
+    ] {
+        // The row stands at the beginning, and where a chunk has its last row.
+        for before in [0, 1, MEBIBYTE - 1, MEBIBYTE] {
+            let first_line = format!("{id};\"\n");
+            let mut row = first_line.into_bytes();
+            row.resize(close_at, b'x');
+            row.extend_from_slice(tail.as_bytes());
+            let mut pieces = Vec::new();
+            if before > 0 {
+                let mut filler = format!("{id};").into_bytes();
+                filler.resize(before.max(20) - 1, b'y');
+                filler.push(b'\n');
+                pieces.push(filler);
+            }
+            pieces.push(row);
+            if tail.ends_with('\n') {
+                // More than what a stream has in its buffer.
+                pieces.extend((0..60_000).map(|_| format!("{id};z\r\n").into_bytes()));
+            }
+            let list = lists::plain(&mut random, pieces);
+            for form in [Form::Plain { threads: 2 }, Form::StandardInput] {
+                if let Err(difference) = built.compare(&list, &[form]) {
+                    failures.push(format!("{name}, after {before} bytes: {difference}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+}
