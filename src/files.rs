@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Writes a file under a temporary name beside `path`, makes it durable, and renames it to `path`.
@@ -14,10 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<u64> {
     let partial = partial(path);
     let written: io::Result<u64> = (|| {
-        let mut file = File::options().write(true).create(true).truncate(false).open(&partial)?;
-        // Two writers would mix what they write. A lock that a crash left behind is free.
-        file.try_lock()?;
-        file.set_len(0)?;
+        let mut file = create(&partial)?;
         write(&mut file)?;
         file.sync_all()?;
         let length = file.metadata()?.len();
@@ -30,6 +28,22 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<(
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Creates an empty file that nobody else writes, or takes over one that a crash left behind.
+///
+/// Two writers would mix what they write, so the file is locked; a crash frees the lock. A file that was
+/// renamed between opening and locking is somebody's finished one, and is left alone.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        file.try_lock()?;
+        let (mine, there) = (file.metadata()?, fs::metadata(path));
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
+            file.set_len(0)?;
+            return Ok(file);
+        }
+    }
 }
 
 /// `.NAME.partial` beside `path`.

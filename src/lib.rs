@@ -29,6 +29,7 @@
 //! ```
 
 pub mod consent;
+mod cpu;
 pub mod extract;
 mod files;
 pub mod identities;

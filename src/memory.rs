@@ -1,4 +1,4 @@
-//! Mapped memory: files, and zeros; and asking for memory early. With the kernel the only file with `unsafe`.
+//! Mapped memory: files, and zeros. One of the three files where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -36,20 +36,6 @@ pub(crate) fn map(file: &File) -> io::Result<Mapped> {
 /// and there would make all of it real.
 pub(crate) fn zeroed(bytes: usize) -> io::Result<memmap2::MmapMut> {
     memmap2::MmapMut::map_anon(bytes)
-}
-
-/// Asks for the cache line of an element that will be read soon. Never reads, so that any index is
-/// allowed.
-#[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect but on caches.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(index).cast()) };
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = (slice, index);
 }
 
 /// Maps the file at a path.

@@ -171,9 +171,11 @@ fn what_cannot_be_asked_is_refused_before_any_work() {
     let list = fixture("far-list.csv");
     let unknown =
         work.fails(2, &["split", "-r", "far.nabar", "--sender", "164000000000", &list, "-o", "out"]);
-    assert!(unknown.contains("knows no sender"), "{unknown}");
+    assert!(unknown.contains("knows no such sender"), "{unknown}");
     assert!(work.fails(2, &["check", "-r", "far.nabar", &list]).contains("--sender"));
     assert!(work.fails(2, &["check", "-r", "krr.nabar", "--sender", SENDER, &list]).contains("no senders"));
+    let personal = work.fails(2, &["check", "-r", "far.nabar", "--sender", KNOWN, &list]);
+    assert!(personal.contains("no such sender") && !personal.contains(KNOWN), "{personal}");
     assert!(!work.path("out").exists());
     let short = work.json(&["check", "-r", "far.nabar", "--sender", "482100-0025", &list, "--json"]);
     assert_eq!(short["sender"]["id"], SENDER);

@@ -107,8 +107,8 @@ pub(crate) struct Export {
 ///
 /// A table on a terminal, else JSON Lines with the register's own fields, in the order of the ids.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nabar lookup -r far.nabar --sender 164200000001 19900102-2384\n  \
-                  cut -d';' -f1 list.csv | nabar lookup -r far.nabar --sender 164200000001 - > answers.jsonl")]
+#[command(after_help = "Examples:\n  nabar lookup -r far.nabar --sender 164821000025 19900102-2384\n  \
+                  cut -d';' -f1 list.csv | nabar lookup -r far.nabar --sender 164821000025 - > answers.jsonl")]
 pub(crate) struct Lookup {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
@@ -123,7 +123,7 @@ pub(crate) struct Lookup {
 /// Report what would go digitally, and why the rest would not
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  nabar check -r far.nabar --sender 164200000001 list.csv --postage 8.50 --digital-cost 0.90\n  \
+    after_help = "Examples:\n  nabar check -r far.nabar --sender 164821000025 list.csv --postage 8.50 --digital-cost 0.90\n  \
                   nabar check -r krr.nabar list.csv.gz --json"
 )]
 pub(crate) struct Check {
@@ -141,8 +141,8 @@ pub(crate) struct Check {
 /// Every row of the list ends in exactly one file, byte for byte, in the order of the list. Beside them
 /// feedback.csv tells what became of each row, report.json and report.html of all.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  nabar split -r far.nabar --sender 164200000001 list.csv -o out/\n  \
-                  zcat list.txt.gz | nabar split -r far.nabar --sender 164200000001 --id-at 0:12 - -o out/")]
+#[command(after_help = "Examples:\n  nabar split -r far.nabar --sender 164821000025 list.csv -o out/\n  \
+                  zcat list.txt.gz | nabar split -r far.nabar --sender 164821000025 --id-at 0:12 - -o out/")]
 pub(crate) struct Split {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,

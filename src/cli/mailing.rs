@@ -41,7 +41,12 @@ fn with_mailing(
     let (date, today) = day(question)?;
     let asked = register.question(question.sender.as_deref(), date)?;
     // Without a handler the job could not clean up; it is still safe, as nothing has its final name.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let _ = ctrlc::set_handler(|| {
+        // A job that waits for standard input does not see the first signal; the second ends it.
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    });
     let bar = Bar::new(list);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mailing = Mailing {

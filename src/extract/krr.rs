@@ -136,7 +136,8 @@ impl Read {
             name if name.ends_with("_duplisert") => reason("bad_value", name),
             name => reason("bad_time", name),
         })?;
-        let operator = person.digital_post.map(|post| post.postkasseleverandoeradresse).unwrap_or_default();
+        let operator = person.digital_post.map(|post| post.postkasseleverandoeradresse.trim().to_owned());
+        let operator = operator.unwrap_or_default();
         Ok(Read { ordinal: identity.ordinal(), state, contact, operator, certificate: person.sertifikat })
     }
 }
@@ -215,7 +216,8 @@ impl Collector {
         file: &'static str,
         rejected: &mut Rejected,
     ) -> Result<Draft, BuildError> {
-        self.rows.par_sort_unstable_by_key(|row| (row.ordinal, row.line));
+        // Stable: of several entries for a person the first counts, also if they share a line.
+        self.rows.par_sort_by_key(|row| row.ordinal);
         let mut last = None;
         let mut doubles = Vec::new();
         self.rows.retain(|row| {

@@ -79,9 +79,12 @@ impl Export {
         if root.local_name().into_inner() != "Kontaktregister" {
             return Err(self.malformed("the outermost element is not Kontaktregister"));
         }
-        let sequence = attribute(&root, "senesteEndringsNummer").parse();
-        self.sequence =
-            sequence.map_err(|_| self.malformed("senesteEndringsNummer is missing or no number"))?;
+        // An xs:long.
+        let sequence = attribute(&root, "senesteEndringsNummer").parse::<i64>();
+        self.sequence = sequence
+            .ok()
+            .and_then(|number| number.try_into().ok())
+            .ok_or_else(|| self.malformed("senesteEndringsNummer is missing or no number"))?;
         let as_of = moment::parse(&attribute(&root, "eksportTidspunkt"));
         self.as_of = as_of.ok_or_else(|| self.malformed("eksportTidspunkt is missing or no time"))?;
         Ok(())

@@ -132,10 +132,10 @@ pub struct Summary {
 
 /// Makes the register file `output` from the extract in a directory, and `rejected.csv` beside it.
 ///
-/// With `strict` a row that would be set aside is an error. On any error no file is changed.
+/// With `strict` a row that would be set aside is an error. On any error the register file is as it was.
 pub fn build(extract: &Path, output: &Path, strict: bool) -> Result<Summary, BuildError> {
     let description = describe(extract)?;
-    let mut rejected = Rejected::create(&output.with_file_name("rejected.csv"), strict)?;
+    let mut rejected = Rejected::create(output, strict)?;
     let draft = match description.kind {
         Kind::Far => far::read(extract, &description, &mut rejected)?,
         Kind::Krr => krr::read(extract, &description, &mut rejected)?,

@@ -21,22 +21,28 @@ pub(super) fn reason(name: &'static str, column: &'static str) -> Reason {
 /// Collects what is set aside in `rejected.csv`: file, line, reason, column; no content.
 pub(super) struct Rejected {
     path: PathBuf,
+    partial: PathBuf,
     out: csv::Writer<BufWriter<File>>,
     counts: BTreeMap<Cow<'static, str>, u64>,
     strict: bool,
 }
 
 impl Rejected {
-    /// Begins the file under its temporary name. With `strict` the first row is an error instead.
-    pub(super) fn create(path: &Path, strict: bool) -> Result<Rejected, BuildError> {
+    /// Begins the file that belongs to a register file, under a temporary name. With `strict` the first
+    /// row is an error instead.
+    pub(super) fn create(output: &Path, strict: bool) -> Result<Rejected, BuildError> {
+        let path = &output.with_file_name("rejected.csv");
+        // Named after the register: others may be built beside it at the same time.
+        let mut name = output.file_name().unwrap_or_default().to_owned();
+        name.push(".rejected.csv");
+        let partial = crate::files::partial(&output.with_file_name(name));
         let write = || {
-            let mut out =
-                csv::Writer::from_writer(BufWriter::new(File::create(crate::files::partial(path))?));
+            let mut out = csv::Writer::from_writer(BufWriter::new(crate::files::create(&partial)?));
             out.write_record(["file", "line", "reason", "column"])?;
             Ok(out)
         };
         let out = write().map_err(|error| BuildError::Write { path: path.to_owned(), error })?;
-        Ok(Rejected { path: path.to_owned(), out, counts: BTreeMap::new(), strict })
+        Ok(Rejected { path: path.to_owned(), partial, out, counts: BTreeMap::new(), strict })
     }
 
     /// Sets a row aside. `line` counts from 1.
@@ -58,7 +64,7 @@ impl Rejected {
     pub(super) fn finish(mut self) -> Result<PathBuf, BuildError> {
         let mut write = || {
             self.out.flush()?;
-            fs::rename(crate::files::partial(&self.path), &self.path)
+            fs::rename(&self.partial, &self.path)
         };
         write().map_err(|error| BuildError::Write { path: self.path.clone(), error })?;
         Ok(std::mem::take(&mut self.path))
@@ -68,6 +74,6 @@ impl Rejected {
 impl Drop for Rejected {
     fn drop(&mut self) {
         // After `finish` there is no such file; after an error it is of no use.
-        let _ = fs::remove_file(crate::files::partial(&self.path));
+        let _ = fs::remove_file(&self.partial);
     }
 }

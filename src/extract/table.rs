@@ -3,12 +3,15 @@
 use super::BuildError;
 use super::rejected::{Reason, Rejected, reason};
 use super::source::Source;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::PathBuf;
+
+/// A file with a line feed after its end.
+type Terminated = std::io::Chain<Box<dyn BufRead + Send>, &'static [u8]>;
 
 /// A CSV file of an extract. Columns may stand in any order, and further ones are ignored.
 pub(super) struct Table {
-    reader: csv::Reader<Box<dyn BufRead + Send>>,
+    reader: csv::Reader<Terminated>,
     record: csv::ByteRecord,
     /// For each wanted column its place in the file.
     places: Vec<Option<usize>>,
@@ -25,8 +28,13 @@ impl Table {
         required: usize,
     ) -> Result<Table, BuildError> {
         let Source { name, path, reader } = source;
-        let mut reader =
-            csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 18).from_reader(reader);
+        // Only line feeds end rows, and the last row has one too: then lines can be counted. A carriage
+        // return before it is white space at the end of the last cell.
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .buffer_capacity(1 << 18)
+            .from_reader(reader.chain(&b"\n"[..]));
         let header = reader.byte_headers().map_err(|error| read_error(&path, error))?;
         let places: Vec<_> = names
             .iter()
@@ -38,9 +46,17 @@ impl Table {
         Ok(Table { reader, record: csv::ByteRecord::new(), places, names, name, path })
     }
 
-    /// Reads on to the next row. `false` at the end.
-    pub(super) fn advance(&mut self) -> Result<bool, BuildError> {
-        self.reader.read_byte_record(&mut self.record).map_err(|error| read_error(&self.path, error))
+    /// Reads on to the next row that is not blank. `false` at the end.
+    fn advance(&mut self) -> Result<bool, BuildError> {
+        loop {
+            let read = self.reader.read_byte_record(&mut self.record);
+            if !read.map_err(|error| read_error(&self.path, error))? {
+                return Ok(false);
+            }
+            if self.record.len() > 1 || !self.record.as_slice().trim_ascii().is_empty() {
+                return Ok(true);
+            }
+        }
     }
 
     /// Number of columns that were asked for.
@@ -50,7 +66,9 @@ impl Table {
 
     /// Line on which the row begins, from 1.
     pub(super) fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        // The reader stands after the row's line feed, behind which the next line begins.
+        let within = memchr::memchr_iter(b'\n', self.record.as_slice()).count() as u64;
+        self.reader.position().line() - 1 - within
     }
 
     /// Whether the row has as many fields as the header, or more.

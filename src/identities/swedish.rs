@@ -111,6 +111,7 @@ pub(super) fn from_canonical(text: &[u8; 12]) -> Result<Identity, Rejection> {
 /// stood before the last four.
 pub(super) fn from_spelling(digits: &Digits, sign: Option<u8>, today: Today) -> Result<Identity, Rejection> {
     match (digits.len(), sign) {
+        (12, Some(b'+')) if digits.as_slice().starts_with(b"16") => Err(Rejection::BadCharacter),
         (12, _) => from_canonical(&digits.array::<12>()),
         (10, _) => from_ten(&digits.array::<10>(), sign, today),
         (7..=9, None) => from_spreadsheet(digits, today),

@@ -99,6 +99,7 @@ fn reasons_of_swedish_lists() {
         ("900102--2384", BadCharacter),
         ("9001-022384", BadCharacter),
         ("412000+0007", BadCharacter),
+        ("16412000+0007", BadCharacter),
         ("-9001022384", BadCharacter),
         ("900102-238", BadLength),
         ("19900102238", BadLength),

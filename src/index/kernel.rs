@@ -5,14 +5,14 @@
 //! at a time would wait for each; 64 ids at a time wait for all at once. Nothing branches on whether
 //! an id is present: an absent id reads code 0 of slot 0, which is nobody's.
 //!
-//! This is one of the two files where `unsafe` is allowed. What it relies on is established by
+//! This is one of the three files where `unsafe` is allowed. What it relies on is established by
 //! [`super::Index::check_block`] before an entry of the trusted directory is ever non-zero.
 #![allow(unsafe_code)]
 
 use super::{Found, Page, Slot};
+use crate::cpu::{prefetch, vectorized};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
-use crate::memory::prefetch;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A record of the index: the number of a state, in as many bytes as the states need.
@@ -60,25 +60,7 @@ impl<C: Code> Kernel<'_, C> {
     #[inline(always)]
     pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
         assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("popcnt")
-        {
-            // SAFETY: the processor has just been asked for the features.
-            return unsafe { self.group_v3(ordinals, found) };
-        }
-        self.group_any(ordinals, found)
-    }
-
-    /// # Safety
-    ///
-    /// The processor has AVX2, BMI1, BMI2 and POPCNT.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
-    unsafe fn group_v3(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        self.group_any(ordinals, found)
+        vectorized(|| self.group_any(ordinals, found))
     }
 
     #[inline(always)]

@@ -17,9 +17,9 @@ mod tests;
 pub(crate) use build::{Builder, Built, CodeBytes};
 pub(crate) use page::Page;
 
+use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
-use crate::memory::prefetch;
 use bytemuck::{Pod, Zeroable};
 use kernel::Kernel;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -142,6 +142,14 @@ pub enum ListError {
         /// What the system says.
         error: io::Error,
     },
+    /// A file cannot get its name.
+    #[error("cannot name {}: {error}; without {REPORT} the files beside it are not all", path.display())]
+    Finish {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The list is UTF-16.
     #[error(
         "the list is UTF-16 (\"Unicode text\"): save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`"
@@ -258,8 +266,8 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let report = mailing.report(&form, &found, Some(&files), started);
     let json = serde_json::to_vec_pretty(&report)
         .map_err(|error| ListError::Write { path: to.directory.join(REPORT), error: error.into() })?;
-    directory.add(REPORT, &json)?;
-    directory.add(REPORT_HTML, report.to_html(to.language).as_bytes())?;
+    directory.add(REPORT, &json, to.sync)?;
+    directory.add(REPORT_HTML, report.to_html(to.language).as_bytes(), to.sync)?;
     directory.finish(to.sync)?;
     Ok(report)
 }

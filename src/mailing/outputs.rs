@@ -8,9 +8,10 @@ use super::feedback::{self, Feedback, decimal_digits};
 use super::run::{Place, Rows};
 use super::tally::{Tally, Verdict, Verdicts};
 use super::{Duplicates, ListError, OutputFile};
+use crate::cpu;
 use crate::register::{Kind, Operator, Outcome, Register};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -108,14 +109,16 @@ impl Outputs {
         }
         buffers_of_rows.iter_mut().zip(bytes_of).for_each(|(buffer, bytes)| buffer.clear(bytes));
         last.clear(rows.ends.len() * self.feedback.line_bytes_max());
-        let mut counter = feedback::Counter::new(place.first_row);
-        let mut start = 0;
-        for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
-            let verdict = usize::from(verdict);
-            buffers_of_rows[self.file_of[verdict]].push(&bytes[start..], end - start);
-            self.feedback.push(last, &mut counter, identity, verdict);
-            start = end;
-        }
+        cpu::vectorized(|| {
+            let mut counter = feedback::Counter::new(place.first_row);
+            let mut start = 0;
+            for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
+                let verdict = usize::from(verdict);
+                buffers_of_rows[self.file_of[verdict]].push(&bytes[start..], end - start);
+                self.feedback.push(last, &mut counter, identity, verdict);
+                start = end;
+            }
+        });
         // The system lets one thread write to a file at a time, so every other chunk begins with the
         // feedback, the largest.
         if place.turn % 2 == 1 {
@@ -195,12 +198,19 @@ fn names(register: &Register, duplicates: Duplicates) -> Vec<(String, &'static s
     let digital = (0u16..).zip(register.operators()).zip(&slugs).map(|((place, operator), slug)| {
         let shared = slugs.iter().filter(|other| *other == slug).count() > 1;
         let name = match shared {
-            true => format!("digital-{slug}-{}.csv", slug_of(&operator.id)),
-            false => format!("digital-{slug}.csv"),
+            true => format!("digital-{slug}-{}", slug_of(&operator.id)),
+            false => format!("digital-{slug}"),
         };
         (name, "digital", Some(place))
     });
-    let mut files: Vec<_> = digital.collect();
+    let mut files: Vec<(String, &'static str, Option<u16>)> = Vec::new();
+    for (name, outcome, operator) in digital {
+        // Names and ids that differ in nothing a file name shows are numbered.
+        let taken = |name: &str| files.iter().any(|(other, ..)| other == name);
+        let numbered = (2..).map(|number| format!("{name}-{number}.csv"));
+        let name = std::iter::once(format!("{name}.csv")).chain(numbered).find(|name| !taken(name));
+        files.push((name.unwrap_or_default(), outcome, operator));
+    }
     if register.kind() == Kind::Krr {
         files.push(("notify.csv".to_owned(), "notify", None));
     }
@@ -343,9 +353,14 @@ impl OutputDirectory {
     }
 
     /// Adds a whole file.
-    pub(super) fn add(&self, name: &str, content: &[u8]) -> Result<(), ListError> {
+    pub(super) fn add(&self, name: &str, content: &[u8], sync: bool) -> Result<(), ListError> {
         let path = self.partial.join(name);
-        fs::write(&path, content).map_err(write_error(&path))
+        let write = || {
+            let mut file = File::create(&path)?;
+            file.write_all(content)?;
+            if sync { file.sync_data() } else { Ok(()) }
+        };
+        write().map_err(write_error(&path))
     }
 
     /// Takes away every file but these.
@@ -374,7 +389,8 @@ impl OutputDirectory {
             names.sort_by_key(|name| name == REPORT);
             for name in names {
                 let path = self.wanted.join(&name);
-                fs::rename(self.partial.join(&name), &path).map_err(write_error(&path))?;
+                fs::rename(self.partial.join(&name), &path)
+                    .map_err(|error| ListError::Finish { path, error })?;
             }
         } else {
             fs::remove_file(&lock).map_err(write_error(&lock))?;

@@ -98,7 +98,7 @@ pub struct OperatorSummary {
 pub struct FileSummary {
     /// Name in the output directory.
     pub path: String,
-    /// Outcome of its rows, or `feedback`.
+    /// Outcome of its rows.
     pub outcome: String,
     /// Operator of its rows, `null` if they have none.
     pub operator_id: Option<String>,

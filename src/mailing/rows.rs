@@ -247,7 +247,9 @@ impl<'a> Cells<'a> {
     fn quoted(&mut self, opening: usize) -> Result<Range<usize>, BadQuoting> {
         let mut search = opening + 1;
         loop {
-            let closing = memchr(b'"', &self.bytes[search..self.limit]).ok_or(BadQuoting)? + search;
+            // A doubled mark may have led past the limit.
+            let ahead = self.bytes.get(search..self.limit).ok_or(BadQuoting)?;
+            let closing = memchr(b'"', ahead).ok_or(BadQuoting)? + search;
             let after = &self.bytes[closing + 1..];
             match after.first() {
                 Some(b'"') => search = closing + 2,
@@ -380,6 +382,14 @@ mod tests {
         let read = rows(&long, 0);
         assert_eq!(read[0].1, Err("bad_quoting"));
         assert_eq!(read.last(), Some(&("2;b\n", Ok("2"))));
+        // A doubled mark across the limit, and a quoted cell that begins beyond it.
+        for more in 0..6 {
+            let filled = "x".repeat(ROW_BYTES_MAX - 6 + more);
+            for tail in ["\"\"y\n\";z\n", "\";\"y\n\"\n", "\n\";\"\"\"y\"\n"] {
+                let list = format!("1;\"{filled}{tail}2;b\n");
+                assert_eq!(rows(&list, 0).iter().map(|row| row.0.len()).sum::<usize>(), list.len());
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::seen::Seen;
 use super::sniff::Form;
 use super::tally::{Tally, Verdicts};
 use super::{Duplicates, ListError, Progress};
+use crate::cpu;
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::CHUNK_BYTES;
 use crate::register::{Answer, Question};
@@ -401,7 +402,7 @@ impl Rows {
 
     /// Finds, parses and looks up the rows of a chunk.
     fn read(&mut self, shared: &Shared<'_>, chunk: &Chunk<'_>) -> Result<(), ListError> {
-        self.parse(shared, chunk);
+        cpu::vectorized(|| self.parse(shared, chunk));
         self.answers.resize(self.ordinals.len(), Answer::default());
         shared.job.question.ask_all(&self.ordinals, &mut self.answers)?;
         self.tally.clear();
@@ -416,6 +417,7 @@ impl Rows {
         Ok(())
     }
 
+    #[inline(always)]
     fn parse(&mut self, shared: &Shared<'_>, chunk: &Chunk<'_>) {
         self.ends.clear();
         self.identities.clear();

@@ -1,9 +1,10 @@
 //! Which identities have occurred in a list: one bit for each ordinal of a country.
 
 use super::ListError;
+use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
-use crate::memory::{self, prefetch};
+use crate::memory;
 
 /// A set of ordinals. Its memory is bounded by the identities there can be, not by the list: the
 /// pages of the bitmap that are never touched are never there (some 10 MB for the population of a

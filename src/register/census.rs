@@ -27,10 +27,10 @@ pub struct Census {
 impl Register {
     /// Counts recipients. Cost: one pass over the records, and each block is checked.
     pub fn census(&self) -> Result<Census, Damage> {
+        let by_state = self.records_by_state()?;
         let mut census = Census { operators: vec![0; self.operators().len()], ..Census::default() };
         census.spaces = self.spaces().into_iter().map(|(space, count)| (space, u64::from(count))).collect();
-        for (code, count) in self.records_by_state()?.into_iter().enumerate().filter(|(_, count)| *count > 0)
-        {
+        for (code, count) in by_state.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let state = self.parts().states[code];
             census.recipients += count;
             match state.operator().and_then(|place| census.operators.get_mut(usize::from(place))) {

@@ -88,6 +88,14 @@ impl Cold {
         Some(hasher.sum())
     }
 
+    /// Bytes of all contact data.
+    pub(crate) fn contact_bytes(&self) -> u64 {
+        match self {
+            Cold::Far { .. } => 0,
+            Cold::Krr { contacts, .. } => contacts.get().len() as u64,
+        }
+    }
+
     /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient.
     pub(super) fn times(&self, slot: Slot) -> (Option<Timestamp>, Option<Timestamp>) {
         match self {

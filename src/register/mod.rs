@@ -280,10 +280,9 @@ impl Register {
         Ok((place, block))
     }
 
-    /// Number of recipients in each space that occurs, ascending by space.
-    ///
-    /// Cost: one pass over the directory.
-    pub fn spaces(&self) -> Vec<(Space, u32)> {
+    /// Number of recipients in each space that occurs, ascending by space. The caller has checked the
+    /// blocks.
+    fn spaces(&self) -> Vec<(Space, u32)> {
         let index = self.index();
         let first = self.kind().country().ordinals().start;
         let mut spaces = Vec::new();

@@ -6,26 +6,27 @@ use super::state::KrrState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One object of `personer`. Absent and empty mean the same; written without what is absent.
+/// One object of `personer`. Absent, null and empty mean the same; written without what is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Person {
     /// 11 digits.
+    #[serde(deserialize_with = "text_or_null")]
     pub personidentifikator: String,
     /// JA or NEI.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub reservasjon: String,
     /// When the reservation was made.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub reservasjonstidspunkt: String,
     /// When `reservasjon` last changed.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub reservasjon_oppdatert: String,
     /// AKTIV, SLETTET or IKKE_REGISTRERT.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub status: String,
     /// KAN_VARSLES or KAN_IKKE_VARSLES: derived on the day asked, and ignored when read.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub varslingsstatus: String,
     /// E-mail and mobile number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,13 +35,13 @@ pub struct Person {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digital_post: Option<DigitalPost>,
     /// X.509 certificate of the mailbox, base64.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub sertifikat: String,
     /// nb, nn, en or se.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub spraak: String,
     /// When `spraak` last changed.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub spraak_oppdatert: String,
 }
 
@@ -49,21 +50,21 @@ pub struct Person {
 #[serde(default)]
 #[allow(missing_docs)] // the names are the contract's own
 pub struct Kontaktinformasjon {
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub epostadresse: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub epostadresse_oppdatert: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub epostadresse_sist_verifisert: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub epostadresse_duplisert: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub mobiltelefonnummer: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub mobiltelefonnummer_oppdatert: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub mobiltelefonnummer_sist_verifisert: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub mobiltelefonnummer_duplisert: String,
 }
 
@@ -72,11 +73,16 @@ pub struct Kontaktinformasjon {
 #[serde(default)]
 pub struct DigitalPost {
     /// Address of the mailbox at its operator.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub postkasseadresse: String,
     /// Organisasjonsnummer of the operator.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub postkasseleverandoeradresse: String,
+}
+
+/// Null is read as absent.
+fn text_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A field of a person that cannot be stored.

@@ -19,9 +19,10 @@ pub enum NotAsked {
     SenderMissing,
     /// The sender is not one of the register's.
     #[error(
-        "the register knows no sender {0}: it must be the organisation number of a connected sender; `nabar inspect` lists them"
+        "the register knows no such sender: --sender takes the organisation number of a connected one; \
+         `nabar inspect --senders` lists them"
     )]
-    SenderUnknown(String),
+    SenderUnknown,
     /// KRR has no senders.
     #[error("a KRR register has no senders: leave --sender out")]
     SenderUnwanted,
@@ -55,9 +56,7 @@ impl Register {
             (Kind::Far, None) => return Err(NotAsked::SenderMissing),
             (Kind::Krr, Some(_)) => return Err(NotAsked::SenderUnwanted),
             (Kind::Krr, None) => None,
-            (Kind::Far, Some(id)) => {
-                Some(self.sender(id).ok_or_else(|| NotAsked::SenderUnknown(id.to_owned()))?)
-            }
+            (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(NotAsked::SenderUnknown)?),
         };
         let accepting = match sender {
             Some(sender) => self.rules()?.accepting(sender),

@@ -17,6 +17,7 @@ use crate::index::{Page, directory_length};
 use crate::memory;
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Column, Guarded, Storage};
+use crate::register::state::State;
 use crate::register::{Actors, CodeColumn, Parts, Register, moment};
 use bytemuck::Pod;
 use format::{Entry, Section, damaged};
@@ -111,13 +112,18 @@ impl Snapshot {
             return Err(damaged("pages", "the first block is not empty"));
         }
         let records = self.entry(Section::Records);
-        if records.bytes / u64::from(records.width) != self.header.recipients + 1 {
+        if Some(records.bytes / u64::from(records.width)) != self.header.recipients.checked_add(1) {
             return Err(damaged("records", "there are not as many as the header says"));
         }
         let nobody = crate::index::Slot(0);
         let register = &parts.codes.get();
         if parts.states.is_empty() || register.get(nobody) != 0 {
             return Err(damaged("records", "the first is not nobody's"));
+        }
+        let operators = parts.actors.operators.len();
+        let known = |state: &State| state.operator().is_none_or(|place| usize::from(place) < operators);
+        if !parts.states.iter().all(known) {
+            return Err(damaged("states", "one names an operator that is not there"));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::Snapshot;
 use super::format::{ENTRY_BYTES, HEADER_BYTES, OpenError};
 use crate::consent::Rules;
 use crate::identities::Identity;
+use crate::index::Slot;
 use crate::register::state::State;
 use crate::register::{Damage, FarState, Kind, Recipient, Register, StateRule};
 use rayon::prelude::*;
@@ -85,12 +86,12 @@ fn verify_actors(register: &Register) -> Option<Finding> {
 
 fn verify_states(register: &Register) -> Option<Finding> {
     let states = &register.parts().states;
-    let operators = register.operators().len();
     if states.first() != Some(&State::default()) || !states.windows(2).all(|pair| pair[0] < pair[1]) {
         return Some(finding("states", "they are not in order"));
     }
-    let known = |state: &State| state.operator().is_none_or(|place| usize::from(place) < operators);
-    (!states.iter().all(known)).then(|| finding("states", "one names an operator that is not there"))
+    let codes = register.index().codes;
+    let nobody = (1..codes.len() as u32).find(|&slot| codes.get(Slot(slot)) == 0);
+    nobody.map(|_| finding("records", "a recipient is in the state of nobody"))
 }
 
 /// Blocks lie one after another in the order of the directory and fill every array.
@@ -112,7 +113,8 @@ fn verify_layout(register: &Register) -> Option<Finding> {
     let whole = block as usize == index.blocks.len()
         && record as usize == index.codes.len()
         && exception as usize == index.exception_rules.len()
-        && exception as usize == index.exception_places.len();
+        && exception as usize == index.exception_places.len()
+        && contact == register.parts().cold.contact_bytes();
     (!whole).then(|| finding("blocks", "they do not fill the register"))
 }
 

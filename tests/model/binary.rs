@@ -253,7 +253,8 @@ fn same_report(found: &[u8], mut expected: Value, path: &str, encoded: &[u8]) ->
 /// A shorter list that differs too, and how. Takes away what it can in so many trials.
 pub(crate) fn shrunk(built: &Built<'_>, list: &List, difference: String) -> (List, String) {
     let (mut best, mut how) = (list.clone(), difference);
-    let (mut size, mut trials) = (list.pieces.len() / 2, 200);
+    let is_long = list.bytes().len() > 1 << 20;
+    let (mut size, mut trials) = (list.pieces.len() / 2, if is_long { 30 } else { 200 });
     while size > 0 {
         // The first row says what columns there are.
         let mut at = 1;

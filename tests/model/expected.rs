@@ -7,13 +7,16 @@ use super::rows::{Layout, row_at};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
+/// Ids of a list that `lookup` is asked for: it is no faster than a few hundred thousand a second.
+const LOOKUPS_MAX: usize = 2000;
+
 /// The files of a split and the figures of its report.
 pub(crate) struct Expected {
     /// Every file with rows in it and `feedback.csv`, by name.
     pub(crate) files: BTreeMap<String, Vec<u8>>,
     /// The report of the split, without what depends on the list's form (path, bytes, digest) and time.
     pub(crate) report: Value,
-    /// The identity cells of the list that fit a line, with what `lookup` must say of them.
+    /// The first identity cells of the list that fit a line, with what `lookup` must say of them.
     pub(crate) lookups: Vec<(Vec<u8>, Value)>,
 }
 
@@ -56,6 +59,7 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expect
         };
         if let Ok(cell) = row.id.map(<[u8]>::to_vec)
             && !cell.contains(&b'\n')
+            && lookups.len() < LOOKUPS_MAX
         {
             lookups.push((cell, looked_up(list, register, id, (outcome, reason, operator))));
         }
@@ -123,12 +127,21 @@ fn encoding(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(b"\xEF\xBB\xBF") {
         return "utf-8-bom";
     }
-    let sample = &bytes[..bytes.len().min(1 << 20)];
-    match std::str::from_utf8(sample) {
+    let mut rest = &bytes[..bytes.len().min(1 << 20)];
+    let (mut characters, mut broken) = (0, 0);
+    loop {
+        let (valid, error) = match std::str::from_utf8(rest) {
+            Ok(_) => (rest.len(), None),
+            Err(error) => (error.valid_up_to(), error.error_len()),
+        };
+        let text = std::str::from_utf8(&rest[..valid]).expect("valid up to there");
+        characters += text.chars().filter(|character| !character.is_ascii()).count();
         // A character that the end of the sample cuts is none that is wrong.
-        Err(error) if error.error_len().is_some() => "windows-1252",
-        _ => "utf-8",
+        let Some(wrong) = error else { break };
+        broken += 1;
+        rest = &rest[valid + wrong..];
     }
+    if broken > characters { "windows-1252" } else { "utf-8" }
 }
 
 /// Those fields of an answer of `lookup` that are checked.

@@ -166,7 +166,7 @@ fn dirty(random: &mut Random, register: &Register, rows: usize) -> List {
 
 /// A list of fixed width, in which quotation marks and delimiters mean nothing.
 fn fixed(random: &mut Random, register: &Register, rows: usize) -> List {
-    let (offset, length, has_header) = (random.below(12), 9 + random.below(8), random.percent(40));
+    let (offset, length, has_header) = (random.below(12), 16 + random.below(4), random.percent(40));
     let dirt = dirt(random);
     let maker = Maker::new(random, register, b';', 1, 0, dirt);
     let mut pieces: Vec<Vec<u8>> = Vec::new();
@@ -180,7 +180,10 @@ fn fixed(random: &mut Random, register: &Register, rows: usize) -> List {
         row.extend((id.len()..length).map(|_| b' '));
         row.extend_from_slice(random.pick::<&[u8]>(&[b"", b"Anna \"K", b"x;y", b"1", b"\xC3\xB6", b"\""]));
         if random.percent(maker.dirt.short * 2) {
-            row.truncate(random.below(row.len() + 1));
+            // Half an id may be somebody's: a row ends before the seventh digit or after the last.
+            let kept = random.below(row.len() + 1);
+            let is_half = kept > offset + 6 && kept < offset + id.len();
+            row.truncate(if is_half { offset + 6 } else { kept });
         }
         row.retain(|byte| *byte != b'\n');
         row.extend_from_slice(maker.line_end(random));
