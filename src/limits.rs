@@ -25,6 +25,9 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 /// Longest row of a list, in bytes. A quoted field that makes a row longer than this is taken for a
 /// stray quotation mark.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
+/// Bytes after a row's beginning that must be at hand to tell where it ends: the longest quoted cell and
+/// the line end behind its closing mark.
+pub const ROW_LOOKAHEAD_BYTES: usize = ROW_BYTES_MAX + 2;
 /// Bytes at the beginning of a list from which delimiter, encoding, header and id column are told.
 pub const SAMPLE_BYTES: usize = 1 << 20;
 /// Rows of that sample that are looked at.

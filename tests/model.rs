@@ -6,7 +6,7 @@
 //! model shares no code with nabar, so a misreading of the rules shows unless both misread alike.
 //!
 //! Budget: [`LISTS`] lists in each of five registers, seven runs of nabar each; and seven lists of
-//! several megabytes for what happens where lists are cut into chunks. Some 30 seconds in all on two
+//! several megabytes for what happens where lists are cut into chunks. Some 20 seconds in all on two
 //! cores. A failure prints the seed of its list, and the list cut down to what still fails.
 
 #[path = "model/binary.rs"]

@@ -132,10 +132,14 @@ fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, 
         let value = |place: usize| u32::from(ten[place] - b'0') * 10 + u32::from(ten[place + 1] - b'0');
         let day = value(4) - if value(4) > 60 { 60 } else { 0 };
         let mut year = today.year / 100 * 100 + value(0);
-        if (year, value(2), day) > (today.year, today.month, today.day) {
+        // Without a plus the person is 0 to 99 years old. The plus comes with the year in which somebody
+        // turns 100, not on the day (folkbokföringslagen 18 §).
+        let plus = sign == Some(b'+');
+        let not_yet = (year, value(2), day) > (today.year, today.month, today.day);
+        if year > today.year || not_yet && !plus {
             year -= 100;
         }
-        if sign == Some(b'+') {
+        if plus {
             year -= 100;
         }
         let century = year / 100;

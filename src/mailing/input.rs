@@ -2,7 +2,7 @@
 
 use super::ListError;
 use super::rows::{Layout, Scanner};
-use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, SAMPLE_BYTES};
+use crate::limits::{CHUNK_BYTES, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use std::fs::File;
 use std::io::{self, Read};
@@ -92,7 +92,7 @@ impl Stream {
             Box::new(whole)
         };
         let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw };
-        stream.fill(CHUNK_BYTES + ROW_BYTES_MAX)?;
+        stream.fill(CHUNK_BYTES + ROW_LOOKAHEAD_BYTES)?;
         Ok(stream)
     }
 
@@ -114,7 +114,7 @@ impl Stream {
 
     /// The next whole rows, some [`CHUNK_BYTES`] of them. `None` at the end.
     pub(super) fn chunk(&mut self, layout: &Layout) -> Result<Option<Vec<u8>>, ListError> {
-        let mut wanted = CHUNK_BYTES + ROW_BYTES_MAX;
+        let mut wanted = CHUNK_BYTES + ROW_LOOKAHEAD_BYTES;
         loop {
             self.fill(wanted)?;
             if self.buffer.is_empty() {
@@ -140,8 +140,8 @@ impl Stream {
         let mut scanner = Scanner::new(bytes, layout, 0, CHUNK_BYTES);
         let (mut end, mut at) = (None, 0);
         while at < bytes.len() && at < CHUNK_BYTES {
-            // A row is known for sure if its whole limit, or the end of the list, is in the buffer.
-            if !self.at_end && at + ROW_BYTES_MAX > bytes.len() {
+            // A row is known for sure if all that may matter, or the end of the list, is in the buffer.
+            if !self.at_end && at + ROW_LOOKAHEAD_BYTES > bytes.len() {
                 break;
             }
             at = scanner.row_at(at).end;

@@ -12,6 +12,8 @@
 
 use crate::identities::Rejection;
 use crate::limits::ROW_BYTES_MAX;
+#[cfg(doc)]
+use crate::limits::ROW_LOOKAHEAD_BYTES;
 use memchr::{memchr, memchr2, memchr3};
 use std::ops::Range;
 
@@ -95,7 +97,7 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// A scanner for rows of `bytes`, most of which begin in `start..until`.
     ///
-    /// `bytes` reach [`ROW_BYTES_MAX`] beyond the rows that are asked for, or to the end of the list.
+    /// `bytes` reach [`ROW_LOOKAHEAD_BYTES`] beyond the beginning of each row that is asked for, or to the end of the list.
     pub(crate) fn new(bytes: &'a [u8], layout: &'a Layout, start: usize, until: usize) -> Scanner<'a> {
         let known = match layout {
             Layout::Delimited { .. } => until.min(bytes.len()),
