@@ -1,8 +1,8 @@
-//! The batch kernel: groups of 64 ids, each stage asking for the memory that the next one reads.
+//! The batch kernel: groups of ids, each stage asking for the memory that the next one reads.
 //!
 //! A lookup touches three places that depend on one another: the block's entry in the trusted
 //! directory (small, stays in the nearest caches), the page (one line) and the code (one line). One id
-//! at a time would wait for each; 64 ids at a time wait for all at once. Nothing branches on whether
+//! at a time would wait for each; a group waits for all at once. Nothing branches on whether
 //! an id is present: an absent id reads code 0 of slot 0, which is nobody's.
 //!
 //! This is one of the three files where `unsafe` is allowed. What it relies on is established by
@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use super::{Found, Page, Slot};
-use crate::cpu::{prefetch, vectorized};
+use crate::cpu::{Work, prefetch, vectorized};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,12 +60,12 @@ impl<C: Code> Kernel<'_, C> {
     #[inline(always)]
     pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
         assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
-        vectorized(|| self.group_any(ordinals, found))
+        vectorized(Group { kernel: self, ordinals, found })
     }
 
     #[inline(always)]
-    fn group_any(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        let mut places = [Place::default(); GROUP_IDS];
+    fn group_of<const N: usize>(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
+        let mut places = [Place::default(); N];
         let last = self.trusted.len() - 1;
         let mut untrusted = false;
         for (place, ordinal) in places.iter_mut().zip(ordinals) {
@@ -96,6 +96,29 @@ impl<C: Code> Kernel<'_, C> {
             found.code = unsafe { self.codes.get_unchecked(found.slot.0 as usize) }.number();
         }
         true
+    }
+}
+
+/// Ids of a small group.
+const FEW: usize = 4;
+
+/// The lookup of one group.
+struct Group<'a, C> {
+    kernel: &'a Kernel<'a, C>,
+    ordinals: &'a [Ordinal],
+    found: &'a mut [Found],
+}
+
+impl<C: Code> Work for Group<'_, C> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run(self) -> bool {
+        // A single lookup is a group too, without the room for many.
+        match self.ordinals.len() {
+            ..=FEW => self.kernel.group_of::<FEW>(self.ordinals, self.found),
+            _ => self.kernel.group_of::<GROUP_IDS>(self.ordinals, self.found),
+        }
     }
 }
 

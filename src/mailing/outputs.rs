@@ -8,7 +8,7 @@ use super::feedback::{self, Feedback, decimal_digits};
 use super::run::{Place, Rows};
 use super::tally::{Tally, Verdict, Verdicts};
 use super::{Duplicates, ListError, OutputFile};
-use crate::cpu;
+use crate::cpu::{self, Work};
 use crate::register::{Kind, Operator, Outcome, Register};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -109,15 +109,14 @@ impl Outputs {
         }
         buffers_of_rows.iter_mut().zip(bytes_of).for_each(|(buffer, bytes)| buffer.clear(bytes));
         last.clear(rows.ends.len() * self.feedback.line_bytes_max());
-        cpu::vectorized(|| {
-            let mut counter = feedback::Counter::new(place.first_row);
-            let mut start = 0;
-            for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
-                let verdict = usize::from(verdict);
-                buffers_of_rows[self.file_of[verdict]].push(&bytes[start..], end - start);
-                self.feedback.push(last, &mut counter, identity, verdict);
-                start = end;
-            }
+        let first_row = place.first_row;
+        cpu::vectorized(Render {
+            outputs: self,
+            buffers: buffers_of_rows,
+            feedback: last,
+            first_row,
+            bytes,
+            rows,
         });
         // The system lets one thread write to a file at a time, so every other chunk begins with the
         // feedback, the largest.
@@ -189,6 +188,33 @@ impl Outputs {
 
     pub(super) fn into_directory(self) -> OutputDirectory {
         self.directory
+    }
+}
+
+/// Copying the rows of a chunk to the buffers of their files, and writing the feedback on them.
+struct Render<'a> {
+    outputs: &'a Outputs,
+    buffers: &'a mut [Buffer],
+    feedback: &'a mut Buffer,
+    first_row: u64,
+    bytes: &'a [u8],
+    rows: &'a Rows,
+}
+
+impl Work for Render<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Render { outputs, buffers, feedback, first_row, bytes, rows } = self;
+        let mut counter = feedback::Counter::new(first_row);
+        let mut start = 0;
+        for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
+            let verdict = usize::from(verdict);
+            buffers[outputs.file_of[verdict]].push(&bytes[start..], end - start);
+            outputs.feedback.push(feedback, &mut counter, identity, verdict);
+            start = end;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::seen::Seen;
 use super::sniff::Form;
 use super::tally::{Tally, Verdicts};
 use super::{Duplicates, ListError, Progress};
-use crate::cpu;
+use crate::cpu::{self, Work};
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::CHUNK_BYTES;
 use crate::register::{Answer, Question};
@@ -383,6 +383,22 @@ pub(super) struct Rows {
     numbering: Verdicts,
 }
 
+/// Finding and parsing the rows of a chunk.
+struct Parse<'a, 's> {
+    rows: &'a mut Rows,
+    shared: &'a Shared<'s>,
+    chunk: &'a Chunk<'s>,
+}
+
+impl Work for Parse<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.rows.parse(self.shared, self.chunk);
+    }
+}
+
 /// Marks a row whose verdict the register gives.
 const UNDECIDED: u16 = u16::MAX;
 
@@ -401,8 +417,8 @@ impl Rows {
     }
 
     /// Finds, parses and looks up the rows of a chunk.
-    fn read(&mut self, shared: &Shared<'_>, chunk: &Chunk<'_>) -> Result<(), ListError> {
-        cpu::vectorized(|| self.parse(shared, chunk));
+    fn read<'s>(&mut self, shared: &Shared<'s>, chunk: &Chunk<'s>) -> Result<(), ListError> {
+        cpu::vectorized(Parse { rows: self, shared, chunk });
         self.answers.resize(self.ordinals.len(), Answer::default());
         shared.job.question.ask_all(&self.ordinals, &mut self.answers)?;
         self.tally.clear();

@@ -111,8 +111,11 @@ impl<'r> Question<'r> {
 
     /// The outcome for one recipient: a batch of one.
     pub fn ask(&self, identity: &Identity) -> Result<Outcome, Damage> {
-        let mut answers = [Answer::default()];
-        self.ask_all(&[identity.ordinal()], &mut answers)?;
+        let found = self.register.find(identity.ordinal())?;
+        let mut answers = [self.by_state[found.code as usize].accepting];
+        if self.is_listed(found) {
+            self.decide_listed(&[(0, identity.ordinal(), found)], &mut answers)?;
+        }
         Ok(answers[0].outcome())
     }
 
@@ -129,14 +132,20 @@ impl<'r> Question<'r> {
             index.look_up(&self.register.trust, ordinals, found)?;
             let first = group * GROUP_IDS;
             for (place, (answer, found)) in answers[first..].iter_mut().zip(&*found).enumerate() {
-                let by_acceptance = self.by_state[found.code as usize];
-                *answer = by_acceptance.accepting;
-                if by_acceptance.accepting != by_acceptance.declining {
+                *answer = self.by_state[found.code as usize].accepting;
+                if self.is_listed(*found) {
                     listed.push((first + place, ordinals[place], *found));
                 }
             }
         }
         self.decide_listed(&listed, answers)
+    }
+
+    /// Whether the answer depends on a rule that is listed recipient by recipient.
+    #[inline(always)]
+    fn is_listed(&self, found: Found) -> bool {
+        let answers = self.by_state[found.code as usize];
+        answers.accepting != answers.declining
     }
 
     /// Decides for the recipients whose rule is listed. They are few.
