@@ -3,7 +3,7 @@
 use super::far_actors::{self, Directory};
 use super::rejected::{Reason, Rejected, reason};
 use super::table::Table;
-use super::{BuildError, Description, StateBook, day_of, identity_reason, source};
+use super::{BuildError, Description, StateBook, day_of, identity_reason, set_doubles_aside, source};
 use crate::consent::{Acceptance, RuleBook, RuleSet};
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::index::Builder;
@@ -60,19 +60,7 @@ pub(super) fn read(
 
     // The first of several rows for a recipient counts; ordinals and lines decide, not arrival.
     rows.par_sort_unstable_by_key(|row| (row.ordinal, row.line));
-    let mut last = None;
-    let mut doubles = Vec::new();
-    rows.retain(|row| {
-        let double = last.replace(row.ordinal) == Some(row.ordinal);
-        if double {
-            doubles.push(row.line);
-        }
-        !double
-    });
-    doubles.sort_unstable();
-    for line in doubles {
-        rejected.push(FILE, u64::from(line), reason("duplicate_recipient", COLUMNS[0]))?;
-    }
+    set_doubles_aside(&mut rows, |row| (row.ordinal, row.line), FILE, COLUMNS[0], rejected)?;
 
     // What only set-aside rows had must leave no trace: the same recipients make the same file.
     let mut used = vec![false; reader.rules.len()];

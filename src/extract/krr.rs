@@ -1,7 +1,10 @@
 //! `personer.jsonl` or `kontaktregister.xml`: a KRR register.
 
 use super::rejected::{Reason, Rejected, reason};
-use super::{BuildError, Description, StateBook, day_of, far_actors, identity_reason, krr_xml, source};
+use super::{
+    BuildError, Description, StateBook, day_of, far_actors, identity_reason, krr_xml, set_doubles_aside,
+    source,
+};
 use crate::consent::RuleBook;
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::index::Builder;
@@ -218,19 +221,8 @@ impl Collector {
     ) -> Result<Draft, BuildError> {
         // Stable: of several entries for a person the first counts, also if they share a line.
         self.rows.par_sort_by_key(|row| row.ordinal);
-        let mut last = None;
-        let mut doubles = Vec::new();
-        self.rows.retain(|row| {
-            let double = last.replace(row.ordinal) == Some(row.ordinal);
-            if double {
-                doubles.push(row.line);
-            }
-            !double
-        });
-        doubles.sort_unstable();
-        for line in doubles {
-            rejected.push(file, u64::from(line), reason("duplicate_recipient", "personidentifikator"))?;
-        }
+        let of = |row: &Row| (row.ordinal, row.line);
+        set_doubles_aside(&mut self.rows, of, file, "personidentifikator", rejected)?;
 
         // What only set-aside rows had must leave no trace: the same persons make the same file.
         let provisional = self.states.provisional();

@@ -16,7 +16,7 @@ mod tests;
 
 pub use export::{ExportError, export};
 
-use crate::identities::{Rejection, Today};
+use crate::identities::{Ordinal, Rejection, Today};
 use crate::register::state::State;
 use crate::register::{Kind, moment};
 use hashbrown::HashMap;
@@ -228,6 +228,31 @@ fn day_of(as_of: Timestamp) -> Today {
 /// Why an identity of an extract is refused.
 fn identity_reason(rejection: Rejection, column: &'static str) -> rejected::Reason {
     rejected::reason(rejection.name(), column)
+}
+
+/// Removes all but the first of the rows for each recipient, and sets them aside by their lines. `rows` are
+/// sorted by ordinal, those for the same recipient in the order of the file.
+fn set_doubles_aside<R>(
+    rows: &mut Vec<R>,
+    of: impl Fn(&R) -> (Ordinal, u32),
+    file: &'static str,
+    column: &'static str,
+    rejected: &mut Rejected,
+) -> Result<(), BuildError> {
+    let (mut last, mut doubles) = (None, Vec::new());
+    rows.retain(|row| {
+        let (ordinal, line) = of(row);
+        let double = last.replace(ordinal) == Some(ordinal);
+        if double {
+            doubles.push(line);
+        }
+        !double
+    });
+    doubles.sort_unstable();
+    let mut doubles = doubles.into_iter();
+    doubles.try_for_each(|line| {
+        rejected.push(file, line.into(), rejected::reason("duplicate_recipient", column))
+    })
 }
 
 /// States as they come; their numbers are made final when all are known.
