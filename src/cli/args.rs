@@ -108,7 +108,7 @@ pub(crate) struct Export {
 /// A table on a terminal, else JSON Lines with the register's own fields, in the order of the ids.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  nabar lookup -r far.nabar --sender 164821000025 19900102-2384\n  \
-                  cut -d';' -f1 list.csv | nabar lookup -r far.nabar --sender 164821000025 - > answers.jsonl")]
+                  tail -n +2 list.csv | cut -d';' -f1 | nabar lookup -r far.nabar --sender 164821000025 - > answers.jsonl")]
 pub(crate) struct Lookup {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,

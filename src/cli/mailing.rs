@@ -86,6 +86,13 @@ fn finish(list: &ListArgs, report: &Report) -> Done {
         print(&mut out, report)?;
     }
     out.flush()?;
+    if !list.quiet && report.outcomes["rejected"] * 2 > report.list.rows {
+        let column = &report.list.id_column;
+        writeln!(
+            io::stderr(),
+            "nabar: most rows were rejected: is the id in column {column}? See --id-column"
+        )?;
+    }
     match report.refused {
         Some(limit) => {
             let rejected = report.outcomes["rejected"];

@@ -148,8 +148,9 @@ fn register_of(args: &QuestionArgs) -> Result<Register, Failure> {
     let age = Timestamp::now().duration_since(register.as_of());
     if let Some(max) = args.max_age.filter(|max| age > *max) {
         let text = format!(
-            "the register speaks for {}, {age:#.0} ago; --max-age allows {max:#}: get a newer one",
-            register.as_of()
+            "the register speaks for {}, {} hours ago; --max-age allows {max:#}: get a newer one",
+            register.as_of(),
+            age.as_hours()
         );
         return Err(Failure::Refused(text));
     }

@@ -48,8 +48,7 @@ impl Language {
         }
         match english {
             "Digital and paper" => "Digitalt och papper",
-            "of all letters go digitally" => "av alla brev går digitalt",
-            "rows" => "rader",
+            "of all rows go digitally" => "av alla rader går digitalt",
             "Outcomes" => "Utfall",
             "digital" => "digitalt",
             "notify" => "avisering (e-post eller sms)",
@@ -161,7 +160,7 @@ fn page(report: &Report, language: Language) -> String {
                     }
                 }
                 p.figure { (language.percent(report.outcomes["digital"], rows)) }
-                p { (say("of all letters go digitally")) " (" (language.number(rows)) " " (say("rows")) ")" }
+                p { (say("of all rows go digitally")) " (" (language.number(rows)) ")" }
                 div.bar role="img" aria-label=(say("Outcomes")) {
                     @for (name, part) in bars(report) {
                         span title=(say(name)) style=(format!("width:{:.3}%;background:var(--{name})", share(part, rows))) {}
@@ -241,7 +240,7 @@ fn asked(report: &Report, language: Language) -> Markup {
             @if let Some(sender) = &report.sender { dt { (say("Sender")) } dd { (sender.name) " (" (sender.id) ")" } }
             dt { (say("Register")) }
             dd {
-                (register.kind.to_uppercase()) ", " (say("as of")) " " (register.as_of) ", "
+                (if register.kind == "far" { "FaR" } else { "KRR" }) ", " (say("as of")) " " (register.as_of) ", "
                 (say("sequence")) " " (register.sequence)
             }
             dt { (say("Rows with an identity that stood before")) } dd { (language.number(report.duplicates)) }

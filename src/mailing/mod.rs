@@ -158,6 +158,12 @@ pub enum ListError {
     /// The list is a spreadsheet.
     #[error("the list is a spreadsheet or a zip archive: save it as CSV")]
     Spreadsheet,
+    /// The list is a register file.
+    #[error("this is a register file, not a list: name it with --register")]
+    Register,
+    /// The row that the user says is the header is a row.
+    #[error("the first row has an identity in the id column, so it is no header: leave --header yes out")]
+    HeaderIsRow,
     /// The list has carriage returns as line ends.
     #[error("the list ends its lines with carriage returns only: convert it with `tr '\\r' '\\n'`")]
     CarriageReturns,
@@ -208,6 +214,8 @@ impl ListError {
                 | ListError::Utf16
                 | ListError::Spreadsheet
                 | ListError::CarriageReturns
+                | ListError::Register
+                | ListError::HeaderIsRow
                 | ListError::IdColumn { .. }
                 | ListError::NoSuchColumn { .. }
         )
@@ -220,6 +228,7 @@ impl ListError {
             ListError::IdColumn { .. }
                 | ListError::NoSuchColumn { .. }
                 | ListError::ColumnZero
+                | ListError::HeaderIsRow
                 | ListError::Occupied(_)
         )
     }
@@ -248,9 +257,10 @@ pub fn check(mailing: &Mailing<'_>) -> Result<Report, ListError> {
 /// the report is left.
 pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, ListError> {
     let started = Instant::now();
+    // First of all: the directory is this job's from here on, also while it waits for its list.
+    let directory = OutputDirectory::create(to.directory, to.force)?;
     let (input, form) = mailing.open()?;
     let prefix = input.sample().0[..form.prefix].to_vec();
-    let directory = OutputDirectory::create(to.directory, to.force)?;
     let register = mailing.question.register();
     let outputs = Outputs::create(directory, register, mailing.duplicates, &prefix)?;
     let found = run::run(&mailing.job(&form), input, Some(&outputs))?;

@@ -109,6 +109,9 @@ pub(super) fn sniff(
     };
     let table = sampler.table(delimiter, encoding);
     let (column, header) = table.column_and_header(options)?;
+    if header && table.first_has.get(column) == Some(&true) {
+        return Err(ListError::HeaderIsRow);
+    }
     let prefix = if header { table.first_end } else { bom };
     let id_column = match table.names.get(column).filter(|_| header) {
         Some(name) => name.clone(),
@@ -122,6 +125,9 @@ fn line_end(bytes: &[u8], start: usize) -> usize {
 }
 
 fn encoding(sample: &[u8]) -> Result<Encoding, ListError> {
+    if sample.starts_with(b"nabar\r\n") {
+        return Err(ListError::Register);
+    }
     let zeros = memchr::memchr_iter(0, sample).count();
     if sample.starts_with(b"\xFF\xFE") || sample.starts_with(b"\xFE\xFF") || zeros * 5 > sample.len() {
         return Err(ListError::Utf16);

@@ -105,6 +105,7 @@ fn encodings_are_told_and_what_is_no_text_is_refused() {
     let utf16: Vec<u8> = "personnummer\n196810199809\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert!(matches!(encoding(&[b"\xFF\xFE", &utf16[..]].concat()), Err(ListError::Utf16)));
     assert!(matches!(encoding(&utf16), Err(ListError::Utf16)));
+    assert!(matches!(encoding(b"nabar\r\n\x1a\x01\0\0\0"), Err(ListError::Register)));
     assert!(matches!(encoding(b"PK\x03\x04xl/worksheets"), Err(ListError::Spreadsheet)));
     assert!(matches!(encoding(b"pnr\r196810199809\r"), Err(ListError::CarriageReturns)));
 }
@@ -127,6 +128,12 @@ fn a_column_that_cannot_be_told_is_asked_for_without_content() {
         });
         assert_eq!(report.expect("named").list.id_column, ["sökande", "granne"][column]);
     }
+    let forced = bench.run(headless.as_bytes(), |mailing| {
+        mailing.options =
+            ListOptions { id_column: Some("1".into()), header: Some(true), ..ListOptions::default() };
+        check(mailing)
+    });
+    assert!(matches!(forced, Err(ListError::HeaderIsRow)), "a row is not copied to every file");
     for name in ["3", "0", "nobody"] {
         let report = bench.run(two.as_bytes(), |mailing| {
             mailing.options.id_column = Some(name.to_owned());
