@@ -477,6 +477,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_directory_is_one_jobs_at_a_time_and_clean_after_it() {
+        let root = tempfile::tempdir().expect("directory");
+        let (new, old) = (root.path().join("new"), root.path().join("old"));
+        fs::create_dir(&old).expect("made");
+        for wanted in [&new, &old] {
+            let first = OutputDirectory::create(wanted, false).expect("free");
+            first.add("paper.csv", b"half", false).expect("written");
+            assert!(matches!(OutputDirectory::create(wanted, false), Err(ListError::Busy(_))));
+            assert!(first.partial.join("paper.csv").exists(), "the second leaves the first alone");
+            drop(first);
+            let second = OutputDirectory::create(wanted, false).expect("free again");
+            assert!(!second.partial.join("paper.csv").exists());
+            second.add(REPORT, b"{}", true).expect("written");
+            second.finish(true).expect("named");
+            let names: Vec<_> =
+                fs::read_dir(wanted).expect("read").flatten().map(|e| e.file_name()).collect();
+            assert_eq!(names, [REPORT]);
+        }
+    }
+
+    #[test]
     fn slugs() {
         for (name, slug) in [
             ("Kivra", "kivra"),
