@@ -10,7 +10,7 @@ use std::hint::black_box;
 mod support;
 
 fn size() -> usize {
-    std::env::var("NABAR_BENCH_RECIPIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000)
+    support::size(1_000_000)
 }
 
 fn identities(criterion: &mut Criterion) {

@@ -1,6 +1,6 @@
 //! What the processor can do beyond the least that nabar runs on.
 //!
-//! One of the three files where `unsafe` is allowed; nothing here reads or writes memory.
+//! One of the four files where `unsafe` is allowed; nothing here reads or writes memory.
 #![allow(unsafe_code)]
 
 /// Asks for the cache line of an element that will be read soon. Never reads, so that any index is

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+pub mod changes;
 pub mod consent;
 mod cpu;
 pub mod extract;
@@ -39,3 +40,4 @@ pub mod mailing;
 mod memory;
 pub mod register;
 pub mod snapshot;
+pub mod store;

@@ -18,8 +18,14 @@ pub const SENDERS_MAX: usize = 65_535;
 pub const DISPATCHERS_MAX: usize = 65_535;
 /// Most recipients of a register: record numbers are 32 bits, and number 0 is nobody.
 pub const RECIPIENTS_MAX: usize = u32::MAX as usize - 1;
+/// States that a FaR register keeps free within the width of its records, for recipients that change: with
+/// more than these new combinations of operator, type and pending all records become wider.
+pub const STATES_SPARE: usize = 32;
 /// Bytes that the contact data of one KRR person may take in a register file.
 pub const CONTACT_BYTES_MAX: usize = 65_535;
+
+/// Bytes of changes that one batch may take in the log: it is applied, written and checked as a whole.
+pub const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes of a list that one worker takes at a time.
 pub const CHUNK_BYTES: usize = 1 << 20;

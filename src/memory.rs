@@ -1,4 +1,4 @@
-//! Mapped memory: files, and zeros. One of the three files where `unsafe` is allowed.
+//! Mapped memory: files, and zeros. One of the four files where `unsafe` is allowed.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -37,7 +37,7 @@ fn files_stay_short() {
 }
 
 #[test]
-fn unsafe_code_is_in_three_files_and_each_block_says_why() {
+fn unsafe_code_is_in_four_files_and_each_block_says_why() {
     let mut allowed = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("src")) {
         if text.contains("allow(unsafe_code)") {
@@ -48,11 +48,11 @@ fn unsafe_code_is_in_three_files_and_each_block_says_why() {
         }
     }
     allowed.sort();
-    assert_eq!(allowed, ["src/cpu.rs", "src/index/kernel.rs", "src/memory.rs"]);
+    assert_eq!(allowed, ["src/cpu.rs", "src/index/kernel.rs", "src/main.rs", "src/memory.rs"]);
 }
 
 /// Modules from the lowest to the highest: each may use those before it.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 13] = [
     "limits",
     "cpu",
     "memory",
@@ -63,6 +63,8 @@ const LAYERS: [&str; 11] = [
     "register",
     "snapshot",
     "extract",
+    "changes",
+    "store",
     "mailing",
 ];
 

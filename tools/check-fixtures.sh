@@ -5,12 +5,12 @@ cd "$(dirname "$0")/.."
 cargo build --quiet --release --package nabar-generate
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
-mkdir "$fresh/fixtures"
-sed -n 's/^| .*| `\(\(far\|krr\|list\) .*\)` |$/\1/p' fixtures/README.md | while read -r arguments; do
+mkdir -p "$fresh/fixtures/changes"
+sed -n 's/^| .*| `\(\(far\|krr\|list\|changes\) .*\)` |$/\1/p' fixtures/README.md | while read -r arguments; do
     # The arguments name paths from the project's root; here they are made in another.
     (cd "$fresh" && "$OLDPWD/target/release/nabar-generate" $arguments >/dev/null)
 done
-for made in far krr krr-xml far-list.csv krr-list.csv; do
+for made in far krr krr-xml far-list.csv krr-list.csv changes; do
     diff -r "$fresh/fixtures/$made" "fixtures/$made"
 done
 echo "fixtures: as fixtures/README.md says"

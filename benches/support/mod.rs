@@ -19,6 +19,11 @@ pub(crate) struct Data {
     pub(crate) list: PathBuf,
 }
 
+/// The number of recipients: `NABAR_BENCH_RECIPIENTS`, or what the benchmark has as its own.
+pub(crate) fn size(default: usize) -> usize {
+    std::env::var("NABAR_BENCH_RECIPIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// The day that all benchmarks ask for.
 pub(crate) fn today() -> Today {
     Today::new(2026, 6, 1).expect("a day")
@@ -58,6 +63,19 @@ impl Data {
         // The register is always built anew: its format is what is being worked on.
         nabar::extract::build(&data.extract, &data.register, true).expect("a register");
         data
+    }
+
+    /// A stream of so many changes of the register, as JSON Lines.
+    pub(crate) fn changes(&self, count: usize) -> Vec<u8> {
+        let mut name = self.extract.file_name().expect("a name").to_owned();
+        name.push(format!("-changes-{count}.jsonl"));
+        let path = self.directory.join(name);
+        if !path.exists() {
+            let text = |path: &Path| path.display().to_string();
+            let (extract, path) = (text(&self.extract), text(&path));
+            generate(&["changes", &extract, "--count", &count.to_string(), "-o", &path]);
+        }
+        std::fs::read(&path).expect("the changes")
     }
 
     /// The register, opened.

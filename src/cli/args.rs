@@ -30,6 +30,10 @@ pub(crate) enum Command {
     Lookup(Lookup),
     Check(Check),
     Split(Split),
+    Init(Init),
+    Apply(Apply),
+    Changes(ChangesArgs),
+    Checkpoint(CheckpointArgs),
     /// Print a completion script for a shell
     ///
     /// For example: nabar completions bash > /etc/bash_completion.d/nabar
@@ -65,11 +69,11 @@ pub(crate) struct Build {
     pub(crate) quiet: bool,
 }
 
-/// Tell what is in a register file
+/// Tell what is in a register file or data directory
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar inspect far.nabar --json | jq .operators")]
 pub(crate) struct Inspect {
-    /// The register file
+    /// The register file or data directory
     pub(crate) register: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -79,24 +83,24 @@ pub(crate) struct Inspect {
     pub(crate) senders: bool,
 }
 
-/// Check every checksum and every invariant of a register file
+/// Check every checksum and every invariant of a register file or data directory
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar verify far.nabar && echo whole")]
 pub(crate) struct Verify {
-    /// The register file
+    /// The register file or data directory
     pub(crate) register: PathBuf,
     /// Print nothing but findings
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
-/// Write a register file as an extract
+/// Write a register file or data directory as an extract
 ///
 /// Building that extract gives the same file again, byte for byte.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar export far.nabar -o extract/")]
 pub(crate) struct Export {
-    /// The register file
+    /// The register file or data directory
     pub(crate) register: PathBuf,
     /// Directory of the extract; new or empty
     #[arg(short, long, value_name = "DIR")]
@@ -159,9 +163,95 @@ pub(crate) struct Split {
     pub(crate) sync: bool,
 }
 
+/// Make a data directory: a register that changes while it is read
+///
+/// A data directory stands wherever a register file does.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar init far.nabar data/far")]
+pub(crate) struct Init {
+    /// The register file, or the directory of an extract
+    pub(crate) register: PathBuf,
+    /// The data directory; new or empty
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Apply changes to a data directory, durably and in order
+///
+/// A batch is applied as a whole or not at all. Changes that the register has already are skipped; a gap
+/// in the sequence numbers, and another change under a number that was used, refuse the batch.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  nabar apply data/far changes.jsonl\n  \
+                  feed | nabar apply data/far - --batch 1000\n  \
+                  nabar apply data/krr page-0017.xml")]
+pub(crate) struct Apply {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// The changes: JSON Lines, or pages of KRR's HentEndringer as XML or JSON; also as .gz or .zst; - for
+    /// standard input
+    pub(crate) changes: PathBuf,
+    /// Lines of a batch [default: all of the input is one batch]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch: Option<std::num::NonZeroU64>,
+    /// Set aside lines that are no changes or do not fit the register; rejected.csv in the directory names them
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
+    /// When pages were fetched, which they do not say [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<jiff::Timestamp>,
+    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) checkpoint_at: u64,
+    /// Keep the files that a checkpoint makes superfluous
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Print the changes of a data directory after a sequence number, as JSON Lines
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar changes data/far --from 1000 --limit 10")]
+pub(crate) struct ChangesArgs {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Print the changes after this sequence number
+    #[arg(long, value_name = "N")]
+    pub(crate) from: u64,
+    /// Print at most so many
+    #[arg(long, value_name = "M")]
+    pub(crate) limit: Option<usize>,
+}
+
+/// Fold the log of a data directory into a new register file
+///
+/// nabar apply does so by itself when the log has become long.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar checkpoint data/far")]
+pub(crate) struct CheckpointArgs {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Keep the earlier register file and the log, for `nabar changes` and for going back
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
 #[derive(Args)]
 pub(crate) struct QuestionArgs {
-    /// The register file
+    /// The register file or data directory
     #[arg(short, long, value_name = "FILE")]
     pub(crate) register: PathBuf,
     /// Organisation number of the sender, 10 or 12 digits (FaR only)

@@ -1,44 +1,82 @@
 //! `lookup`: the outcome for a few ids.
 
 use super::args::Lookup;
-use super::{Done, Failure, day, register_of};
+use super::{Done, Failure, day, source_of};
 use nabar::identities::{Country, Identity, Rejection, Today};
 use nabar::register::{Kind, Outcome, Question, Recipient};
 use serde_json::{Map, Value, json};
-use std::io::{self, BufRead, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
 pub(super) fn lookup(args: &Lookup) -> Done {
-    let register = register_of(&args.question)?;
-    let (date, today) = day(&args.question)?;
-    let question = register.question(args.question.sender.as_deref(), date)?;
+    let mut source = source_of(&args.question)?;
     let as_table = io::stdout().is_terminal() && !args.json;
     let mut out = BufWriter::new(io::stdout().lock());
     if as_table {
         writeln!(out, "{:<12}  {:<8}  {:<25}  OPERATOR", "RECIPIENT", "OUTCOME", "REASON")?;
     }
-    let country = register.kind().country();
-    let mut answer = |id: &[u8]| -> Done {
-        let answer = Answered::of(&question, id, country, today)?;
-        match as_table {
-            true => answer.line(&mut out)?,
-            false => {
-                serde_json::to_writer(&mut out, &answer.fields).map_err(io::Error::from)?;
-                out.write_all(b"\n")?;
+    let mut ids = Ids { given: args.ids.iter(), input: None, next: None };
+    ids.advance()?;
+    // A data directory may change while ids come: each is answered from what there is then.
+    while ids.next.is_some() {
+        let register = source.register();
+        let (date, today) = day(&args.question)?;
+        let question = register.question(args.question.sender.as_deref(), date)?;
+        while let Some(id) = &ids.next {
+            let answer = Answered::of(&question, id, register.kind().country(), today)?;
+            match as_table {
+                true => answer.line(&mut out)?,
+                false => {
+                    serde_json::to_writer(&mut out, &answer.fields).map_err(io::Error::from)?;
+                    out.write_all(b"\n")?;
+                }
             }
-        }
-        Ok(())
-    };
-    for id in &args.ids {
-        if id == "-" {
-            for line in io::stdin().lock().split(b'\n') {
-                let line = line.map_err(|error| Failure::Failed(format!("cannot read the ids: {error}")))?;
-                answer(&line)?;
+            if ids.must_wait() {
+                out.flush()?;
             }
-        } else {
-            answer(id.as_bytes())?;
+            ids.advance()?;
+            if source.refresh()? {
+                break;
+            }
         }
     }
     Ok(out.flush()?)
+}
+
+/// The ids on the command line, and those on standard input.
+struct Ids<'a> {
+    given: std::slice::Iter<'a, String>,
+    input: Option<BufReader<io::StdinLock<'static>>>,
+    next: Option<Vec<u8>>,
+}
+
+impl Ids<'_> {
+    /// Whether the next id is still to come.
+    fn must_wait(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| !input.buffer().contains(&b'\n'))
+    }
+
+    fn advance(&mut self) -> Done {
+        loop {
+            if let Some(input) = &mut self.input {
+                let mut line = Vec::new();
+                let read = input.read_until(b'\n', &mut line);
+                read.map_err(|error| Failure::Failed(format!("cannot read the ids: {error}")))?;
+                if !line.is_empty() {
+                    line.pop_if(|last| *last == b'\n');
+                    self.next = Some(line);
+                    return Ok(());
+                }
+                self.input = None;
+            }
+            match self.given.next().map(String::as_str) {
+                Some("-") => self.input = Some(BufReader::new(io::stdin().lock())),
+                id => {
+                    self.next = id.map(|id| id.as_bytes().to_vec());
+                    return Ok(());
+                }
+            }
+        }
+    }
 }
 
 /// One answer, as the object of a JSON line.

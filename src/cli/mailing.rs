@@ -1,16 +1,12 @@
 //! `check` and `split`.
 
 use super::args::{Check, Header, ListArgs, QuestionArgs, Split};
-use super::{Done, Failure, day, register_of};
+use super::{Done, Failure, day, interrupted, listen, source_of};
 use indicatif::{ProgressBar, ProgressStyle};
 use nabar::mailing::{self, Destination, ListOptions, Mailing, Progress, Report, RowProblem};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-/// Set by SIGINT, SIGTERM and SIGHUP.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn check(args: &Check) -> Done {
     let report = with_mailing(&args.question, &args.list, mailing::check)?;
@@ -37,16 +33,10 @@ fn with_mailing(
     list: &ListArgs,
     job: impl FnOnce(&Mailing<'_>) -> Result<Report, mailing::ListError>,
 ) -> Result<Report, Failure> {
-    let register = register_of(question)?;
+    let register = source_of(question)?.register();
     let (date, today) = day(question)?;
     let asked = register.question(question.sender.as_deref(), date)?;
-    // Without a handler the job could not clean up; it is still safe, as nothing has its final name.
-    let _ = ctrlc::set_handler(|| {
-        // A job that waits for standard input does not see the first signal; the second ends it.
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    });
+    listen();
     let bar = Bar::new(list);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mailing = Mailing {
@@ -190,6 +180,6 @@ impl Progress for Bar {
     }
 
     fn interrupted(&self) -> bool {
-        INTERRUPTED.load(Ordering::Relaxed)
+        interrupted()
     }
 }

@@ -1,6 +1,7 @@
 //! Commands: arguments in, exit code out.
 
 mod args;
+mod changes;
 mod lookup;
 mod mailing;
 mod registers;
@@ -14,9 +15,12 @@ use nabar::identities::Today;
 use nabar::mailing::ListError;
 use nabar::register::{Damage, NotAsked, Register};
 use nabar::snapshot::{OpenError, Snapshot};
+use nabar::store::Reader;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a command did not do what it should.
 enum Failure {
@@ -105,6 +109,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Lookup(args) => lookup::lookup(&args),
         Command::Check(args) => mailing::check(&args),
         Command::Split(args) => mailing::split(&args),
+        Command::Init(args) => changes::init(&args),
+        Command::Apply(args) => changes::apply(&args),
+        Command::Changes(args) => changes::changes(&args),
+        Command::Checkpoint(args) => changes::checkpoint(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };
@@ -138,23 +146,69 @@ fn open_failure(path: &Path, error: &OpenError) -> Failure {
     Failure::Failed(format!("{}: {error}", path.display()))
 }
 
-fn open_register(path: &Path) -> Result<Register, Failure> {
-    open(path)?.register().map_err(|error| open_failure(path, &error))
+/// A register that a command reads: a file, or a data directory that may change meanwhile.
+enum Source {
+    File(Arc<Register>),
+    Directory(Box<Reader>),
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Source, Failure> {
+        if path.is_dir() {
+            return Ok(Source::Directory(Box::new(Reader::open(path)?)));
+        }
+        let register = open(path)?.register().map_err(|error| open_failure(path, &error))?;
+        Ok(Source::File(Arc::new(register)))
+    }
+
+    fn register(&self) -> Arc<Register> {
+        match self {
+            Source::File(register) => Arc::clone(register),
+            Source::Directory(reader) => reader.register(),
+        }
+    }
+
+    /// Takes in what has changed since; returns whether anything has.
+    fn refresh(&mut self) -> Result<bool, Failure> {
+        match self {
+            Source::File(_) => Ok(false),
+            Source::Directory(reader) => Ok(reader.refresh()?),
+        }
+    }
 }
 
 /// The register of a question, unless it is too old.
-fn register_of(args: &QuestionArgs) -> Result<Register, Failure> {
-    let register = open_register(&args.register)?;
-    let age = Timestamp::now().duration_since(register.as_of());
+fn source_of(args: &QuestionArgs) -> Result<Source, Failure> {
+    let source = Source::open(&args.register)?;
+    let as_of = source.register().as_of();
+    let age = Timestamp::now().duration_since(as_of);
     if let Some(max) = args.max_age.filter(|max| age > *max) {
         let text = format!(
-            "the register speaks for {}, {} hours ago; --max-age allows {max:#}: get a newer one",
-            register.as_of(),
+            "the register speaks for {as_of}, {} hours ago; --max-age allows {max:#}: get a newer one",
             age.as_hours()
         );
         return Err(Failure::Refused(text));
     }
-    Ok(register)
+    Ok(source)
+}
+
+/// Set by SIGINT, SIGTERM and SIGHUP.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Listens for signals from now on. Without it a job could not clean up; it is still safe, as nothing has
+/// its final name.
+fn listen() {
+    let _ = ctrlc::set_handler(|| {
+        // A job that waits for standard input does not see the first signal; the second ends it.
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    });
+}
+
+/// Whether a signal has come.
+fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// The day asked.

@@ -1,12 +1,14 @@
 //! `build`, `inspect`, `verify` and `export`.
 
 use super::args::{Build, Export, Inspect, Verify};
-use super::{Done, Failure, open, open_failure, open_register};
+use super::{Done, Failure, Source, open, open_failure};
 use nabar::register::{Census, Register};
 use nabar::snapshot::Snapshot;
 use nabar::snapshot::format::{Section, VERSION};
+use nabar::store::Reader;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) fn build(args: &Build) -> Done {
@@ -36,8 +38,17 @@ pub(super) fn build(args: &Build) -> Done {
 }
 
 pub(super) fn verify(args: &Verify) -> Done {
-    let snapshot = open(&args.register)?;
-    let findings = snapshot.verify();
+    let findings = if args.register.is_dir() {
+        // Opening reads the whole log and checks every sum in it; the census looks at every block.
+        let reader = Reader::open(&args.register)?;
+        let findings = open(&reader.register_file())?.verify();
+        if findings.is_empty() {
+            reader.register().census()?;
+        }
+        findings
+    } else {
+        open(&args.register)?.verify()
+    };
     if findings.is_empty() {
         if !args.quiet {
             writeln!(io::stdout(), "{}: whole", args.register.display())?;
@@ -51,12 +62,18 @@ pub(super) fn verify(args: &Verify) -> Done {
 }
 
 pub(super) fn export(args: &Export) -> Done {
-    Ok(nabar::extract::export(&open_register(&args.register)?, &args.output)?)
+    Ok(nabar::extract::export(&Source::open(&args.register)?.register(), &args.output)?)
 }
 
 pub(super) fn inspect(args: &Inspect) -> Done {
-    let snapshot = open(&args.register)?;
-    let register = snapshot.register().map_err(|error| open_failure(&args.register, &error))?;
+    let (snapshot, register) = if args.register.is_dir() {
+        let reader = Reader::open(&args.register)?;
+        (open(&reader.register_file())?, reader.register())
+    } else {
+        let snapshot = open(&args.register)?;
+        let register = snapshot.register().map_err(|error| open_failure(&args.register, &error))?;
+        (snapshot, Arc::new(register))
+    };
     let census = register.census()?;
     let mut out = io::stdout().lock();
     if args.json {
@@ -107,6 +124,14 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
         a_recipient(header.file_bytes, census),
         a_recipient(hot_bytes(snapshot), census)
     )?;
+    let (blocks, bytes) = register.changed();
+    if blocks > 0 {
+        let changes = register.sequence() - header.sequence;
+        writeln!(
+            out,
+            "changes     {changes} since the register file; {blocks} changed blocks of {bytes} bytes"
+        )?;
+    }
     writeln!(out, "by operator:")?;
     for (operator, count) in register.operators().iter().zip(&census.operators) {
         writeln!(out, "  {count:>10}  {} {}", operator.id, operator.name)?;
@@ -147,6 +172,9 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census) -> Value {
         "bytes": snapshot.header().file_bytes,
         "bytes_per_recipient": a_recipient(snapshot.header().file_bytes, census),
         "hot_bytes_per_recipient": a_recipient(hot_bytes(snapshot), census),
+        "changes_since_file": register.sequence() - snapshot.header().sequence,
+        "changed_blocks": register.changed().0,
+        "changed_bytes": register.changed().1,
         "operators": operators,
         "without_operator": census.without_operator,
         "types": census.types,

@@ -5,6 +5,7 @@
 //! what it may send is resolved to one bit for each rule, once.
 
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// How the senders that a rule names are meant (mottagningsregler).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,13 +92,12 @@ impl RuleBook {
         let numbers = self.numbers.into_iter();
         let mut rules: Vec<(RuleSet, u32)> = numbers.filter(|(_, number)| used[*number as usize]).collect();
         rules.sort_unstable();
-        let mut table = RuleTable { heads: vec![0], members: Vec::new() };
+        let mut table = RuleTable::new();
+        table.push(&RuleSet::new(Acceptance::AllExcept, Vec::new()));
         for (place, (rule, provisional)) in rules.iter().enumerate() {
             finals[*provisional as usize] = place as u32 + 1;
-            table.heads.push(head(table.members.len(), rule.acceptance));
-            table.members.extend_from_slice(&rule.senders);
+            table.push(rule);
         }
-        table.heads.push(head(table.members.len(), Acceptance::AllExcept));
         (table, finals)
     }
 }
@@ -106,26 +106,71 @@ fn head(first: usize, acceptance: Acceptance) -> u32 {
     (first as u32) << 1 | u32::from(acceptance == Acceptance::Only)
 }
 
-/// The two arrays that hold all rules; see [`Rules`].
+/// The two arrays that hold rules; see [`Rules`].
+#[derive(Clone)]
 pub(crate) struct RuleTable {
     pub(crate) heads: Vec<u32>,
     pub(crate) members: Vec<u16>,
 }
 
+impl RuleTable {
+    /// No rule, not even rule 0.
+    fn new() -> RuleTable {
+        RuleTable { heads: vec![0], members: Vec::new() }
+    }
+
+    fn push(&mut self, rule: &RuleSet) {
+        if let Some(last) = self.heads.last_mut() {
+            *last = head(self.members.len(), rule.acceptance);
+        }
+        self.members.extend_from_slice(&rule.senders);
+        self.heads.push(head(self.members.len(), Acceptance::AllExcept));
+    }
+
+    fn len(&self) -> usize {
+        self.heads.len() - 1
+    }
+}
+
+/// Rules that a table of the tail holds.
+const TAIL_RULES: usize = 1024;
+
+/// Rules that have come since the register file was made. Their numbers follow the file's. Cheap to
+/// copy: only the last table is copied when a rule comes.
+#[derive(Clone, Default)]
+pub(crate) struct RuleTail {
+    /// Tables of [`TAIL_RULES`] rules each; the last may hold fewer.
+    tables: Vec<Arc<RuleTable>>,
+}
+
+impl RuleTail {
+    /// Adds a rule, under the next number.
+    pub(crate) fn push(&mut self, rule: &RuleSet) {
+        if self.tables.last().is_none_or(|last| last.len() == TAIL_RULES) {
+            self.tables.push(Arc::new(RuleTable::new()));
+        }
+        if let Some(last) = self.tables.last_mut() {
+            Arc::make_mut(last).push(rule);
+        }
+    }
+}
+
 /// All rules of a register, wherever their bytes are.
 ///
 /// `heads[r] >> 1` is the first member of rule `r`, its lowest bit says `only`; one more head closes the
-/// last rule. `members` are places of senders.
+/// last rule. `members` are places of senders. Rules that have come since follow in tables of the same
+/// form.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules<'a> {
     heads: &'a [u32],
     members: &'a [u16],
+    tail: &'a [Arc<RuleTable>],
 }
 
 impl<'a> Rules<'a> {
-    /// The rules of two arrays that [`lead`](Self::lead).
-    pub(crate) fn new(heads: &'a [u32], members: &'a [u16]) -> Rules<'a> {
-        Rules { heads, members }
+    /// The rules of two arrays that [`lead`](Self::lead), and those of a tail.
+    pub(crate) fn new(heads: &'a [u32], members: &'a [u16], tail: Option<&'a RuleTail>) -> Rules<'a> {
+        Rules { heads, members, tail: tail.map_or(&[], |tail| &tail.tables) }
     }
 
     /// Whether the heads ascend and end with the members, and rule 0 accepts all. Cost: one pass.
@@ -138,7 +183,7 @@ impl<'a> Rules<'a> {
 
     /// Number of rules, with rule 0.
     pub(crate) fn len(&self) -> usize {
-        self.heads.len() - 1
+        self.heads.len() - 1 + self.tail.iter().map(|table| table.len()).sum::<usize>()
     }
 
     /// A rule by its number.
@@ -148,9 +193,16 @@ impl<'a> Rules<'a> {
     }
 
     fn parts(&self, rule: usize) -> Option<(Acceptance, &'a [u16])> {
-        let (head, next) = (*self.heads.get(rule)?, *self.heads.get(rule + 1)?);
+        let (heads, members, rule) = match rule.checked_sub(self.heads.len() - 1) {
+            None => (self.heads, self.members, rule),
+            Some(later) => {
+                let table = self.tail.get(later / TAIL_RULES)?;
+                (&table.heads[..], &table.members[..], later % TAIL_RULES)
+            }
+        };
+        let (head, next) = (*heads.get(rule)?, *heads.get(rule + 1)?);
         let acceptance = if head & 1 == 1 { Acceptance::Only } else { Acceptance::AllExcept };
-        Some((acceptance, &self.members[(head >> 1) as usize..(next >> 1) as usize]))
+        Some((acceptance, &members[(head >> 1) as usize..(next >> 1) as usize]))
     }
 
     /// For each rule whether it accepts the sender at a place. Cost: one pass over all rules.
@@ -181,7 +233,7 @@ mod tests {
             let used = vec![true; book.len()];
             let (table, finals) = book.finish(&used);
             prop_assert!(Rules::lead(&table.heads, &table.members));
-            let rules = Rules::new(&table.heads, &table.members);
+            let rules = Rules::new(&table.heads, &table.members, None);
             let distinct: std::collections::BTreeSet<_> = given.iter().filter(|rule| !rule.accepts_all()).collect();
             prop_assert_eq!(rules.len(), distinct.len() + 1);
             for sender in 0..7 {

@@ -3,17 +3,16 @@
 use super::far_actors::{self, Directory};
 use super::rejected::{Reason, Rejected, reason};
 use super::table::Table;
-use super::{BuildError, Description, StateBook, day_of, identity_reason, set_doubles_aside, source};
+use super::{BuildError, Description, day_of, identity_reason, set_doubles_aside, source};
 use crate::consent::{Acceptance, RuleBook, RuleSet};
 use crate::identities::{Country, Identity, Ordinal, Today};
-use crate::index::Builder;
 use crate::limits::RECIPIENTS_MAX;
 use crate::register::moment::{self, NO_NANOSECONDS};
-use crate::register::state::{AccountType, FarState, State, StateRule};
-use crate::snapshot::write::{ColdDraft, Draft, Times};
-use hashbrown::HashMap;
+use crate::register::state::StateBook;
+use crate::register::state::{AccountType, FarState, StateRule};
+use crate::snapshot::far::{FarPlan, FarRow};
+use crate::snapshot::write::Draft;
 use rayon::prelude::*;
-use std::cmp::Reverse;
 use std::path::Path;
 
 pub(super) const FILE: &str = "recipients.csv";
@@ -67,79 +66,20 @@ pub(super) fn read(
     rows.iter().for_each(|row| used[row.rule as usize] = true);
     let (rules, rule_numbers) = reader.rules.finish(&used);
     rows.par_iter_mut().for_each(|row| row.rule = rule_numbers[row.rule as usize]);
-    let codes = Codes::new(&reader.states.provisional(), &rows);
-    let mut builder = Builder::new(Country::Sweden, codes.states.len() as u32, rows.len());
+    let states = reader.states.provisional();
+    let mut plan = FarPlan::default();
+    rows.iter().for_each(|row| plan.count(states[row.state as usize], row.rule));
+    let mut draft = plan.draft();
     for row in &rows {
-        let (code, listed) = codes.of(row);
-        builder.push(row.ordinal, code, if listed { row.rule } else { 0 });
+        draft.push(&FarRow {
+            ordinal: row.ordinal,
+            state: states[row.state as usize],
+            rule: row.rule,
+            last_registration: row.last_registration,
+            last_sender_accept_change: row.last_sender_accept_change,
+        });
     }
-    let nobody = std::iter::once(NO_NANOSECONDS);
-    let registrations = nobody.clone().chain(rows.iter().map(|row| row.last_registration));
-    let changes = nobody.chain(rows.iter().map(|row| row.last_sender_accept_change));
-    let cold = ColdDraft::Far {
-        last_registration: Times::of(registrations),
-        last_sender_accept_change: Times::of(changes),
-    };
-    let index = builder.finish();
-    let (actors, states) = (reader.directory.actors, codes.states);
-    Ok(Draft { sequence, as_of, actors, states, index, rules, cold })
-}
-
-/// The numbers of states, with the rules that they share.
-struct Codes {
-    states: Vec<State>,
-    /// Code of each provisional state and rule; the rule 0 is "all senders".
-    shared: HashMap<(u32, u32), u32>,
-    /// Code of each provisional state for recipients whose rule is listed.
-    listed: HashMap<u32, u32>,
-}
-
-impl Codes {
-    /// Gives the rules that most recipients of a state share a state of their own, as long as records
-    /// keep their width.
-    fn new(base: &[State], rows: &[Row]) -> Codes {
-        let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
-        for row in rows {
-            *counts.entry((row.state, row.rule)).or_insert(0) += 1;
-        }
-        let with_rule = |rule: StateRule, state: u32| -> State {
-            FarState { rule, ..base[state as usize].into() }.into()
-        };
-        // By number, then by what the states are: never by the order in which they came.
-        let mut places: Vec<u32> = counts.keys().map(|&(state, _)| state).collect();
-        places.sort_unstable();
-        places.dedup();
-        let mut frequent: Vec<_> = counts.into_iter().filter(|((_, rule), _)| *rule != 0).collect();
-        frequent.sort_unstable_by_key(|&((state, rule), count)| (Reverse(count), base[state as usize], rule));
-        let needed = 1 + 2 * places.len();
-        let width = if needed <= 0x100 { 0x100usize } else { 0x1_0000 };
-        frequent.truncate(width.saturating_sub(needed));
-
-        let places = places.iter().copied();
-        let shared = frequent.iter().map(|&((state, rule), _)| with_rule(StateRule::Shared(rule), state));
-        let mut states: Vec<State> = std::iter::once(State::default())
-            .chain(places.clone().map(|state| with_rule(StateRule::AcceptsAll, state)))
-            .chain(places.clone().map(|state| with_rule(StateRule::Listed, state)))
-            .chain(shared)
-            .collect();
-        states.sort_unstable();
-        let code = |state: State| states.binary_search(&state).unwrap_or(0) as u32;
-        let all = places.clone().map(|state| ((state, 0), code(with_rule(StateRule::AcceptsAll, state))));
-        let frequent = frequent
-            .iter()
-            .map(|&((state, rule), _)| ((state, rule), code(with_rule(StateRule::Shared(rule), state))));
-        let shared = all.chain(frequent).collect();
-        let listed = places.map(|state| (state, code(with_rule(StateRule::Listed, state)))).collect();
-        Codes { states, shared, listed }
-    }
-
-    /// The code of a recipient, and whether its rule is listed.
-    fn of(&self, row: &Row) -> (u32, bool) {
-        match self.shared.get(&(row.state, row.rule)) {
-            Some(&code) => (code, false),
-            None => (self.listed[&row.state], true),
-        }
-    }
+    Ok(draft.finish(sequence, as_of, reader.directory.actors, rules))
 }
 
 struct Reader {

@@ -8,7 +8,7 @@ use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use std::io::{self, BufRead, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const FILE: &str = "kontaktregister.xml";
 
@@ -24,18 +24,16 @@ pub(super) struct Export {
 
 impl Export {
     pub(super) fn open(source: Source) -> Result<Export, BuildError> {
-        let mut reader = Reader::from_reader(LineCounter { inner: source.reader, line: 1 });
-        reader.config_mut().expand_empty_elements = true;
-        let mut export = Export {
-            reader,
-            buffer: Vec::new(),
-            path: source.path,
-            sequence: 0,
-            as_of: Timestamp::UNIX_EPOCH,
-            closed: false,
-        };
+        let mut export = Export::of(source.reader, source.path);
         export.read_root()?;
         Ok(export)
+    }
+
+    fn of(reader: Box<dyn BufRead + Send>, path: PathBuf) -> Export {
+        let mut reader = Reader::from_reader(LineCounter { inner: reader, line: 1 });
+        reader.config_mut().expand_empty_elements = true;
+        let (buffer, as_of) = (Vec::new(), Timestamp::UNIX_EPOCH);
+        Export { reader, buffer, path, sequence: 0, as_of, closed: false }
     }
 
     /// `senesteEndringsNummer`.
@@ -59,8 +57,8 @@ impl Export {
     fn next(&mut self) -> Result<Event<'static>, BuildError> {
         self.buffer.clear();
         match self.reader.read_event_into(&mut self.buffer) {
-            Ok(Event::Eof) => Err(self.malformed("the export ends in the middle, before </Kontaktregister>")),
-            Ok(Event::DocType(_)) => Err(self.malformed("an export has no document type declaration")),
+            Ok(Event::Eof) => Err(self.malformed("it ends in the middle")),
+            Ok(Event::DocType(_)) => Err(self.malformed("a document type declaration is not allowed")),
             Ok(event) => Ok(event.into_owned()),
             // The error itself may quote what it found, so only its kind is told.
             Err(quick_xml::Error::Io(error)) => {
@@ -70,21 +68,27 @@ impl Export {
         }
     }
 
-    fn read_root(&mut self) -> Result<(), BuildError> {
-        let root = loop {
-            if let Event::Start(root) = self.next()? {
-                break root;
+    fn start(&mut self) -> Result<BytesStart<'static>, BuildError> {
+        loop {
+            if let Event::Start(element) = self.next()? {
+                return Ok(element);
             }
-        };
+        }
+    }
+
+    /// An attribute that is a change number (xs:long).
+    fn change_number(&self, element: &BytesStart<'_>, name: &str) -> Result<u64, BuildError> {
+        let number = attribute(element, name).parse::<i64>();
+        let number = number.ok().and_then(|number| number.try_into().ok());
+        number.ok_or_else(|| self.malformed(format!("{name} is missing or no number")))
+    }
+
+    fn read_root(&mut self) -> Result<(), BuildError> {
+        let root = self.start()?;
         if root.local_name().into_inner() != "Kontaktregister" {
             return Err(self.malformed("the outermost element is not Kontaktregister"));
         }
-        // An xs:long.
-        let sequence = attribute(&root, "senesteEndringsNummer").parse::<i64>();
-        self.sequence = sequence
-            .ok()
-            .and_then(|number| number.try_into().ok())
-            .ok_or_else(|| self.malformed("senesteEndringsNummer is missing or no number"))?;
+        self.sequence = self.change_number(&root, "senesteEndringsNummer")?;
         let as_of = moment::parse(&attribute(&root, "eksportTidspunkt"));
         self.as_of = as_of.ok_or_else(|| self.malformed("eksportTidspunkt is missing or no time"))?;
         Ok(())
@@ -92,7 +96,7 @@ impl Export {
 
     /// Some persons, each with the line on which it begins. `None` at the end.
     pub(super) fn persons(&mut self, count: usize) -> Result<Option<Vec<(u64, Person)>>, BuildError> {
-        let mut persons = Vec::with_capacity(count);
+        let mut persons = Vec::new();
         while persons.len() < count && !self.closed {
             match self.next()? {
                 Event::Start(element) if element.local_name().into_inner() == "Person" => {
@@ -192,6 +196,36 @@ impl Export {
                 _ => {}
             }
         }
+    }
+}
+
+/// A page of changes: the response of `HentEndringer` (oppslagstjeneste-ws-16-02), with its SOAP envelope
+/// or without.
+pub(crate) struct Page {
+    /// `fraEndringsNummer`.
+    pub(crate) from: u64,
+    /// `tilEndringsNummer`.
+    pub(crate) to: u64,
+    /// Each with the line on which it begins.
+    pub(crate) persons: Vec<(u64, Person)>,
+}
+
+impl Page {
+    pub(crate) fn read(text: &[u8], path: &Path) -> Result<Page, BuildError> {
+        let mut export = Export::of(Box::new(io::Cursor::new(text.to_vec())), path.to_owned());
+        let root = loop {
+            let element = export.start()?;
+            match element.local_name().into_inner() {
+                "HentEndringerRespons" => break element,
+                "Envelope" | "Body" => {}
+                "Header" => export.skip()?,
+                "Fault" => return Err(export.malformed("the service has answered with a fault")),
+                _ => return Err(export.malformed("this is no HentEndringerRespons")),
+            }
+        };
+        let from = export.change_number(&root, "fraEndringsNummer")?;
+        let to = export.change_number(&root, "tilEndringsNummer")?;
+        Ok(Page { from, to, persons: export.persons(usize::MAX)?.unwrap_or_default() })
     }
 }
 

@@ -15,11 +15,16 @@ mod table;
 mod tests;
 
 pub use export::{ExportError, export};
+pub use rejected::Reason;
+
+pub(crate) use krr::person;
+
+pub(crate) use krr_xml::Page;
+pub(crate) use rejected::reason;
+pub(crate) use source::decoded;
 
 use crate::identities::{Ordinal, Rejection, Today};
-use crate::register::state::State;
 use crate::register::{Kind, moment};
-use hashbrown::HashMap;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use rejected::Rejected;
@@ -226,7 +231,7 @@ fn day_of(as_of: Timestamp) -> Today {
 }
 
 /// Why an identity of an extract is refused.
-fn identity_reason(rejection: Rejection, column: &'static str) -> rejected::Reason {
+pub(crate) fn identity_reason(rejection: Rejection, column: &'static str) -> Reason {
     rejected::reason(rejection.name(), column)
 }
 
@@ -253,26 +258,4 @@ fn set_doubles_aside<R>(
     doubles.try_for_each(|line| {
         rejected.push(file, line.into(), rejected::reason("duplicate_recipient", column))
     })
-}
-
-/// States as they come; their numbers are made final when all are known.
-#[derive(Default)]
-struct StateBook {
-    numbers: HashMap<State, u32>,
-}
-
-impl StateBook {
-    fn number(&mut self, state: State) -> u32 {
-        let next = self.numbers.len() as u32;
-        *self.numbers.entry(state).or_insert(next)
-    }
-
-    /// The states by their provisional numbers.
-    fn provisional(&self) -> Vec<State> {
-        let mut provisional = vec![State::default(); self.numbers.len()];
-        for (&state, &number) in &self.numbers {
-            provisional[number as usize] = state;
-        }
-        provisional
-    }
 }

@@ -7,14 +7,23 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Why a row of an extract is set aside, and which column says so.
+/// Why a row of an extract or a change is set aside, and which column says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reason {
-    pub(super) name: &'static str,
-    pub(super) column: &'static str,
+pub struct Reason {
+    /// Such as `bad_time`; `docs/extract.md` and `docs/changes.md` list them.
+    pub name: &'static str,
+    /// The column or field, empty if none.
+    pub column: &'static str,
 }
 
-pub(super) fn reason(name: &'static str, column: &'static str) -> Reason {
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)?;
+        if self.column.is_empty() { Ok(()) } else { write!(f, " in {}", self.column) }
+    }
+}
+
+pub(crate) fn reason(name: &'static str, column: &'static str) -> Reason {
     Reason { name, column }
 }
 

@@ -2,7 +2,7 @@
 
 use super::BuildError;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Endings that a data file may have.
@@ -27,17 +27,19 @@ pub(super) fn open_if_there(extract: &Path, name: &'static str) -> Result<Option
         return Err(BuildError::Twice { extract: extract.to_owned(), name });
     }
     let path = extract.join(format!("{name}{ending}"));
-    let failed = |error| BuildError::Read { path: path.clone(), error };
-    let file = File::open(&path).map_err(failed)?;
-    let reader: Box<dyn BufRead + Send> = match *ending {
-        ".gz" => Box::new(BufReader::with_capacity(1 << 18, flate2::read::MultiGzDecoder::new(file))),
-        ".zst" => {
-            let decoder = zstd::Decoder::new(file).map_err(failed)?;
-            Box::new(BufReader::with_capacity(1 << 18, decoder))
-        }
-        _ => Box::new(BufReader::with_capacity(1 << 18, file)),
-    };
+    let reader = decoded(&path).map_err(|error| BuildError::Read { path: path.clone(), error })?;
     Ok(Some(Source { name, path, reader }))
+}
+
+/// The bytes of a file, uncompressed if its name ends in `.gz` or `.zst`.
+pub(crate) fn decoded(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    let file = File::open(path)?;
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    Ok(match ending {
+        Some("gz") => Box::new(BufReader::with_capacity(1 << 18, flate2::read::MultiGzDecoder::new(file))),
+        Some("zst") => Box::new(BufReader::with_capacity(1 << 18, zstd::Decoder::new(file)?)),
+        _ => Box::new(BufReader::with_capacity(1 << 18, file)),
+    })
 }
 
 /// Opens a data file that must be there.

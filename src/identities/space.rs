@@ -148,7 +148,7 @@ impl Space {
     }
 
     /// The space and the place in it of an ordinal, if it lies in one.
-    pub(super) fn locate(ordinal: Ordinal) -> Option<(Space, u32)> {
+    pub(crate) fn locate(ordinal: Ordinal) -> Option<(Space, u32)> {
         let index = BASES.partition_point(|&base| base <= ordinal.0).checked_sub(1)?;
         let space = *Self::ALL.get(index)?;
         let within = ordinal.0 - space.base();

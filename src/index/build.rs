@@ -1,6 +1,6 @@
 //! Building an index from recipients in the order of their ordinals.
 
-use super::{Block, Codes, Index, Page, directory_length};
+use super::{Block, Codes, Index, Page, Width, directory_length};
 use crate::identities::{Country, Ordinal};
 use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, PAGE_ORDINALS};
 
@@ -54,10 +54,10 @@ impl Builder {
     /// An index of `recipients` recipients in states below `states`, of which 0 is nobody's.
     pub(crate) fn new(country: Country, states: u32, recipients: usize) -> Builder {
         let capacity = recipients + 1;
-        let mut codes = match states {
-            ..=0x100 => CodeBytes::One(Vec::with_capacity(capacity)),
-            0x101..=0x1_0000 => CodeBytes::Two(Vec::with_capacity(capacity)),
-            _ => CodeBytes::Four(Vec::with_capacity(capacity)),
+        let mut codes = match Width::of_states(states as usize) {
+            Width::One => CodeBytes::One(Vec::with_capacity(capacity)),
+            Width::Two => CodeBytes::Two(Vec::with_capacity(capacity)),
+            Width::Four => CodeBytes::Four(Vec::with_capacity(capacity)),
         };
         codes.push(0);
         let built = Built {
@@ -91,7 +91,7 @@ impl Builder {
         let built = &mut self.built;
         let first_page = built.pages.len() - BLOCK_PAGES as usize;
         let page = (offset % BLOCK_ORDINALS / PAGE_ORDINALS) as usize;
-        built.pages[first_page + page].insert(offset % PAGE_ORDINALS);
+        built.pages[first_page + page].set(offset % PAGE_ORDINALS, true);
         built.codes.push(code);
         let block = built.blocks.last_mut().expect("an open block");
         if rule != 0 {
@@ -141,6 +141,7 @@ impl Built {
             exception_places: &self.exception_places,
             exception_rules: &self.exception_rules,
             states: self.states,
+            overlay: None,
         }
     }
 

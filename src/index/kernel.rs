@@ -5,32 +5,16 @@
 //! at a time would wait for each; a group waits for all at once. Nothing branches on whether
 //! an id is present: an absent id reads code 0 of slot 0, which is nobody's.
 //!
-//! This is one of the three files where `unsafe` is allowed. What it relies on is established by
+//! This is one of the four files where `unsafe` is allowed. What it relies on is established by
 //! [`super::Index::check_block`] before an entry of the trusted directory is ever non-zero.
 #![allow(unsafe_code)]
 
+use super::codes::Code;
 use super::{Found, Page, Slot};
 use crate::cpu::{Work, prefetch, vectorized};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A record of the index: the number of a state, in as many bytes as the states need.
-pub(super) trait Code: Copy {
-    fn number(self) -> u32;
-}
-
-macro_rules! code {
-    ($($width:ty),*) => {$(
-        impl Code for $width {
-            #[inline(always)]
-            fn number(self) -> u32 {
-                u32::from(self)
-            }
-        }
-    )*};
-}
-code!(u8, u16, u32);
 
 /// Entry of the trusted directory for a block that the register does not have: the empty block 0,
 /// with a record number that is never used.
@@ -39,6 +23,12 @@ pub(super) const ABSENT: u64 = 1;
 /// Entry of the trusted directory for a checked block.
 pub(super) fn trusted(block: u32, first_record: u32) -> u64 {
     u64::from(block) << 32 | u64::from(first_record)
+}
+
+/// The block and the first record of an entry of the trusted directory.
+#[inline(always)]
+pub(super) fn split_entry(entry: u64) -> (u32, u32) {
+    ((entry >> 32) as u32, entry as u32)
 }
 
 /// What the kernel reads.
@@ -74,9 +64,10 @@ impl<C: Code> Kernel<'_, C> {
             let block = ((page / BLOCK_PAGES) as usize).min(last);
             let entry = self.trusted[block].load(Ordering::Relaxed);
             untrusted |= entry == 0;
-            place.page = (entry >> 32) as u32 * BLOCK_PAGES + page % BLOCK_PAGES;
+            let (number, record) = split_entry(entry);
+            place.page = number * BLOCK_PAGES + page % BLOCK_PAGES;
             place.bit = offset - page * PAGE_ORDINALS;
-            place.record = entry as u32;
+            place.record = record;
             prefetch(self.pages, place.page as usize);
         }
         if untrusted {
@@ -100,7 +91,20 @@ impl<C: Code> Kernel<'_, C> {
 }
 
 /// Ids of a small group.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
+
+/// A single lookup is a group too, without the room for many.
+macro_rules! few_or_many {
+    ($group:ident) => {
+        match $group.ordinals.len() {
+            ..=$crate::index::kernel::FEW => {
+                $group.kernel.group_of::<{ $crate::index::kernel::FEW }>($group.ordinals, $group.found)
+            }
+            _ => $group.kernel.group_of::<GROUP_IDS>($group.ordinals, $group.found),
+        }
+    };
+}
+pub(super) use few_or_many;
 
 /// The lookup of one group.
 struct Group<'a, C> {
@@ -114,11 +118,7 @@ impl<C: Code> Work for Group<'_, C> {
 
     #[inline(always)]
     fn run(self) -> bool {
-        // A single lookup is a group too, without the room for many.
-        match self.ordinals.len() {
-            ..=FEW => self.kernel.group_of::<FEW>(self.ordinals, self.found),
-            _ => self.kernel.group_of::<GROUP_IDS>(self.ordinals, self.found),
-        }
+        few_or_many!(self)
     }
 }
 

@@ -9,19 +9,26 @@
 //! costs nothing that grows with recipients, and a damaged file never gives an answer.
 
 mod build;
+mod codes;
 mod kernel;
+mod live;
+mod live_kernel;
 mod page;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use build::{Builder, Built, CodeBytes};
+pub(crate) use codes::{Codes, Width};
+pub(crate) use live::{BlockView, Edit, LiveBlock, Overlay, Put, Workspace};
 pub(crate) use page::Page;
 
 use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
-use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
+use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, GROUP_IDS};
 use bytemuck::{Pod, Zeroable};
+use codes::{Code, with_codes};
 use kernel::Kernel;
+use live_kernel::LiveKernel;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Number of a record; 0 is nobody's.
@@ -32,7 +39,8 @@ pub(crate) struct Slot(pub(crate) u32);
 /// What the index knows of an ordinal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Where the recipient's other columns are; 0 if absent.
+    /// The recipient's record, counted from 1 in a changed block, through all of them in the file; 0 if
+    /// absent.
     pub(crate) slot: Slot,
     /// Number of the recipient's state; 0 if absent.
     pub(crate) code: u32,
@@ -60,51 +68,6 @@ pub(crate) struct Block {
     pub(crate) cold_sum: [u8; 16],
 }
 
-/// Records, in as many bytes each as the number of states needs.
-#[derive(Clone, Copy)]
-pub(crate) enum Codes<'a> {
-    One(&'a [u8]),
-    Two(&'a [u16]),
-    Four(&'a [u32]),
-}
-
-impl Codes<'_> {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Codes::One(codes) => codes.len(),
-            Codes::Two(codes) => codes.len(),
-            Codes::Four(codes) => codes.len(),
-        }
-    }
-
-    pub(crate) fn get(&self, slot: Slot) -> u32 {
-        let slot = slot.0 as usize;
-        match self {
-            Codes::One(codes) => u32::from(codes[slot]),
-            Codes::Two(codes) => u32::from(codes[slot]),
-            Codes::Four(codes) => codes[slot],
-        }
-    }
-
-    /// The bytes of some records.
-    fn bytes(&self, records: std::ops::Range<usize>) -> &[u8] {
-        match self {
-            Codes::One(codes) => &codes[records],
-            Codes::Two(codes) => bytemuck::cast_slice(&codes[records]),
-            Codes::Four(codes) => bytemuck::cast_slice(&codes[records]),
-        }
-    }
-
-    /// The largest of some records.
-    fn max(&self, records: std::ops::Range<usize>) -> u32 {
-        match self {
-            Codes::One(codes) => codes[records].iter().max().map_or(0, |&code| u32::from(code)),
-            Codes::Two(codes) => codes[records].iter().max().map_or(0, |&code| u32::from(code)),
-            Codes::Four(codes) => codes[records].iter().max().copied().unwrap_or(0),
-        }
-    }
-}
-
 /// A block that is not what its checksum or its neighbours say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("block {block} of the index is damaged: {finding}")]
@@ -130,8 +93,10 @@ pub(crate) struct Index<'a> {
     pub(crate) exception_places: &'a [u16],
     /// Their rule sets.
     pub(crate) exception_rules: &'a [u32],
-    /// Number of states; codes are below it.
+    /// Number of states; codes of the file are below it.
     pub(crate) states: u32,
+    /// Blocks that have changed since the file was made; they stand for those of the file.
+    pub(crate) overlay: Option<&'a Overlay>,
 }
 
 /// Blocks that have been checked, by their place in the directory. Shared by all readers.
@@ -165,27 +130,58 @@ impl<'a> Index<'a> {
         ordinals: &[Ordinal],
         found: &mut [Found],
     ) -> Result<(), DamagedBlock> {
-        match self.codes {
-            Codes::One(codes) => self.groups(trust, codes, ordinals, found),
-            Codes::Two(codes) => self.groups(trust, codes, ordinals, found),
-            Codes::Four(codes) => self.groups(trust, codes, ordinals, found),
+        match self.overlay {
+            None => with_codes!(self.codes, codes => self.groups(trust, codes, ordinals, found)),
+            Some(overlay) if overlay.width() == self.codes.width() => {
+                with_codes!(self.codes, codes => self.live_groups(trust, overlay, codes, ordinals, found))
+            }
+            // No block is left in the file.
+            Some(overlay) => match overlay.width() {
+                Width::One => self.live_groups(trust, overlay, &[0u8], ordinals, found),
+                Width::Two => self.live_groups(trust, overlay, &[0u16], ordinals, found),
+                Width::Four => self.live_groups(trust, overlay, &[0u32], ordinals, found),
+            },
         }
     }
 
-    fn groups<C: kernel::Code>(
+    fn groups<C: Code>(
         &self,
         trust: &Trust,
         codes: &[C],
         ordinals: &[Ordinal],
         found: &mut [Found],
     ) -> Result<(), DamagedBlock> {
-        assert_eq!(ordinals.len(), found.len());
         let first = self.country.ordinals().start;
         let kernel = Kernel { first, trusted: &trust.entries, pages: self.pages, codes };
+        self.each_group(trust, ordinals, found, |ordinals, found| kernel.group(ordinals, found))
+    }
+
+    fn live_groups<C: Code>(
+        &self,
+        trust: &Trust,
+        overlay: &Overlay,
+        codes: &[C],
+        ordinals: &[Ordinal],
+        found: &mut [Found],
+    ) -> Result<(), DamagedBlock> {
+        let first = self.country.ordinals().start;
+        let kernel = LiveKernel { first, trusted: &trust.entries, pages: self.pages, codes, overlay };
+        self.each_group(trust, ordinals, found, |ordinals, found| kernel.group(ordinals, found))
+    }
+
+    #[inline(always)]
+    fn each_group(
+        &self,
+        trust: &Trust,
+        ordinals: &[Ordinal],
+        found: &mut [Found],
+        group: impl Fn(&[Ordinal], &mut [Found]) -> bool,
+    ) -> Result<(), DamagedBlock> {
+        assert_eq!(ordinals.len(), found.len());
         for (ordinals, found) in ordinals.chunks(GROUP_IDS).zip(found.chunks_mut(GROUP_IDS)) {
-            if !kernel.group(ordinals, found) {
+            if !group(ordinals, found) {
                 self.trust_blocks(trust, ordinals)?;
-                kernel.group(ordinals, found);
+                group(ordinals, found);
             }
         }
         Ok(())
@@ -195,17 +191,63 @@ impl<'a> Index<'a> {
     #[cold]
     fn trust_blocks(&self, trust: &Trust, ordinals: &[Ordinal]) -> Result<(), DamagedBlock> {
         for ordinal in ordinals {
-            let place = (ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS) as usize;
-            if place < self.directory.len() && trust.entries[place].load(Ordering::Relaxed) == 0 {
-                let entry = match self.check_block(place)? {
-                    0 => kernel::ABSENT,
-                    block => kernel::trusted(block, self.blocks[block as usize].first_record),
-                };
-                // Relaxed: the entry publishes nothing but itself; the mapped bytes were there before.
-                trust.entries[place].store(entry, Ordering::Relaxed);
+            let place = self.place_of(*ordinal);
+            if place < self.directory.len() {
+                self.trust_block(trust, place)?;
             }
         }
         Ok(())
+    }
+
+    /// Checks the file's block at a place of the directory unless it is trusted. Returns the number of
+    /// its entry, 0 if the file has no such block.
+    fn trust_block(&self, trust: &Trust, place: usize) -> Result<u32, DamagedBlock> {
+        match trust.entries[place].load(Ordering::Relaxed) {
+            0 => {}
+            entry => return Ok(kernel::split_entry(entry).0),
+        }
+        let block = self.check_block(place)?;
+        let entry = match block {
+            0 => kernel::ABSENT,
+            block => kernel::trusted(block, self.blocks[block as usize].first_record),
+        };
+        // Relaxed: the entry publishes nothing but itself; the mapped bytes were there before.
+        trust.entries[place].store(entry, Ordering::Relaxed);
+        Ok(block)
+    }
+
+    /// Place in the directory of an ordinal's block; outside of it for ordinals of other countries.
+    pub(crate) fn place_of(&self, ordinal: Ordinal) -> usize {
+        (ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS) as usize
+    }
+
+    /// The content of the block at a place of the directory, `None` if there is none.
+    ///
+    /// Errors: the file's block is damaged.
+    pub(crate) fn view(&self, trust: &Trust, place: usize) -> Result<Option<BlockView<'a>>, DamagedBlock> {
+        if let Some(live) = self.overlay.and_then(|overlay| overlay.get(place)) {
+            return Ok(Some(live.view()));
+        }
+        let number = self.trust_block(trust, place)?;
+        if number == 0 {
+            return Ok(None);
+        }
+        let block = &self.blocks[number as usize];
+        let records = block.first_record as usize..(block.first_record + block.records) as usize;
+        let exceptions = block.first_exception as usize..(block.first_exception + block.exceptions) as usize;
+        let pages = self.pages_of(number).unwrap_or_default();
+        Ok(Some(BlockView {
+            codes: self.codes.slice(records),
+            exception_places: &self.exception_places[exceptions.clone()],
+            exception_rules: &self.exception_rules[exceptions],
+            ..BlockView::empty(pages)
+        }))
+    }
+
+    /// The content of a block that may be there or not, for editing.
+    pub(crate) fn view_or_empty(&self, trust: &Trust, place: usize) -> Result<BlockView<'a>, DamagedBlock> {
+        let empty = BlockView::empty(self.pages_of(0).unwrap_or_default());
+        Ok(self.view(trust, place)?.unwrap_or(empty))
     }
 
     /// Checks all that [`Kernel`] relies on for the block at a place of the directory, and its checksum.
@@ -231,7 +273,7 @@ impl<'a> Index<'a> {
         if counted != Some(block.records) {
             return Err(damaged("its counts do not hold"));
         }
-        if self.codes.max(records) >= self.states {
+        if self.codes.slice(records).max() >= self.states {
             return Err(damaged("a record has a state that the register does not define"));
         }
         let places = &self.exception_places[exceptions];
@@ -253,14 +295,15 @@ impl<'a> Index<'a> {
         let mut hasher = BlockHasher::new(place);
         hasher.update(&bytemuck::bytes_of(block)[..32]);
         hasher.update(bytemuck::cast_slice(self.pages_of(number)?));
-        hasher.update(self.codes.bytes(records));
+        hasher.update(self.codes.slice(records).bytes());
         hasher.update(bytemuck::cast_slice(self.exception_places.get(exceptions.clone())?));
         hasher.update(bytemuck::cast_slice(&self.exception_rules[exceptions]));
         Some(hasher.sum())
     }
 
     /// The listed rule of a recipient that [`look_up`](Self::look_up) found, 0 if none is listed.
-    pub(crate) fn rule(&self, ordinal: Ordinal, slot: Slot) -> u32 {
+    #[cfg(test)]
+    fn rule(&self, ordinal: Ordinal, slot: Slot) -> u32 {
         let mut rule = 0;
         self.rules_of(&[(ordinal, slot)], |_, found| rule = found);
         rule
@@ -275,8 +318,9 @@ impl<'a> Index<'a> {
         for (group, recipients) in recipients.chunks(GROUP_IDS).enumerate() {
             let searches = &mut searches[..recipients.len()];
             for (search, &(ordinal, _)) in searches.iter_mut().zip(recipients) {
-                let place = ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS;
-                search.block = self.directory.get(place as usize).map_or(0, |&number| number as usize);
+                let place = self.place_of(ordinal);
+                search.live = self.overlay.and_then(|overlay| overlay.get(place));
+                search.block = self.directory.get(place).map_or(0, |&number| number as usize);
                 prefetch(self.blocks, search.block);
             }
             for (search, &(_, slot)) in searches.iter_mut().zip(recipients) {
@@ -290,6 +334,10 @@ impl<'a> Index<'a> {
                 prefetch(self.exception_rules, search.first + search.guess);
             }
             for (place, search) in searches.iter().enumerate() {
+                if let Some(live) = search.live {
+                    each(group * GROUP_IDS + place, live.view().rule(recipients[place].1.0 - 1));
+                    continue;
+                }
                 let places = &self.exception_places[search.first..search.first + search.count];
                 let found = search.run(places).map(|at| self.exception_rules[search.first + at]);
                 each(group * GROUP_IDS + place, found.unwrap_or(0));
@@ -297,22 +345,12 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The entry of the block that an ordinal lies in, if the register has it.
-    pub(crate) fn block_of(&self, ordinal: Ordinal) -> Option<&'a Block> {
-        let place = ordinal.0.checked_sub(self.country.ordinals().start)? / BLOCK_ORDINALS;
-        match *self.directory.get(place as usize)? {
+    /// The entry of the file's block at a place of the directory, if the file has it.
+    pub(crate) fn block_at(&self, place: usize) -> Option<&'a Block> {
+        match *self.directory.get(place)? {
             0 => None,
             number => self.blocks.get(number as usize),
         }
-    }
-
-    /// The present ordinals of a block, ascending, in the order of its records.
-    pub(crate) fn ordinals_of(&self, place: usize) -> impl Iterator<Item = Ordinal> + 'a {
-        let first = self.country.ordinals().start + place as u32 * BLOCK_ORDINALS;
-        let pages = self.pages_of(self.directory[place]).unwrap_or_default();
-        (0u32..).zip(pages).flat_map(move |(page, bits)| {
-            bits.bits().map(move |bit| Ordinal(first + page * PAGE_ORDINALS + bit))
-        })
     }
 
     fn pages_of(&self, block: u32) -> Option<&'a [Page]> {
@@ -323,7 +361,9 @@ impl<'a> Index<'a> {
 
 /// Looking for a record among the exceptions of its block.
 #[derive(Clone, Copy, Default)]
-struct Search {
+struct Search<'a> {
+    /// The block, if it has changed since the file was made.
+    live: Option<&'a LiveBlock>,
     block: usize,
     first: usize,
     count: usize,
@@ -332,7 +372,7 @@ struct Search {
     place: u16,
 }
 
-impl Search {
+impl Search<'_> {
     /// Widens around the guess until the record must be within, then halves.
     fn run(&self, places: &[u16]) -> Option<usize> {
         let (mut low, mut high, mut step) = (self.guess, self.guess, 8);

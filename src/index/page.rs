@@ -21,14 +21,16 @@ const COUNTS: usize = 7;
 impl Page {
     pub(crate) const EMPTY: Page = Page { words: [0; 8] };
 
-    /// Marks an ordinal of the page as present. Counts are set by [`Page::close`].
-    pub(super) fn insert(&mut self, bit: u32) {
+    /// Marks an ordinal of the page as present or absent. Counts are set by [`Page::close`].
+    pub(super) fn set(&mut self, bit: u32, present: bool) {
         debug_assert!(bit < PAGE_ORDINALS);
-        self.words[(bit / 64) as usize] |= 1 << (bit % 64);
+        let word = &mut self.words[(bit / 64) as usize];
+        *word = *word & !(1 << (bit % 64)) | u64::from(present) << (bit % 64);
     }
 
     /// Sets the counts of a page with `before` ordinals of its block on earlier pages, and returns how
     /// many there are with it.
+    #[inline(always)]
     pub(super) fn close(&mut self, before: u32) -> u32 {
         let (counts, total) = self.counts(before);
         self.words[COUNTS] = counts;
@@ -41,6 +43,7 @@ impl Page {
         (self.words[COUNTS] == counts).then_some(total)
     }
 
+    #[inline(always)]
     fn counts(&self, before: u32) -> (u64, u32) {
         let (mut counts, mut total) = (0, before);
         for (word, bits) in self.words[..COUNTS].iter().enumerate() {
@@ -92,7 +95,7 @@ mod tests {
             bits in proptest::collection::btree_set(0..PAGE_ORDINALS, 0..448), before in 0..13_888u32
         ) {
             let mut page = Page::EMPTY;
-            bits.iter().for_each(|&bit| page.insert(bit));
+            bits.iter().for_each(|&bit| page.set(bit, true));
             prop_assert_eq!(page.close(before), before + bits.len() as u32);
             prop_assert_eq!(page.check(before), Some(before + bits.len() as u32));
             prop_assert_eq!(page.bits().collect::<Vec<_>>(), bits.iter().copied().collect::<Vec<_>>());

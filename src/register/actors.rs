@@ -20,6 +20,18 @@ pub struct Operator {
     pub logo: String,
 }
 
+/// Mailbox operators whose names are known: KRR itself has only their numbers.
+const KRR_OPERATORS: [(&str, &str); 3] =
+    [("984661185", "Digipost"), ("922020175", "e-Boks"), ("996460320", "e-Boks")];
+
+impl Operator {
+    /// A mailbox operator of KRR.
+    pub(crate) fn of_krr(id: String) -> Operator {
+        let known = KRR_OPERATORS.iter().find(|(known, _)| *known == id);
+        Operator { name: known.map_or(&id[..], |(_, name)| name).to_owned(), id, ..Operator::default() }
+    }
+}
+
 /// A sender (avsändare, anslutet offentligt organ).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Sender {

@@ -3,7 +3,6 @@
 use super::state::{FarState, KrrState, StateRule};
 use super::{Damage, Kind, Register};
 use crate::identities::Space;
-use crate::index::Slot;
 use std::collections::BTreeMap;
 
 /// Numbers of recipients.
@@ -29,9 +28,9 @@ impl Register {
     pub fn census(&self) -> Result<Census, Damage> {
         let by_state = self.records_by_state()?;
         let mut census = Census { operators: vec![0; self.operators().len()], ..Census::default() };
-        census.spaces = self.spaces().into_iter().map(|(space, count)| (space, u64::from(count))).collect();
+        census.spaces = self.spaces()?.into_iter().map(|(space, count)| (space, u64::from(count))).collect();
         for (code, count) in by_state.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            let state = self.parts().states[code];
+            let state = self.state(code as u32);
             census.recipients += count;
             match state.operator().and_then(|place| census.operators.get_mut(usize::from(place))) {
                 Some(operator) => *operator += count,
@@ -65,15 +64,10 @@ impl Register {
 
     /// Number of records of each state.
     fn records_by_state(&self) -> Result<Vec<u64>, Damage> {
-        let index = self.index();
-        let mut counts = vec![0; self.parts().states.len()];
-        for place in 0..index.directory.len() {
-            let number = index.check_block(place)?;
-            if number != 0 {
-                let block = index.blocks[number as usize];
-                for slot in block.first_record..block.first_record + block.records {
-                    counts[index.codes.get(Slot(slot)) as usize] += 1;
-                }
+        let mut counts = vec![0; self.states().len()];
+        for place in 0..self.index().directory.len() {
+            if let Some(view) = self.view(place)? {
+                view.codes.iter().for_each(|code| counts[code as usize] += 1);
             }
         }
         Ok(counts)

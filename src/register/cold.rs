@@ -2,10 +2,8 @@
 
 use super::actors::Actors;
 use super::column::{Column, DamagedSection, Guarded};
-use super::contact::Contact;
-use super::moment::{self, NO_NANOSECONDS, NO_SECONDS};
+use super::moment::{NO_NANOSECONDS, NO_SECONDS};
 use crate::index::{self, Block, BlockHasher, Slot};
-use jiff::Timestamp;
 
 /// A time for each record, in as many bytes as the finest of them needs.
 pub(crate) enum TimeColumn {
@@ -16,17 +14,15 @@ pub(crate) enum TimeColumn {
 }
 
 impl TimeColumn {
-    fn get(&self, slot: Slot) -> Option<Timestamp> {
+    /// Nanoseconds since 1970, [`NO_NANOSECONDS`] for none.
+    fn get(&self, slot: Slot) -> i64 {
         let slot = slot.0 as usize;
         match self {
-            TimeColumn::Seconds(column) => {
-                let seconds = *column.get().get(slot)?;
-                (seconds != NO_SECONDS).then(|| Timestamp::from_second(i64::from(seconds)).ok())?
-            }
-            TimeColumn::Nanoseconds(column) => {
-                let nanoseconds = *column.get().get(slot)?;
-                (nanoseconds != NO_NANOSECONDS).then(|| moment::of_nanoseconds(nanoseconds))
-            }
+            TimeColumn::Seconds(column) => match column.get().get(slot) {
+                None | Some(&NO_SECONDS) => NO_NANOSECONDS,
+                Some(&seconds) => i64::from(seconds) * 1_000_000_000,
+            },
+            TimeColumn::Nanoseconds(column) => column.get().get(slot).copied().unwrap_or(NO_NANOSECONDS),
         }
     }
 
@@ -96,38 +92,55 @@ impl Cold {
         }
     }
 
-    /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient.
-    pub(super) fn times(&self, slot: Slot) -> (Option<Timestamp>, Option<Timestamp>) {
+    /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient, nanoseconds since 1970.
+    pub(super) fn times(&self, slot: Slot) -> [i64; 2] {
         match self {
             Cold::Far { last_registration, last_sender_accept_change } => {
-                (last_registration.get(slot), last_sender_accept_change.get(slot))
+                [last_registration.get(slot), last_sender_accept_change.get(slot)]
             }
-            Cold::Krr { .. } => (None, None),
+            Cold::Krr { .. } => [NO_NANOSECONDS; 2],
         }
     }
 
-    /// Contact of a KRR person, `None` if there is none where it should be.
-    pub(super) fn contact(&self, block: &Block, slot: Slot) -> Option<Contact> {
+    /// Packed contact of a KRR person and what lies behind it, `None` if there is none where it should be.
+    pub(super) fn contact(&self, block: &Block, slot: Slot) -> Option<&[u8]> {
         match self {
             Cold::Far { .. } => None,
             Cold::Krr { contact_places, contacts, .. } => {
                 let place = *contact_places.get().get(slot.0 as usize)? as usize;
-                Contact::unpack(block_contacts(contacts.get(), block)?.get(place..)?)
+                block_contacts(contacts.get(), block)?.get(place..)
             }
         }
     }
 
-    /// A certificate by its number, empty if there is none.
-    pub(super) fn certificate(&self, number: Option<u32>) -> Result<&str, DamagedSection> {
-        let (Cold::Krr { certificate_ends, certificates, .. }, Some(number)) = (self, number) else {
-            return Ok("");
-        };
+    /// Number of certificates in the file.
+    pub(crate) fn certificates(&self) -> Result<usize, DamagedSection> {
+        match self {
+            Cold::Far { .. } => Ok(0),
+            Cold::Krr { certificate_ends, .. } => Ok(certificate_ends.get()?.len()),
+        }
+    }
+
+    /// A certificate of the file by its number.
+    pub(super) fn certificate(&self, number: u32) -> Result<&str, DamagedSection> {
+        let Cold::Krr { certificate_ends, certificates, .. } = self else { return Ok("") };
         let (ends, texts, number) = (certificate_ends.get()?, certificates.get()?, number as usize);
         let start = number.checked_sub(1).map_or(Some(0), |before| ends.get(before).copied());
         let range = start.zip(ends.get(number).copied()).map(|(start, end)| start as usize..end as usize);
         let text = range.and_then(|range| texts.get(range)).and_then(|text| std::str::from_utf8(text).ok());
         text.ok_or(DamagedSection { name: "certificates" })
     }
+}
+
+/// The cold entry of a FaR recipient that has changed: both times, nanoseconds since 1970, little-endian.
+pub(crate) fn entry_of_times(times: [i64; 2]) -> [u8; 16] {
+    bytemuck::cast(times.map(i64::to_le_bytes))
+}
+
+/// The times of a cold entry.
+pub(crate) fn times_of_entry(entry: &[u8]) -> [i64; 2] {
+    let time = |half: usize| entry.get(8 * half..8 * half + 8).and_then(|bytes| bytes.try_into().ok());
+    [0, 1].map(|half| time(half).map_or(NO_NANOSECONDS, i64::from_le_bytes))
 }
 
 fn block_contacts<'a>(contacts: &'a [u8], block: &Block) -> Option<&'a [u8]> {

@@ -101,6 +101,15 @@ impl Contact {
         Some(u32::from_le_bytes(*last))
     }
 
+    /// Adds the number of a certificate to the packed form of a contact without one, which begins at
+    /// `start` and ends `bytes`.
+    pub(crate) fn add_certificate(bytes: &mut Vec<u8>, start: usize, number: u32) {
+        if let Some(mask) = bytes.get_mut(start..).and_then(|packed| packed.first_chunk_mut()) {
+            *mask = (u32::from_le_bytes(*mask) | CERTIFICATE).to_le_bytes();
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
     /// Changes the number of the certificate in a packed form.
     pub(crate) fn renumber_certificate(packed: &mut [u8], numbers: &[u32]) {
         if let (Some(number), Some(last)) = (Self::certificate_of(packed), packed.last_chunk_mut::<4>()) {

@@ -9,6 +9,7 @@ pub(crate) mod cold;
 pub(crate) mod column;
 pub(crate) mod contact;
 pub(crate) mod moment;
+pub(crate) mod numbers;
 mod outcome;
 pub(crate) mod person;
 mod question;
@@ -23,16 +24,18 @@ pub use person::{DigitalPost, Kontaktinformasjon, Person};
 pub use question::{NotAsked, Question};
 pub use state::{AccountType, FarState, KrrState, StateRule};
 
-use crate::consent::{RuleSet, Rules};
+use crate::consent::{RuleSet, RuleTail, Rules};
 use crate::identities::{Country, Identity, Ordinal, Space, Today};
-use crate::index::{Block, Codes, DamagedBlock, Found, Index, Page, Slot, Trust};
+use crate::index::{Block, BlockView, Codes, DamagedBlock, Found, Index, Overlay, Page, Slot, Trust};
+use crate::limits::BLOCK_ORDINALS;
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
 use jiff::Timestamp;
+use numbers::Numbers;
 use state::State;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Which register it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,13 +92,9 @@ impl CodeColumn {
     }
 }
 
-/// The arrays of a register. Each must be what [`Index`], [`Rules`] and [`Cold`] say.
+/// The arrays of a register file. Each must be what [`Index`], [`Rules`] and [`Cold`] say.
 pub(crate) struct Parts {
     pub(crate) kind: Kind,
-    pub(crate) sequence: u64,
-    pub(crate) as_of: Timestamp,
-    pub(crate) actors: Actors,
-    pub(crate) states: Vec<State>,
     pub(crate) directory: Column<u32>,
     pub(crate) blocks: Column<Block>,
     pub(crate) pages: Column<Page>,
@@ -107,14 +106,45 @@ pub(crate) struct Parts {
     pub(crate) cold: Cold,
 }
 
-/// A register at one sequence number.
-pub struct Register {
+/// What all versions of a register that come from one file share.
+struct Base {
     parts: Parts,
     trust: Trust,
     /// For each entry of the directory whether its cold columns have been checked.
     cold_checked: Box<[AtomicBool]>,
     /// Whether the heads of the rules lead through their members.
     rules_lead: OnceLock<bool>,
+}
+
+/// What tells one version of a register from another: its small parts, and the blocks that have changed
+/// since the file was made. Cheap to copy: everything is shared until it changes.
+#[derive(Clone)]
+pub(crate) struct Version {
+    pub(crate) sequence: u64,
+    pub(crate) as_of: Timestamp,
+    /// Number of recipients.
+    pub(crate) recipients: u32,
+    pub(crate) actors: Arc<Actors>,
+    /// What states name operators by, and rules senders.
+    pub(crate) operators: Arc<Numbers>,
+    pub(crate) senders: Arc<Numbers>,
+    pub(crate) states: Arc<Vec<State>>,
+    pub(crate) changes: Option<Changes>,
+}
+
+/// What has changed since the file was made.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    pub(crate) overlay: Overlay,
+    pub(crate) rules: RuleTail,
+    /// Certificates that the file does not have; their numbers follow the file's.
+    pub(crate) certificates: Arc<Vec<Arc<str>>>,
+}
+
+/// A register at one sequence number.
+pub struct Register {
+    base: Arc<Base>,
+    version: Version,
 }
 
 /// A recipient, with all that the register knows.
@@ -141,49 +171,75 @@ pub enum Recipient {
 }
 
 impl Register {
-    pub(crate) fn new(parts: Parts) -> Register {
+    /// The register in a file.
+    pub(crate) fn new(parts: Parts, version: Version) -> Register {
         let trust = Trust::new(parts.kind.country());
         let cold_checked = parts.directory.get().iter().map(|_| AtomicBool::new(false)).collect();
-        Register { parts, trust, cold_checked, rules_lead: OnceLock::new() }
+        let base = Base { parts, trust, cold_checked, rules_lead: OnceLock::new() };
+        Register { base: Arc::new(base), version }
+    }
+
+    /// Another version of the register.
+    pub(crate) fn at(&self, version: Version) -> Register {
+        Register { base: Arc::clone(&self.base), version }
     }
 
     pub(crate) fn parts(&self) -> &Parts {
-        &self.parts
+        &self.base.parts
+    }
+
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The states of all codes, with the numbers of operators.
+    pub(crate) fn states(&self) -> &[State] {
+        &self.version.states
     }
 
     /// Which register it is.
     pub fn kind(&self) -> Kind {
-        self.parts.kind
+        self.base.parts.kind
     }
 
     /// Number of the last change that is in it.
     pub fn sequence(&self) -> u64 {
-        self.parts.sequence
+        self.version.sequence
     }
 
     /// The time for which it speaks.
     pub fn as_of(&self) -> Timestamp {
-        self.parts.as_of
+        self.version.as_of
     }
 
     /// Number of recipients, also of those with account type `Not` or a deleted entry.
     pub fn recipients(&self) -> u32 {
-        (self.parts.codes.get().len() - 1) as u32
+        self.version.recipients
+    }
+
+    /// Blocks of the index that have changed since the register file was made, and the bytes of memory
+    /// that they take.
+    pub fn changed(&self) -> (usize, usize) {
+        self.version.changes.as_ref().map_or((0, 0), |changes| changes.overlay.size())
+    }
+
+    pub(crate) fn actors(&self) -> &Actors {
+        &self.version.actors
     }
 
     /// Mailbox operators.
     pub fn operators(&self) -> &[Operator] {
-        &self.parts.actors.operators
+        &self.version.actors.operators
     }
 
     /// Senders.
     pub fn senders(&self) -> &[Sender] {
-        &self.parts.actors.senders
+        &self.version.actors.senders
     }
 
     /// Dispatchers.
     pub fn dispatchers(&self) -> &[Dispatcher] {
-        &self.parts.actors.dispatchers
+        &self.version.actors.dispatchers
     }
 
     /// The place of a sender in [`senders`](Self::senders), by its 10 or 12 digits in any spelling.
@@ -193,7 +249,7 @@ impl Register {
     }
 
     pub(crate) fn index(&self) -> Index<'_> {
-        let parts = &self.parts;
+        let parts = &self.base.parts;
         Index {
             country: parts.kind.country(),
             directory: parts.directory.get(),
@@ -202,102 +258,183 @@ impl Register {
             codes: parts.codes.get(),
             exception_places: parts.exception_places.get(),
             exception_rules: parts.exception_rules.get(),
-            states: parts.states.len() as u32,
+            states: self.version.states.len() as u32,
+            overlay: self.version.changes.as_ref().map(|changes| &changes.overlay),
         }
     }
 
     pub(crate) fn rules(&self) -> Result<Rules<'_>, DamagedSection> {
-        let (heads, members) = (self.parts.rule_heads.get()?, self.parts.rule_members.get()?);
-        let lead = *self.rules_lead.get_or_init(|| Rules::lead(heads, members));
-        if lead { Ok(Rules::new(heads, members)) } else { Err(DamagedSection { name: "rule_heads" }) }
+        let tail = self.version.changes.as_ref().map(|changes| &changes.rules);
+        let parts = &self.base.parts;
+        let (heads, members) = (parts.rule_heads.get()?, parts.rule_members.get()?);
+        let lead = *self.base.rules_lead.get_or_init(|| Rules::lead(heads, members));
+        if lead { Ok(Rules::new(heads, members, tail)) } else { Err(DamagedSection { name: "rule_heads" }) }
     }
 
     fn find(&self, ordinal: Ordinal) -> Result<Found, DamagedBlock> {
         let mut found = [Found::default()];
-        self.index().look_up(&self.trust, &[ordinal], &mut found)?;
+        self.look_up(&[ordinal], &mut found)?;
         Ok(found[0])
+    }
+
+    /// Looks up any number of ordinals.
+    pub(crate) fn look_up(&self, ordinals: &[Ordinal], found: &mut [Found]) -> Result<(), DamagedBlock> {
+        self.index().look_up(&self.base.trust, ordinals, found)
+    }
+
+    /// The content of the block at a place of the directory.
+    pub(crate) fn view(&self, place: usize) -> Result<Option<BlockView<'_>>, DamagedBlock> {
+        self.index().view(&self.base.trust, place)
+    }
+
+    /// The same, with a block of nobody where there is none.
+    pub(crate) fn view_or_empty(&self, place: usize) -> Result<BlockView<'_>, DamagedBlock> {
+        self.index().view_or_empty(&self.base.trust, place)
     }
 
     /// All that the register knows of a recipient, `None` if it does not know it.
     ///
     /// Errors: the recipient's part of the register is damaged.
     pub fn recipient(&self, identity: &Identity) -> Result<Option<Recipient>, Damage> {
-        let ordinal = identity.ordinal();
-        let found = self.find(ordinal)?;
-        if found.slot == Slot(0) {
+        let index = self.index();
+        let place = index.place_of(identity.ordinal());
+        if place >= index.directory.len() {
             return Ok(None);
         }
-        let state = self.parts.states[found.code as usize];
-        let (place, block) = self.cold_block(ordinal)?;
-        self.read_recipient(identity, found.slot, state, place, &block).map(Some)
+        let Some(view) = self.view(place)? else { return Ok(None) };
+        let offset = ((identity.ordinal().0 - index.country.ordinals().start) % BLOCK_ORDINALS) as u16;
+        match view.rank(offset) {
+            (0, _) => Ok(None),
+            (_, record) => self.read(identity, &At { place, offset, record, view }).map(Some),
+        }
     }
 
-    fn read_recipient(
-        &self,
-        identity: &Identity,
-        slot: Slot,
-        state: State,
-        place: usize,
-        block: &Block,
-    ) -> Result<Recipient, Damage> {
+    fn read(&self, identity: &Identity, at: &At<'_>) -> Result<Recipient, Damage> {
+        let state = self.state(at.view.codes.get(Slot(at.record)));
         match self.kind() {
             Kind::Far => {
                 let state = FarState::from(state);
                 let number = match state.rule {
                     StateRule::AcceptsAll => 0,
                     StateRule::Shared(rule) => rule,
-                    StateRule::Listed => self.index().rule(identity.ordinal(), slot),
+                    StateRule::Listed => at.view.rule(at.record),
                 };
-                let rule = self.rules()?.get(number).ok_or(DamagedSection { name: "rule_heads" })?;
-                let (last_registration, last_sender_accept_change) = self.parts.cold.times(slot);
+                let rule = self.rule(number)?;
+                let [last_registration, last_sender_accept_change] = self.times(at)?.map(moment::time);
                 Ok(Recipient::Far { state, rule, last_registration, last_sender_accept_change })
             }
             Kind::Krr => {
                 let finding = "a person's contact data cannot be read";
-                let damaged = DamagedBlock { block: place as u32, finding };
-                let contact: Contact = self.parts.cold.contact(block, slot).ok_or(damaged)?;
-                let certificate = self.parts.cold.certificate(contact.certificate)?;
+                let damaged = DamagedBlock { block: at.place as u32, finding };
+                let contact = Contact::unpack(self.contact(at)?).ok_or(damaged)?;
+                let certificate = self.certificate(contact.certificate)?;
                 let state = KrrState::from(state);
-                let operator = operator_id(&self.parts.actors, state.operator);
+                let operator = operator_id(&self.version.actors, state.operator);
                 let person = Person::of_parts(identity.as_str(), state, &contact, operator, certificate);
                 Ok(Recipient::Krr { state, person: Box::new(person) })
             }
         }
     }
 
-    /// The block of a present ordinal, with its cold columns checked.
-    fn cold_block(&self, ordinal: Ordinal) -> Result<(usize, Block), DamagedBlock> {
-        let first = self.kind().country().ordinals().start;
-        let place = ((ordinal.0 - first) / crate::limits::BLOCK_ORDINALS) as usize;
-        let damaged = |finding| DamagedBlock { block: place as u32, finding };
-        let block = *self.index().block_of(ordinal).ok_or(damaged("no such entry"))?;
-        if !self.cold_checked[place].load(Ordering::Relaxed) {
-            if self.parts.cold.sum(place, &block) != Some(block.cold_sum) {
-                return Err(damaged("the checksum of its cold columns does not hold"));
-            }
-            self.cold_checked[place].store(true, Ordering::Relaxed);
-        }
-        Ok((place, block))
+    /// The state of a code, with the operator's place in the list; that of nobody if there is none.
+    pub(crate) fn state(&self, code: u32) -> State {
+        let state = self.version.states.get(code as usize).copied().unwrap_or_default();
+        state.with_operator(state.operator().and_then(|number| self.version.operators.place(number)))
     }
 
-    /// Number of recipients in each space that occurs, ascending by space. The caller has checked the
-    /// blocks.
-    fn spaces(&self) -> Vec<(Space, u32)> {
-        let index = self.index();
+    /// A rule by its number, with the places of senders in the list.
+    pub(crate) fn rule(&self, number: u32) -> Result<RuleSet, DamagedSection> {
+        let rule = self.rules()?.get(number).ok_or(DamagedSection { name: "rule_heads" })?;
+        let places = rule.senders.iter().filter_map(|&sender| self.version.senders.place(sender));
+        Ok(RuleSet::new(rule.acceptance, places.collect()))
+    }
+
+    /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient, nanoseconds since 1970.
+    pub(crate) fn times(&self, at: &At<'_>) -> Result<[i64; 2], DamagedBlock> {
+        match at.view.cold(at.offset) {
+            Some(entry) => Ok(cold::times_of_entry(entry)),
+            None => {
+                let (_, slot) = self.base_cold(at)?;
+                Ok(self.base.parts.cold.times(slot))
+            }
+        }
+    }
+
+    /// Packed contact of a KRR person, and what may lie behind it.
+    pub(crate) fn contact<'r>(&'r self, at: &At<'r>) -> Result<&'r [u8], DamagedBlock> {
+        match at.view.cold(at.offset) {
+            Some(entry) => Ok(entry),
+            None => {
+                let (block, slot) = self.base_cold(at)?;
+                let finding = "a person's contact data lies outside of it";
+                let damaged = DamagedBlock { block: at.place as u32, finding };
+                self.base.parts.cold.contact(block, slot).ok_or(damaged)
+            }
+        }
+    }
+
+    /// A certificate by its number, empty if there is none.
+    pub(crate) fn certificate(&self, number: Option<u32>) -> Result<&str, DamagedSection> {
+        let Some(number) = number else { return Ok("") };
+        let cold = &self.base.parts.cold;
+        match (number as usize).checked_sub(cold.certificates()?) {
+            None => cold.certificate(number),
+            Some(later) => {
+                let changes = self.version.changes.as_ref();
+                let found = changes.and_then(|changes| changes.certificates.get(later));
+                found.map(|text| &**text).ok_or(DamagedSection { name: "certificates" })
+            }
+        }
+    }
+
+    /// Where the file has the cold columns of a recipient that has not changed, which are checked.
+    fn base_cold(&self, at: &At<'_>) -> Result<(&Block, Slot), DamagedBlock> {
+        let damaged = |finding| DamagedBlock { block: at.place as u32, finding };
+        let index = Index { overlay: None, ..self.index() };
+        let file = index.view(&self.base.trust, at.place)?.ok_or(damaged("no such entry"))?;
+        let block = index.block_at(at.place).ok_or(damaged("no such entry"))?;
+        if !self.base.cold_checked[at.place].load(Ordering::Relaxed) {
+            if self.base.parts.cold.sum(at.place, block) != Some(block.cold_sum) {
+                return Err(damaged("the checksum of its cold columns does not hold"));
+            }
+            self.base.cold_checked[at.place].store(true, Ordering::Relaxed);
+        }
+        Ok((block, Slot(block.first_record + file.rank(at.offset).1)))
+    }
+
+    /// Number of recipients in each space that occurs, ascending by space.
+    fn spaces(&self) -> Result<Vec<(Space, u32)>, DamagedBlock> {
         let first = self.kind().country().ordinals().start;
         let mut spaces = Vec::new();
         for space in Space::ALL.into_iter().filter(|space| space.country() == self.kind().country()) {
             let range = space.ordinals();
-            let places = (range.start - first) / crate::limits::BLOCK_ORDINALS
-                ..(range.end - first).div_ceil(crate::limits::BLOCK_ORDINALS);
-            let blocks =
-                places.filter_map(|place| index.blocks.get(index.directory[place as usize] as usize));
-            let recipients = blocks.map(|block| block.records).sum();
+            let mut recipients = 0;
+            for place in (range.start - first) / BLOCK_ORDINALS..(range.end - first).div_ceil(BLOCK_ORDINALS)
+            {
+                recipients += self.view(place as usize)?.map_or(0, |view| view.records());
+            }
             if recipients > 0 {
                 spaces.push((space, recipients));
             }
         }
-        spaces
+        Ok(spaces)
+    }
+
+    /// Calls `visit` for every recipient, in the order of their ordinals, with its ordinal and where it
+    /// is.
+    pub(crate) fn for_each_record<E: From<Damage>>(
+        &self,
+        mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.kind().country().ordinals().start;
+        for place in 0..self.index().directory.len() {
+            let Some(view) = self.view(place).map_err(Damage::from)? else { continue };
+            for (record, offset) in (0..).zip(view.offsets()) {
+                let ordinal = Ordinal(start + place as u32 * BLOCK_ORDINALS + offset);
+                visit(ordinal, &At { place, offset: offset as u16, record, view })?;
+            }
+        }
+        Ok(())
     }
 
     /// Calls `visit` for every recipient, in the order of their ordinals.
@@ -307,23 +444,24 @@ impl Register {
         &self,
         mut visit: impl FnMut(&Identity, Recipient) -> Result<(), E>,
     ) -> Result<(), E> {
-        let index = self.index();
-        for place in 0..index.directory.len() {
-            let number = index.check_block(place).map_err(Damage::from)?;
-            if number == 0 {
-                continue;
-            }
-            let first = index.blocks[number as usize].first_record;
-            for (slot, ordinal) in (first..).zip(index.ordinals_of(place)) {
-                let nobody = DamagedBlock { block: place as u32, finding: "it holds an ordinal of nobody" };
-                let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(nobody))?;
-                let state = self.parts.states[index.codes.get(Slot(slot)) as usize];
-                let (place, block) = self.cold_block(ordinal).map_err(Damage::from)?;
-                visit(&identity, self.read_recipient(&identity, Slot(slot), state, place, &block)?)?;
-            }
-        }
-        Ok(())
+        self.for_each_record(|ordinal, at| {
+            let nobody = DamagedBlock { block: at.place as u32, finding: "it holds an ordinal of nobody" };
+            let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(nobody))?;
+            visit(&identity, self.read(&identity, at)?)
+        })
     }
+}
+
+/// Where a recipient of a register is.
+pub(crate) struct At<'a> {
+    /// Place of its block in the directory.
+    pub(crate) place: usize,
+    /// Its ordinal in the block.
+    pub(crate) offset: u16,
+    /// Its record in the block.
+    pub(crate) record: u32,
+    /// The block.
+    pub(crate) view: BlockView<'a>,
 }
 
 /// The `16` and ten digits of an organisation in any spelling, if it is one.

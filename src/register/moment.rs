@@ -27,6 +27,11 @@ pub(crate) fn of_nanoseconds(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default()
 }
 
+/// The time of so many nanoseconds, `None` for [`NO_NANOSECONDS`].
+pub(crate) fn time(nanoseconds: i64) -> Option<Timestamp> {
+    (nanoseconds != NO_NANOSECONDS).then(|| of_nanoseconds(nanoseconds))
+}
+
 /// Days from 1970-01-01 to a date; 0 for earlier dates.
 pub fn day_number(date: Date) -> u32 {
     let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;

@@ -7,6 +7,7 @@
 
 use super::outcome::{Outcome, PaperReason};
 use bytemuck::{Pod, Zeroable};
+use hashbrown::HashMap;
 
 /// One combination, as it stands in a register file: 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
@@ -163,6 +164,11 @@ impl State {
     fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
+
+    /// The state with another operator, or none.
+    pub(crate) fn with_operator(self, operator: Option<u16>) -> State {
+        State { operator: operator_number(operator), ..self }
+    }
 }
 
 impl From<FarState> for State {
@@ -219,6 +225,28 @@ impl From<State> for KrrState {
             mailbox: state.has(MAILBOX),
             expires: state.detail,
         }
+    }
+}
+
+/// States as they come; their numbers are made final when all are known.
+#[derive(Default)]
+pub(crate) struct StateBook {
+    numbers: HashMap<State, u32>,
+}
+
+impl StateBook {
+    pub(crate) fn number(&mut self, state: State) -> u32 {
+        let next = self.numbers.len() as u32;
+        *self.numbers.entry(state).or_insert(next)
+    }
+
+    /// The states by their provisional numbers.
+    pub(crate) fn provisional(&self) -> Vec<State> {
+        let mut provisional = vec![State::default(); self.numbers.len()];
+        for (&state, &number) in &self.numbers {
+            provisional[number as usize] = state;
+        }
+        provisional
     }
 }
 

@@ -4,7 +4,10 @@
 //! with recipients; every block is checked when it is first asked for, rules and certificates likewise.
 //! [`Snapshot::verify`] checks all at once.
 
+pub(crate) mod far;
+mod fold;
 pub mod format;
+pub(crate) mod krr;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -17,8 +20,9 @@ use crate::index::{Page, directory_length};
 use crate::memory;
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Column, Guarded, Storage};
+use crate::register::numbers::Numbers;
 use crate::register::state::State;
-use crate::register::{Actors, CodeColumn, Parts, Register, moment};
+use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
 use bytemuck::Pod;
 use format::{Entry, Section, damaged};
 use std::path::Path;
@@ -53,7 +57,8 @@ impl Snapshot {
         Self::of_storage(Arc::new(Copied { pages, length: bytes.len() }))
     }
 
-    fn of_storage(storage: Storage) -> Result<Snapshot, OpenError> {
+    /// A file whose bytes somebody holds.
+    pub(crate) fn of_storage(storage: Storage) -> Result<Snapshot, OpenError> {
         let (header, entries) = format::decode((*storage).as_ref())?;
         Ok(Snapshot { storage, header, entries })
     }
@@ -76,10 +81,6 @@ impl Snapshot {
         let states = bytemuck::allocation::pod_collect_to_vec(self.checked(Section::States)?);
         let parts = Parts {
             kind,
-            sequence: self.header.sequence,
-            as_of: moment::of_nanoseconds(self.header.as_of),
-            actors,
-            states,
             directory: self.column(Section::Directory)?,
             blocks: self.column(Section::Blocks)?,
             pages: self.column(Section::Pages)?,
@@ -92,7 +93,18 @@ impl Snapshot {
         };
         self.checked(Section::Directory)?;
         self.check_lengths(&parts)?;
-        Ok(Register::new(parts))
+        self.check_states(&parts, &actors, &states)?;
+        let version = Version {
+            sequence: self.header.sequence,
+            as_of: moment::of_nanoseconds(self.header.as_of),
+            recipients: self.header.recipients as u32,
+            operators: Arc::new(Numbers::in_order(actors.operators.len())),
+            senders: Arc::new(Numbers::in_order(actors.senders.len())),
+            actors: Arc::new(actors),
+            states: Arc::new(states),
+            changes: None,
+        };
+        Ok(Register::new(parts, version))
     }
 
     /// What everything else relies on and no checksum of a block covers.
@@ -115,14 +127,18 @@ impl Snapshot {
         if Some(records.bytes / u64::from(records.width)) != self.header.recipients.checked_add(1) {
             return Err(damaged("records", "there are not as many as the header says"));
         }
+        Ok(())
+    }
+
+    /// The same of the states.
+    fn check_states(&self, parts: &Parts, actors: &Actors, states: &[State]) -> Result<(), OpenError> {
         let nobody = crate::index::Slot(0);
-        let register = &parts.codes.get();
-        if parts.states.is_empty() || register.get(nobody) != 0 {
+        if states.is_empty() || parts.codes.get().get(nobody) != 0 {
             return Err(damaged("records", "the first is not nobody's"));
         }
-        let operators = parts.actors.operators.len();
+        let operators = actors.operators.len();
         let known = |state: &State| state.operator().is_none_or(|place| usize::from(place) < operators);
-        if !parts.states.iter().all(known) {
+        if !states.iter().all(known) {
             return Err(damaged("states", "one names an operator that is not there"));
         }
         Ok(())

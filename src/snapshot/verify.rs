@@ -85,7 +85,7 @@ fn verify_actors(register: &Register) -> Option<Finding> {
 }
 
 fn verify_states(register: &Register) -> Option<Finding> {
-    let states = &register.parts().states;
+    let states = register.states();
     if states.first() != Some(&State::default()) || !states.windows(2).all(|pair| pair[0] < pair[1]) {
         return Some(finding("states", "they are not in order"));
     }
@@ -133,7 +133,7 @@ fn verify_rules(register: &Register, rules: Rules<'_>) -> Option<Finding> {
     if !register.index().exception_rules.iter().all(|&rule| there(rule)) {
         return Some(finding("exception_rules", "one names a rule that is not there"));
     }
-    let shared = register.parts().states.iter().all(|&state| match FarState::from(state).rule {
+    let shared = register.states().iter().all(|&state| match FarState::from(state).rule {
         StateRule::Shared(rule) => there(rule) || register.kind() == Kind::Krr,
         _ => true,
     });

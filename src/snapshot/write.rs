@@ -32,14 +32,16 @@ pub(crate) enum ColdDraft {
 
 impl Draft {
     /// Writes the file under a temporary name, durably, and renames it. Returns its length.
-    pub(crate) fn write(mut self, path: &Path) -> io::Result<u64> {
+    pub(crate) fn write(self, path: &Path) -> io::Result<u64> {
+        files::replace(path, |file| self.write_to(file))
+    }
+
+    /// Writes the bytes of the file.
+    pub(crate) fn write_to(mut self, file: impl Write + Seek) -> io::Result<()> {
         self.seal();
-        files::replace(path, |file| {
-            let mut out =
-                Output { file: BufWriter::with_capacity(1 << 20, file), at: 0, entries: Vec::new() };
-            self.sections(&mut out)?;
-            out.file.flush()
-        })
+        let mut out = Output { file: BufWriter::with_capacity(1 << 20, file), at: 0, entries: Vec::new() };
+        self.sections(&mut out)?;
+        out.file.flush()
     }
 
     /// Sets the fields of the blocks that depend on other columns, and their checksums.
@@ -145,18 +147,35 @@ pub(crate) enum Times {
     Nanoseconds(Vec<i64>),
 }
 
+const SECOND: i64 = 1_000_000_000;
+
 impl Times {
-    /// `nanoseconds` since 1970, [`NO_NANOSECONDS`] for none.
-    pub(crate) fn of(nanoseconds: impl Iterator<Item = i64> + Clone) -> Times {
-        const SECOND: i64 = 1_000_000_000;
-        let second = |time: i64| match time {
+    /// With the time of nobody, and room for those of the recipients.
+    pub(crate) fn of_nobody(recipients: usize) -> Times {
+        let mut times = Vec::with_capacity(recipients + 1);
+        times.push(NO_SECONDS);
+        Times::Seconds(times)
+    }
+
+    /// Adds a time: nanoseconds since 1970, [`NO_NANOSECONDS`] for none.
+    pub(crate) fn push(&mut self, time: i64) {
+        let second = match time {
             NO_NANOSECONDS => Some(NO_SECONDS),
             _ if time % SECOND == 0 => u32::try_from(time / SECOND).ok().filter(|&s| s != NO_SECONDS),
             _ => None,
         };
-        match nanoseconds.clone().map(second).collect::<Option<Vec<u32>>>() {
-            Some(seconds) => Times::Seconds(seconds),
-            None => Times::Nanoseconds(nanoseconds.collect()),
+        match (&mut *self, second) {
+            (Times::Seconds(times), Some(second)) => times.push(second),
+            (Times::Nanoseconds(times), _) => times.push(time),
+            (Times::Seconds(times), None) => {
+                let mut finer = Vec::with_capacity(times.capacity());
+                finer.extend(times.iter().map(|&second| match second {
+                    NO_SECONDS => NO_NANOSECONDS,
+                    second => i64::from(second) * SECOND,
+                }));
+                finer.push(time);
+                *self = Times::Nanoseconds(finer);
+            }
         }
     }
 

@@ -51,6 +51,47 @@ const PLACE_FRONTS: [&str; 20] = [
 const PLACE_ENDS: [&str; 12] =
     ["by", "berga", "bro", "fors", "hamn", "holm", "köping", "lunda", "näs", "stad", "torp", "vik"];
 
+/// A name of a place, the same for the same index.
+fn place(index: usize) -> String {
+    let index = index * 7 % (PLACE_FRONTS.len() * PLACE_ENDS.len());
+    format!("{}{}", PLACE_FRONTS[index / PLACE_ENDS.len()], PLACE_ENDS[index % PLACE_ENDS.len()])
+}
+
+/// What an actor is in the register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Operator,
+    Sender,
+    Dispatcher,
+}
+
+/// Actors that join later are numbered from here in their series, beyond those of every extract.
+const FIRST_JOINING: usize = 6_000;
+const MOST_JOINING: usize = 10_000;
+
+impl Role {
+    /// The series of the role; that of the senders is the municipalities'.
+    fn series(self, test_numbers: bool) -> u64 {
+        let (real, test) = match self {
+            Role::Operator => (559_100_000, 492_100_000),
+            Role::Sender => (212_000_000, 482_100_000),
+            Role::Dispatcher => (556_700_000, 472_700_000),
+        };
+        if test_numbers { test } else { real }
+    }
+
+    /// Number and name of an actor that joins. Another draw may give the same.
+    pub fn draw_joining(self, random: &mut Random, test_numbers: bool) -> (u64, String) {
+        let at = FIRST_JOINING + random.index(MOST_JOINING);
+        let name = match self {
+            Role::Operator => format!("{} brevlåda AB", place(at)),
+            Role::Sender => format!("{} kommunalförbund", place(at)),
+            Role::Dispatcher => format!("{} utskick AB", place(at)),
+        };
+        (number(random, self.series(test_numbers), at), name)
+    }
+}
+
 struct Sender {
     id: u64,
     name: String,
@@ -80,13 +121,12 @@ fn number(random: &mut Random, series: u64, index: usize) -> u64 {
 impl Actors {
     pub fn new(seed: u64, sender_count: usize, test_numbers: bool) -> Self {
         let mut random = Random::new(seed, Stream::Actor, 0);
-        let series = |real: u64, test: u64| if test_numbers { test } else { real };
-        let operator_series = series(559_100_000, 492_100_000);
+        let operator_series = Role::Operator.series(test_numbers);
         let operators =
             (0..OPERATORS.len()).map(|at| number(&mut random, operator_series, at * 997)).collect();
         let senders: Vec<Sender> =
             (0..sender_count).map(|at| sender(&mut random, at, test_numbers)).collect();
-        let dispatcher_series = series(556_700_000, 472_700_000);
+        let dispatcher_series = Role::Dispatcher.series(test_numbers);
         let dispatchers = (0..DISPATCHERS)
             .map(|at| Dispatcher {
                 id: number(&mut random, dispatcher_series, at * 101),
@@ -159,24 +199,24 @@ impl Actors {
 
 /// Of ten senders one is a state agency, until those are used up; one is a region, eight municipalities.
 fn sender(random: &mut Random, at: usize, test_numbers: bool) -> Sender {
-    let place = || {
-        let municipality = at * 7 % (PLACE_FRONTS.len() * PLACE_ENDS.len());
-        let front = PLACE_FRONTS[municipality / PLACE_ENDS.len()];
-        format!("{front}{}", PLACE_ENDS[municipality % PLACE_ENDS.len()])
-    };
     let (series, name) = match at % 10 {
         0 if at / 10 < AGENCIES.len() => (202_100_000, AGENCIES[at / 10].to_owned()),
-        5 => (232_100_000, format!("Region {}", place())),
-        _ => (212_000_000, format!("{} kommun", place())),
+        5 => (232_100_000, format!("Region {}", place(at))),
+        _ => (Role::Sender.series(false), format!("{} kommun", place(at))),
     };
-    let series = if test_numbers { 482_100_000 } else { series };
-    let attention = match random.below(10) {
+    let series = if test_numbers { Role::Sender.series(true) } else { series };
+    let attention = draw_attention(random);
+    Sender { id: number(random, series, at), name, attention }
+}
+
+/// A unit within a sender.
+pub fn draw_attention(random: &mut Random) -> &'static str {
+    match random.below(10) {
         0..6 => "",
         6..8 => "Registrator",
         8 => "Kundtjänst, plan 3",
         _ => "Ekonomienheten",
-    };
-    Sender { id: number(random, series, at), name, attention }
+    }
 }
 
 /// The first dispatcher acts for nearly everybody, the last few for a single sender.

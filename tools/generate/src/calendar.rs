@@ -8,6 +8,10 @@ pub const DAY_SECONDS: i64 = 86_400;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub i64);
 
+/// A point in time: nanoseconds since 1970-01-01T00:00:00Z, within 1678 to 2261.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(i64);
+
 /// A date of the Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
@@ -62,27 +66,28 @@ impl Moment {
 
     /// Parses `2026-06-01T04:00:00Z`, years 2016 to 2099 only.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected a time such as 2026-06-01T04:00:00Z, found {text:?}");
+        Self::read(text)
+            .filter(|moment| (2016..=2099).contains(&moment.date().year))
+            .ok_or_else(|| format!("expected a time such as 2026-06-01T04:00:00Z, found {text:?}"))
+    }
+
+    /// Reads `2026-06-01T04:00:00Z` of any year.
+    fn read(text: &str) -> Option<Self> {
         let pattern = b"dddd-dd-ddTdd:dd:ddZ";
         let matches = |(byte, &kind): (u8, &u8)| match kind {
             b'd' => byte.is_ascii_digit(),
             literal => byte == literal,
         };
         if text.len() != pattern.len() || !text.bytes().zip(pattern).all(matches) {
-            return Err(expected());
+            return None;
         }
-        let number = |from: usize, to: usize| text[from..to].parse::<i64>().map_err(|_| expected());
-        let date = Date::new(number(0, 4)?, number(5, 7)?, number(8, 10)?);
-        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-        let known = (2016..=2099).contains(&date.year)
-            && Date::from_days(date.days()) == date
-            && hour < 24
-            && minute < 60
-            && second < 60;
-        if !known {
-            return Err(expected());
-        }
-        Ok(Moment(date.days() * DAY_SECONDS + hour * 3600 + minute * 60 + second))
+        let digits = |from: usize, to: usize| {
+            text.as_bytes()[from..to].iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0'))
+        };
+        let date = Date::new(digits(0, 4), digits(5, 7), digits(8, 10));
+        let (hour, minute, second) = (digits(11, 13), digits(14, 16), digits(17, 19));
+        let known = Date::from_days(date.days()) == date && hour < 24 && minute < 60 && second < 60;
+        known.then(|| Moment(date.days() * DAY_SECONDS + hour * 3600 + minute * 60 + second))
     }
 
     /// Appends `2019-05-03T10:11:12`, the time shifted to a zone `offset_hours` east of Greenwich.
@@ -106,6 +111,53 @@ impl Moment {
     /// Appends `2019-05-03T10:11:12Z`.
     pub fn push_utc(self, out: &mut Vec<u8>) {
         self.push_local(out, 0);
+        out.push(b'Z');
+    }
+}
+
+impl Instant {
+    const SECOND: i64 = 1_000_000_000;
+
+    /// Parses `2024-10-21T19:16:40Z` or `2024-10-21T19:16:40.5Z`, the two forms of `nabar export`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text)
+            .ok_or_else(|| "expected a time such as 2026-06-01T04:00:00Z, up to nine decimals".to_owned())
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let Some((whole, decimals)) = text.split_once('.') else {
+            return Moment::read(text).and_then(|moment| Instant::new(moment, 0));
+        };
+        let decimals = decimals.strip_suffix('Z')?;
+        if !(1..=9).contains(&decimals.len()) || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let nanoseconds = format!("{decimals:0<9}").parse().ok()?;
+        Instant::new(Moment::read(&format!("{whole}Z"))?, nanoseconds)
+    }
+
+    /// The time so many nanoseconds into a second; none outside 1678 to 2261.
+    pub fn new(second: Moment, nanoseconds: i64) -> Option<Self> {
+        let known = (1678..=2261).contains(&second.date().year);
+        known.then(|| Instant(second.0 * Self::SECOND + nanoseconds))
+    }
+
+    /// The second that has begun.
+    pub fn moment(self) -> Moment {
+        Moment(self.0.div_euclid(Self::SECOND))
+    }
+
+    /// Appends `2024-10-21T19:16:40Z`, with three or nine decimals where they are needed.
+    pub fn push_utc(self, out: &mut Vec<u8>) {
+        self.moment().push_local(out, 0);
+        let nanoseconds = self.0.rem_euclid(Self::SECOND) as u64;
+        if nanoseconds > 0 {
+            out.push(b'.');
+            let milliseconds = nanoseconds / 1_000_000;
+            let whole = milliseconds * 1_000_000 == nanoseconds;
+            let (value, width) = if whole { (milliseconds, 3) } else { (nanoseconds, 9) };
+            push_padded(out, value, width);
+        }
         out.push(b'Z');
     }
 }
@@ -139,6 +191,23 @@ mod tests {
         assert_eq!(out, b"2026-06-01T04:05:06Z");
         for wrong in ["", "2026-06-01", "2026-02-30T04:00:00Z", "2026-06-01T24:00:00Z"] {
             assert!(Moment::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn instants_keep_their_decimals() {
+        for (text, expected) in [
+            ("2024-10-21T19:16:40Z", "2024-10-21T19:16:40Z"),
+            ("2024-10-21T19:16:40.01Z", "2024-10-21T19:16:40.010Z"),
+            ("1969-12-31T23:59:59.123456789Z", "1969-12-31T23:59:59.123456789Z"),
+        ] {
+            let mut out = Vec::new();
+            Instant::parse(text).unwrap().push_utc(&mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+        for wrong in ["", "2024-10-21T19:16:40.Z", "2024-10-21T19:16:40.0123456789Z", "1677-01-01T00:00:00Z"]
+        {
+            assert!(Instant::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -46,7 +46,10 @@ impl Header {
             other => return Err(format!("register.toml: unknown kind {other:?}").into()),
         };
         let sequence = value("sequence")?.parse()?;
-        Ok(Header { register, sequence, as_of: Moment::parse(value("as_of")?)? })
+        let as_of = value("as_of")?;
+        // A register that has followed changes has decimals; the second is enough here.
+        let whole = as_of.split_once('.').map(|(whole, _)| format!("{whole}Z"));
+        Ok(Header { register, sequence, as_of: Moment::parse(whole.as_deref().unwrap_or(as_of))? })
     }
 }
 
@@ -56,11 +59,16 @@ pub fn create(path: &Path) -> Result<BufWriter<File>> {
     Ok(BufWriter::with_capacity(1 << 20, file))
 }
 
-/// Reads the header and all ids, in the order of the files.
-pub fn read(directory: &Path) -> Result<(Header, Vec<u64>)> {
+/// Reads `register.toml`.
+pub fn read_header(directory: &Path) -> Result<Header> {
     let path = directory.join("register.toml");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let header = Header::parse(&text)?;
+    Header::parse(&text)
+}
+
+/// Reads the header and all ids, in the order of the files.
+pub fn read(directory: &Path) -> Result<(Header, Vec<u64>)> {
+    let header = read_header(directory)?;
     let (names, marker): (&[&str], &[u8]) = match header.register {
         Register::Far => (&["recipients.csv"], b""),
         Register::Krr => (&["personer.jsonl", "kontaktregister.xml"], b"personidentifikator"),

@@ -24,14 +24,26 @@ const HEADER: &[u8] = b"recipient_id,type,pending,operator_id,last_registration,
 exceptions,last_sender_accept_change\n";
 
 const MOST_EXCEPTIONS: usize = 30;
-const MOST_ONLY: u64 = 20;
+pub const MOST_ONLY: u64 = 20;
 
 /// How a recipient is known in the register.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
     Secure,
     Anonymous,
     Not,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Secure, Kind::Anonymous, Kind::Not];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Secure => "Secure",
+            Kind::Anonymous => "Anonymous",
+            Kind::Not => "Not",
+        }
+    }
 }
 
 /// Writes the extract directory.
@@ -74,11 +86,9 @@ fn push_recipient(line: &mut Vec<u8>, id: u64, actors: &Actors, seed: u64, as_of
     let kind = draw_kind(&mut random);
     let pending = draw_pending(&mut random, kind, id);
     push_padded(line, id, 12);
-    line.extend_from_slice(match kind {
-        Kind::Secure => b",Secure,",
-        Kind::Anonymous => b",Anonymous,",
-        Kind::Not => b",Not,",
-    });
+    line.push(b',');
+    line.extend_from_slice(kind.name().as_bytes());
+    line.push(b',');
     line.extend_from_slice(if pending { b"true," } else { b"false," });
     if kind != Kind::Not {
         push_padded(line, actors.draw_operator(&mut random), 12);
@@ -93,7 +103,7 @@ fn push_recipient(line: &mut Vec<u8>, id: u64, actors: &Actors, seed: u64, as_of
     line.push(b'\n');
 }
 
-fn draw_kind(random: &mut Random) -> Kind {
+pub fn draw_kind(random: &mut Random) -> Kind {
     match random.weighted(&[970, 10, 20]) {
         0 => Kind::Secure,
         1 => Kind::Anonymous,
@@ -148,7 +158,7 @@ fn push_acceptance(
 }
 
 /// Mostly one or two, with a long tail.
-fn draw_exception_count(random: &mut Random) -> usize {
+pub fn draw_exception_count(random: &mut Random) -> usize {
     let mut count = 1;
     let mut goes_on = 400_000;
     while count < MOST_EXCEPTIONS && random.chance(goes_on) {

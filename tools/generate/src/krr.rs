@@ -123,14 +123,15 @@ pub fn write(directory: &Path, header: &Header, options: &Options) -> Result<()>
 
 fn write_persons(out: &mut impl Write, ids: &[u64], header: &Header, options: &Options) -> Result<()> {
     let clock = Clock::new(header.as_of);
-    let certificates: Vec<String> = (0..CERTIFICATES).map(certificate).collect();
-    let push = if options.xml { krr_xml::push_person } else { krr_json::push_person };
+    let certificates = certificates();
+    let push = if options.xml { krr_xml::push_person } else { krr_json::push_line };
     let mut buffer = Vec::with_capacity(4096);
     if options.xml {
         krr_xml::push_start(&mut buffer, header);
     }
     for &id in ids {
-        let mut person = draw_person(id, options.seed, clock, &certificates);
+        let mut random = Random::new(options.seed, Stream::Person, id);
+        let mut person = draw_person(id, &mut random, clock, &certificates);
         push(&mut buffer, &mut person);
         out.write_all(&buffer)?;
         buffer.clear();
@@ -142,6 +143,11 @@ fn write_persons(out: &mut impl Write, ids: &[u64], header: &Header, options: &O
     Ok(())
 }
 
+/// The certificates that persons with a mailbox share.
+pub fn certificates() -> Vec<String> {
+    (0..CERTIFICATES).map(certificate).collect()
+}
+
 /// Text that looks like a certificate in base64 and is none.
 fn certificate(index: u64) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -150,9 +156,8 @@ fn certificate(index: u64) -> String {
     "MIIB".chars().chain(noise).collect()
 }
 
-fn draw_person(id: u64, seed: u64, clock: Clock, certificates: &[String]) -> Person {
-    let mut random = Random::new(seed, Stream::Person, id);
-    let random = &mut random;
+/// Draws all that the register knows of a person.
+pub fn draw_person(id: u64, random: &mut Random, clock: Clock, certificates: &[String]) -> Person {
     let mut person = Person {
         id,
         status: Status::Active,
@@ -179,10 +184,34 @@ fn draw_person(id: u64, seed: u64, clock: Clock, certificates: &[String]) -> Per
         let language = ["nb", "nn", "en", "se"][random.weighted(&[84, 10, 5, 1])];
         person.language = Some((language, clock.draw(random)));
     }
-    let fresh = [&person.email, &person.mobile];
-    let fresh = fresh.into_iter().flatten().any(|channel| clock.is_fresh(channel));
-    person.notifiable = fresh && person.reserved.is_none();
+    person.judge(clock);
     person
+}
+
+impl Person {
+    /// Notifiable is who has fresh contact data and is not reserved.
+    fn judge(&mut self, clock: Clock) {
+        let fresh = [&self.email, &self.mobile];
+        let fresh = fresh.into_iter().flatten().any(|channel| clock.is_fresh(channel));
+        self.notifiable = fresh && self.reserved.is_none();
+    }
+
+    /// Dates half of what the register knows to the time of the clock, as if that had changed just then.
+    pub fn renew(&mut self, random: &mut Random, clock: Clock) {
+        let now = clock.as_of;
+        for channel in [&mut self.email, &mut self.mobile].into_iter().flatten() {
+            if random.chance(500_000) {
+                (channel.updated, channel.verified) = (now, None);
+            }
+        }
+        let language = self.language.as_mut().map(|(_, moment)| moment);
+        for moment in [self.reserved.as_mut(), language].into_iter().flatten() {
+            if random.chance(500_000) {
+                *moment = now;
+            }
+        }
+        self.judge(clock);
+    }
 }
 
 fn draw_contact(random: &mut Random, clock: Clock, person: &mut Person) {

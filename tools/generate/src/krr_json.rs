@@ -1,69 +1,25 @@
 //! Persons as the REST service returns them, one JSON object a line.
 //!
 //! What a reader must cope with is mixed on purpose: times in three spellings, and the empty string
-//! sometimes in place of a missing member. No value needs escaping.
+//! sometimes in place of a missing member.
 
 use crate::calendar::Moment;
+use crate::json::Object;
 use crate::krr::{Channel, Person, Status};
 use crate::random::Random;
 use crate::text::push_padded;
 
-/// Writes the members of one object; `close` ends it.
-struct Object<'a> {
-    out: &'a mut Vec<u8>,
-    empty: bool,
+/// The value, or nothing, or at times the empty string.
+fn optional(object: &mut Object<'_>, name: &str, value: Option<&str>, spelling: &mut Random) {
+    match value {
+        Some(value) => object.text(name, value),
+        None if spelling.chance(150_000) => object.text(name, ""),
+        None => {}
+    }
 }
 
-impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Object { out, empty: true }
-    }
-
-    fn close(self) {
-        self.out.push(b'}');
-    }
-
-    fn name(&mut self, name: &str) {
-        if !self.empty {
-            self.out.push(b',');
-        }
-        self.empty = false;
-        self.quoted(name);
-        self.out.push(b':');
-    }
-
-    fn quoted(&mut self, text: &str) {
-        self.out.push(b'"');
-        self.out.extend_from_slice(text.as_bytes());
-        self.out.push(b'"');
-    }
-
-    fn text(&mut self, name: &str, value: &str) {
-        self.name(name);
-        self.quoted(value);
-    }
-
-    /// The value, or nothing, or at times the empty string.
-    fn optional(&mut self, name: &str, value: Option<&str>, spelling: &mut Random) {
-        match value {
-            Some(value) => self.text(name, value),
-            None if spelling.chance(150_000) => self.text(name, ""),
-            None => {}
-        }
-    }
-
-    fn time(&mut self, name: &str, moment: Moment, spelling: &mut Random) {
-        self.name(name);
-        self.out.push(b'"');
-        push_time(self.out, moment, spelling);
-        self.out.push(b'"');
-    }
-
-    fn object(&mut self, name: &str) -> Object<'_> {
-        self.name(name);
-        Object::open(self.out)
-    }
+fn time(object: &mut Object<'_>, name: &str, moment: Moment, spelling: &mut Random) {
+    object.text_with(name, |out| push_time(out, moment, spelling));
 }
 
 /// The three spellings of the service.
@@ -102,19 +58,23 @@ fn summer_offset(moment: Moment) -> i64 {
 }
 
 /// Appends the person and a line end.
+pub fn push_line(out: &mut Vec<u8>, person: &mut Person) {
+    push_person(out, person);
+    out.push(b'\n');
+}
+
+/// Appends the person.
 pub fn push_person(out: &mut Vec<u8>, person: &mut Person) {
     let spelling = &mut person.spelling;
-    let mut id = Vec::with_capacity(11);
-    push_padded(&mut id, person.id, 11);
     let mut object = Object::open(out);
-    object.text("personidentifikator", &String::from_utf8_lossy(&id));
+    object.id("personidentifikator", person.id, 11);
     object.text("reservasjon", if person.reserved.is_some() { "JA" } else { "NEI" });
     match person.reserved {
         Some(moment) => {
-            object.time("reservasjonstidspunkt", moment, spelling);
-            object.time("reservasjon_oppdatert", moment, spelling);
+            time(&mut object, "reservasjonstidspunkt", moment, spelling);
+            time(&mut object, "reservasjon_oppdatert", moment, spelling);
         }
-        None => object.optional("reservasjonstidspunkt", None, spelling),
+        None => optional(&mut object, "reservasjonstidspunkt", None, spelling),
     }
     object.text("status", if person.status == Status::Active { "AKTIV" } else { "SLETTET" });
     let notifiable = if person.notifiable { "KAN_VARSLES" } else { "KAN_IKKE_VARSLES" };
@@ -123,14 +83,13 @@ pub fn push_person(out: &mut Vec<u8>, person: &mut Person) {
         push_contact(&mut object, person.email.as_ref(), person.mobile.as_ref(), spelling);
         push_mailbox(&mut object, person);
         let spelling = &mut person.spelling;
-        object.optional("sertifikat", person.certificate.as_deref(), spelling);
+        optional(&mut object, "sertifikat", person.certificate.as_deref(), spelling);
         if let Some((language, moment)) = person.language {
             object.text("spraak", language);
-            object.time("spraak_oppdatert", moment, spelling);
+            time(&mut object, "spraak_oppdatert", moment, spelling);
         }
     }
     object.close();
-    out.push(b'\n');
 }
 
 fn push_contact(
@@ -144,11 +103,11 @@ fn push_contact(
     }
     let mut contact = object.object("kontaktinformasjon");
     for (name, channel) in [("epostadresse", email), ("mobiltelefonnummer", mobile)] {
-        contact.optional(name, channel.map(|channel| channel.value.as_str()), spelling);
+        optional(&mut contact, name, channel.map(|channel| channel.value.as_str()), spelling);
         let Some(channel) = channel else { continue };
-        contact.time(&format!("{name}_oppdatert"), channel.updated, spelling);
+        time(&mut contact, &format!("{name}_oppdatert"), channel.updated, spelling);
         if let Some(verified) = channel.verified {
-            contact.time(&format!("{name}_sist_verifisert"), verified, spelling);
+            time(&mut contact, &format!("{name}_sist_verifisert"), verified, spelling);
         }
         if channel.shared || spelling.chance(100_000) {
             contact.text(&format!("{name}_duplisert"), if channel.shared { "JA" } else { "NEI" });
@@ -191,17 +150,5 @@ mod tests {
         let mut out = Vec::new();
         push_time_with_minutes(&mut out, moment);
         assert_eq!(out, b"2026-06-02T01:04:05.000+02:00");
-    }
-
-    #[test]
-    fn objects_nest() {
-        let mut out = Vec::new();
-        let mut object = Object::open(&mut out);
-        object.text("a", "1");
-        let mut inner = object.object("b");
-        inner.text("c", "2");
-        inner.close();
-        object.close();
-        assert_eq!(out, b"{\"a\":\"1\",\"b\":{\"c\":\"2\"}}");
     }
 }

@@ -1,14 +1,17 @@
-//! Makes synthetic registers and mailing lists of any size: the same bytes for the same arguments,
-//! on every machine.
+//! Makes synthetic registers, mailing lists and streams of changes of any size: the same bytes for the same
+//! arguments, on every machine.
 //!
 //! The package does not use nabar, so that its check digits and spellings are a second opinion.
 
 mod actors;
 mod calendar;
+mod changes;
+mod csv;
 mod dirt;
 mod extract;
 mod far;
 mod identity;
+mod json;
 mod krr;
 mod krr_json;
 mod krr_xml;
@@ -21,6 +24,8 @@ mod text;
 mod universe;
 mod words;
 
+use std::error::Error;
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,7 +36,7 @@ use extract::{Header, Result};
 use identity::Register;
 use row::{Delimiter, Dialect, Encoding, IdColumn, LineEnd, Quotes};
 
-/// Makes synthetic registers and mailing lists of any size from a seed.
+/// Makes synthetic registers, mailing lists and streams of changes of any size from a seed.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -47,6 +52,11 @@ enum Command {
     Krr(KrrArguments),
     /// A mailing list for the recipients of an extract
     List(ListArguments),
+    /// Changes that follow an extract, as JSON lines
+    ///
+    /// The first change has the number after the extract's; each is consistent with those before it. A
+    /// stream of 300 changes or more has every kind of change.
+    Changes(ChangesArguments),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -155,6 +165,25 @@ struct ListArguments {
     output: PathBuf,
 }
 
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar-generate changes fixtures/far --count 2000 -o changes.jsonl")]
+struct ChangesArguments {
+    /// Directory of the extract that the changes follow
+    extract: PathBuf,
+    /// Number of changes
+    #[arg(long)]
+    count: u64,
+    /// Everything drawn follows from this number
+    #[arg(long, default_value_t = 3)]
+    seed: u64,
+    /// Draw the ids of those who join only from series that are never given to anybody
+    #[arg(long)]
+    test_numbers: bool,
+    /// File to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
 /// Parses a share from 0 to 1, with at most six decimals kept.
 fn millionths(text: &str) -> std::result::Result<u64, String> {
     let share: f64 = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
@@ -169,6 +198,7 @@ fn main() -> ExitCode {
         Command::Far(arguments) => far(&arguments),
         Command::Krr(arguments) => krr(&arguments),
         Command::List(arguments) => list(&arguments),
+        Command::Changes(arguments) => changes(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -232,4 +262,25 @@ fn list(arguments: &ListArguments) -> Result<()> {
         summary.rows, summary.in_register, summary.not_in_register, summary.duplicates, summary.dirty
     );
     Ok(())
+}
+
+fn changes(arguments: &ChangesArguments) -> Result<()> {
+    let options = changes::Options {
+        count: arguments.count,
+        seed: arguments.seed,
+        test_numbers: arguments.test_numbers,
+    };
+    match &arguments.output {
+        Some(path) => changes::write(&arguments.extract, &mut extract::create(path)?, &options),
+        None => {
+            let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+            changes::write(&arguments.extract, &mut out, &options).or_else(unless_closed)
+        }
+    }
+}
+
+/// It is no failure that whoever reads the output has had enough.
+fn unless_closed(error: Box<dyn Error>) -> Result<()> {
+    let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if error.downcast_ref().is_some_and(closed) { Ok(()) } else { Err(error) }
 }

@@ -25,6 +25,7 @@ pub enum Stream {
     Choice = 8,
     Row = 9,
     Relaxed = 10,
+    Change = 11,
 }
 
 /// A SplitMix64 generator.

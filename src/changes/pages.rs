@@ -1,0 +1,98 @@
+//! Pages of KRR's `HentEndringer`: the SOAP response, and the object of its REST successor.
+//!
+//! A page has everybody who changed after one change number, up to another. It becomes one change that
+//! puts all of them and takes the register to the second number, also if nobody is on it.
+
+use super::json::{BadLine, put_person};
+use super::{Change, What, day_of};
+use crate::extract::{Page, reason};
+use crate::register::{Person, moment};
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::path::Path;
+
+/// The answer of `/rest/v2/krr/hentEndringer`. Further fields are passed over.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RestPage {
+    list: Vec<Person>,
+    fra_endrings_id: u64,
+    til_endrings_id: u64,
+}
+
+/// Why bytes that look like a page are none.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {finding}")]
+pub struct BadPage {
+    path: String,
+    finding: String,
+}
+
+/// A line, or a person of a page, and what was read.
+type Read = (u64, Result<Change, BadLine>);
+
+/// Whether a text is one of pages, not of lines.
+pub(crate) fn is_page(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii_start();
+    let key = |name: &str| memchr::memmem::find(&text[..text.len().min(1 << 20)], name.as_bytes()).is_some();
+    match text.first() {
+        Some(b'<') => true,
+        // A change's own fields come first in its line, and `sequence` is not one of a page.
+        Some(b'{') => {
+            let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+            let has = |name: &str| memchr::memmem::find(first, name.as_bytes()).is_some();
+            !has("\"sequence\"") && (key("\"fraEndringsId\"") || key("\"tilEndringsId\""))
+        }
+        _ => false,
+    }
+}
+
+/// Reads one page in XML, or any number of pages in JSON one after another. `time` is when they were
+/// fetched: pages do not say.
+///
+/// Persons that cannot be kept come as bad lines before their page, under the number of the line (XML)
+/// or their place in the list (JSON), from 1.
+pub(crate) fn parse(text: &[u8], path: &Path, time: Timestamp) -> Result<Vec<Read>, BadPage> {
+    let bad = |finding: String| BadPage { path: path.display().to_string(), finding };
+    let time = moment::nanoseconds(time).ok_or_else(|| bad("the time is out of range".to_owned()))?;
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut read = Vec::new();
+    if text.trim_ascii_start().starts_with(b"<") {
+        // The message names the path already.
+        let page = Page::read(text, path)
+            .map_err(|error| BadPage { path: "page".to_owned(), finding: error.to_string() })?;
+        take(page.from, page.to, page.persons, time, &mut read);
+        return Ok(read);
+    }
+    let mut pages = serde_json::Deserializer::from_slice(text).into_iter::<RestPage>();
+    loop {
+        match pages.next() {
+            None => return Ok(read),
+            // The message of the JSON reader may quote a person, so only its place is told.
+            Some(Err(error)) => {
+                let (line, column) = (error.line(), error.column());
+                return Err(bad(format!("line {line}, column {column}: this is no page of hentEndringer")));
+            }
+            Some(Ok(page)) => {
+                let persons = (1..).zip(page.list).collect();
+                take(page.fra_endrings_id, page.til_endrings_id, persons, time, &mut read);
+            }
+        }
+    }
+}
+
+fn take(from: u64, to: u64, given: Vec<(u64, Person)>, time: i64, read: &mut Vec<Read>) {
+    let mut persons = Vec::with_capacity(given.len());
+    let last = given.last().map_or(1, |(line, _)| *line);
+    for (line, person) in given {
+        match put_person(person, day_of(time)) {
+            Ok(person) => persons.push(person),
+            Err(reason) => read.push((line, Err(BadLine { sequence: None, time: None, reason }))),
+        }
+    }
+    let change = match to >= from {
+        true => Ok(Change { sequence: to, time, what: What::PutPersons { previous: from, persons } }),
+        false => Err(BadLine { sequence: None, time: None, reason: reason("bad_value", "tilEndringsId") }),
+    };
+    read.push((last, change));
+}

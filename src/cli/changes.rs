@@ -1,0 +1,287 @@
+//! `init`, `apply`, `changes` and `checkpoint`: data directories.
+
+use super::args::{Apply, ChangesArgs, CheckpointArgs, Init};
+use super::{Done, Failure, interrupted, listen};
+use jiff::Timestamp;
+use nabar::store::{self, ApplyError, Batch, Lines, Pending, SetAside, StoreError, Writer};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+/// Batches that may be read ahead, and batches that may wait for the disk.
+const AHEAD: usize = 4;
+
+pub(super) fn init(args: &Init) -> Done {
+    let summary = store::init(&args.register, &args.directory)?;
+    let register = store::Reader::open(&args.directory)?.register();
+    if args.quiet {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    let (directory, recipients) = (args.directory.display(), register.recipients());
+    writeln!(out, "{directory}: {recipients} recipients at sequence {}", register.sequence())?;
+    let set_aside: u64 = summary.iter().flat_map(|summary| summary.set_aside.values()).sum();
+    if set_aside > 0 {
+        writeln!(out, "{set_aside} rows of the extract were set aside ({directory}/rejected.csv)")?;
+    }
+    Ok(())
+}
+
+pub(super) fn changes(args: &ChangesArgs) -> Done {
+    let changes = store::changes(&args.directory, args.from)?;
+    let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
+    for change in changes.take(args.limit.unwrap_or(usize::MAX)) {
+        out.write_all(change?.to_json().as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+pub(super) fn checkpoint(args: &CheckpointArgs) -> Done {
+    let started = Instant::now();
+    let writer = open(&args.directory)?;
+    let done = writer.checkpoint(args.keep)?;
+    if args.quiet {
+        return Ok(());
+    }
+    let (directory, seconds) = (args.directory.display(), started.elapsed().as_secs_f64());
+    let (sequence, changes, removed) = (done.sequence, done.changes, done.removed);
+    Ok(writeln!(
+        io::stdout(),
+        "{directory}: register file of sequence {sequence} with {changes} changes, {} bytes; {removed} files \
+         removed; {seconds:.1} s",
+        done.file_bytes
+    )?)
+}
+
+/// Opens a directory for writing, and tells what a crash has left.
+fn open(directory: &Path) -> Result<Writer, Failure> {
+    let writer = Writer::open(directory)?;
+    let recovered = writer.recovered();
+    if recovered.torn_bytes > 0 {
+        let (bytes, sequence) = (recovered.torn_bytes, recovered.sequence);
+        // If nobody can be told, the work goes on.
+        let _ = writeln!(
+            io::stderr(),
+            "nabar: {}: removed {bytes} bytes of a batch that a crash had cut short; the register is at \
+             sequence {sequence}",
+            directory.display()
+        );
+    }
+    Ok(writer)
+}
+
+pub(super) fn apply(args: &Apply) -> Done {
+    let started = Instant::now();
+    listen();
+    let writer = open(&args.directory)?;
+    let mut done = Total { from: writer.register().sequence(), ..Total::default() };
+    let applied = apply_all(args, &writer, &mut done);
+    done.to = writer.register().sequence();
+    if !done.set_aside.is_empty() {
+        let path = args.directory.join("rejected.csv");
+        SetAside::write(&done.set_aside, &path)
+            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    }
+    if !args.quiet {
+        done.print(args, started.elapsed().as_secs_f64())?;
+    }
+    applied.map_err(|failure| failure.about(&args.changes))
+}
+
+/// What became of all batches.
+#[derive(Default)]
+struct Total {
+    from: u64,
+    to: u64,
+    batches: u64,
+    applied: u64,
+    skipped: u64,
+    without_effect: u64,
+    set_aside: Vec<SetAside>,
+}
+
+impl Total {
+    fn add(&mut self, batch: Batch) {
+        self.batches += 1;
+        self.applied += batch.applied;
+        self.skipped += batch.skipped;
+        self.without_effect += batch.without_effect;
+        self.set_aside.extend(batch.set_aside);
+    }
+
+    fn print(&self, args: &Apply, seconds: f64) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        let Total { from, to, batches, applied, skipped, without_effect, set_aside } = self;
+        let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+        set_aside.iter().for_each(|one| *reasons.entry(one.reason.name).or_insert(0) += 1);
+        if args.json {
+            let report = json!({
+                "from": from, "to": to, "batches": batches, "applied": applied, "skipped": skipped,
+                "without_effect": without_effect, "set_aside": set_aside.len(), "reasons": reasons,
+                "seconds": seconds,
+            });
+            return writeln!(out, "{report}");
+        }
+        writeln!(
+            out,
+            "from sequence {from} to {to}: {applied} changes applied in {batches} batches, {skipped} skipped \
+             (the register has them), {without_effect} without effect; {seconds:.2} s"
+        )?;
+        if !set_aside.is_empty() {
+            writeln!(
+                out,
+                "{} lines set aside ({}/rejected.csv):",
+                set_aside.len(),
+                args.directory.display()
+            )?;
+        }
+        reasons.iter().try_for_each(|(reason, count)| writeln!(out, "  {count:>9}  {reason}"))
+    }
+}
+
+/// Reads, applies and makes durable at the same time: a batch is read while the one before it is applied
+/// and the one before that is synced.
+fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
+    let (lines_in, lines) = sync_channel::<Result<Lines, Failure>>(AHEAD);
+    let (pending_in, pending) = sync_channel::<Option<Pending>>(AHEAD);
+    let checkpointed = Mutex::new(Ok(()));
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| read(args, writer, lines_in));
+        let waiting = scope.spawn(move || wait(writer, &pending));
+        let mut running = None;
+        let applied = lines.iter().try_for_each(|lines| {
+            if interrupted() {
+                let sequence = writer.register().sequence();
+                let text = format!("interrupted; what was applied up to sequence {sequence} stays");
+                return Err(Failure::Failed(text));
+            }
+            let (batch, pending) = writer.append(lines?, args.skip_bad)?;
+            done.add(batch);
+            // If nobody waits any more, a sync has failed, which is told below.
+            let _ = pending_in.send(pending);
+            if args.checkpoint_at > 0 && writer.log_bytes() > args.checkpoint_at && running.is_none() {
+                running = Some(scope.spawn(|| {
+                    let made = writer.checkpoint(args.keep).map(drop);
+                    if made.is_err() {
+                        *checkpointed.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = made;
+                    }
+                }));
+            }
+            running.take_if(|running| running.is_finished());
+            Ok(())
+        });
+        drop((lines, pending_in));
+        let _ = reading.join();
+        let waited = waiting.join().unwrap_or_else(|_| Err(Failure::Failed("a thread has ended".to_owned())));
+        applied.and(waited)
+    })?;
+    let checkpointed = checkpointed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    checkpointed.map_err(|error| {
+        Failure::Failed(format!("all changes are applied, but the register file was not renewed: {error}"))
+    })
+}
+
+/// Waits until batches are durable, in their order.
+fn wait(writer: &Writer, pending: &Receiver<Option<Pending>>) -> Done {
+    pending.iter().try_for_each(|pending| Ok(writer.wait(pending)?))
+}
+
+/// Reads batches of lines until there is no more, or nobody wants them.
+fn read(args: &Apply, writer: &Writer, batches: SyncSender<Result<Lines, Failure>>) {
+    let failed = |error| Failure::Failed(format!("cannot read the changes: {error}"));
+    let input: io::Result<Box<dyn BufRead + Send>> = match args.changes.as_os_str() == "-" {
+        true => Ok(Box::new(io::BufReader::with_capacity(1 << 18, io::stdin()))),
+        false => store::input(&args.changes),
+    };
+    let mut input = match input {
+        Ok(input) => input,
+        Err(error) => {
+            // If nobody takes it, something else has failed before.
+            let _ = batches.send(Err(failed(error)));
+            return;
+        }
+    };
+    let mut first = 1;
+    loop {
+        let mut text = Vec::new();
+        let read = match args.batch {
+            Some(count) => read_lines(&mut input, count.get(), &mut text),
+            None => input.read_to_end(&mut text).map(|bytes| bytes as u64),
+        };
+        let batch = match read {
+            Ok(0) => return,
+            Err(error) => Err(failed(error)),
+            Ok(_) => lines_of(args, writer, &mut input, &mut text, first),
+        };
+        first += memchr::memchr_iter(b'\n', &text).count() as u64;
+        let end = batch.is_err();
+        if batches.send(batch).is_err() || end {
+            return;
+        }
+    }
+}
+
+/// The lines of a text, or its pages, which are read to the end.
+fn lines_of(
+    args: &Apply,
+    writer: &Writer,
+    input: &mut dyn BufRead,
+    text: &mut Vec<u8>,
+    first: u64,
+) -> Result<Lines, Failure> {
+    let time = args.time.unwrap_or_else(Timestamp::now);
+    if first == 1 && Lines::are_pages(text) {
+        let read = input.read_to_end(text);
+        read.map_err(|error| Failure::Failed(format!("cannot read the pages: {error}")))?;
+        return Ok(Lines::of_pages(text, &args.changes, time)?);
+    }
+    Ok(Lines::parse_from(text, first, writer.kind()))
+}
+
+/// Reads up to `count` lines; returns how many.
+fn read_lines(input: &mut dyn BufRead, count: u64, text: &mut Vec<u8>) -> io::Result<u64> {
+    let mut lines = 0;
+    while lines < count && input.read_until(b'\n', text)? > 0 {
+        lines += 1;
+    }
+    Ok(lines)
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        match error {
+            StoreError::NotOne(_) | StoreError::Gone { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Failure {
+        match error {
+            ApplyError::Store(error) => error.into(),
+            error => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<nabar::changes::BadPage> for Failure {
+    fn from(error: nabar::changes::BadPage) -> Failure {
+        Failure::Failed(error.to_string())
+    }
+}
+
+impl From<store::InitError> for Failure {
+    fn from(error: store::InitError) -> Failure {
+        match error {
+            store::InitError::Occupied(_) => Failure::Usage(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Records: numbers of states, in as many bytes each as the number of states needs.
+
+use super::Slot;
+use bytemuck::Pod;
+
+/// A record in one of its widths.
+pub(super) trait Code: Pod {
+    fn number(self) -> u32;
+    /// The record of a state whose number fits.
+    fn of(number: u32) -> Self;
+}
+
+macro_rules! code {
+    ($($width:ty),*) => {$(
+        impl Code for $width {
+            #[inline(always)]
+            fn number(self) -> u32 {
+                u32::from(self)
+            }
+
+            #[inline(always)]
+            fn of(number: u32) -> Self {
+                debug_assert!(Self::try_from(number).is_ok());
+                number as $width
+            }
+        }
+    )*};
+}
+code!(u8, u16, u32);
+
+/// Bytes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Width {
+    One = 1,
+    Two = 2,
+    Four = 4,
+}
+
+impl Width {
+    /// The width that numbers below `states` need.
+    pub(crate) const fn of_states(states: usize) -> Width {
+        match states {
+            ..=0x100 => Width::One,
+            0x101..=0x1_0000 => Width::Two,
+            _ => Width::Four,
+        }
+    }
+}
+
+/// Records of one of the widths, wherever they lie.
+#[derive(Clone, Copy)]
+pub(crate) enum Codes<'a> {
+    One(&'a [u8]),
+    Two(&'a [u16]),
+    Four(&'a [u32]),
+}
+
+/// Runs the same code for records of each width.
+macro_rules! with_codes {
+    ($codes:expr, $name:ident => $body:expr) => {
+        match $codes {
+            Codes::One($name) => $body,
+            Codes::Two($name) => $body,
+            Codes::Four($name) => $body,
+        }
+    };
+}
+pub(super) use with_codes;
+
+impl<'a> Codes<'a> {
+    pub(crate) fn len(&self) -> usize {
+        with_codes!(self, codes => codes.len())
+    }
+
+    pub(crate) fn width(&self) -> Width {
+        match self {
+            Codes::One(_) => Width::One,
+            Codes::Two(_) => Width::Two,
+            Codes::Four(_) => Width::Four,
+        }
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> u32 {
+        with_codes!(self, codes => codes[slot.0 as usize].number())
+    }
+
+    /// Some of the records.
+    pub(super) fn slice(&self, records: std::ops::Range<usize>) -> Codes<'a> {
+        match self {
+            Codes::One(codes) => Codes::One(&codes[records]),
+            Codes::Two(codes) => Codes::Two(&codes[records]),
+            Codes::Four(codes) => Codes::Four(&codes[records]),
+        }
+    }
+
+    /// The numbers, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + 'a {
+        let codes = *self;
+        (0..codes.len() as u32).map(move |slot| codes.get(Slot(slot)))
+    }
+
+    /// The bytes of the records.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        match *self {
+            Codes::One(codes) => codes,
+            Codes::Two(codes) => bytemuck::cast_slice(codes),
+            Codes::Four(codes) => bytemuck::cast_slice(codes),
+        }
+    }
+
+    /// The largest number, 0 if there is none.
+    pub(super) fn max(&self) -> u32 {
+        with_codes!(self, codes => codes.iter().max().map_or(0, |code| code.number()))
+    }
+
+    /// Copies the records in another width, or the same.
+    pub(super) fn copy_to<C: Code>(&self, to: &mut [C]) {
+        with_codes!(self, codes => match bytemuck::try_cast_slice(codes) {
+            Ok(same) if size_of_val(*codes) == size_of_val(to) => to.copy_from_slice(same),
+            _ => to.iter_mut().zip(codes.iter()).for_each(|(to, code)| *to = C::of(code.number())),
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! A register with its changes as the draft of a new file.
+//!
+//! The file is the one that the extract of the register would be built to: states that nobody is in,
+//! rules that are there twice, operators and certificates that no person of KRR has any more leave no
+//! trace.
+
+use super::far::{FarPlan, FarRow};
+use super::krr::KrrDraft;
+use super::write::Draft;
+use crate::consent::RuleBook;
+use crate::identities::Ordinal;
+use crate::index::{DamagedBlock, Slot};
+use crate::register::contact::Contact;
+use crate::register::state::{FarState, KrrState, State, StateRule};
+use crate::register::{At, Damage, DamagedSection, Kind, Register};
+
+impl Draft {
+    /// The draft of a register as it is now.
+    ///
+    /// Cost: three passes over FaR's records, one over KRR's; memory for the arrays of the new file.
+    pub(crate) fn of(register: &Register) -> Result<Draft, Damage> {
+        match register.kind() {
+            Kind::Far => far(register),
+            Kind::Krr => krr(register),
+        }
+    }
+}
+
+/// State without rule, and number of the rule in the register.
+fn state_and_rule(register: &Register, at: &At<'_>) -> (State, u32) {
+    let state = FarState::from(register.state(at.view.codes.get(Slot(at.record))));
+    let rule = match state.rule {
+        StateRule::AcceptsAll => 0,
+        StateRule::Shared(rule) => rule,
+        StateRule::Listed => at.view.rule(at.record),
+    };
+    (FarState { rule: StateRule::AcceptsAll, ..state }.into(), rule)
+}
+
+fn far(register: &Register) -> Result<Draft, Damage> {
+    let mut used = vec![false; register.rules()?.len()];
+    register.for_each_record::<Damage>(|_, at| {
+        let (_, rule) = state_and_rule(register, at);
+        *used.get_mut(rule as usize).ok_or(DamagedSection { name: "exception_rules" })? = true;
+        Ok(())
+    })?;
+    let mut book = RuleBook::default();
+    let mut provisional = vec![0; used.len()];
+    for rule in (0..used.len()).filter(|&rule| used[rule]) {
+        provisional[rule] = book.number(register.rule(rule as u32)?);
+    }
+    let all = vec![true; book.len()];
+    let (table, finals) = book.finish(&all);
+    let final_rule = |rule: u32| finals[provisional[rule as usize] as usize];
+
+    let mut plan = FarPlan::default();
+    register.for_each_record::<Damage>(|_, at| {
+        let (state, rule) = state_and_rule(register, at);
+        plan.count(state, final_rule(rule));
+        Ok(())
+    })?;
+    let mut draft = plan.draft();
+    register.for_each_record::<Damage>(|ordinal, at| {
+        let (state, rule) = state_and_rule(register, at);
+        let [last_registration, last_sender_accept_change] = register.times(at)?;
+        let rule = final_rule(rule);
+        draft.push(&FarRow { ordinal, state, rule, last_registration, last_sender_accept_change });
+        Ok(())
+    })?;
+    Ok(draft.finish(register.sequence(), register.as_of(), register.actors().clone(), table))
+}
+
+fn krr(register: &Register) -> Result<Draft, Damage> {
+    let mut draft = KrrDraft::default();
+    register.for_each_record::<Damage>(|ordinal: Ordinal, at| {
+        let finding = "a person's contact data cannot be read";
+        let damaged = DamagedBlock { block: at.place as u32, finding };
+        let state = KrrState::from(register.state(at.view.codes.get(Slot(at.record))));
+        let mut contact = Contact::unpack(register.contact(at)?).ok_or(damaged)?;
+        let certificate = register.certificate(contact.certificate.take())?;
+        let operator = state.operator.and_then(|place| register.operators().get(usize::from(place)));
+        let operator = operator.map_or("", |operator| operator.id.as_str());
+        let state = KrrState { operator: None, ..state };
+        Ok(draft.add(ordinal, 0, state, contact, operator, certificate).ok_or(damaged)?)
+    })?;
+    Ok(draft.finish(register.sequence(), register.as_of()))
+}

@@ -1,0 +1,162 @@
+//! What a data directory needs of a file system, so that tests can put one in its place that fails.
+
+use crate::memory;
+use crate::register::column::Storage;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A directory of files, by their names.
+///
+/// What is relied upon: `docs/data-directory.md`, "What is expected of the disk".
+pub(crate) trait Disk: Send + Sync {
+    /// The names of all files.
+    fn names(&self) -> io::Result<Vec<String>>;
+    /// The content of a file, which is not written to while somebody holds it.
+    fn read(&self, name: &str) -> io::Result<Storage>;
+    /// Opens a file that is there.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a new file, or empties the one that is there.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name; whatever had that name is gone.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync_names(&self) -> io::Result<()>;
+    /// Takes the lock of the one writer; `WouldBlock` if somebody has it. A crash frees it.
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+}
+
+/// An open file. Reading and writing is at places, so that nothing depends on an order of calls.
+pub(crate) trait DiskFile: Send + Sync {
+    fn length(&self) -> io::Result<u64>;
+    /// Reads what there is, up to the length of `buffer`.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes content and length durable. Also allowed on a file that was only opened for reading.
+    fn sync(&self) -> io::Result<()>;
+    /// Makes the file this long.
+    fn cut(&self, length: u64) -> io::Result<()>;
+}
+
+/// A directory of the file system.
+pub(crate) struct Directory(pub(crate) PathBuf);
+
+/// Name of the file that the writer locks.
+pub(crate) const LOCK: &str = "lock";
+
+impl Disk for Directory {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        fs::read_dir(&self.0)?.map(name).collect()
+    }
+
+    fn read(&self, name: &str) -> io::Result<Storage> {
+        Ok(Arc::new(memory::map_path(&self.0.join(name))?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.0.join(name);
+        // Whoever may only read the directory reads; writing is then an error where it is tried.
+        let file = match File::options().read(true).write(true).open(&path) {
+            Err(error) if refuses_writing(&error) => File::open(&path)?,
+            opened => opened?,
+        };
+        Ok(Box::new(file))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let options =
+            File::options().read(true).write(true).create(true).truncate(true).open(self.0.join(name));
+        Ok(Box::new(options?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.0)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+        let file = File::options().write(true).create(true).truncate(false).open(self.0.join(LOCK))?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            TryLockError::Error(error) => error,
+        })?;
+        Ok(Box::new(file))
+    }
+}
+
+fn refuses_writing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+impl DiskFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+/// A file as a stream, for writers that know no places.
+pub(crate) struct Stream<'f> {
+    pub(crate) file: &'f dyn DiskFile,
+    pub(crate) at: u64,
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Stream<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(by) => self.file.length()?.saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
+}

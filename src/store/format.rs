@@ -1,0 +1,198 @@
+//! Segments of the change log, byte by byte. `docs/data-directory.md` says the same in words; a test
+//! holds them together.
+//!
+//! A segment is a head of 96 bytes and frames; a frame is one batch of changes: a head of 88 bytes, the
+//! changes ([`crate::changes::encoding`]), and zeros up to a multiple of 8. Every frame's sum covers the
+//! sum before it, so frames cannot be left out, exchanged or moved to another log.
+
+use crate::register::Kind;
+use std::ops::Range;
+
+/// First eight bytes of every segment.
+pub const SEGMENT_MAGIC: [u8; 8] = *b"nbrlog\r\n";
+/// First eight bytes of every frame.
+pub const FRAME_MAGIC: [u8; 8] = *b"nbrframe";
+/// The format that this version writes, and the newest that it reads.
+pub const LOG_VERSION: u32 = 1;
+/// Bytes of a segment's head.
+pub const SEGMENT_HEAD_BYTES: usize = 96;
+/// Bytes of a frame's head.
+pub const FRAME_HEAD_BYTES: usize = 88;
+
+/// A sum that covers everything before it.
+pub(crate) type Sum = [u8; 32];
+
+/// What a segment begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHead {
+    pub(crate) kind: Kind,
+    /// Sequence number of the register before the first change.
+    pub(crate) after: u64,
+    /// The sum before the first frame.
+    pub(crate) sum: Sum,
+}
+
+/// A frame, and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Sequence number of the register before its changes.
+    pub(crate) after: u64,
+    /// Sequence number after them.
+    pub(crate) to: u64,
+    /// Number of changes.
+    pub(crate) changes: u32,
+    /// Bytes of the segment that were durable when it was written.
+    pub(crate) durable: u64,
+    /// Where its changes are in the segment.
+    pub(crate) payload: Range<usize>,
+    /// Its sum, which the next frame's covers.
+    pub(crate) sum: Sum,
+}
+
+impl Frame {
+    /// Where the next frame begins.
+    pub(crate) fn end(&self) -> usize {
+        self.payload.end.next_multiple_of(8)
+    }
+}
+
+/// The sum that a log begins with: of the header of the register file that it follows.
+pub(crate) fn root_sum(header: &[u8]) -> Sum {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&SEGMENT_MAGIC).update(header);
+    *hasher.finalize().as_bytes()
+}
+
+pub(crate) fn encode_segment_head(head: &SegmentHead) -> [u8; SEGMENT_HEAD_BYTES] {
+    let mut bytes = [0; SEGMENT_HEAD_BYTES];
+    bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
+    bytes[8..12].copy_from_slice(&LOG_VERSION.to_le_bytes());
+    bytes[12..16].copy_from_slice(&kind_number(head.kind).to_le_bytes());
+    bytes[16..24].copy_from_slice(&head.after.to_le_bytes());
+    bytes[32..64].copy_from_slice(&head.sum);
+    let sum = blake3::hash(&bytes[..64]);
+    bytes[64..].copy_from_slice(sum.as_bytes());
+    bytes
+}
+
+fn kind_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Far => 1,
+        Kind::Krr => 2,
+    }
+}
+
+/// Why bytes are no segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadSegment {
+    /// It ends within its head, or the head does not hold.
+    Head,
+    /// A newer format.
+    Version(u32),
+}
+
+pub(crate) fn decode_segment_head(bytes: &[u8]) -> Result<SegmentHead, BadSegment> {
+    let head: &[u8; SEGMENT_HEAD_BYTES] = bytes.first_chunk().ok_or(BadSegment::Head)?;
+    let version = u32_at(head, 8);
+    if head[..8] != SEGMENT_MAGIC {
+        return Err(BadSegment::Head);
+    }
+    if version > LOG_VERSION {
+        return Err(BadSegment::Version(version));
+    }
+    if blake3::hash(&head[..64]) != head[64..] {
+        return Err(BadSegment::Head);
+    }
+    let kind = match u32_at(head, 12) {
+        1 => Kind::Far,
+        2 => Kind::Krr,
+        _ => return Err(BadSegment::Head),
+    };
+    let mut sum = [0; 32];
+    sum.copy_from_slice(&head[32..64]);
+    Ok(SegmentHead { kind, after: u64_at(head, 16), sum })
+}
+
+/// A batch as it is written: `bytes` has room for the head, then the changes. Returns the frame's sum.
+pub(crate) fn seal_frame(
+    bytes: &mut Vec<u8>,
+    after: u64,
+    to: u64,
+    changes: u32,
+    durable: u64,
+    before: &Sum,
+) -> Sum {
+    let payload = bytes.len() - FRAME_HEAD_BYTES;
+    bytes[..8].copy_from_slice(&FRAME_MAGIC);
+    bytes[8..16].copy_from_slice(&(payload as u64).to_le_bytes());
+    bytes[16..24].copy_from_slice(&after.to_le_bytes());
+    bytes[24..32].copy_from_slice(&to.to_le_bytes());
+    bytes[32..36].copy_from_slice(&changes.to_le_bytes());
+    bytes[36..40].fill(0);
+    bytes[40..48].copy_from_slice(&durable.to_le_bytes());
+    let head_sum = xxhash_rust::xxh3::xxh3_64(&bytes[..48]);
+    bytes[48..56].copy_from_slice(&head_sum.to_le_bytes());
+    let sum = frame_sum(before, &bytes[..56], &bytes[FRAME_HEAD_BYTES..]);
+    bytes[56..88].copy_from_slice(&sum);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    sum
+}
+
+fn frame_sum(before: &Sum, head: &[u8], payload: &[u8]) -> Sum {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before).update(head);
+    // On all cores where there is enough to hash.
+    if payload.len() >= 1 << 20 {
+        hasher.update_rayon(payload)
+    } else {
+        hasher.update(payload)
+    };
+    *hasher.finalize().as_bytes()
+}
+
+/// The head of a frame at a place, if one begins there; its sum is not looked at.
+fn frame_head(segment: &[u8], at: usize) -> Option<Frame> {
+    let head: &[u8; FRAME_HEAD_BYTES] = segment.get(at..)?.first_chunk()?;
+    if head[..8] != FRAME_MAGIC || xxhash_rust::xxh3::xxh3_64(&head[..48]) != u64_at(head, 48) {
+        return None;
+    }
+    let start = at + FRAME_HEAD_BYTES;
+    let end = start.checked_add(usize::try_from(u64_at(head, 8)).ok()?)?;
+    let mut sum = [0; 32];
+    sum.copy_from_slice(&head[56..88]);
+    Some(Frame {
+        after: u64_at(head, 16),
+        to: u64_at(head, 24),
+        changes: u32_at(head, 32),
+        durable: u64_at(head, 40),
+        payload: start..end,
+        sum,
+    })
+}
+
+/// The frame at a place, if a whole one is there that follows `before`.
+pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> Option<Frame> {
+    let frame = frame_head(segment, at)?;
+    let payload = segment.get(frame.payload.clone())?;
+    let padding = segment.get(frame.payload.end..frame.end())?;
+    let follows = frame.after == after && frame.to >= after && padding.iter().all(|&byte| byte == 0);
+    let head = &segment[at..at + 56];
+    (follows && frame_sum(before, head, payload) == frame.sum).then_some(frame)
+}
+
+/// Whether a frame further on was written when the bytes at `at` were durable already: then what is
+/// wrong there is no torn end but damage.
+pub(crate) fn was_durable(segment: &[u8], at: usize) -> bool {
+    let places = (at + 8..segment.len()).step_by(8);
+    places
+        .filter(|&place| segment[place..].starts_with(&FRAME_MAGIC))
+        .any(|place| frame_head(segment, place).is_some_and(|frame| frame.durable > at as u64))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..].first_chunk().map_or(0, |chunk| u32::from_le_bytes(*chunk))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}

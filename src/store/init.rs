@@ -1,0 +1,76 @@
+//! Making a data directory.
+
+use super::StoreError;
+use super::disk::{Directory, Disk};
+use super::format::root_sum;
+use super::load::Place;
+use super::names::{self, Contents};
+use super::writer::new_segment;
+use crate::extract::{BuildError, Summary, build};
+use crate::files;
+use crate::memory;
+use crate::snapshot::format::{self, HEADER_BYTES};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why no data directory can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is something where it should go.
+    #[error("{0} is there already and not empty: name a new directory")]
+    Occupied(String),
+    /// The extract cannot be read.
+    #[error(transparent)]
+    Extract(#[from] BuildError),
+    /// The register file or the directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a data directory of a register file or an extract, durably. Returns what a build tells, for an
+/// extract.
+///
+/// Rows of an extract that are set aside are named in `rejected.csv` in the directory.
+pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitError> {
+    let io = |error| StoreError::Io { path: directory.to_owned(), error };
+    std::fs::create_dir_all(directory).map_err(io)?;
+    let disk = Directory(directory.to_owned());
+    let there = disk.names().map_err(io)?;
+    let leftover = |name: &String| name == super::disk::LOCK || name.ends_with(".partial");
+    let contents = Contents::of(&disk, directory)?;
+    // An earlier attempt may have ended before the register file had its name.
+    let unfinished = contents.registers.is_empty()
+        && there.iter().all(|name| leftover(name) || name.starts_with("changes-") || name == "rejected.csv");
+    if !unfinished {
+        return Err(InitError::Occupied(directory.display().to_string()));
+    }
+    let place = Place { disk: Arc::new(disk), path: directory.to_owned() };
+    let summary = if source.is_dir() {
+        let built = directory.join(names::partial("init"));
+        let summary = build(source, &built, false)?;
+        fill(&place, memory::map_path(&built).map_err(io)?.as_ref())?;
+        std::fs::remove_file(&built).map_err(io)?;
+        Some(summary)
+    } else {
+        let bytes = memory::map_path(source).map_err(StoreError::io(source, ""))?;
+        fill(&place, bytes.as_ref())?;
+        None
+    };
+    files::sync_directory(directory).map_err(io)?;
+    Ok(summary)
+}
+
+/// Makes a data directory of the bytes of a register file.
+///
+/// The register file gets its name last: without it the directory is none.
+pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), StoreError> {
+    let _lock = place.disk.lock().map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked(place.path.clone()),
+        _ => place.io("lock")(error),
+    })?;
+    let header = format::decode(register);
+    let (header, _) = header.map_err(|error| StoreError::Register { path: place.path.clone(), error })?;
+    new_segment(place, header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
+    place.write_register(header.sequence, |mut out| out.write_all(register))
+}

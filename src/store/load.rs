@@ -1,0 +1,288 @@
+//! Reading a data directory: the newest register file, and the changes after it.
+
+use super::StoreError;
+use super::disk::Disk;
+use super::format::{self, BadSegment, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
+use super::names::{self, Contents};
+use crate::changes::Change;
+use crate::changes::apply::Editor;
+use crate::changes::encoding::Decoder;
+use crate::register::{Damage, Register};
+use crate::snapshot::Snapshot;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Changes that are applied at a time while reading the log.
+const SLICE: usize = 500_000;
+
+/// Where a log is read or written on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The segment, by the sequence number that it follows.
+    pub(crate) segment: u64,
+    /// Bytes of it that are whole frames.
+    pub(crate) bytes: u64,
+    /// The sequence number after them.
+    pub(crate) sequence: u64,
+    /// The sum after them.
+    pub(crate) sum: Sum,
+}
+
+/// What lies behind the last whole frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    Clean,
+    /// A batch that was never acknowledged, cut short by a crash.
+    Torn {
+        bytes: u64,
+    },
+}
+
+/// A register in memory, with what it takes to apply more changes.
+pub(crate) struct Loaded {
+    pub(crate) register: Arc<Register>,
+    pub(crate) editor: Editor,
+    /// Sequence number of the register file.
+    pub(crate) base: u64,
+    pub(crate) position: Position,
+}
+
+/// A data directory on a disk.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn io(&self, name: &str) -> impl Fn(std::io::Error) -> StoreError + use<> {
+        StoreError::io(&self.path, name)
+    }
+
+    pub(crate) fn damaged(&self, name: &str, at: u64, finding: impl ToString) -> StoreError {
+        StoreError::Damaged { path: self.path.join(name), at, finding: finding.to_string() }
+    }
+
+    /// The register is damaged.
+    pub(crate) fn unusable(&self, damage: &Damage) -> StoreError {
+        self.damaged("", 0, format!("the register: {damage}"))
+    }
+
+    /// What applies changes to a register.
+    pub(crate) fn editor(&self, register: &Register) -> Result<Editor, StoreError> {
+        Editor::of(register).map_err(|damage| self.unusable(&damage))
+    }
+
+    pub(crate) fn contents(&self) -> Result<Contents, StoreError> {
+        Contents::of(&*self.disk, &self.path)
+    }
+
+    /// The register of a register file.
+    pub(crate) fn register(&self, sequence: u64) -> Result<Register, StoreError> {
+        let name = names::register(sequence);
+        let storage = self.disk.read(&name).map_err(self.io(&name))?;
+        let register = Snapshot::of_storage(storage).and_then(|snapshot| snapshot.register());
+        let register =
+            register.map_err(|error| StoreError::Register { path: self.path.join(&name), error })?;
+        if register.sequence() != sequence {
+            let finding = format!("it is the register at sequence {}", register.sequence());
+            return Err(self.damaged(&name, 0, finding));
+        }
+        Ok(register)
+    }
+
+    /// Reads the newest register file and all changes after it.
+    pub(crate) fn load(&self) -> Result<(Loaded, Tail), StoreError> {
+        let contents = self.contents()?;
+        let base = *contents.registers.last().ok_or_else(|| StoreError::NotOne(self.path.clone()))?;
+        let register = self.register(base)?;
+        let mut editor = self.editor(&register)?;
+        let mut loading = Loading::new(self, register, &mut editor);
+        let missing = |after| StoreError::LogMissing { directory: self.path.clone(), after };
+        let first = contents.segments.iter().rposition(|&after| after <= base).ok_or(missing(base))?;
+        let mut walk = Walk::new(self, &contents.segments[first..]);
+        while let Some(frame) = walk.next()? {
+            let Step { frame, segment } = &frame;
+            if frame.to <= base {
+                continue;
+            }
+            let name = names::segment(walk.position.segment);
+            if frame.after < base {
+                return Err(self.damaged(
+                    &name,
+                    0,
+                    "a batch begins before the register file and ends after it",
+                ));
+            }
+            loading.add(frame, &(**segment).as_ref()[frame.payload.clone()], &name)?;
+        }
+        if walk.position.sequence < base {
+            return Err(missing(walk.position.sequence));
+        }
+        loading.flush()?;
+        let register = Arc::new(loading.register);
+        let loaded = Loaded { register, editor, base, position: walk.position };
+        Ok((loaded, walk.tail))
+    }
+}
+
+/// A register that takes the changes of a log.
+pub(crate) struct Loading<'p> {
+    place: &'p Place,
+    pub(crate) register: Register,
+    editor: &'p mut Editor,
+    pending: Vec<Change>,
+}
+
+impl<'p> Loading<'p> {
+    pub(crate) fn new(place: &'p Place, register: Register, editor: &'p mut Editor) -> Loading<'p> {
+        Loading { place, register, editor, pending: Vec::new() }
+    }
+
+    /// Takes the changes of a frame.
+    pub(crate) fn add(&mut self, frame: &Frame, payload: &[u8], name: &str) -> Result<(), StoreError> {
+        let before = self.pending.len();
+        for change in Decoder::new(payload, frame.after) {
+            let unreadable =
+                || self.place.damaged(name, frame.payload.start as u64, "a change cannot be read");
+            self.pending.push(change.ok_or_else(unreadable)?);
+        }
+        let whole = self.pending.len() - before == frame.changes as usize
+            && self.pending.last().is_none_or(|last| last.sequence() == frame.to);
+        if !whole {
+            return Err(self.place.damaged(
+                name,
+                frame.payload.start as u64,
+                "a batch is not what its head says",
+            ));
+        }
+        if self.pending.len() >= SLICE { self.flush() } else { Ok(()) }
+    }
+
+    /// Applies what has been taken.
+    pub(crate) fn flush(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let applied = self.editor.apply(&self.register, &self.pending);
+        let applied = applied.map_err(|damage| self.place.unusable(&damage))?;
+        if let Some((place, why)) = applied.bad.first() {
+            let finding =
+                format!("change {} does not fit the register: {why}", self.pending[*place].sequence());
+            return Err(self.place.damaged("", 0, finding));
+        }
+        self.register = applied.register;
+        self.pending.clear();
+        Ok(())
+    }
+}
+
+/// Walks through the frames of segments that follow one another.
+pub(crate) struct Walk {
+    place: Place,
+    segments: std::vec::IntoIter<u64>,
+    /// The segment that is walked through.
+    open: Option<crate::register::column::Storage>,
+    pub(crate) position: Position,
+    pub(crate) tail: Tail,
+}
+
+/// A frame and the bytes of its segment.
+pub(crate) struct Step {
+    pub(crate) frame: Frame,
+    pub(crate) segment: crate::register::column::Storage,
+}
+
+impl Walk {
+    /// Through segments, by the sequence numbers that they follow, ascending.
+    pub(crate) fn new(place: &Place, segments: &[u64]) -> Walk {
+        let position = Position { segment: 0, bytes: 0, sequence: 0, sum: [0; 32] };
+        Walk {
+            place: place.clone(),
+            segments: Vec::from(segments).into_iter(),
+            open: None,
+            position,
+            tail: Tail::Clean,
+        }
+    }
+
+    /// The next frame, `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, StoreError> {
+        loop {
+            let Some(segment) = self.open.clone() else {
+                match self.segments.next() {
+                    None => return Ok(None),
+                    Some(after) => self.enter(after)?,
+                }
+                continue;
+            };
+            let bytes = (*segment).as_ref();
+            let at = self.position.bytes as usize;
+            if let Some(frame) = format::frame_at(bytes, at, self.position.sequence, &self.position.sum) {
+                self.position.bytes = frame.end() as u64;
+                self.position.sequence = frame.to;
+                self.position.sum = frame.sum;
+                return Ok(Some(Step { frame, segment }));
+            }
+            if at < bytes.len() {
+                self.check_tail(bytes, at)?;
+            }
+            self.open = None;
+            if self.tail != Tail::Clean {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether what is no frame is a torn end.
+    fn check_tail(&mut self, bytes: &[u8], at: usize) -> Result<(), StoreError> {
+        let name = names::segment(self.position.segment);
+        if self.segments.len() > 0 || format::was_durable(bytes, at) {
+            let finding = "a batch that was durable is damaged, and so is what follows it";
+            return Err(self.place.damaged(&name, at as u64, finding));
+        }
+        self.tail = Tail::Torn { bytes: (bytes.len() - at) as u64 };
+        Ok(())
+    }
+
+    fn enter(&mut self, after: u64) -> Result<(), StoreError> {
+        let name = names::segment(after);
+        let storage = self.place.disk.read(&name).map_err(self.place.io(&name))?;
+        let head = self.place.segment_head(&name, (*storage).as_ref())?;
+        let first = self.position.segment == 0 && self.position.bytes == 0;
+        if head.after != after {
+            return Err(self.place.damaged(&name, 0, format!("it follows sequence {}", head.after)));
+        }
+        if !first && head.after != self.position.sequence {
+            let after = self.position.sequence;
+            return Err(StoreError::LogMissing { directory: self.place.path.clone(), after });
+        }
+        if !first && head.sum != self.position.sum {
+            return Err(self.place.damaged(&name, 0, "it does not belong to the segment before it"));
+        }
+        self.position =
+            Position { segment: after, bytes: SEGMENT_HEAD_BYTES as u64, sequence: after, sum: head.sum };
+        self.open = Some(storage);
+        Ok(())
+    }
+}
+
+impl Place {
+    pub(crate) fn segment_head(&self, name: &str, bytes: &[u8]) -> Result<SegmentHead, StoreError> {
+        format::decode_segment_head(bytes).map_err(|bad| match bad {
+            BadSegment::Head => {
+                self.damaged(name, 0, "this is no segment of a change log, or its head is damaged")
+            }
+            BadSegment::Version(found) => {
+                let reads = format::LOG_VERSION;
+                let finding = format!("the log has format version {found}, this nabar reads up to {reads}");
+                self.damaged(name, 8, finding)
+            }
+        })
+    }
+}
+
+/// The directory that is meant by a path.
+pub(crate) fn place(path: &Path) -> Place {
+    Place { disk: Arc::new(super::disk::Directory(path.to_owned())), path: path.to_owned() }
+}

@@ -1,0 +1,59 @@
+//! The files of a data directory.
+
+use super::StoreError;
+use super::disk::{Directory, Disk};
+use std::path::Path;
+
+/// The register file of a sequence number.
+pub(crate) fn register(sequence: u64) -> String {
+    format!("register-{sequence:020}.nabar")
+}
+
+/// The segment of the changes after a sequence number.
+pub(crate) fn segment(after: u64) -> String {
+    format!("changes-{after:020}.log")
+}
+
+/// What a file is called until it is complete.
+pub(crate) fn partial(name: &str) -> String {
+    format!(".{name}.partial")
+}
+
+/// What a data directory holds, ascending.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    /// Sequence numbers of the register files.
+    pub(crate) registers: Vec<u64>,
+    /// Sequence numbers that segments follow.
+    pub(crate) segments: Vec<u64>,
+    /// Leftovers of a crash.
+    pub(crate) partial: Vec<String>,
+}
+
+impl Contents {
+    pub(crate) fn of(disk: &dyn Disk, path: &Path) -> Result<Contents, StoreError> {
+        let mut contents = Contents::default();
+        for name in disk.names().map_err(StoreError::io(path, ""))? {
+            let number = |before: &str, after: &str| -> Option<u64> {
+                let digits = name.strip_prefix(before)?.strip_suffix(after)?;
+                digits.parse().ok().filter(|_| digits.len() == 20)
+            };
+            if let Some(sequence) = number("register-", ".nabar") {
+                contents.registers.push(sequence);
+            } else if let Some(after) = number("changes-", ".log") {
+                contents.segments.push(after);
+            } else if name.starts_with('.') && name.ends_with(".partial") {
+                contents.partial.push(name);
+            }
+        }
+        contents.registers.sort_unstable();
+        contents.segments.sort_unstable();
+        Ok(contents)
+    }
+}
+
+/// Whether a path is a directory with a register file as `nabar init` makes them.
+pub fn is_data_directory(path: &Path) -> bool {
+    let contents = Contents::of(&Directory(path.to_owned()), path);
+    path.is_dir() && contents.is_ok_and(|contents| !contents.registers.is_empty())
+}

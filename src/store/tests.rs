@@ -1,0 +1,1 @@
+//! Data directories on a disk that fails.
