@@ -1,11 +1,15 @@
 //! A register that changes: batches, readers beside them, opening. `cargo bench --bench changes`.
 //!
-//! The size is 8 million recipients, or `NABAR_BENCH_RECIPIENTS`, with a stream of 2 million changes.
+//! The size is 8 million recipients, or `NABAR_BENCH_RECIPIENTS`, with a stream of a quarter as many changes.
 //! Every batch is checked to have arrived.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nabar::store::{self, Lines, Writer};
+use nabar::identities::Ordinal;
+use nabar::register::{Answer, Outcome};
+use nabar::store::{self, Lines, Reader, Writer};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 mod support;
@@ -13,6 +17,18 @@ mod support;
 /// As in the binary.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// As in `src/main.rs`.
+#[allow(unsafe_code)]
+fn keep_freed_memory(_: &mut Criterion) {
+    // SAFETY: sets a number of the allocator: `mi_option_purge_delay`, in milliseconds.
+    unsafe { libmimalloc_sys::mi_option_set(15, 1000) };
+}
+
+/// Changes of the stream: 2 million for 8 million recipients.
+fn stream() -> usize {
+    support::size(8_000_000) / 4
+}
 
 /// A data directory of its own, gone at the end.
 struct Own(PathBuf);
@@ -38,14 +54,17 @@ struct Feed<'a> {
     text: &'a [u8],
     rest: &'a [u8],
     /// Dropped before its directory.
-    writer: Writer,
-    _own: Own,
+    writer: Arc<Writer>,
+    own: Own,
 }
 
 impl<'a> Feed<'a> {
     fn new(data: &'a support::Data, text: &'a [u8]) -> Feed<'a> {
-        let own = Own::new(data, "apply");
-        Feed { data, text, rest: text, writer: Writer::open(&own.0).expect("a writer"), _own: own }
+        // A directory of its own: the one before it may still be open.
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let own = Own::new(data, &format!("feed-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let writer = Arc::new(Writer::open(&own.0).expect("a writer"));
+        Feed { data, text, rest: text, writer, own }
     }
 
     /// The next batch of so many lines.
@@ -63,13 +82,19 @@ impl<'a> Feed<'a> {
 
 fn apply(criterion: &mut Criterion) {
     let data = support::Data::far(support::size(8_000_000), 1000);
-    let text = data.changes(2_000_000);
+    let text = data.changes(stream());
     for (size, samples) in [(1_000, 50), (10_000, 20), (100_000, 10)] {
+        if size > stream() / 2 {
+            continue;
+        }
         let mut group = criterion.benchmark_group(format!("batches of {size}"));
         group.throughput(Throughput::Elements(size as u64)).sample_size(samples);
         group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(100));
         for (name, durable) in [("without the sync", false), ("durable and visible", true)] {
+            // Most blocks have changed before: a register that lives, not one that was just opened.
             let mut feed = Feed::new(&data, &text);
+            let warm = feed.batch(stream() / 10);
+            feed.writer.apply(warm, false).expect("applied");
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|rounds| {
                     let mut spent = Duration::ZERO;
@@ -93,5 +118,97 @@ fn apply(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, apply);
+/// Lookups of the list on all cores, of the version that is the newest when they begin.
+fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal]) -> usize {
+    let register = writer.register();
+    let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    std::thread::scope(|scope| {
+        let question = &question;
+        let parts = ordinals.chunks(ordinals.len().div_ceil(cores)).map(|ordinals| {
+            scope.spawn(move || {
+                let mut answers = vec![Answer::default(); 10_000];
+                let digital = ordinals.chunks(10_000).map(|ordinals| {
+                    let answers = &mut answers[..ordinals.len()];
+                    question.ask_all(ordinals, answers).expect("undamaged");
+                    answers.iter().filter(|answer| matches!(answer.outcome(), Outcome::Digital(_))).count()
+                });
+                digital.sum::<usize>()
+            })
+        });
+        let parts: Vec<_> = parts.collect();
+        parts.into_iter().map(|part| part.join().expect("a thread")).sum()
+    })
+}
+
+/// Lookups while nobody writes, and while 100 000 changes a second arrive in batches of 1000.
+fn readers(criterion: &mut Criterion) {
+    let data = support::Data::far(support::size(8_000_000), support::size(8_000_000) / 2);
+    let (sender, text) = (data.sender(), data.changes(stream()));
+    let ordinals = support::ordinals(&data.identities());
+    let mut feed = Feed::new(&data, &text);
+    // Most blocks have changed before anything is measured: what is compared is the same register.
+    let warm = feed.batch(stream() / 10);
+    feed.writer.apply(warm, false).expect("applied");
+    let before = look_up(&feed.writer, &sender, &ordinals);
+    assert!(before > ordinals.len() / 4, "most of the hits are digital");
+    let mut group = criterion.benchmark_group("lookups");
+    group.throughput(Throughput::Elements(ordinals.len() as u64)).sample_size(20);
+    group.bench_function("of the register file", |bencher| {
+        let own = Own::new(&data, "still");
+        let still = Writer::open(&own.0).expect("a writer");
+        bencher.iter(|| look_up(&still, &sender, &ordinals));
+    });
+    group.bench_function("nobody writes", |bencher| {
+        bencher.iter(|| assert_eq!(look_up(&feed.writer, &sender, &ordinals), before));
+    });
+    let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let writer = Arc::clone(&feed.writer);
+        let batches: Vec<Lines> = (0..stream() / 1000 * 3 / 4).map(|_| feed.batch(1000)).collect();
+        let (stop, applied) = (&stop, &applied);
+        scope.spawn(move || {
+            let began = Instant::now();
+            for (number, batch) in (1..).zip(batches) {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                applied.fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
+                let due = Duration::from_millis(10) * number;
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+        });
+        let began = Instant::now();
+        group.bench_function("100 000 changes a second", |bencher| {
+            bencher.iter(|| look_up(&feed.writer, &sender, &ordinals));
+        });
+        let rate = applied.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+        println!("changes a second that arrived: {rate:.0}");
+        stop.store(true, Ordering::Relaxed);
+    });
+    group.finish();
+}
+
+/// Opening a data directory with a million changes in its log.
+fn open(criterion: &mut Criterion) {
+    let data = support::Data::far(support::size(8_000_000), 1000);
+    let text = data.changes(stream());
+    let mut feed = Feed::new(&data, &text);
+    for _ in 0..100 {
+        let batch = feed.batch(stream() / 200);
+        feed.writer.apply(batch, false).expect("applied");
+    }
+    let sequence = feed.writer.register().sequence();
+    let mut group = criterion.benchmark_group("opening");
+    group.throughput(Throughput::Elements(stream() as u64 / 2)).sample_size(10);
+    group.bench_function(format!("a log of {} changes", stream() / 2), |bencher| {
+        bencher.iter(|| {
+            let reader = Reader::open(&feed.own.0).expect("a reader");
+            assert_eq!(reader.register().sequence(), sequence);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, keep_freed_memory, apply, readers, open);
 criterion_main!(benches);

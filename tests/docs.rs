@@ -1,12 +1,18 @@
 //! The documentation against the code: what `docs/` says in tables is read from there and compared with
 //! what the program does.
 
+#[path = "docs/changes.rs"]
+mod changes;
+#[path = "docs/directory.rs"]
+mod directory;
 #[path = "docs/extract.rs"]
 mod extract;
 #[path = "docs/format.rs"]
 mod format;
 #[path = "docs/registers.rs"]
 mod registers;
+#[path = "docs/schema.rs"]
+mod schema;
 
 use nabar::identities::{Country, Identity, Rejection, Today};
 use nabar::mailing::RowProblem;
@@ -306,7 +312,19 @@ fn links_lead_somewhere() {
 
 #[test]
 fn options_in_the_documentation_exist() {
-    let commands = ["build", "inspect", "verify", "export", "lookup", "check", "split"];
+    let commands = [
+        "build",
+        "inspect",
+        "verify",
+        "export",
+        "lookup",
+        "check",
+        "split",
+        "init",
+        "apply",
+        "changes",
+        "checkpoint",
+    ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';
     let known: BTreeSet<&str> = help.split(|c| !is_option(c)).filter(|word| word.starts_with("--")).collect();

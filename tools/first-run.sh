@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds nabar and runs the main job on the fixtures, end to end: register, list, split.
+# Builds nabar and runs the main jobs on the fixtures, end to end: register, list, split; changes, check.
 set -eu
 cd "$(dirname "$0")/.."
 cargo build --release
@@ -12,6 +12,11 @@ mkdir -p "$out"
 "$nabar" verify "$out/far.nabar"
 "$nabar" split -r "$out/far.nabar" --sender 164821000025 --date 2026-06-01 \
     --postage 8.50 --digital-cost 0.90 fixtures/far-list.csv -o "$out/split"
+
+# The same register, kept up to date while it is read.
+"$nabar" init "$out/far.nabar" "$out/far"
+"$nabar" apply "$out/far" fixtures/changes/far.jsonl
+"$nabar" check -r "$out/far" --sender 164821000025 --date 2026-06-01 fixtures/far-list.csv
 
 echo
 echo "The files, in $out/split:"

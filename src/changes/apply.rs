@@ -8,10 +8,10 @@
 mod actors;
 
 use super::{Change, NamedRule, PutPerson, Reason, What};
-use crate::consent::{RuleSet, RuleTail};
+use crate::consent::{Acceptance, RuleSet, RuleSlice, RuleTail};
 use crate::extract::reason;
 use crate::identities::Ordinal;
-use crate::index::{Edit, LiveBlock, Overlay, Put, Slot, Width, Workspace, directory_length};
+use crate::index::{Edit, LiveBlock, Overlay, Put, Slot, Width, directory_length};
 use crate::limits::BLOCK_ORDINALS;
 use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
@@ -20,11 +20,27 @@ use crate::register::{At, Changes, Damage, Register, Version};
 use actors::Places;
 use hashbrown::HashMap;
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::cell::RefCell;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Fewer changes than this are applied on one core: waking another takes longer.
 const PARALLEL_CHANGES: usize = 256;
+
+/// Most changes for whose working memory there is room from batch to batch.
+const STEPS_KEPT: usize = 1 << 18;
+
+/// Threads of their own: those that answer for a whole list may be busy for as long as that takes.
+static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| ThreadPoolBuilder::new().build().ok());
+
+/// Runs something on these threads, or here if there are none.
+pub(crate) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    match &*THREADS {
+        Some(threads) => threads.install(work),
+        None => work(),
+    }
+}
 
 /// Applies changes to the versions of one register, one after another. Knows what the register has by
 /// content: states, rules, certificates, organisations.
@@ -39,6 +55,10 @@ pub(crate) struct Editor {
     certificates: Arc<Vec<Arc<str>>>,
     certificate_numbers: HashMap<Arc<str>, u32>,
     places: Places,
+    /// Senders of the rule in hand.
+    senders: Vec<u16>,
+    /// Kept from batch to batch, so that its memory is there.
+    steps: Steps,
 }
 
 /// What came of some changes.
@@ -77,6 +97,8 @@ enum StepWhat {
 /// Changes of recipients that have been resolved and not applied.
 #[derive(Default)]
 struct Steps {
+    /// Those of the register's country.
+    ordinals: Range<u32>,
     /// Ordinal and place in `steps`, for sorting.
     keys: Vec<u64>,
     steps: Vec<Step>,
@@ -84,9 +106,24 @@ struct Steps {
 }
 
 impl Steps {
-    fn push(&mut self, recipient: Ordinal, place: usize, what: StepWhat) {
+    /// Forgets what was there. What one great batch took is not kept.
+    fn begin(&mut self, ordinals: Range<u32>) {
+        if self.keys.capacity() > STEPS_KEPT {
+            *self = Steps::default();
+        }
+        self.ordinals = ordinals;
+        self.keys.clear();
+        self.steps.clear();
+        self.cold.clear();
+    }
+
+    fn push(&mut self, recipient: Ordinal, place: usize, what: StepWhat) -> Result<(), Reason> {
+        if !self.ordinals.contains(&recipient.0) {
+            return Err(reason("not_of_this_register", ""));
+        }
         self.keys.push(u64::from(recipient.0) << 32 | self.steps.len() as u64);
         self.steps.push(Step { place: place as u32, what });
+        Ok(())
     }
 
     fn truncate(&mut self, steps: usize) {
@@ -114,12 +151,16 @@ struct Folded {
     unknown: Vec<State>,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
-    workspace: Workspace,
+}
+
+thread_local! {
+    /// Kept from block to block, so that its memory is there.
+    static FOLDED: RefCell<Folded> = RefCell::default();
 }
 
 impl Folded {
     fn clear(&mut self) {
-        let Folded { edits, cold, unknown, bad, without_effect, workspace: _ } = self;
+        let Folded { edits, cold, unknown, bad, without_effect } = self;
         edits.clear();
         cold.clear();
         unknown.clear();
@@ -142,6 +183,8 @@ impl Editor {
             certificates: changes.map(|changes| Arc::clone(&changes.certificates)).unwrap_or_default(),
             certificate_numbers: HashMap::new(),
             places: Places::of(register.version()),
+            senders: Vec::new(),
+            steps: Steps::default(),
         };
         // Of equal states the first counts; 0 is nobody's.
         for number in (1..editor.states.len()).rev() {
@@ -169,12 +212,15 @@ impl Editor {
     pub(crate) fn apply(&mut self, register: &Register, changes: &[Change]) -> Result<Applied, Damage> {
         let mut applied =
             Applied { register: register.at(register.version().clone()), bad: Vec::new(), without_effect: 0 };
-        let mut steps = Steps::default();
+        let ordinals = register.kind().country().ordinals();
+        let mut steps = std::mem::take(&mut self.steps);
+        steps.begin(ordinals);
         for (place, change) in changes.iter().enumerate() {
             let resolved = self.resolve(place, &change.what, &mut steps, &mut applied.without_effect);
             applied.bad.extend(resolved.err().map(|why| (place, why)));
         }
-        self.flush(&mut applied, steps)?;
+        self.flush(&mut applied, &mut steps)?;
+        self.steps = steps;
         applied.bad.sort_unstable_by_key(|(place, _)| *place);
         let before = register.version();
         let last = changes.last();
@@ -232,12 +278,12 @@ impl Editor {
                 let times = [put.last_registration, put.last_sender_accept_change];
                 steps.cold.extend_from_slice(&entry_of_times(times));
                 let cold = start..steps.cold.len();
-                steps.push(put.recipient, place, StepWhat::Put { state: state.into(), rule, cold });
+                steps.push(put.recipient, place, StepWhat::Put { state: state.into(), rule, cold })?;
             }
-            What::Remove(recipient) => steps.push(*recipient, place, StepWhat::Remove),
+            What::Remove(recipient) => steps.push(*recipient, place, StepWhat::Remove)?,
             What::SetAcceptance(set) => {
                 let (rule, changed) = (self.rule(&set.rule)?, set.last_sender_accept_change);
-                steps.push(set.recipient, place, StepWhat::Accept { rule, changed });
+                steps.push(set.recipient, place, StepWhat::Accept { rule, changed })?;
             }
             What::PutPerson(put) => self.resolve_person(place, put, steps)?,
             What::PutPersons { persons, .. } => {
@@ -280,21 +326,25 @@ impl Editor {
             Contact::add_certificate(&mut steps.cold, start, number);
         }
         let cold = start..steps.cold.len();
-        steps.push(put.person, place, StepWhat::Put { state: state.into(), rule: 0, cold });
-        Ok(())
+        steps.push(put.person, place, StepWhat::Put { state: state.into(), rule: 0, cold })
     }
 
     /// Number of a rule.
     fn rule(&mut self, named: &NamedRule) -> Result<u32, Reason> {
         let unknown = reason("unknown_sender", "exceptions");
-        let senders = named.senders.iter().map(|id| self.places.sender(*id).ok_or(unknown));
-        let rule = RuleSet::new(named.acceptance, senders.collect::<Result<_, _>>()?);
-        if rule.accepts_all() {
+        self.senders.clear();
+        for id in &named.senders {
+            self.senders.push(self.places.sender(*id).ok_or(unknown)?);
+        }
+        self.senders.sort_unstable();
+        let slice = RuleSlice { acceptance: named.acceptance, senders: &self.senders };
+        if named.acceptance == Acceptance::AllExcept && self.senders.is_empty() {
             return Ok(0);
         }
-        if let Some(&number) = self.rule_numbers.get(&rule) {
+        if let Some(&number) = self.rule_numbers.get(&slice) {
             return Ok(number);
         }
+        let rule = RuleSet { acceptance: named.acceptance, senders: self.senders.clone() };
         self.rules.push(&rule);
         self.rule_numbers.insert(rule, self.rule_count);
         self.rule_count += 1;
@@ -302,7 +352,7 @@ impl Editor {
     }
 
     /// Applies what has been resolved.
-    fn flush(&mut self, applied: &mut Applied, mut steps: Steps) -> Result<(), Damage> {
+    fn flush(&mut self, applied: &mut Applied, steps: &mut Steps) -> Result<(), Damage> {
         if steps.keys.is_empty() {
             return Ok(());
         }
@@ -315,17 +365,19 @@ impl Editor {
         let start = applied.register.kind().country().ordinals().start;
         let place = |key: &u64| ((key >> 32) as u32 - start) / BLOCK_ORDINALS;
         let blocks: Vec<&[u64]> = steps.keys.chunk_by(|a, b| place(a) == place(b)).collect();
+        // A batch that was thrown away may have left more states behind than the register has.
+        self.widen(applied)?;
         let (mut left, mut done) = (blocks.clone(), Vec::with_capacity(blocks.len()));
         loop {
             // A block is made if all its states are known; else they are added, and it is tried again.
             let register = &applied.register;
-            let edit = |folded: &mut Folded, keys: &&[u64]| self.edit(register, &steps, keys, start, folded);
+            let steps = &*steps;
+            let edit = |keys: &&[u64]| {
+                FOLDED.with_borrow_mut(|folded| self.edit(register, steps, keys, start, folded))
+            };
             let edited: Vec<_> = match parallel {
-                true => left.par_iter().with_min_len(8).map_init(Folded::default, edit).collect(),
-                false => {
-                    let mut folded = Folded::default();
-                    left.iter().map(|keys| edit(&mut folded, keys)).collect()
-                }
+                true => left.par_iter().with_min_len(8).map(edit).collect(),
+                false => left.iter().map(edit).collect(),
             };
             let (mut again, mut unknown) = (Vec::new(), Vec::new());
             for (keys, result) in left.iter().zip(edited) {
@@ -387,9 +439,7 @@ impl Editor {
         let places = 0..directory_length(register.kind().country());
         let wider = places.into_par_iter().filter_map(|place| match register.view(place) {
             Ok(None) => None,
-            Ok(Some(view)) => {
-                Some(Ok((place, LiveBlock::edited(&view, width, &[], &[], &mut Workspace::default()))))
-            }
+            Ok(Some(view)) => Some(Ok((place, LiveBlock::edited(&view, width, &[], &[])))),
             Err(damage) => Some(Err(damage)),
         });
         let blocks: Vec<_> = wider.collect::<Result<_, _>>()?;
@@ -422,8 +472,8 @@ impl Editor {
         }
         let changes = register.version().changes.as_ref();
         let width = changes.map_or(register.index().codes.width(), |changes| changes.overlay.width());
-        let block = LiveBlock::edited(&view, width, &folded.edits, &folded.cold, &mut folded.workspace);
-        let more = i64::from(block.view().records()) - i64::from(view.records());
+        let block = LiveBlock::edited(&view, width, &folded.edits, &folded.cold);
+        let more = i64::from(block.records()) - i64::from(view.records());
         let bad = std::mem::take(&mut folded.bad);
         Ok(Ok(Edited { place, block, more, bad, without_effect: folded.without_effect }))
     }

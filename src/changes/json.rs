@@ -187,10 +187,19 @@ pub(crate) fn parse(line: &[u8], kind: Kind) -> Result<Change, BadLine> {
     let bad = |reason| BadLine { sequence: Some(sequence), time, reason };
     let time = time.ok_or(bad(reason("bad_time", "time")))?;
     let what = parsed.what(day_of(time)).map_err(bad)?;
-    if what.kind().is_some_and(|of| of != kind) {
-        return Err(bad(reason("not_of_this_register", what.name())));
+    Change { sequence, time, what }.of_kind(kind)
+}
+
+impl Change {
+    /// The change, if a register of that kind has such changes.
+    pub(crate) fn of_kind(self, kind: Kind) -> Result<Change, BadLine> {
+        let Change { sequence, time, ref what } = self;
+        if what.kind().is_some_and(|of| of != kind) {
+            let reason = reason("not_of_this_register", what.name());
+            return Err(BadLine { sequence: Some(sequence), time: Some(time), reason });
+        }
+        Ok(self)
     }
-    Ok(Change { sequence, time, what })
 }
 
 /// Writes a change as a line without its end.

@@ -109,7 +109,7 @@ impl What {
     }
 
     /// Which register has such changes; `None` if every one does.
-    fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
             What::SetAside { .. } => None,
             What::Remove(ordinal) => Space::locate(*ordinal).map(|(space, _)| match space.country() {

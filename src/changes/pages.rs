@@ -38,6 +38,8 @@ pub(crate) fn is_page(text: &[u8]) -> bool {
     match text.first() {
         Some(b'<') => true,
         // A change's own fields come first in its line, and `sequence` is not one of a page.
+        // A page may be longer than can be looked through, with its list before all else.
+        Some(b'{') if begins_as_page(&text[1..]) => true,
         Some(b'{') => {
             let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
             let has = |name: &str| memchr::memmem::find(first, name.as_bytes()).is_some();
@@ -45,6 +47,17 @@ pub(crate) fn is_page(text: &[u8]) -> bool {
         }
         _ => false,
     }
+}
+
+fn begins_as_page(object: &[u8]) -> bool {
+    let keys = ["\"list\"", "\"fraEndringsId\"", "\"tilEndringsId\"", "\"sisteEndringsId\""];
+    keys.iter().any(|key| object.trim_ascii_start().starts_with(key.as_bytes()))
+}
+
+/// Whether so much of a text does not tell yet what it is.
+pub(crate) fn is_undecided(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text).trim_ascii();
+    text.is_empty() || text == b"{"
 }
 
 /// Reads one page in XML, or any number of pages in JSON one after another. `time` is when they were

@@ -3,11 +3,13 @@
 use super::args::{Apply, ChangesArgs, CheckpointArgs, Init};
 use super::{Done, Failure, interrupted, listen};
 use jiff::Timestamp;
+use nabar::register::Kind;
 use nabar::store::{self, ApplyError, Batch, Lines, Pending, SetAside, StoreError, Writer};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -150,9 +152,11 @@ impl Total {
 fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
     let (lines_in, lines) = sync_channel::<Result<Lines, Failure>>(AHEAD);
     let (pending_in, pending) = sync_channel::<Option<Pending>>(AHEAD);
+    let feed = Feed::of(args, writer.kind());
+    // Not of the scope: after an error nobody waits for what a feed may still say.
+    let reading = thread::spawn(move || feed.read(&lines_in));
     let checkpointed = Mutex::new(Ok(()));
     thread::scope(|scope| {
-        let reading = scope.spawn(|| read(args, writer, lines_in));
         let waiting = scope.spawn(move || wait(writer, &pending));
         let mut running = None;
         let applied = lines.iter().try_for_each(|lines| {
@@ -163,9 +167,11 @@ fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
             }
             let (batch, pending) = writer.append(lines?, args.skip_bad)?;
             done.add(batch);
-            // If nobody waits any more, a sync has failed, which is told below.
-            let _ = pending_in.send(pending);
-            if args.checkpoint_at > 0 && writer.log_bytes() > args.checkpoint_at && running.is_none() {
+            // Nobody waits any more if a sync has failed, which `waited` tells.
+            pending_in.send(pending).map_err(|_| Failure::Failed(String::new()))?;
+            let failed = || checkpointed.lock().is_ok_and(|made| made.is_err());
+            let long = args.checkpoint_at > 0 && writer.log_bytes() > args.checkpoint_at;
+            if long && running.is_none() && !failed() {
                 running = Some(scope.spawn(|| {
                     let made = writer.checkpoint(args.keep).map(drop);
                     if made.is_err() {
@@ -176,10 +182,11 @@ fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
             running.take_if(|running| running.is_finished());
             Ok(())
         });
-        drop((lines, pending_in));
-        let _ = reading.join();
-        let waited = waiting.join().unwrap_or_else(|_| Err(Failure::Failed("a thread has ended".to_owned())));
-        applied.and(waited)
+        drop(pending_in);
+        let ended = || Failure::Failed("a thread has ended".to_owned());
+        let waited = waiting.join().unwrap_or_else(|_| Err(ended()));
+        waited.and(applied)?;
+        reading.join().map_err(|_| ended())
     })?;
     let checkpointed = checkpointed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     checkpointed.map_err(|error| {
@@ -192,56 +199,87 @@ fn wait(writer: &Writer, pending: &Receiver<Option<Pending>>) -> Done {
     pending.iter().try_for_each(|pending| Ok(writer.wait(pending)?))
 }
 
-/// Reads batches of lines until there is no more, or nobody wants them.
-fn read(args: &Apply, writer: &Writer, batches: SyncSender<Result<Lines, Failure>>) {
-    let failed = |error| Failure::Failed(format!("cannot read the changes: {error}"));
-    let input: io::Result<Box<dyn BufRead + Send>> = match args.changes.as_os_str() == "-" {
-        true => Ok(Box::new(io::BufReader::with_capacity(1 << 18, io::stdin()))),
-        false => store::input(&args.changes),
-    };
-    let mut input = match input {
-        Ok(input) => input,
-        Err(error) => {
-            // If nobody takes it, something else has failed before.
-            let _ = batches.send(Err(failed(error)));
-            return;
-        }
-    };
-    let mut first = 1;
-    loop {
-        let mut text = Vec::new();
-        let read = match args.batch {
-            Some(count) => read_lines(&mut input, count.get(), &mut text),
-            None => input.read_to_end(&mut text).map(|bytes| bytes as u64),
+/// Where changes come from.
+struct Feed {
+    changes: PathBuf,
+    kind: Kind,
+    batch: Option<NonZeroU64>,
+    skip_bad: bool,
+    time: Option<Timestamp>,
+}
+
+impl Feed {
+    fn of(args: &Apply, kind: Kind) -> Feed {
+        let Apply { batch, skip_bad, time, .. } = *args;
+        Feed { changes: args.changes.clone(), kind, batch, skip_bad, time }
+    }
+
+    /// Reads batches of lines until there is no more, or nobody wants them.
+    fn read(&self, batches: &SyncSender<Result<Lines, Failure>>) {
+        // If nobody takes it, something else has failed before.
+        let send = |batch| _ = batches.send(batch);
+        let opened: io::Result<Box<dyn BufRead + Send>> = match self.changes.as_os_str() == "-" {
+            true => Ok(Box::new(io::BufReader::with_capacity(1 << 18, io::stdin()))),
+            false => store::input(&self.changes),
         };
-        let batch = match read {
-            Ok(0) => return,
-            Err(error) => Err(failed(error)),
-            Ok(_) => lines_of(args, writer, &mut input, &mut text, first),
+        let mut input = match opened {
+            Ok(input) => input,
+            Err(error) => return send(Err(unreadable(error))),
         };
-        first += memchr::memchr_iter(b'\n', &text).count() as u64;
-        let end = batch.is_err();
-        if batches.send(batch).is_err() || end {
-            return;
+        let mut first = 1;
+        let mut carried: Option<Lines> = None;
+        loop {
+            let mut text = Vec::new();
+            match self.read_batch(&mut input, first, &mut text) {
+                Ok(0) => return carried.into_iter().for_each(|lines| send(Ok(lines))),
+                Err(error) => return send(Err(unreadable(error))),
+                Ok(_) => {}
+            }
+            let mut lines = match self.lines_of(&mut input, &mut text, first) {
+                Ok(lines) => lines,
+                Err(failure) => return send(Err(failure)),
+            };
+            first += memchr::memchr_iter(b'\n', &text).count() as u64;
+            if let Some(before) = carried.take() {
+                lines = before.followed_by(lines);
+            }
+            if self.skip_bad && self.batch.is_some() {
+                carried = Some(lines.split_unnumbered()).filter(|lines| !lines.is_empty());
+            }
+            if batches.send(Ok(lines)).is_err() {
+                return;
+            }
         }
+    }
+
+    /// The text of a batch; returns how many lines or bytes.
+    fn read_batch(&self, input: &mut dyn BufRead, first: u64, text: &mut Vec<u8>) -> io::Result<u64> {
+        let Some(count) = self.batch else {
+            return input.read_to_end(text).map(|bytes| bytes as u64);
+        };
+        let mut read = read_lines(input, count.get(), text)?;
+        while first == 1 && Lines::may_be_pages(text) {
+            match read_lines(input, 1, text)? {
+                0 => break,
+                more => read += more,
+            }
+        }
+        Ok(read)
+    }
+
+    /// The lines of a text, or its pages, which are read to the end.
+    fn lines_of(&self, input: &mut dyn BufRead, text: &mut Vec<u8>, first: u64) -> Result<Lines, Failure> {
+        if first == 1 && Lines::are_pages(text) {
+            input.read_to_end(text).map_err(unreadable)?;
+            let time = self.time.unwrap_or_else(Timestamp::now);
+            return Ok(Lines::of_pages(text, &self.changes, time)?);
+        }
+        Ok(Lines::parse_from(text, first, self.kind))
     }
 }
 
-/// The lines of a text, or its pages, which are read to the end.
-fn lines_of(
-    args: &Apply,
-    writer: &Writer,
-    input: &mut dyn BufRead,
-    text: &mut Vec<u8>,
-    first: u64,
-) -> Result<Lines, Failure> {
-    let time = args.time.unwrap_or_else(Timestamp::now);
-    if first == 1 && Lines::are_pages(text) {
-        let read = input.read_to_end(text);
-        read.map_err(|error| Failure::Failed(format!("cannot read the pages: {error}")))?;
-        return Ok(Lines::of_pages(text, &args.changes, time)?);
-    }
-    Ok(Lines::parse_from(text, first, writer.kind()))
+fn unreadable(error: io::Error) -> Failure {
+    Failure::Failed(format!("cannot read the changes: {error}"))
 }
 
 /// Reads up to `count` lines; returns how many.

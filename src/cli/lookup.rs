@@ -16,6 +16,7 @@ pub(super) fn lookup(args: &Lookup) -> Done {
     }
     let mut ids = Ids { given: args.ids.iter(), input: None, next: None };
     ids.advance()?;
+    source.refresh()?;
     // A data directory may change while ids come: each is answered from what there is then.
     while ids.next.is_some() {
         let register = source.register();
@@ -52,7 +53,10 @@ struct Ids<'a> {
 impl Ids<'_> {
     /// Whether the next id is still to come.
     fn must_wait(&self) -> bool {
-        self.input.as_ref().is_some_and(|input| !input.buffer().contains(&b'\n'))
+        match &self.input {
+            Some(input) => !input.buffer().contains(&b'\n'),
+            None => self.given.as_slice().first().is_some_and(|id| id == "-"),
+        }
     }
 
     fn advance(&mut self) -> Done {

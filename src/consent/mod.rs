@@ -52,6 +52,11 @@ impl RuleSet {
         RuleSet { acceptance, senders }
     }
 
+    /// The same, without owning the senders.
+    pub(crate) fn as_slice(&self) -> RuleSlice<'_> {
+        RuleSlice { acceptance: self.acceptance, senders: &self.senders }
+    }
+
     pub(crate) fn accepts_all(&self) -> bool {
         self.acceptance == Acceptance::AllExcept && self.senders.is_empty()
     }
@@ -60,6 +65,20 @@ impl RuleSet {
     pub fn accepts(&self, sender: u16) -> bool {
         let named = self.senders.binary_search(&sender).is_ok();
         named == (self.acceptance == Acceptance::Only)
+    }
+}
+
+/// A [`RuleSet`] whose senders lie elsewhere, for looking one up. It hashes as the rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RuleSlice<'a> {
+    pub(crate) acceptance: Acceptance,
+    /// Ascending, each once.
+    pub(crate) senders: &'a [u16],
+}
+
+impl hashbrown::Equivalent<RuleSet> for RuleSlice<'_> {
+    fn equivalent(&self, rule: &RuleSet) -> bool {
+        *self == rule.as_slice()
     }
 }
 

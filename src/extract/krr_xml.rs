@@ -11,6 +11,7 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 pub(super) const FILE: &str = "kontaktregister.xml";
+const MORE: &str = "there is more than one page of changes in it: apply one after another";
 
 /// An export, read person by person. Elements are known by their local names, whatever the prefix.
 pub(super) struct Export {
@@ -72,6 +73,30 @@ impl Export {
         loop {
             if let Event::Start(element) = self.next()? {
                 return Ok(element);
+            }
+        }
+    }
+
+    /// The end of an element behind which nothing is left but white space.
+    fn end(&mut self) -> Result<(), BuildError> {
+        loop {
+            match self.next()? {
+                Event::End(_) => return Ok(()),
+                Event::Text(text) if text.trim().is_empty() => {}
+                Event::Comment(_) | Event::PI(_) => {}
+                _ => return Err(self.malformed(MORE)),
+            }
+        }
+    }
+
+    fn end_of_file(&mut self) -> Result<(), BuildError> {
+        loop {
+            self.buffer.clear();
+            match self.reader.read_event_into(&mut self.buffer) {
+                Ok(Event::Eof) => return Ok(()),
+                Ok(Event::Text(text)) if text.trim().is_empty() => {}
+                Ok(Event::Comment(_) | Event::PI(_)) => {}
+                _ => return Err(self.malformed(MORE)),
             }
         }
     }
@@ -213,11 +238,12 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn read(text: &[u8], path: &Path) -> Result<Page, BuildError> {
         let mut export = Export::of(Box::new(io::Cursor::new(text.to_vec())), path.to_owned());
+        let mut around = 0;
         let root = loop {
             let element = export.start()?;
             match element.local_name().into_inner() {
                 "HentEndringerRespons" => break element,
-                "Envelope" | "Body" => {}
+                "Envelope" | "Body" => around += 1,
                 "Header" => export.skip()?,
                 "Fault" => return Err(export.malformed("the service has answered with a fault")),
                 _ => return Err(export.malformed("this is no HentEndringerRespons")),
@@ -225,7 +251,12 @@ impl Page {
         };
         let from = export.change_number(&root, "fraEndringsNummer")?;
         let to = export.change_number(&root, "tilEndringsNummer")?;
-        Ok(Page { from, to, persons: export.persons(usize::MAX)?.unwrap_or_default() })
+        let persons = export.persons(usize::MAX)?.unwrap_or_default();
+        for _ in 0..around {
+            export.end()?;
+        }
+        export.end_of_file()?;
+        Ok(Page { from, to, persons })
     }
 }
 

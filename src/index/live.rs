@@ -133,100 +133,84 @@ impl<'a> BlockView<'a> {
     }
 }
 
-/// Memory for making blocks, of which many are made one after another.
-#[derive(Default)]
-pub(crate) struct Workspace {
-    ranks: Vec<(u32, u32)>,
-    merged: Merged,
-    lines: Vec<Page>,
+/// Where an edit cuts into a block's lists.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// The recipient's place among the records, and whether it is there (1 or 0).
+    record: usize,
+    present: usize,
+    /// Its place among the exceptions, and whether it is there.
+    exception: usize,
+    listed: usize,
+    /// Its place among the cold entries, and whether it is there.
+    entry: usize,
+    changed: usize,
 }
 
-/// What edits make of a block's lists, until there is memory for all of it.
-#[derive(Default)]
-struct Merged {
-    exception_places: Vec<u16>,
-    exception_rules: Vec<u32>,
-    cold_places: Vec<u16>,
-    cold_ends: Vec<u32>,
-    cold_bytes: Vec<u8>,
-}
-
-impl Merged {
-    /// Lists of the block `before` after `edits`; `ranks` has for each edit what [`BlockView::rank`] says.
-    fn merge(&mut self, before: &BlockView<'_>, edits: &[Edit], ranks: &[(u32, u32)], cold: &[u8]) {
-        let merged = self;
-        merged.clear();
-        let (mut from, mut shift, mut exception, mut entry) = (0, 0i32, 0, 0);
-        for (edit, &(present, rank)) in edits.iter().zip(ranks) {
-            let until =
-                exception + before.exception_places[exception..].partition_point(|&p| u32::from(p) < rank);
-            merged.exceptions(before, exception..until, shift);
-            exception = until
-                + usize::from(before.exception_places.get(until) == Some(&(rank as u16)) && present == 1);
-            let until = entry + before.cold_places[entry..].partition_point(|&place| place < edit.offset);
-            merged.entries(before, entry..until);
-            entry = until + usize::from(before.cold_places.get(until) == Some(&edit.offset));
-            if let Some(put) = &edit.put {
-                if put.rule != 0 {
-                    merged.exception_places.push((rank as i32 + shift) as u16);
-                    merged.exception_rules.push(put.rule);
-                }
-                merged.cold_places.push(edit.offset);
-                merged.cold_bytes.extend_from_slice(&cold[put.cold.clone()]);
-                merged.cold_ends.push(merged.cold_bytes.len() as u32);
-            }
-            shift += i32::from(edit.put.is_some()) - present as i32;
-            from = rank + present;
+impl Cut {
+    fn of(before: &BlockView<'_>, edit: &Edit) -> Cut {
+        let (present, rank) = before.rank(edit.offset);
+        let exception = before.exception_places.partition_point(|&place| u32::from(place) < rank);
+        let there = before.exception_places.get(exception) == Some(&(rank as u16));
+        let entry = before.cold_places.partition_point(|&place| place < edit.offset);
+        let changed = before.cold_places.get(entry) == Some(&edit.offset);
+        Cut {
+            record: rank as usize,
+            present: present as usize,
+            exception,
+            listed: usize::from(there && present == 1),
+            entry,
+            changed: usize::from(changed),
         }
-        debug_assert!(from <= before.records());
-        merged.exceptions(before, exception..before.exception_places.len(), shift);
-        merged.entries(before, entry..before.cold_places.len());
     }
+}
 
-    fn clear(&mut self) {
-        let Merged { exception_places, exception_rules, cold_places, cold_ends, cold_bytes } = self;
-        exception_places.clear();
-        exception_rules.clear();
-        cold_places.clear();
-        cold_ends.clear();
-        cold_bytes.clear();
+/// Copies a list with some elements taken out and others put in; `cuts` ascend, each with the place, the
+/// number of elements (0 or 1) that are left out there, and what comes instead.
+fn splice<T: Copy>(before: &[T], to: &mut [T], cuts: impl Iterator<Item = (usize, usize, Option<T>)>) {
+    let (mut from, mut at) = (0, 0);
+    for (place, gone, new) in cuts {
+        at += copy(&before[from..place], &mut to[at..]);
+        at += copy(new.as_slice(), &mut to[at..]);
+        from = place + gone;
     }
+    copy(&before[from..], &mut to[at..]);
+}
 
-    /// Takes over exceptions whose records have moved by `shift`.
-    fn exceptions(&mut self, before: &BlockView<'_>, range: Range<usize>, shift: i32) {
-        let places = before.exception_places[range.clone()].iter();
-        self.exception_places.extend(places.map(|&place| (i32::from(place) + shift) as u16));
-        self.exception_rules.extend_from_slice(&before.exception_rules[range]);
-    }
+fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
+    to[..from.len()].copy_from_slice(from);
+    from.len()
+}
 
-    /// Takes over cold entries.
-    fn entries(&mut self, before: &BlockView<'_>, range: Range<usize>) {
-        let bytes = before.cold_range(range.clone());
-        let shift = (self.cold_bytes.len() as u32).wrapping_sub(bytes.start as u32);
-        self.cold_places.extend_from_slice(&before.cold_places[range.clone()]);
-        self.cold_ends.extend(before.cold_ends[range].iter().map(|end| end.wrapping_add(shift)));
-        self.cold_bytes.extend_from_slice(&before.cold_bytes[bytes]);
-    }
-
-    /// The line behind the pages of a block with these lists, and the block's length in lines.
-    fn head(&self, records: u32, width: Width) -> (Head, usize) {
-        let mut at = RECORDS_AT + (records as usize + 1) * width as usize;
+impl Head {
+    /// The line behind the pages of the block `before` after edits, and the block's length in lines.
+    fn of(before: &BlockView<'_>, width: Width, edits: &[Edit], cuts: &[Cut]) -> (Head, usize) {
+        let sum = |of: fn(&Cut) -> usize| cuts.iter().map(of).sum::<usize>();
+        let puts = || edits.iter().filter_map(|edit| edit.put.as_ref());
+        let records = before.codes.len() + puts().count() - sum(|cut| cut.present);
+        let listed = puts().filter(|put| put.rule != 0).count();
+        let exceptions = before.exception_rules.len() + listed - sum(|cut| cut.listed);
+        let cold = before.cold_ends.len() + puts().count() - sum(|cut| cut.changed);
+        let gone = cuts.iter().map(|cut| before.cold_range(cut.entry..cut.entry + cut.changed).len());
+        let cold_bytes =
+            before.cold_bytes.len() + puts().map(|put| put.cold.len()).sum::<usize>() - gone.sum::<usize>();
+        let mut at = RECORDS_AT + (records + 1) * width as usize;
         let mut next = |bytes: usize, alignment: usize| {
             let start = at.next_multiple_of(alignment);
             at = start + bytes;
             start as u32
         };
         let head = Head {
-            records,
+            records: records as u32,
             width: width as u32,
-            exceptions: self.exception_rules.len() as u32,
-            exception_rules_at: next(size_of_val(&self.exception_rules[..]), 4),
-            exception_places_at: next(size_of_val(&self.exception_places[..]), 2),
-            cold: self.cold_ends.len() as u32,
-            cold_ends_at: next(size_of_val(&self.cold_ends[..]), 4),
-            cold_places_at: next(size_of_val(&self.cold_places[..]), 2),
-            cold_bytes: self.cold_bytes.len() as u32,
-            cold_bytes_at: next(self.cold_bytes.len(), 1),
+            exceptions: exceptions as u32,
+            exception_rules_at: next(exceptions * 4, 4),
+            exception_places_at: next(exceptions * 2, 2),
+            cold: cold as u32,
+            cold_ends_at: next(cold * 4, 4),
+            cold_places_at: next(cold * 2, 2),
+            cold_bytes: cold_bytes as u32,
+            cold_bytes_at: next(cold_bytes, 1),
             unused: [0; 6],
         };
         (head, at.div_ceil(LINE))
@@ -238,48 +222,23 @@ impl LiveBlock {
     /// states. `cold` has the cold entries of the edits.
     ///
     /// Cost: copies the block once, some kilobytes.
-    pub(crate) fn edited(
-        before: &BlockView<'_>,
-        width: Width,
-        edits: &[Edit],
-        cold: &[u8],
-        workspace: &mut Workspace,
-    ) -> LiveBlock {
+    pub(crate) fn edited(before: &BlockView<'_>, width: Width, edits: &[Edit], cold: &[u8]) -> LiveBlock {
         debug_assert!(edits.windows(2).all(|pair| pair[0].offset < pair[1].offset));
-        let Workspace { ranks, merged, lines } = workspace;
-        ranks.clear();
-        ranks.extend(edits.iter().map(|edit| before.rank(edit.offset)));
-        merged.merge(before, edits, ranks, cold);
-        let gone = ranks.iter().map(|(present, _)| present).sum::<u32>();
-        let put_count = edits.iter().filter(|edit| edit.put.is_some()).count() as u32;
-        let records = before.records() + put_count - gone;
-        let (head, count) = merged.head(records, width);
-        // What lay there before is written over, but for what nobody reads between the lists.
-        lines.resize(count, Page::EMPTY);
-        lines[..PAGES].copy_from_slice(before.pages);
-        for edit in edits {
-            let offset = u32::from(edit.offset);
-            lines[(offset / PAGE_ORDINALS) as usize].set(offset % PAGE_ORDINALS, edit.put.is_some());
-        }
-        let moved =
-            edits.iter().zip(&*ranks).any(|(edit, (present, _))| edit.put.is_some() != (*present == 1));
-        if moved {
-            vectorized(Count { pages: &mut lines[..PAGES] });
-        }
+        let cuts: Vec<Cut> = edits.iter().map(|edit| Cut::of(before, edit)).collect();
+        let (head, count) = Head::of(before, width, edits, &cuts);
+        let mut block: Arc<[Page]> = std::iter::repeat_n(Page::EMPTY, count).collect();
+        let lines = Arc::get_mut(&mut block).unwrap_or_default();
+        edit_pages(before, &mut lines[..PAGES], edits, &cuts);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
-        put(bytes, (PAGES * LINE) as u32, bytemuck::bytes_of(&head));
-        put(bytes, head.exception_rules_at, bytemuck::cast_slice(&merged.exception_rules));
-        put(bytes, head.exception_places_at, bytemuck::cast_slice(&merged.exception_places));
-        put(bytes, head.cold_ends_at, bytemuck::cast_slice(&merged.cold_ends));
-        put(bytes, head.cold_places_at, bytemuck::cast_slice(&merged.cold_places));
-        put(bytes, head.cold_bytes_at, &merged.cold_bytes);
-        let codes = &mut bytes[RECORDS_AT..RECORDS_AT + (records as usize + 1) * width as usize];
+        bytes[PAGES * LINE..RECORDS_AT].copy_from_slice(bytemuck::bytes_of(&head));
         match width {
-            Width::One => edit_codes::<u8>(before.codes, codes, edits, ranks),
-            Width::Two => edit_codes::<u16>(before.codes, codes, edits, ranks),
-            Width::Four => edit_codes::<u32>(before.codes, codes, edits, ranks),
+            Width::One => edit_codes::<u8>(before.codes, bytes, &head, edits, &cuts),
+            Width::Two => edit_codes::<u16>(before.codes, bytes, &head, edits, &cuts),
+            Width::Four => edit_codes::<u32>(before.codes, bytes, &head, edits, &cuts),
         }
-        LiveBlock(Arc::from(&lines[..]))
+        edit_exceptions(before, bytes, &head, edits, &cuts);
+        edit_cold(before, bytes, &head, edits, &cuts, cold);
+        LiveBlock(block)
     }
 
     /// The memory of the block: its pages first.
@@ -294,6 +253,15 @@ impl LiveBlock {
         bytemuck::cast_slice(&self.0[PAGES + 1..])
     }
 
+    /// Number of records.
+    pub(crate) fn records(&self) -> u32 {
+        self.head().records
+    }
+
+    fn head(&self) -> Head {
+        bytemuck::cast(self.0[PAGES])
+    }
+
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
@@ -301,7 +269,7 @@ impl LiveBlock {
 
     pub(crate) fn view(&self) -> BlockView<'_> {
         let bytes: &[u8] = bytemuck::cast_slice(&self.0);
-        let head: Head = bytemuck::pod_read_unaligned(&bytes[PAGES * LINE..RECORDS_AT]);
+        let head = self.head();
         let records = 1..head.records as usize + 1;
         let codes = match head.width {
             1 => Codes::One(self.codes()),
@@ -321,6 +289,27 @@ impl LiveBlock {
     }
 }
 
+fn array<T: Pod>(bytes: &[u8], at: u32, count: usize) -> &[T] {
+    bytemuck::cast_slice(&bytes[at as usize..at as usize + count * size_of::<T>()])
+}
+
+fn array_mut<T: Pod>(bytes: &mut [u8], at: u32, count: u32) -> &mut [T] {
+    bytemuck::cast_slice_mut(&mut bytes[at as usize..at as usize + count as usize * size_of::<T>()])
+}
+
+fn edit_pages(before: &BlockView<'_>, pages: &mut [Page], edits: &[Edit], cuts: &[Cut]) {
+    pages.copy_from_slice(before.pages);
+    let mut moved = false;
+    for (edit, cut) in edits.iter().zip(cuts) {
+        let offset = u32::from(edit.offset);
+        pages[(offset / PAGE_ORDINALS) as usize].set(offset % PAGE_ORDINALS, edit.put.is_some());
+        moved |= edit.put.is_some() != (cut.present == 1);
+    }
+    if moved {
+        vectorized(Count { pages });
+    }
+}
+
 /// Sets the counts of a block's pages.
 struct Count<'a> {
     pages: &'a mut [Page],
@@ -335,17 +324,9 @@ impl Work for Count<'_> {
     }
 }
 
-fn put(bytes: &mut [u8], at: u32, what: &[u8]) {
-    bytes[at as usize..at as usize + what.len()].copy_from_slice(what);
-}
-
-fn array<T: Pod>(bytes: &[u8], at: u32, count: usize) -> &[T] {
-    bytemuck::cast_slice(&bytes[at as usize..at as usize + count * size_of::<T>()])
-}
-
 /// The records after the edits, behind nobody's.
-fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], edits: &[Edit], ranks: &[(u32, u32)]) {
-    let codes: &mut [C] = bytemuck::cast_slice_mut(bytes);
+fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
+    let codes: &mut [C] = array_mut(bytes, RECORDS_AT as u32, head.records + 1);
     codes[0] = C::of(0);
     let (mut from, mut to) = (0, 1);
     let copy = |codes: &mut [C], records: Range<usize>, to: &mut usize| {
@@ -353,15 +334,73 @@ fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], edits: &[Edit], rank
         before.slice(records).copy_to(&mut codes[*to..end]);
         *to = end;
     };
-    for (edit, &(present, rank)) in edits.iter().zip(ranks) {
-        copy(codes, from..rank as usize, &mut to);
+    for (edit, cut) in edits.iter().zip(cuts) {
+        copy(codes, from..cut.record, &mut to);
         if let Some(put) = &edit.put {
             codes[to] = C::of(put.code);
             to += 1;
         }
-        from = (rank + present) as usize;
+        from = cut.record + cut.present;
     }
     copy(codes, from..before.len(), &mut to);
+}
+
+fn edit_exceptions(before: &BlockView<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
+    let rule = |edit: &Edit| edit.put.as_ref().map(|put| put.rule).filter(|&rule| rule != 0);
+    let both = || edits.iter().zip(cuts);
+    let rules = both().map(|(edit, cut)| (cut.exception, cut.listed, rule(edit)));
+    splice(before.exception_rules, array_mut(bytes, head.exception_rules_at, head.exceptions), rules);
+    // Places move with the records before them.
+    let places: &mut [u16] = array_mut(bytes, head.exception_places_at, head.exceptions);
+    let (mut from, mut at, mut shift) = (0, 0, 0i32);
+    for step in 0..=edits.len() {
+        let until = cuts.get(step).map_or(before.exception_places.len(), |cut| cut.exception);
+        for &place in &before.exception_places[from..until] {
+            places[at] = (i32::from(place) + shift) as u16;
+            at += 1;
+        }
+        let Some((edit, cut)) = edits.get(step).zip(cuts.get(step)) else { return };
+        if rule(edit).is_some() {
+            places[at] = (cut.record as i32 + shift) as u16;
+            at += 1;
+        }
+        shift += i32::from(edit.put.is_some()) - cut.present as i32;
+        from = cut.exception + cut.listed;
+    }
+}
+
+fn edit_cold(
+    before: &BlockView<'_>,
+    bytes: &mut [u8],
+    head: &Head,
+    edits: &[Edit],
+    cuts: &[Cut],
+    cold: &[u8],
+) {
+    let both = || edits.iter().zip(cuts);
+    let places = both().map(|(edit, cut)| (cut.entry, cut.changed, edit.put.as_ref().map(|_| edit.offset)));
+    splice(before.cold_places, array_mut(bytes, head.cold_places_at, head.cold), places);
+    let (ends_at, data_at) = (head.cold_ends_at as usize, head.cold_bytes_at as usize);
+    let (lists, data) = bytes.split_at_mut(data_at);
+    let ends: &mut [u32] = bytemuck::cast_slice_mut(&mut lists[ends_at..ends_at + head.cold as usize * 4]);
+    let (mut from, mut entry, mut end) = (0, 0, 0);
+    for step in 0..=edits.len() {
+        let until = cuts.get(step).map_or(before.cold_ends.len(), |cut| cut.entry);
+        let old = before.cold_range(from..until);
+        let shift = (end as u32).wrapping_sub(old.start as u32);
+        for old_end in &before.cold_ends[from..until] {
+            ends[entry] = old_end.wrapping_add(shift);
+            entry += 1;
+        }
+        end += copy(&before.cold_bytes[old], &mut data[end..]);
+        let Some((edit, cut)) = edits.get(step).zip(cuts.get(step)) else { return };
+        if let Some(put) = &edit.put {
+            end += copy(&cold[put.cold.clone()], &mut data[end..]);
+            ends[entry] = end as u32;
+            entry += 1;
+        }
+        from = cut.entry + cut.changed;
+    }
 }
 
 /// Places of the directory that share a chunk of an overlay.
@@ -453,7 +492,7 @@ mod tests {
         /// Edit upon edit, in every width, against a map.
         #[test]
         fn edited_blocks_agree_with_a_map(steps in proptest::collection::vec(step(), 1..12)) {
-            let (mut block, mut workspace) = (None::<LiveBlock>, Workspace::default());
+            let mut block: Option<LiveBlock> = None;
             let (mut model, mut changed) = (Model::new(), BTreeMap::new());
             for (width, step) in steps {
                 let mut cold = Vec::new();
@@ -467,7 +506,7 @@ mod tests {
                 }).collect();
                 let empty = [Page::EMPTY; PAGES];
                 let before = block.as_ref().map_or(BlockView::empty(&empty), LiveBlock::view);
-                let edited = LiveBlock::edited(&before, [Width::One, Width::Two, Width::Four][width], &edits, &cold, &mut workspace);
+                let edited = LiveBlock::edited(&before, [Width::One, Width::Two, Width::Four][width], &edits, &cold);
                 if let Some(before) = &block {
                     agrees(&before.view(), &model, &changed);
                 }
@@ -487,8 +526,7 @@ mod tests {
     #[test]
     fn overlays_share_what_does_not_change() {
         let empty = [Page::EMPTY; PAGES];
-        let block =
-            LiveBlock::edited(&BlockView::empty(&empty), Width::One, &[], &[], &mut Workspace::default());
+        let block = LiveBlock::edited(&BlockView::empty(&empty), Width::One, &[], &[]);
         let first = Overlay::new(200, Width::One)
             .with(Width::One, [(3, block.clone()), (150, block.clone())].into_iter());
         let second = first.with(Width::One, [(4, block.clone())].into_iter());

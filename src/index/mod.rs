@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use build::{Builder, Built, CodeBytes};
 pub(crate) use codes::{Codes, Width};
-pub(crate) use live::{BlockView, Edit, LiveBlock, Overlay, Put, Workspace};
+pub(crate) use live::{BlockView, Edit, LiveBlock, Overlay, Put};
 pub(crate) use page::Page;
 
 use crate::cpu::prefetch;

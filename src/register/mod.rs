@@ -287,7 +287,7 @@ impl Register {
         self.index().view(&self.base.trust, place)
     }
 
-    /// The same, with a block of nobody where there is none.
+    /// As [`view`](Self::view), with a block of nobody where there is none.
     pub(crate) fn view_or_empty(&self, place: usize) -> Result<BlockView<'_>, DamagedBlock> {
         self.index().view_or_empty(&self.base.trust, place)
     }

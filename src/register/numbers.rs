@@ -33,7 +33,7 @@ impl Numbers {
     /// Gives a number to an organisation that joins at the end of the list. `None` if none is left: a new
     /// register file begins anew.
     pub(crate) fn push(&mut self) -> Option<u16> {
-        let number = u16::try_from(self.places.len()).ok().filter(|&number| number < u16::MAX - 1)?;
+        let number = u16::try_from(self.places.len()).ok().filter(|&number| number < u16::MAX)?;
         self.places.push(Some(self.numbers.len() as u16));
         self.numbers.push(number);
         Some(number)

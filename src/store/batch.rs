@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::history::History;
+use super::load::Place;
 use crate::changes::json::{self, BadLine};
 use crate::changes::{BadPage, Change, Reason, What, pages};
 use crate::extract::decoded;
@@ -41,6 +42,28 @@ impl Lines {
     /// Whether a text is one of pages of KRR's `HentEndringer`, and not of lines.
     pub fn are_pages(text: &[u8]) -> bool {
         pages::is_page(text)
+    }
+
+    /// Whether the beginning of a text does not tell yet whether it is one of pages.
+    pub fn may_be_pages(text: &[u8]) -> bool {
+        pages::is_undecided(text)
+    }
+
+    /// Takes out the lines at the end from which no number can be read: only what follows them tells
+    /// whether they have used one up.
+    pub fn split_unnumbered(&mut self) -> Lines {
+        let numbered = |(_, read): &(u64, Result<Change, BadLine>)| match read {
+            Ok(_) => true,
+            Err(bad) => bad.sequence.is_some(),
+        };
+        let end = self.lines.iter().rposition(numbered).map_or(0, |last| last + 1);
+        Lines { lines: self.lines.split_off(end) }
+    }
+
+    /// These lines and those that follow them.
+    pub fn followed_by(mut self, others: Lines) -> Lines {
+        self.lines.extend(others.lines);
+        self
     }
 
     /// Reads pages of KRR's `HentEndringer`, in XML or JSON. `time` is when they were fetched, which they do
@@ -181,14 +204,22 @@ pub(crate) struct Assembly {
 
 impl Assembly {
     /// Orders lines behind the sequence number `current`.
-    pub(crate) fn of(lines: Lines, current: u64, time: i64, skip_bad: bool) -> Result<Assembly, ApplyError> {
+    pub(crate) fn of(
+        lines: Lines,
+        kind: Kind,
+        current: u64,
+        time: i64,
+        skip_bad: bool,
+    ) -> Result<Assembly, ApplyError> {
         let mut assembly = Assembly { cursor: current, time, ..Assembly::default() };
         for (line, read) in lines.lines {
-            match read {
+            // Pages, and changes that were read elsewhere, have not been asked yet which register they are of.
+            match read.and_then(|change| change.of_kind(kind)) {
                 Ok(change) => assembly.add(line, change, current)?,
                 Err(BadLine { reason, .. }) if !skip_bad => return Err(ApplyError::Bad { line, reason }),
                 Err(BadLine { sequence: None, reason, .. }) => assembly.unnumbered.push((line, reason)),
                 Err(BadLine { sequence: Some(sequence), .. }) if sequence <= assembly.cursor => {
+                    assembly.release();
                     assembly.skipped += 1;
                 }
                 Err(BadLine { sequence: Some(sequence), time, reason }) => {
@@ -199,14 +230,14 @@ impl Assembly {
             }
         }
         // Lines behind the last change use up no number: a file may have been cut off there.
-        let behind = std::mem::take(&mut assembly.unnumbered).into_iter();
-        assembly.set_aside.extend(behind.map(|(line, reason)| SetAside { line, sequence: None, reason }));
+        assembly.release();
         Ok(assembly)
     }
 
     fn add(&mut self, line: u64, mut change: Change, current: u64) -> Result<(), ApplyError> {
         if let What::PutPersons { previous, .. } = &mut change.what {
             // A page has everybody who changed since `previous`, so it may begin earlier.
+            self.release();
             if change.sequence <= self.cursor {
                 self.skipped += 1;
                 return Ok(());
@@ -228,6 +259,7 @@ impl Assembly {
 
     /// A change whose number is used up already.
     fn repeated(&mut self, line: u64, change: Change, current: u64) -> Result<(), ApplyError> {
+        self.release();
         self.skipped += 1;
         if change.sequence <= current {
             self.old.push((line, change));
@@ -250,9 +282,16 @@ impl Assembly {
         for (line, reason) in unnumbered.drain(..missing as usize) {
             self.put_aside(line, reason);
         }
-        let rest = unnumbered.into_iter();
-        self.set_aside.extend(rest.map(|(line, reason)| SetAside { line, sequence: None, reason }));
+        self.unnumbered = unnumbered;
+        self.release();
         Ok(())
+    }
+
+    /// Sets aside lines that could not be read and use up no number: what follows them has the number that
+    /// was expected, or an earlier one.
+    fn release(&mut self) {
+        let lines = self.unnumbered.drain(..);
+        self.set_aside.extend(lines.map(|(line, reason)| SetAside { line, sequence: None, reason }));
     }
 
     /// Uses up the next number for a line that is set aside.
@@ -273,31 +312,29 @@ impl Assembly {
     }
 
     /// Compares the changes that the register has already with those in its log, as far back as that goes.
+    ///
+    /// A stream that is applied again comes in many batches, so the place in the log is kept.
     pub(crate) fn compare(
         &mut self,
-        history: impl Fn(u64) -> Result<History, StoreError>,
+        place: &Place,
+        compared: &mut Option<Compared>,
     ) -> Result<(), ApplyError> {
         self.old.sort_by_key(|(_, change)| change.sequence);
-        let Some((_, first)) = self.old.first() else { return Ok(()) };
-        let history = match history(first.sequence - 1) {
-            Err(StoreError::Gone { oldest, .. }) => {
-                self.old.retain(|(_, change)| change.sequence > oldest);
-                return self.compare(history);
-            }
-            history => history?,
+        let Some((_, first)) = self.old.first() else {
+            *compared = None;
+            return Ok(());
         };
-        let mut old = self.old.iter().peekable();
-        for logged in history {
-            let logged = logged?;
-            while let Some((line, change)) = old.next_if(|(_, change)| change.sequence <= logged.sequence) {
-                if change.sequence == logged.sequence && differ(&logged, change) {
-                    return Err(ApplyError::Fork { line: *line, sequence: change.sequence });
-                }
-            }
-            if old.peek().is_none() {
-                break;
+        let mut cursor = match compared.take().filter(|compared| compared.until < first.sequence) {
+            Some(cursor) => cursor,
+            None => Compared::from(place, first.sequence)?,
+        };
+        for (line, change) in &self.old {
+            let logged = cursor.find(change.sequence)?;
+            if logged.is_some_and(|logged| differ(&logged, change)) {
+                return Err(ApplyError::Fork { line: *line, sequence: change.sequence });
             }
         }
+        *compared = Some(cursor);
         Ok(())
     }
 
@@ -314,6 +351,38 @@ impl Assembly {
             without_effect,
             set_aside,
         }
+    }
+}
+
+/// A place in the log up to which repeated changes have been compared.
+pub(crate) struct Compared {
+    history: History,
+    /// The last sequence number that was asked for.
+    until: u64,
+    /// The change that was read last.
+    last: Option<Change>,
+}
+
+impl Compared {
+    /// Before a sequence number, or where the log begins.
+    fn from(place: &Place, sequence: u64) -> Result<Compared, StoreError> {
+        let history = match History::of(place, sequence.saturating_sub(1)) {
+            Err(StoreError::Gone { oldest, .. }) => History::of(place, oldest)?,
+            history => history?,
+        };
+        Ok(Compared { history, until: 0, last: None })
+    }
+
+    /// The change of a sequence number, if the log has it; numbers ascend from call to call.
+    fn find(&mut self, sequence: u64) -> Result<Option<Change>, StoreError> {
+        self.until = sequence;
+        while self.last.as_ref().is_none_or(|last| last.sequence < sequence) {
+            match self.history.next().transpose()? {
+                None => return Ok(None),
+                next => self.last = next,
+            }
+        }
+        Ok(self.last.clone().filter(|last| last.sequence == sequence))
     }
 }
 

@@ -37,7 +37,7 @@ impl Writer {
         let _one: MutexGuard<'_, ()> = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
         let (register, base) = {
             let mut inner = self.lock();
-            inner.usable(&self.place)?;
+            self.usable(&inner)?;
             self.wait_for_all(&inner)?;
             if inner.position.sequence != inner.position.segment {
                 inner.begin_segment(&self.place)?;
@@ -48,7 +48,7 @@ impl Writer {
         if sequence != base {
             self.write_register(&register)?;
         }
-        let removed = if keep { 0 } else { self.place.remove_before(sequence)? };
+        let removed = if keep { 0 } else { self.remove_before(sequence)? };
         if sequence != base {
             self.rebase(sequence)?;
         }
@@ -64,6 +64,13 @@ impl Writer {
         self.place.write_register(register.sequence(), |out| draft.write_to(out))
     }
 
+    /// Removes what the register file of a sequence number makes superfluous. Writers wait, who else might
+    /// compare with a segment that goes.
+    fn remove_before(&self, sequence: u64) -> Result<u64, StoreError> {
+        let _writers = self.lock();
+        self.place.remove_before(sequence)
+    }
+
     /// Goes over to the new register file: reads it, applies what has come since, and takes the place of
     /// the version that was made of the old one.
     fn rebase(&self, sequence: u64) -> Result<(), StoreError> {
@@ -72,13 +79,14 @@ impl Writer {
         let mut loading = Loading::new(&self.place, register, &mut editor);
         let mut at = sequence;
         for _ in 0..ROUNDS {
-            if self.register().sequence() - at < LEFT {
+            // What is in the log may be ahead of what is durable.
+            if self.register().sequence().saturating_sub(at) < LEFT {
                 break;
             }
             at = self.catch_up(&mut loading, sequence, at)?;
         }
         let mut inner = self.lock();
-        inner.usable(&self.place)?;
+        self.usable(&inner)?;
         self.wait_for_all(&inner)?;
         self.catch_up(&mut loading, sequence, at)?;
         let register = Arc::new(loading.register);
@@ -93,11 +101,11 @@ impl Writer {
 
     /// Applies the changes after `at` in the segment that follows `segment`; returns how far that is.
     fn catch_up(&self, loading: &mut Loading<'_>, segment: u64, at: u64) -> Result<u64, StoreError> {
-        let mut walk = Walk::new(&self.place, &[segment]);
+        let mut walk = Walk::new(&self.place, &[segment], None);
         let name = names::segment(segment);
         while let Some(step) = walk.next()? {
             if step.frame.after >= at {
-                loading.add(&step.frame, &(*step.segment).as_ref()[step.frame.payload.clone()], &name)?;
+                loading.add(&step.frame, step.payload(), &name)?;
             }
         }
         loading.flush()?;
@@ -146,15 +154,13 @@ impl Place {
         let contents = self.contents()?;
         let registers = contents.registers.iter().filter(|&&number| number < sequence);
         let segments = contents.segments.iter().filter(|&&after| after < sequence);
-        // Segments from the oldest on: whatever a crash leaves follows one another.
         let names = segments.map(|&after| names::segment(after));
         let mut removed = 0;
         for name in registers.map(|&number| names::register(number)).chain(names) {
+            // Segments from the oldest on, each durably: whatever a crash leaves follows one another.
             self.disk.remove(&name).map_err(self.io(&name))?;
-            removed += 1;
-        }
-        if removed > 0 {
             self.disk.sync_names().map_err(self.io(""))?;
+            removed += 1;
         }
         Ok(removed)
     }

@@ -49,6 +49,11 @@ impl<V> Committer<V> {
         self.published.load()
     }
 
+    /// What has failed, after which nothing more is committed.
+    pub(crate) fn failed(&self) -> Option<io::ErrorKind> {
+        self.lock().failed
+    }
+
     /// Hands in a version whose bytes are in the log. Only the one writer calls it.
     pub(crate) fn written(&self, version: Arc<V>) -> Ticket {
         let mut state = self.lock();

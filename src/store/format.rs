@@ -19,6 +19,10 @@ pub const SEGMENT_HEAD_BYTES: usize = 96;
 /// Bytes of a frame's head.
 pub const FRAME_HEAD_BYTES: usize = 88;
 
+/// Bytes of a frame's head that its sum covers: what it says of its changes, not when it was written. So the
+/// same batches have the same sums everywhere.
+const SUMMED_HEAD_BYTES: usize = 40;
+
 /// A sum that covers everything before it.
 pub(crate) type Sum = [u8; 32];
 
@@ -132,7 +136,7 @@ pub(crate) fn seal_frame(
     bytes[40..48].copy_from_slice(&durable.to_le_bytes());
     let head_sum = xxhash_rust::xxh3::xxh3_64(&bytes[..48]);
     bytes[48..56].copy_from_slice(&head_sum.to_le_bytes());
-    let sum = frame_sum(before, &bytes[..56], &bytes[FRAME_HEAD_BYTES..]);
+    let sum = frame_sum(before, &bytes[..SUMMED_HEAD_BYTES], &bytes[FRAME_HEAD_BYTES..]);
     bytes[56..88].copy_from_slice(&sum);
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     sum
@@ -176,7 +180,7 @@ pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> O
     let payload = segment.get(frame.payload.clone())?;
     let padding = segment.get(frame.payload.end..frame.end())?;
     let follows = frame.after == after && frame.to >= after && padding.iter().all(|&byte| byte == 0);
-    let head = &segment[at..at + 56];
+    let head = &segment[at..at + SUMMED_HEAD_BYTES];
     (follows && frame_sum(before, head, payload) == frame.sum).then_some(frame)
 }
 
@@ -195,4 +199,73 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::load::place;
+    use crate::store::{Lines, Reader, Writer, init, names};
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+    }
+
+    fn unpacked(name: &str) -> Vec<u8> {
+        let packed = fs::read(fixture(&format!("golden/{name}.zst"))).expect("golden");
+        zstd::decode_all(&packed[..]).expect("zstd")
+    }
+
+    /// Applies the fixture's changes to the golden register file in batches of 50; returns the log.
+    fn applied(name: &str, directory: &Path) -> Vec<u8> {
+        let register = directory.join("register.nabar");
+        fs::write(&register, unpacked(&format!("{name}-format-1.nabar"))).expect("written");
+        let data = directory.join("made");
+        init(&register, &data).expect("a data directory");
+        let writer = Writer::open(&data).expect("a writer");
+        let text = fs::read(fixture(&format!("changes/{name}.jsonl"))).expect("changes");
+        let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+        for batch in lines.chunks(50) {
+            writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+        }
+        fs::read(data.join(names::segment(1000))).expect("the log")
+    }
+
+    /// The golden logs are what version 1 wrote: they are read, and are still made so.
+    #[test]
+    fn golden_logs_of_format_1() {
+        for (name, last) in [("far", 1300), ("krr", 1100)] {
+            let directory = tempfile::tempdir().expect("directory");
+            let made = applied(name, directory.path());
+            let golden = unpacked(&format!("{name}-format-1.log"));
+            assert!(made == golden, "{name}: the same changes make another log than they did");
+            let data = directory.path().join("golden");
+            fs::create_dir(&data).expect("directory");
+            fs::write(data.join(names::register(1000)), unpacked(&format!("{name}-format-1.nabar")))
+                .expect("written");
+            fs::write(data.join(names::segment(1000)), golden).expect("written");
+            let register = Reader::of(place(&data)).expect("opens").register();
+            assert_eq!(register.sequence(), last, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_found_only_where_it_belongs() {
+        let before = root_sum(b"header");
+        let mut bytes = vec![0; FRAME_HEAD_BYTES];
+        bytes.extend_from_slice(b"changes");
+        let sum = seal_frame(&mut bytes, 7, 9, 2, 96, &before);
+        let frame = frame_at(&bytes, 0, 7, &before).expect("a frame");
+        assert_eq!((frame.to, frame.changes, frame.end(), frame.sum), (9, 2, 96, sum));
+        assert_eq!(frame_at(&bytes, 0, 8, &before), None);
+        assert_eq!(frame_at(&bytes, 0, 7, &sum), None);
+        assert_eq!(frame_at(&bytes[..95], 0, 7, &before), None);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert_eq!(frame_at(&flipped, 0, 7, &before), None, "byte {at}");
+        }
+    }
 }

@@ -29,7 +29,7 @@ impl History {
         let oldest = *segments.first().ok_or_else(|| StoreError::NotOne(place.path.clone()))?;
         let first = segments.iter().rposition(|&segment| segment <= after);
         let first = first.ok_or(StoreError::Gone { asked: after, oldest })?;
-        let walk = Walk::new(place, &segments[first..]);
+        let walk = Walk::new(place, &segments[first..], None);
         Ok(History { place: place.clone(), walk, changes: Vec::new().into_iter(), after })
     }
 
@@ -43,8 +43,7 @@ impl History {
             if frame.to <= self.after {
                 continue;
             }
-            let payload = &(*step.segment).as_ref()[frame.payload.clone()];
-            let decoded: Option<Vec<Change>> = Decoder::new(payload, frame.after).collect();
+            let decoded: Option<Vec<Change>> = Decoder::new(step.payload(), frame.after).collect();
             let name = names::segment(self.walk.position.segment);
             let start = frame.payload.start as u64;
             let unreadable = || self.place.damaged(&name, start, "a change cannot be read");

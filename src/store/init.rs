@@ -64,13 +64,21 @@ pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitErro
 /// Makes a data directory of the bytes of a register file.
 ///
 /// The register file gets its name last: without it the directory is none.
-pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), StoreError> {
+pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), InitError> {
     let _lock = place.disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked(place.path.clone()),
         _ => place.io("lock")(error),
     })?;
+    let contents = place.contents()?;
+    if !contents.registers.is_empty() {
+        return Err(InitError::Occupied(place.path.display().to_string()));
+    }
+    // An earlier attempt's may follow another sequence number.
+    for name in contents.segments.into_iter().map(names::segment) {
+        place.disk.remove(&name).map_err(place.io(&name))?;
+    }
     let header = format::decode(register);
     let (header, _) = header.map_err(|error| StoreError::Register { path: place.path.clone(), error })?;
     new_segment(place, header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
-    place.write_register(header.sequence, |mut out| out.write_all(register))
+    Ok(place.write_register(header.sequence, |mut out| out.write_all(register))?)
 }

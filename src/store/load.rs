@@ -2,12 +2,12 @@
 
 use super::StoreError;
 use super::disk::Disk;
-use super::format::{self, BadSegment, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
+use super::format::{self, BadSegment, FRAME_HEAD_BYTES, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
 use super::names::{self, Contents};
 use crate::changes::Change;
-use crate::changes::apply::Editor;
+use crate::changes::apply::{Editor, on_threads};
 use crate::changes::encoding::Decoder;
-use crate::register::{Damage, Register};
+use crate::register::{Damage, Kind, Register};
 use crate::snapshot::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +45,10 @@ pub(crate) struct Loaded {
     /// Sequence number of the register file.
     pub(crate) base: u64,
     pub(crate) position: Position,
+    /// Bytes of log that were read.
+    pub(crate) log_bytes: u64,
+    /// Bytes of the last segment that were durable when its last frame was written.
+    pub(crate) durable: u64,
 }
 
 /// A data directory on a disk.
@@ -61,6 +65,11 @@ impl Place {
 
     pub(crate) fn damaged(&self, name: &str, at: u64, finding: impl ToString) -> StoreError {
         StoreError::Damaged { path: self.path.join(name), at, finding: finding.to_string() }
+    }
+
+    /// Whether there is no such file; not if that cannot be told.
+    pub(crate) fn is_missing(&self, name: &str) -> bool {
+        self.disk.open(name).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// The register is damaged.
@@ -100,29 +109,28 @@ impl Place {
         let mut loading = Loading::new(self, register, &mut editor);
         let missing = |after| StoreError::LogMissing { directory: self.path.clone(), after };
         let first = contents.segments.iter().rposition(|&after| after <= base).ok_or(missing(base))?;
-        let mut walk = Walk::new(self, &contents.segments[first..]);
-        while let Some(frame) = walk.next()? {
-            let Step { frame, segment } = &frame;
+        let mut walk = Walk::new(self, &contents.segments[first..], Some(loading.register.kind()));
+        let mut log_bytes = 0;
+        while let Some(step) = walk.next()? {
+            let frame = &step.frame;
             if frame.to <= base {
                 continue;
             }
             let name = names::segment(walk.position.segment);
             if frame.after < base {
-                return Err(self.damaged(
-                    &name,
-                    0,
-                    "a batch begins before the register file and ends after it",
-                ));
+                let finding = "a batch begins before the register file and ends after it";
+                return Err(self.damaged(&name, frame.payload.start as u64, finding));
             }
-            loading.add(frame, &(**segment).as_ref()[frame.payload.clone()], &name)?;
+            log_bytes += (FRAME_HEAD_BYTES + frame.end() - frame.payload.start) as u64;
+            loading.add(frame, step.payload(), &name)?;
         }
         if walk.position.sequence < base {
             return Err(missing(walk.position.sequence));
         }
         loading.flush()?;
         let register = Arc::new(loading.register);
-        let loaded = Loaded { register, editor, base, position: walk.position };
-        Ok((loaded, walk.tail))
+        let Walk { position, durable, tail, .. } = walk;
+        Ok((Loaded { register, editor, base, position, log_bytes, durable }, tail))
     }
 }
 
@@ -164,7 +172,8 @@ impl<'p> Loading<'p> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let applied = self.editor.apply(&self.register, &self.pending);
+        let (editor, register, pending) = (&mut *self.editor, &self.register, &self.pending);
+        let applied = on_threads(|| editor.apply(register, pending));
         let applied = applied.map_err(|damage| self.place.unusable(&damage))?;
         if let Some((place, why)) = applied.bad.first() {
             let finding =
@@ -180,30 +189,36 @@ impl<'p> Loading<'p> {
 /// Walks through the frames of segments that follow one another.
 pub(crate) struct Walk {
     place: Place,
+    /// The register that the log must be of.
+    kind: Option<Kind>,
     segments: std::vec::IntoIter<u64>,
-    /// The segment that is walked through.
-    open: Option<crate::register::column::Storage>,
+    /// The segment that is walked through. Read, not mapped: its writer may cut a torn end off.
+    open: Option<Arc<Vec<u8>>>,
     pub(crate) position: Position,
+    /// Bytes of the segment that its last frame knew to be durable.
+    durable: u64,
     pub(crate) tail: Tail,
 }
 
 /// A frame and the bytes of its segment.
 pub(crate) struct Step {
     pub(crate) frame: Frame,
-    pub(crate) segment: crate::register::column::Storage,
+    segment: Arc<Vec<u8>>,
+}
+
+impl Step {
+    /// The changes of the frame, encoded.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.segment[self.frame.payload.clone()]
+    }
 }
 
 impl Walk {
     /// Through segments, by the sequence numbers that they follow, ascending.
-    pub(crate) fn new(place: &Place, segments: &[u64]) -> Walk {
+    pub(crate) fn new(place: &Place, segments: &[u64], kind: Option<Kind>) -> Walk {
         let position = Position { segment: 0, bytes: 0, sequence: 0, sum: [0; 32] };
-        Walk {
-            place: place.clone(),
-            segments: Vec::from(segments).into_iter(),
-            open: None,
-            position,
-            tail: Tail::Clean,
-        }
+        let segments = Vec::from(segments).into_iter();
+        Walk { place: place.clone(), kind, segments, open: None, position, durable: 0, tail: Tail::Clean }
     }
 
     /// The next frame, `None` at the end.
@@ -216,12 +231,13 @@ impl Walk {
                 }
                 continue;
             };
-            let bytes = (*segment).as_ref();
+            let bytes = &segment[..];
             let at = self.position.bytes as usize;
             if let Some(frame) = format::frame_at(bytes, at, self.position.sequence, &self.position.sum) {
                 self.position.bytes = frame.end() as u64;
                 self.position.sequence = frame.to;
                 self.position.sum = frame.sum;
+                self.durable = frame.durable;
                 return Ok(Some(Step { frame, segment }));
             }
             if at < bytes.len() {
@@ -247,8 +263,11 @@ impl Walk {
 
     fn enter(&mut self, after: u64) -> Result<(), StoreError> {
         let name = names::segment(after);
-        let storage = self.place.disk.read(&name).map_err(self.place.io(&name))?;
-        let head = self.place.segment_head(&name, (*storage).as_ref())?;
+        let bytes = self.place.read_all(&name).map_err(self.place.io(&name))?;
+        let head = self.place.segment_head(&name, &bytes)?;
+        if self.kind.is_some_and(|kind| kind != head.kind) {
+            return Err(self.place.damaged(&name, 12, "it is of another kind of register"));
+        }
         let first = self.position.segment == 0 && self.position.bytes == 0;
         if head.after != after {
             return Err(self.place.damaged(&name, 0, format!("it follows sequence {}", head.after)));
@@ -262,12 +281,22 @@ impl Walk {
         }
         self.position =
             Position { segment: after, bytes: SEGMENT_HEAD_BYTES as u64, sequence: after, sum: head.sum };
-        self.open = Some(storage);
+        self.durable = SEGMENT_HEAD_BYTES as u64;
+        self.open = Some(Arc::new(bytes));
         Ok(())
     }
 }
 
 impl Place {
+    /// All bytes that a file has now.
+    fn read_all(&self, name: &str) -> std::io::Result<Vec<u8>> {
+        let file = self.disk.open(name)?;
+        let mut bytes = vec![0; file.length()? as usize];
+        let read = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     pub(crate) fn segment_head(&self, name: &str, bytes: &[u8]) -> Result<SegmentHead, StoreError> {
         format::decode_segment_head(bytes).map_err(|bad| match bad {
             BadSegment::Head => {

@@ -33,7 +33,11 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn of(disk: &dyn Disk, path: &Path) -> Result<Contents, StoreError> {
         let mut contents = Contents::default();
-        for name in disk.names().map_err(StoreError::io(path, ""))? {
+        let names = disk.names().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => StoreError::NotOne(path.to_owned()),
+            _ => StoreError::io(path, "")(error),
+        });
+        for name in names? {
             let number = |before: &str, after: &str| -> Option<u64> {
                 let digits = name.strip_prefix(before)?.strip_suffix(after)?;
                 digits.parse().ok().filter(|_| digits.len() == 20)

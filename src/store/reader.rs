@@ -46,20 +46,26 @@ impl Reader {
     /// What it shows from then on is durable. Cost: some microseconds if there was nothing.
     pub fn refresh(&mut self) -> Result<bool, StoreError> {
         let before = self.loaded.position.sequence;
+        let passed;
         loop {
             self.read_on()?;
             let next = self.loaded.position.sequence;
             if next == self.loaded.position.segment {
+                passed = self.place.is_missing(&names::segment(next));
                 break;
             }
             // A checkpoint begins a segment where the one before it ends.
             match self.place.disk.open(&names::segment(next)) {
                 Ok(file) => self.enter(file, next)?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Removed only behind a later checkpoint: then the next segment may be gone as well.
+                    passed = self.place.is_missing(&names::segment(self.loaded.position.segment));
+                    break;
+                }
                 Err(error) => return Err(self.place.io(&names::segment(next))(error)),
             }
         }
-        self.rebase()?;
+        self.rebase(passed)?;
         Ok(self.loaded.position.sequence != before)
     }
 
@@ -116,10 +122,10 @@ impl Reader {
         Ok(())
     }
 
-    /// Goes over to the register file of a checkpoint when there is one.
-    fn rebase(&mut self) -> Result<(), StoreError> {
+    /// Goes over to the register file of a checkpoint when there is one, or when one has `passed` by.
+    fn rebase(&mut self, passed: bool) -> Result<(), StoreError> {
         let newer = self.loaded.position.segment;
-        if newer <= self.loaded.base || self.place.disk.open(&names::register(newer)).is_err() {
+        if !passed && (newer <= self.loaded.base || self.place.is_missing(&names::register(newer))) {
             return Ok(());
         }
         let (loaded, segment) = load(&self.place)?;

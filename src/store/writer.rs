@@ -1,18 +1,18 @@
 //! The one writer of a data directory.
 
-use super::batch::{ApplyError, Assembly, Batch, Lines};
+use super::batch::{ApplyError, Assembly, Batch, Compared, Lines};
 use super::commit::{Committer, Ticket};
 use super::disk::{Disk, DiskFile};
 use super::format::{self, FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
-use super::history::History;
 use super::load::{Loaded, Place, Position, Tail, place};
 use super::{StoreError, names};
 use crate::changes::Change;
-use crate::changes::apply::{Applied, Editor};
+use crate::changes::apply::{Applied, Editor, on_threads};
 use crate::changes::encoding::encode;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::register::{Kind, Register, moment};
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -55,6 +55,8 @@ pub(super) struct Inner {
     last: Option<Pending>,
     /// A write failed and could not be taken back.
     failed: Option<io::ErrorKind>,
+    /// How far repeated changes have been compared with the log.
+    compared: Option<Compared>,
 }
 
 /// The segment that is written to.
@@ -100,7 +102,7 @@ impl Writer {
             place.disk.remove(&name).map_err(place.io(&name))?;
         }
         let (loaded, tail) = place.load()?;
-        let Loaded { register, editor, base, position } = loaded;
+        let Loaded { register, editor, base, position, log_bytes, durable } = loaded;
         let name = names::segment(position.segment);
         let file = place.disk.open(&name).map_err(place.io(&name))?;
         let torn_bytes = match tail {
@@ -110,15 +112,18 @@ impl Writer {
                 bytes
             }
         };
-        // What was read may be in the page cache only: before more is built on it, it is made durable.
-        file.sync().map_err(place.io(&name))?;
+        // What was read may be in the page cache only, and so may the names of the files: before more is
+        // built on them, they are made durable. A sync that failed has left pages that pass for written
+        // and are not, so what nobody knew to be durable is written again first.
+        rewrite(&*file, durable..position.bytes).and_then(|()| file.sync()).map_err(place.io(&name))?;
+        place.disk.sync_names().map_err(place.io(""))?;
         let recovered =
             Recovered { sequence: position.sequence, changes: position.sequence - base, torn_bytes };
         let segment = Segment::new(file, position.bytes);
-        let log_bytes = position.bytes - SEGMENT_HEAD_BYTES as u64;
         let kind = register.kind();
         let committer = Committer::new(Arc::clone(&register));
-        let inner = Inner { editor, register, position, segment, base, log_bytes, last: None, failed: None };
+        let (last, failed, compared) = (None, None, None);
+        let inner = Inner { editor, register, position, segment, base, log_bytes, last, failed, compared };
         let (inner, checkpointing) = (Mutex::new(inner), Mutex::new(()));
         Ok(Writer { place, inner, committer, checkpointing, kind, recovered, _lock: lock })
     }
@@ -158,11 +163,11 @@ impl Writer {
     pub fn append(&self, lines: Lines, skip_bad: bool) -> Result<(Batch, Option<Pending>), ApplyError> {
         let mut guard = self.lock();
         let inner = &mut *guard;
-        inner.usable(&self.place)?;
+        self.usable(inner)?;
         let from = inner.position.sequence;
         let time = moment::nanoseconds(inner.register.as_of()).unwrap_or_default();
-        let mut assembly = Assembly::of(lines, from, time, skip_bad)?;
-        assembly.compare(|after| History::of(&self.place, after))?;
+        let mut assembly = Assembly::of(lines, self.kind, from, time, skip_bad)?;
+        assembly.compare(&self.place, &mut inner.compared)?;
         if assembly.changes.is_empty() {
             let pending = inner.last.clone();
             return Ok((assembly.summary(from, 0), pending));
@@ -173,7 +178,7 @@ impl Writer {
             inner.renew_editor(&self.place)?;
         }
         let (pending, without_effect) = written?;
-        inner.last = Some(pending.clone());
+        (inner.last, inner.compared) = (Some(pending.clone()), None);
         Ok((assembly.summary(from, without_effect), Some(pending)))
     }
 
@@ -187,7 +192,8 @@ impl Writer {
         let register = Arc::clone(&inner.register);
         let editor = &mut inner.editor;
         let changes = &assembly.changes;
-        let (applied, mut frame) = rayon::join(|| editor.apply(&register, changes), || encoded(changes));
+        let (applied, mut frame) =
+            on_threads(|| rayon::join(|| editor.apply(&register, changes), || encoded(changes)));
         let applied: Applied = applied.map_err(|damage| self.place.unusable(&damage))?;
         if let Some(&(place, reason)) = applied.bad.first() {
             if !skip_bad {
@@ -229,6 +235,12 @@ impl Writer {
         self.wait(inner.last.clone())
     }
 
+    /// Whether more may be written: no write has failed in part, and no sync.
+    pub(super) fn usable(&self, inner: &Inner) -> Result<(), StoreError> {
+        let failed = inner.failed.or_else(|| self.committer.failed());
+        failed.map_or(Ok(()), |kind| Err(self.place.failed(kind)))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while it was held may have left half a batch: nothing more is written then.
         self.inner.lock().unwrap_or_else(|poisoned| {
@@ -246,10 +258,6 @@ impl Place {
 }
 
 impl Inner {
-    pub(super) fn usable(&self, place: &Place) -> Result<(), StoreError> {
-        self.failed.map_or(Ok(()), |kind| Err(place.failed(kind)))
-    }
-
     fn renew_editor(&mut self, place: &Place) -> Result<(), StoreError> {
         self.editor = place.editor(&self.register)?;
         Ok(())
@@ -271,7 +279,14 @@ impl Inner {
     /// Begins a new segment behind all that is in the log, which must be durable.
     pub(super) fn begin_segment(&mut self, place: &Place) -> Result<(), StoreError> {
         let Position { sequence, sum, .. } = self.position;
-        let segment = new_segment(place, self.register.kind(), sequence, sum)?;
+        let made = new_segment(place, self.register.kind(), sequence, sum);
+        if let Err(StoreError::Io { error, .. }) = &made
+            && !place.is_missing(&names::segment(sequence))
+        {
+            // It has its name, though perhaps not durably: nobody would read on in the old one.
+            self.failed = Some(error.kind());
+        }
+        let segment = made?;
         let bytes = SEGMENT_HEAD_BYTES as u64;
         self.position = Position { segment: sequence, bytes, sequence, sum };
         self.segment = Segment::new(segment, bytes);
@@ -299,6 +314,13 @@ pub(super) fn new_segment(
         Ok(file)
     };
     make().map_err(place.io(&name))
+}
+
+/// Writes a part of a file as it is already.
+fn rewrite(file: &dyn DiskFile, part: Range<u64>) -> io::Result<()> {
+    let mut bytes = vec![0; part.end.saturating_sub(part.start) as usize];
+    let read = file.read_at(&mut bytes, part.start)?;
+    if read > 0 { file.write_at(&bytes[..read], part.start) } else { Ok(()) }
 }
 
 /// Changes with room for the head of their frame.

@@ -13,11 +13,11 @@ use std::fs;
 use std::path::Path;
 
 /// A documented structure: where each field is.
-struct Layout(Vec<(String, usize, usize)>);
+pub(crate) struct Layout(Vec<(String, usize, usize)>);
 
 impl Layout {
     /// From a table with the columns offset, bytes, type, field; the fields fill `bytes` without gaps.
-    fn of(table: &[Vec<String>], bytes: usize) -> Layout {
+    pub(crate) fn of(table: &[Vec<String>], bytes: usize) -> Layout {
         let fields: Vec<_> =
             table.iter().map(|row| (row[3].clone(), number(&row[0]), number(&row[1]))).collect();
         let mut end = 0;
@@ -29,18 +29,18 @@ impl Layout {
         Layout(fields)
     }
 
-    fn bytes<'b>(&self, structure: &'b [u8], field: &str) -> &'b [u8] {
+    pub(crate) fn bytes<'b>(&self, structure: &'b [u8], field: &str) -> &'b [u8] {
         let found = self.0.iter().find(|(name, ..)| name == field);
         let (_, offset, length) = found.unwrap_or_else(|| panic!("{field} is not documented"));
         &structure[*offset..offset + length]
     }
 
-    fn get(&self, structure: &[u8], field: &str) -> u64 {
+    pub(crate) fn get(&self, structure: &[u8], field: &str) -> u64 {
         unsigned(self.bytes(structure, field))
     }
 }
 
-fn unsigned(bytes: &[u8]) -> u64 {
+pub(crate) fn unsigned(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
@@ -144,7 +144,7 @@ impl Parsed {
 }
 
 /// The ordinal of an identity, worked out as the document says.
-fn documented_ordinal(document: &str, identity: &Identity) -> u32 {
+pub(crate) fn documented_ordinal(document: &str, identity: &Identity) -> u32 {
     let spaces = table(document, "Ordinals");
     let row = spaces.iter().find(|row| row[0] == identity.space().name()).expect("a documented space");
     let digits: Vec<u32> = identity.as_str().bytes().map(|digit| u32::from(digit - b'0')).collect();
@@ -176,6 +176,55 @@ fn documented_ordinal(document: &str, identity: &Identity) -> u32 {
         }
     };
     number(&row[1]) as u32 + within
+}
+
+/// A packed contact, taken off the beginning of `packed` by the table of its fields.
+pub(crate) fn documented_contact(
+    fields: &[Vec<String>],
+    packed: &mut &[u8],
+    certificate: impl Fn(usize) -> String,
+) -> serde_json::Map<String, Value> {
+    let mut take = |count: usize| {
+        let (head, rest) = packed.split_at(count);
+        *packed = rest;
+        head
+    };
+    let mask = unsigned(take(4));
+    let is_set = |bit: &str| mask >> number(bit) & 1 == 1;
+    let mut found = serde_json::Map::new();
+    for row in fields.iter().filter(|row| is_set(&row[0])) {
+        let text = match &row[1][..] {
+            "time" => jiff::Timestamp::from_nanosecond(i128::from(unsigned(take(8)) as i64))
+                .expect("time")
+                .to_string(),
+            "text" => {
+                let length = unsigned(take(2)) as usize;
+                String::from_utf8(take(length).to_vec()).expect("text")
+            }
+            "certificate" => certificate(unsigned(take(4)) as usize),
+            "known" => "NEI".to_owned(),
+            "yes" => "JA".to_owned(),
+            other => panic!("{other}"),
+        };
+        found.insert(row[2].clone(), text.into());
+    }
+    found
+}
+
+/// The fields of a person, without those that stand elsewhere: identity, reservation, status, operator.
+pub(crate) fn flattened(person: Value) -> serde_json::Map<String, Value> {
+    let mut fields = serde_json::Map::new();
+    let Value::Object(person) = person else { panic!("an object") };
+    for (name, value) in person {
+        match value {
+            Value::Object(inner) => fields.extend(inner),
+            value => _ = fields.insert(name, value),
+        }
+    }
+    for name in ["personidentifikator", "reservasjon", "status", "postkasseleverandoeradresse"] {
+        fields.remove(name);
+    }
+    fields
 }
 
 #[test]
@@ -383,48 +432,13 @@ fn persons_of_krr_are_where_the_document_says() {
 
         let start = blocks.get(entry, "first_contact") as usize + parsed.get("contact_places", record);
         let mut packed = &parsed.bytes("contacts")[start..];
-        let mut take = |count: usize| {
-            let (head, rest) = packed.split_at(count);
-            packed = rest;
-            head
-        };
-        let mask = unsigned(take(4));
-        let is_set = |bit: &str| mask >> number(bit) & 1 == 1;
-        let mut found = serde_json::Map::new();
-        for row in fields.iter().filter(|row| is_set(&row[0])) {
-            let text = match &row[1][..] {
-                "time" => jiff::Timestamp::from_nanosecond(i128::from(unsigned(take(8)) as i64))
-                    .expect("time")
-                    .to_string(),
-                "text" => {
-                    let length = unsigned(take(2)) as usize;
-                    String::from_utf8(take(length).to_vec()).expect("text")
-                }
-                "certificate" => {
-                    let place = unsigned(take(4)) as usize;
-                    let start =
-                        place.checked_sub(1).map_or(0, |before| parsed.get("certificate_ends", before));
-                    let text = &parsed.bytes("certificates")[start..parsed.get("certificate_ends", place)];
-                    String::from_utf8(text.to_vec()).expect("text")
-                }
-                "known" => "NEI".to_owned(),
-                "yes" => "JA".to_owned(),
-                other => panic!("{other}"),
-            };
-            found.insert(row[2].clone(), text.into());
-        }
-        let mut expected = serde_json::Map::new();
-        let Value::Object(person) = serde_json::to_value(&person).expect("JSON") else { panic!("an object") };
-        for (name, value) in person {
-            match value {
-                Value::Object(inner) => expected.extend(inner),
-                value => _ = expected.insert(name, value),
-            }
-        }
-        for name in ["personidentifikator", "reservasjon", "status", "postkasseleverandoeradresse"] {
-            expected.remove(name); // the ordinal and the state say these
-        }
-        assert_eq!(found, expected);
+        let found = documented_contact(&fields, &mut packed, |place| {
+            let start = place.checked_sub(1).map_or(0, |before| parsed.get("certificate_ends", before));
+            let text = &parsed.bytes("certificates")[start..parsed.get("certificate_ends", place)];
+            String::from_utf8(text.to_vec()).expect("text")
+        });
+        // The ordinal and the state say the rest.
+        assert_eq!(found, flattened(serde_json::to_value(&person).expect("JSON")));
     }
 }
 

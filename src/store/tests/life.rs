@@ -1,0 +1,187 @@
+//! The life of a data directory, step by step, and what must be true of it at any time.
+
+use super::disk::{Fault, SimDisk};
+use super::model::{FIRST, dump, lines, model, register_file};
+use crate::register::Register;
+use crate::store::init::fill;
+use crate::store::{Pending, Reader, Writer};
+use std::ops::RangeInclusive;
+
+/// Something that is done to a data directory. Changes are named by their sequence numbers.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Fill,
+    Apply(RangeInclusive<u64>),
+    Append(RangeInclusive<u64>),
+    Wait,
+    Checkpoint { keep: bool },
+    Reopen,
+}
+
+use Step::*;
+
+/// Batches of one and of many changes, shared syncs, checkpoints of both kinds, and a new start.
+pub(super) fn script() -> Vec<Step> {
+    let lengths: [(u64, fn(RangeInclusive<u64>) -> Step); 17] = [
+        (1, Apply),
+        (40, Apply),
+        (1, Append),
+        (30, Append),
+        (1, Append),
+        (3, Apply),
+        (2, Apply),
+        (60, Apply),
+        (2, Append),
+        (1, Append),
+        (5, Apply),
+        (45, Apply),
+        (1, Apply),
+        (20, Append),
+        (1, Append),
+        (16, Apply),
+        (71, Apply),
+    ];
+    let mut last = FIRST;
+    let mut changes = lengths.into_iter().map(|(length, step)| {
+        last += length;
+        step(last + 1 - length..=last)
+    });
+    let mut steps = vec![Fill];
+    let mut then = |count: usize, more: &[Step]| {
+        steps.extend(changes.by_ref().take(count));
+        steps.extend_from_slice(more);
+    };
+    then(5, &[Wait]);
+    then(1, &[Checkpoint { keep: false }]);
+    then(4, &[Wait, Checkpoint { keep: true }]);
+    then(2, &[Reopen]);
+    then(3, &[Wait, Checkpoint { keep: true }]);
+    then(1, &[Checkpoint { keep: false }, Reopen]);
+    then(1, &[]);
+    steps
+}
+
+/// Sequence numbers at which a batch of some steps ends, with the beginning.
+pub(super) fn boundaries(steps: &[Step]) -> Vec<u64> {
+    let ends = steps.iter().filter_map(|step| match step {
+        Apply(range) | Append(range) => Some(*range.end()),
+        _ => None,
+    });
+    std::iter::once(FIRST).chain(ends).collect()
+}
+
+/// Why a step was not done.
+pub(super) type Stop = Box<dyn std::error::Error>;
+
+/// A data directory in use.
+pub(super) struct Life {
+    pub(super) disk: SimDisk,
+    pub(super) writer: Option<Writer>,
+    reader: Option<Reader>,
+    /// Whether another process reads.
+    watched: bool,
+    pending: Vec<(u64, Option<Pending>)>,
+    /// The last sequence number that was acknowledged; none before there is a register.
+    pub(super) acknowledged: Option<u64>,
+    /// The last sequence number that a reader showed.
+    pub(super) shown: Option<u64>,
+}
+
+impl Life {
+    pub(super) fn new(disk: SimDisk, watched: bool) -> Life {
+        let (writer, reader) = (None, None);
+        Life { disk, writer, reader, watched, pending: Vec::new(), acknowledged: None, shown: None }
+    }
+
+    /// Does a step; opens the directory before if it is not open.
+    pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        if !matches!(step, Fill | Reopen) && self.writer.is_none() {
+            self.open()?;
+        }
+        match step {
+            Fill => {
+                fill(&self.disk.place(), (*register_file()).as_ref())?;
+                self.acknowledged = Some(FIRST);
+            }
+            Apply(range) => {
+                let batch = self.writer().apply(lines(range.clone()), false)?;
+                assert_eq!(batch.to, *range.end());
+                self.acknowledge(batch.to);
+            }
+            Append(range) => {
+                let (batch, pending) = self.writer().append(lines(range.clone()), false)?;
+                self.pending.push((batch.to, pending));
+            }
+            Wait => {
+                // The last first: the others share its sync.
+                for (to, pending) in std::mem::take(&mut self.pending).into_iter().rev() {
+                    self.writer().wait(pending)?;
+                    self.acknowledge(to);
+                }
+            }
+            Checkpoint { keep } => {
+                self.writer().checkpoint(*keep)?;
+                let sequence = self.writer().register().sequence();
+                self.acknowledge(sequence);
+            }
+            Reopen => {
+                self.writer = None;
+                self.open()?;
+            }
+        }
+        self.look()
+    }
+
+    fn writer(&self) -> &Writer {
+        self.writer.as_ref().expect("open")
+    }
+
+    fn acknowledge(&mut self, sequence: u64) {
+        self.acknowledged = self.acknowledged.max(Some(sequence));
+    }
+
+    fn open(&mut self) -> Result<(), Stop> {
+        let writer = Writer::of(self.disk.place())?;
+        let sequence = writer.register().sequence();
+        assert_eq!(writer.recovered().sequence, sequence);
+        self.acknowledge(sequence);
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// What readers see is a batch boundary's state, at least the last one acknowledged, and never less
+    /// than before.
+    fn look(&mut self) -> Result<(), Stop> {
+        if let Some(writer) = &self.writer {
+            let register = writer.register();
+            assert!(Some(register.sequence()) >= self.acknowledged);
+            self.compare(&register);
+        }
+        if !self.watched {
+            return Ok(());
+        }
+        match &mut self.reader {
+            Some(reader) => drop(reader.refresh()?),
+            none => *none = Some(Reader::of(self.disk.place())?),
+        }
+        let register = self.reader.as_ref().expect("just opened").register();
+        assert!(Some(register.sequence()) >= self.shown.max(self.acknowledged));
+        self.compare(&register);
+        self.shown = Some(register.sequence());
+        Ok(())
+    }
+
+    /// All is as it should be. Not looked at again in a life that is repeated up to some crash.
+    fn compare(&self, register: &Register) {
+        if self.disk.fault() == Fault::None {
+            assert!(dump(register) == model(register.sequence()), "sequence {}", register.sequence());
+        }
+    }
+}
+
+/// A disk with the register of the fixture and nothing else done to it.
+pub(super) fn filled() -> SimDisk {
+    let disk = SimDisk::default();
+    fill(&disk.place(), (*register_file()).as_ref()).expect("filled");
+    disk
+}
