@@ -141,51 +141,54 @@ fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal]) -> usize {
     })
 }
 
-/// Lookups while nobody writes, and while 100 000 changes a second arrive in batches of 1000.
+/// Lookups while nobody writes, and while 100 000 changes a second arrive.
 fn readers(criterion: &mut Criterion) {
     let data = support::Data::far(support::size(8_000_000), support::size(8_000_000) / 2);
     let (sender, text) = (data.sender(), data.changes(stream()));
     let ordinals = support::ordinals(&data.identities());
-    let mut feed = Feed::new(&data, &text);
-    // Most blocks have changed before anything is measured: what is compared is the same register.
-    let warm = feed.batch(stream() / 10);
-    feed.writer.apply(warm, false).expect("applied");
-    let before = look_up(&feed.writer, &sender, &ordinals);
-    assert!(before > ordinals.len() / 4, "most of the hits are digital");
     let mut group = criterion.benchmark_group("lookups");
-    group.throughput(Throughput::Elements(ordinals.len() as u64)).sample_size(20);
+    group
+        .throughput(Throughput::Elements(ordinals.len() as u64))
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2));
     group.bench_function("of the register file", |bencher| {
         let own = Own::new(&data, "still");
         let still = Writer::open(&own.0).expect("a writer");
         bencher.iter(|| look_up(&still, &sender, &ordinals));
     });
-    group.bench_function("nobody writes", |bencher| {
-        bencher.iter(|| assert_eq!(look_up(&feed.writer, &sender, &ordinals), before));
-    });
-    let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        let writer = Arc::clone(&feed.writer);
-        let batches: Vec<Lines> = (0..stream() / 1000 * 3 / 4).map(|_| feed.batch(1000)).collect();
-        let (stop, applied) = (&stop, &applied);
-        scope.spawn(move || {
+    for size in [1_000, 10_000].into_iter().filter(|size| stream() * 3 / 8 >= *size) {
+        // Most blocks have changed before anything is measured: what is compared is the same register.
+        let mut feed = Feed::new(&data, &text);
+        let warm = feed.batch(stream() / 10);
+        feed.writer.apply(warm, false).expect("applied");
+        let before = look_up(&feed.writer, &sender, &ordinals);
+        assert!(before > ordinals.len() / 4, "most of the hits are digital");
+        group.bench_function(format!("nobody writes, before {size} at a time"), |bencher| {
+            bencher.iter(|| assert_eq!(look_up(&feed.writer, &sender, &ordinals), before));
+        });
+        let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
+        let batches: Vec<Lines> = (0..stream() * 3 / 8 / size).map(|_| feed.batch(size)).collect();
+        std::thread::scope(|scope| {
+            let writer = Arc::clone(&feed.writer);
+            let (stop, applied) = (&stop, &applied);
             let began = Instant::now();
-            for (number, batch) in (1..).zip(batches) {
-                if stop.load(Ordering::Relaxed) {
-                    return;
+            scope.spawn(move || {
+                for (number, batch) in (1..).zip(batches).take_while(|_| !stop.load(Ordering::Relaxed)) {
+                    applied
+                        .fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
+                    let due = Duration::from_micros(10) * size as u32 * number;
+                    std::thread::sleep(due.saturating_sub(began.elapsed()));
                 }
-                applied.fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
-                let due = Duration::from_millis(10) * number;
-                std::thread::sleep(due.saturating_sub(began.elapsed()));
-            }
+            });
+            group.bench_function(format!("100 000 changes a second, {size} at a time"), |bencher| {
+                bencher.iter(|| look_up(&feed.writer, &sender, &ordinals));
+            });
+            let rate = applied.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+            println!("changes a second that arrived: {rate:.0}");
+            stop.store(true, Ordering::Relaxed);
         });
-        let began = Instant::now();
-        group.bench_function("100 000 changes a second", |bencher| {
-            bencher.iter(|| look_up(&feed.writer, &sender, &ordinals));
-        });
-        let rate = applied.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
-        println!("changes a second that arrived: {rate:.0}");
-        stop.store(true, Ordering::Relaxed);
-    });
+    }
     group.finish();
 }
 

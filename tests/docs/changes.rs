@@ -376,7 +376,7 @@ fn reasons_are_documented_and_come() {
         }
     }
     // One more than there is room for, of operators and dispatchers; and of numbers, of senders.
-    for (what, max) in [("operator", 4096), ("dispatcher", 65_535), ("sender", 65_534)] {
+    for (what, max) in [("operator", 4096), ("dispatcher", 65_535), ("sender", 65_535)] {
         let data = Data::new(&["far"]);
         let fields = |n: u32| json!({"id": super::registers::organisation(2_800_000 + n), "name": ""});
         let name = format!("put_{what}");

@@ -151,7 +151,8 @@ fn rubbish_behind_the_last_batch_is_cut_off_and_told() {
     let (files, ends) = with_batches();
     let (segment, end) = (names::segment(FIRST), ends[ends.len() - 1]);
     let first = |bytes: &[u8]| bytes[ends[0]..ends[1]].to_vec();
-    let rubbish: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 4] = [
+    type Spoiled<'a> = (&'a str, &'a dyn Fn(&[u8]) -> Vec<u8>);
+    let rubbish: [Spoiled<'_>; 4] = [
         ("zeros", &|_| vec![0; 5000]),
         ("text", &|_| b"nbrframe is not enough, and neither is this".to_vec()),
         ("a batch that was there before", &first),

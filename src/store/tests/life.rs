@@ -22,7 +22,8 @@ use Step::*;
 
 /// Batches of one and of many changes, shared syncs, checkpoints of both kinds, and a new start.
 pub(super) fn script() -> Vec<Step> {
-    let lengths: [(u64, fn(RangeInclusive<u64>) -> Step); 17] = [
+    type Length = (u64, fn(RangeInclusive<u64>) -> Step);
+    let lengths: [Length; 17] = [
         (1, Apply),
         (40, Apply),
         (1, Append),
