@@ -3,7 +3,7 @@
 //! A [`Change`] says one thing of one recipient or organisation, under one sequence number, and stands
 //! for itself: it names organisations by their ids, not by places in some list. It is written as a line
 //! of JSON (`docs/changes.md`) and as some bytes of the change log (`docs/data-directory.md`), and an
-//! [`Editor`](apply::Editor) makes of a register and some changes the register after them.
+//! `apply::Editor` makes of a register and some changes the register after them.
 
 pub(crate) mod apply;
 pub(crate) mod encoding;
