@@ -118,14 +118,13 @@ fn apply(criterion: &mut Criterion) {
     }
 }
 
-/// Lookups of the list on all cores, of the version that is the newest when they begin.
-fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal]) -> usize {
+/// Lookups of the list on some threads, of the version that is the newest when they begin.
+fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal], threads: usize) -> usize {
     let register = writer.register();
     let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     std::thread::scope(|scope| {
         let question = &question;
-        let parts = ordinals.chunks(ordinals.len().div_ceil(cores)).map(|ordinals| {
+        let parts = ordinals.chunks(ordinals.len().div_ceil(threads)).map(|ordinals| {
             scope.spawn(move || {
                 let mut answers = vec![Answer::default(); 10_000];
                 let digital = ordinals.chunks(10_000).map(|ordinals| {
@@ -141,32 +140,34 @@ fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal]) -> usize {
     })
 }
 
-/// Lookups while nobody writes, and while 100 000 changes a second arrive.
+/// Lookups while nobody writes, and while 100 000 changes a second arrive; on all cores, and on all but one.
 fn readers(criterion: &mut Criterion) {
     let data = support::Data::far(support::size(8_000_000), support::size(8_000_000) / 2);
     let (sender, text) = (data.sender(), data.changes(stream()));
     let ordinals = support::ordinals(&data.identities());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mut group = criterion.benchmark_group("lookups");
     group
         .throughput(Throughput::Elements(ordinals.len() as u64))
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
-    group.bench_function("of the register file", |bencher| {
+    group.bench_function(format!("of the register file, {cores} threads"), |bencher| {
         let own = Own::new(&data, "still");
         let still = Writer::open(&own.0).expect("a writer");
-        bencher.iter(|| look_up(&still, &sender, &ordinals));
+        bencher.iter(|| look_up(&still, &sender, &ordinals, cores));
     });
-    for size in [1_000, 10_000].into_iter().filter(|size| stream() * 3 / 8 >= *size) {
-        // Most blocks have changed before anything is measured: what is compared is the same register.
+    let sizes = [1_000, 10_000].into_iter().filter(|size| stream() * 3 / 8 >= *size);
+    for (size, threads) in sizes.flat_map(|size| [(size, cores), (size, (cores - 1).max(1))]) {
+        // Most blocks have changed before anything is measured, and the register grows by what arrives: so
+        // what is compared is the same register before it all and after it all.
         let mut feed = Feed::new(&data, &text);
         let warm = feed.batch(stream() / 10);
         feed.writer.apply(warm, false).expect("applied");
-        let before = look_up(&feed.writer, &sender, &ordinals);
-        assert!(before > ordinals.len() / 4, "most of the hits are digital");
-        group.bench_function(format!("nobody writes, before {size} at a time"), |bencher| {
-            bencher.iter(|| assert_eq!(look_up(&feed.writer, &sender, &ordinals), before));
-        });
+        let look_up = |writer: &Writer| look_up(writer, &sender, &ordinals, threads);
+        assert!(look_up(&feed.writer) > ordinals.len() / 4, "most of the hits are digital");
+        let with = format!("{threads} threads, batches of {size}");
+        group.bench_function(format!("{with}: before"), |bencher| bencher.iter(|| look_up(&feed.writer)));
         let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
         let batches: Vec<Lines> = (0..stream() * 3 / 8 / size).map(|_| feed.batch(size)).collect();
         std::thread::scope(|scope| {
@@ -181,13 +182,14 @@ fn readers(criterion: &mut Criterion) {
                     std::thread::sleep(due.saturating_sub(began.elapsed()));
                 }
             });
-            group.bench_function(format!("100 000 changes a second, {size} at a time"), |bencher| {
-                bencher.iter(|| look_up(&feed.writer, &sender, &ordinals));
+            group.bench_function(format!("{with}: 100 000 changes a second"), |bencher| {
+                bencher.iter(|| look_up(&feed.writer));
             });
             let rate = applied.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
             println!("changes a second that arrived: {rate:.0}");
             stop.store(true, Ordering::Relaxed);
         });
+        group.bench_function(format!("{with}: after"), |bencher| bencher.iter(|| look_up(&feed.writer)));
     }
     group.finish();
 }

@@ -1,18 +1,18 @@
 //! A register and some changes: the register after them.
 //!
 //! Changes are resolved in their order (ids to places, rules to numbers), then sorted by recipient, and
-//! each block that is touched is made anew, on all cores. What they decide is a state of the register's
-//! table, so a new state makes the table longer, and only if that needs wider records are all blocks
+//! each part that is touched is made anew, on all cores. What they decide is a state of the register's
+//! table, so a new state makes the table longer, and only if that needs wider records are all parts
 //! made anew.
 
 mod actors;
+mod steps;
 
-use super::{Change, NamedRule, PutPerson, Reason, What};
-use crate::consent::{Acceptance, RuleSet, RuleSlice, RuleTail};
+use super::{Change, Reason};
+use crate::consent::{RuleSet, RuleTail};
+use crate::cpu::prefetch;
 use crate::extract::reason;
-use crate::identities::Ordinal;
-use crate::index::{Edit, LiveBlock, Overlay, Put, Slot, Width, directory_length};
-use crate::limits::BLOCK_ORDINALS;
+use crate::index::{Edit, Index, LivePart, Overlay, Put, Slot, Width};
 use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
 use crate::register::state::{FarState, State, StateRule};
@@ -24,12 +24,13 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
+use steps::{Step, StepWhat, Steps, ordinal, step};
 
 /// Fewer changes than this are applied on one core: waking another takes longer.
 const PARALLEL_CHANGES: usize = 256;
 
-/// Most changes for whose working memory there is room from batch to batch.
-const STEPS_KEPT: usize = 1 << 18;
+/// Parts that are asked for at a time: what they are made of fits the nearest cache.
+const GROUP_PARTS: usize = 16;
 
 /// Threads of their own: those that answer for a whole list may be busy for as long as that takes.
 static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| ThreadPoolBuilder::new().build().ok());
@@ -55,8 +56,6 @@ pub(crate) struct Editor {
     certificates: Arc<Vec<Arc<str>>>,
     certificate_numbers: HashMap<Arc<str>, u32>,
     places: Places,
-    /// Senders of the rule in hand.
-    senders: Vec<u16>,
     /// Kept from batch to batch, so that its memory is there.
     steps: Steps,
 }
@@ -71,78 +70,44 @@ pub(crate) struct Applied {
     pub(crate) without_effect: u64,
 }
 
-/// A change of a recipient, resolved.
-#[derive(Clone)]
-struct Step {
-    /// Place among the changes.
-    place: u32,
-    what: StepWhat,
+/// What parts are made of.
+#[derive(Clone, Copy)]
+struct Batch<'a> {
+    register: &'a Register,
+    index: &'a Index<'a>,
+    changes: &'a [Change],
+    steps: &'a Steps,
 }
 
-#[derive(Clone)]
-enum StepWhat {
-    /// State without the rule, rule, and where the cold entry is.
-    Put {
-        state: State,
-        rule: u32,
-        cold: Range<usize>,
-    },
-    Accept {
-        rule: u32,
-        changed: i64,
-    },
-    Remove,
-}
-
-/// Changes of recipients that have been resolved and not applied.
-#[derive(Default)]
-struct Steps {
-    /// Those of the register's country.
-    ordinals: Range<u32>,
-    /// Ordinal and place in `steps`, for sorting.
-    keys: Vec<u64>,
-    steps: Vec<Step>,
-    cold: Vec<u8>,
-}
-
-impl Steps {
-    /// Forgets what was there. What one great batch took is not kept.
-    fn begin(&mut self, ordinals: Range<u32>) {
-        if self.keys.capacity() > STEPS_KEPT {
-            *self = Steps::default();
+impl Batch<'_> {
+    /// Asks for the memory that some parts will be made of: each stage for what the next one reads.
+    fn ask_for(&self, parts: &[&[u64]]) {
+        let Batch { register, index, steps, .. } = *self;
+        for keys in parts {
+            keys.iter().for_each(|key| prefetch(&steps.steps, step(*key)));
+            index.ask_for(index.part_of(ordinal(keys[0])));
         }
-        self.ordinals = ordinals;
-        self.keys.clear();
-        self.steps.clear();
-        self.cold.clear();
-    }
-
-    fn push(&mut self, recipient: Ordinal, place: usize, what: StepWhat) -> Result<(), Reason> {
-        if !self.ordinals.contains(&recipient.0) {
-            return Err(reason("not_of_this_register", ""));
-        }
-        self.keys.push(u64::from(recipient.0) << 32 | self.steps.len() as u64);
-        self.steps.push(Step { place: place as u32, what });
-        Ok(())
-    }
-
-    fn truncate(&mut self, steps: usize) {
-        self.keys.truncate(steps);
-        self.steps.truncate(steps);
+        // What a change of acceptance builds upon.
+        let accepts = || {
+            let keys = parts.iter().copied().flatten().copied();
+            keys.filter(|key| matches!(steps.steps[step(*key)].what, StepWhat::Accept { .. })).map(ordinal)
+        };
+        accepts().for_each(|recipient| index.ask_for_page(register.trust(), recipient));
+        accepts().for_each(|recipient| register.ask_for_times(index, recipient));
     }
 }
 
-/// What became of one block.
+/// What became of one part.
 struct Edited {
-    place: usize,
-    block: LiveBlock,
+    part: usize,
+    made: LivePart,
     /// Recipients more than before.
     more: i64,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
 }
 
-/// One block's changes as far as they can be told without knowing all states.
+/// One part's changes as far as they can be told without knowing all states.
 #[derive(Default)]
 struct Folded {
     edits: Vec<Edit>,
@@ -154,7 +119,7 @@ struct Folded {
 }
 
 thread_local! {
-    /// Kept from block to block, so that its memory is there.
+    /// Kept from part to part, so that its memory is there.
     static FOLDED: RefCell<Folded> = RefCell::default();
 }
 
@@ -183,7 +148,6 @@ impl Editor {
             certificates: changes.map(|changes| Arc::clone(&changes.certificates)).unwrap_or_default(),
             certificate_numbers: HashMap::new(),
             places: Places::of(register.version()),
-            senders: Vec::new(),
             steps: Steps::default(),
         };
         // Of equal states the first counts; 0 is nobody's.
@@ -214,12 +178,9 @@ impl Editor {
             Applied { register: register.at(register.version().clone()), bad: Vec::new(), without_effect: 0 };
         let ordinals = register.kind().country().ordinals();
         let mut steps = std::mem::take(&mut self.steps);
-        steps.begin(ordinals);
-        for (place, change) in changes.iter().enumerate() {
-            let resolved = self.resolve(place, &change.what, &mut steps, &mut applied.without_effect);
-            applied.bad.extend(resolved.err().map(|why| (place, why)));
-        }
-        self.flush(&mut applied, &mut steps)?;
+        steps.begin(ordinals, changes.len());
+        self.resolve_all(changes, &mut steps, &mut applied.bad, &mut applied.without_effect);
+        self.flush(&mut applied, changes, &mut steps)?;
         self.steps = steps;
         applied.bad.sort_unstable_by_key(|(place, _)| *place);
         let before = register.version();
@@ -232,7 +193,7 @@ impl Editor {
         Ok(applied)
     }
 
-    /// The register's version with the tables of this editor, and changed blocks.
+    /// The register's version with the tables of this editor, and changed parts.
     fn version(&self, register: &Register, overlay: Option<(Overlay, i64)>) -> Version {
         let before = register.version();
         let (overlay, more) = match (overlay, &before.changes) {
@@ -255,129 +216,33 @@ impl Editor {
         }
     }
 
-    /// Looks up what a change names.
-    fn resolve(
-        &mut self,
-        place: usize,
-        what: &What,
-        steps: &mut Steps,
-        without_effect: &mut u64,
-    ) -> Result<(), Reason> {
-        match what {
-            What::PutRecipient(put) => {
-                let unknown = reason("unknown_operator", "operator_id");
-                let operator = put.operator.map(|id| self.places.operator(id).ok_or(unknown)).transpose()?;
-                let rule = self.rule(&put.rule)?;
-                let state = FarState {
-                    account_type: put.account_type,
-                    pending: put.pending,
-                    operator,
-                    rule: StateRule::AcceptsAll,
-                };
-                let start = steps.cold.len();
-                let times = [put.last_registration, put.last_sender_accept_change];
-                steps.cold.extend_from_slice(&entry_of_times(times));
-                let cold = start..steps.cold.len();
-                steps.push(put.recipient, place, StepWhat::Put { state: state.into(), rule, cold })?;
-            }
-            What::Remove(recipient) => steps.push(*recipient, place, StepWhat::Remove)?,
-            What::SetAcceptance(set) => {
-                let (rule, changed) = (self.rule(&set.rule)?, set.last_sender_accept_change);
-                steps.push(set.recipient, place, StepWhat::Accept { rule, changed })?;
-            }
-            What::PutPerson(put) => self.resolve_person(place, put, steps)?,
-            What::PutPersons { persons, .. } => {
-                let before = steps.steps.len();
-                let resolved = persons.iter().try_for_each(|put| self.resolve_person(place, put, steps));
-                if resolved.is_err() {
-                    steps.truncate(before);
-                }
-                resolved?;
-            }
-            What::PutOperator(operator) => self.places.put_operator(operator)?,
-            What::PutSender(sender) => self.places.put_sender(sender)?,
-            What::PutDispatcher(put) => self.places.put_dispatcher(put)?,
-            What::RemoveOperator(id) => *without_effect += u64::from(!self.places.remove_operator(*id)),
-            What::RemoveSender(id) => *without_effect += u64::from(!self.places.remove_sender(*id)),
-            What::RemoveDispatcher(id) => *without_effect += u64::from(!self.places.remove_dispatcher(*id)),
-            What::SetAside { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn resolve_person(&mut self, place: usize, put: &PutPerson, steps: &mut Steps) -> Result<(), Reason> {
-        let mut state = put.state;
-        if !put.operator.is_empty() {
-            state.operator = Some(self.places.krr_operator(&put.operator)?);
-        }
-        let start = steps.cold.len();
-        steps.cold.extend_from_slice(&put.contact);
-        if !put.certificate.is_empty() {
-            let next = self.file_certificates + self.certificates.len() as u32;
-            let number = match self.certificate_numbers.get(&*put.certificate) {
-                Some(&number) => number,
-                None => {
-                    let text: Arc<str> = Arc::from(&*put.certificate);
-                    Arc::make_mut(&mut self.certificates).push(Arc::clone(&text));
-                    self.certificate_numbers.insert(text, next);
-                    next
-                }
-            };
-            Contact::add_certificate(&mut steps.cold, start, number);
-        }
-        let cold = start..steps.cold.len();
-        steps.push(put.person, place, StepWhat::Put { state: state.into(), rule: 0, cold })
-    }
-
-    /// Number of a rule.
-    fn rule(&mut self, named: &NamedRule) -> Result<u32, Reason> {
-        let unknown = reason("unknown_sender", "exceptions");
-        self.senders.clear();
-        for id in &named.senders {
-            self.senders.push(self.places.sender(*id).ok_or(unknown)?);
-        }
-        self.senders.sort_unstable();
-        let slice = RuleSlice { acceptance: named.acceptance, senders: &self.senders };
-        if named.acceptance == Acceptance::AllExcept && self.senders.is_empty() {
-            return Ok(0);
-        }
-        if let Some(&number) = self.rule_numbers.get(&slice) {
-            return Ok(number);
-        }
-        let rule = RuleSet { acceptance: named.acceptance, senders: self.senders.clone() };
-        self.rules.push(&rule);
-        self.rule_numbers.insert(rule, self.rule_count);
-        self.rule_count += 1;
-        Ok(self.rule_count - 1)
-    }
-
     /// Applies what has been resolved.
-    fn flush(&mut self, applied: &mut Applied, steps: &mut Steps) -> Result<(), Damage> {
+    fn flush(&mut self, applied: &mut Applied, changes: &[Change], steps: &mut Steps) -> Result<(), Damage> {
+        let parallel = steps.steps.len() >= PARALLEL_CHANGES;
+        steps.sort(parallel);
         if steps.keys.is_empty() {
             return Ok(());
         }
-        let parallel = steps.steps.len() >= PARALLEL_CHANGES;
-        if parallel {
-            steps.keys.par_sort_unstable()
-        } else {
-            steps.keys.sort_unstable()
-        }
-        let start = applied.register.kind().country().ordinals().start;
-        let place = |key: &u64| ((key >> 32) as u32 - start) / BLOCK_ORDINALS;
-        let blocks: Vec<&[u64]> = steps.keys.chunk_by(|a, b| place(a) == place(b)).collect();
+        let index = applied.register.index();
+        let part = |key: &u64| index.part_of(ordinal(*key));
+        let parts: Vec<&[u64]> = steps.keys.chunk_by(|a, b| part(a) == part(b)).collect();
         // A batch that was thrown away may have left more states behind than the register has.
         self.widen(applied)?;
-        let (mut left, mut done) = (blocks.clone(), Vec::with_capacity(blocks.len()));
+        let (mut left, mut done) = (parts.clone(), Vec::with_capacity(parts.len()));
         loop {
-            // A block is made if all its states are known; else they are added, and it is tried again.
+            // A part is made if all its states are known; else they are added, and it is tried again.
             let register = &applied.register;
-            let steps = &*steps;
-            let edit = |keys: &&[u64]| {
-                FOLDED.with_borrow_mut(|folded| self.edit(register, steps, keys, start, folded))
+            let batch = &Batch { register, index: &register.index(), changes, steps };
+            let edit = |parts: &[&[u64]]| {
+                batch.ask_for(parts);
+                FOLDED.with_borrow_mut(|folded| {
+                    let edit = |keys: &&[u64]| self.edit(batch, keys, folded);
+                    parts.iter().map(edit).collect::<Vec<_>>()
+                })
             };
             let edited: Vec<_> = match parallel {
-                true => left.par_iter().with_min_len(8).map(edit).collect(),
-                false => left.iter().map(edit).collect(),
+                true => left.par_chunks(GROUP_PARTS).flat_map_iter(edit).collect(),
+                false => left.chunks(GROUP_PARTS).flat_map(edit).collect(),
             };
             let (mut again, mut unknown) = (Vec::new(), Vec::new());
             for (keys, result) in left.iter().zip(edited) {
@@ -396,23 +261,23 @@ impl Editor {
             self.add_states(unknown);
             left = again;
             if self.widen(applied)? {
-                left.clone_from(&blocks);
+                left.clone_from(&parts);
                 done.clear();
             }
         }
     }
 
-    /// Puts finished blocks into the register.
+    /// Puts finished parts into the register.
     fn take(&self, applied: &mut Applied, done: Vec<Edited>) {
         let more = done.iter().map(|edited| edited.more).sum();
-        let mut blocks = Vec::with_capacity(done.len());
+        let mut parts = Vec::with_capacity(done.len());
         for edited in done {
             applied.bad.extend(edited.bad);
             applied.without_effect += edited.without_effect;
-            blocks.push((edited.place, edited.block));
+            parts.push((edited.part, edited.made));
         }
         let before = overlay_of(&applied.register);
-        let overlay = before.with(before.width(), blocks.into_iter());
+        let overlay = before.with(before.width(), parts);
         let version = self.version(&applied.register, Some((overlay, more)));
         applied.register = applied.register.at(version);
     }
@@ -427,7 +292,7 @@ impl Editor {
         }
     }
 
-    /// If the states have become too many for the records, makes all blocks anew in wider ones, and
+    /// If the states have become too many for the records, makes all parts anew in wider ones, and
     /// returns true.
     fn widen(&self, applied: &mut Applied) -> Result<bool, Damage> {
         let register = &applied.register;
@@ -436,56 +301,55 @@ impl Editor {
         if width <= before.width() {
             return Ok(false);
         }
-        let places = 0..directory_length(register.kind().country());
-        let wider = places.into_par_iter().filter_map(|place| match register.view(place) {
+        let index = register.index();
+        let parts = (0..index.parts()).into_par_iter();
+        let wider = parts.filter_map(|part| match index.view(register.trust(), part) {
             Ok(None) => None,
-            Ok(Some(view)) => Some(Ok((place, LiveBlock::edited(&view, width, &[], &[])))),
+            Ok(Some(view)) => Some(Ok((part, LivePart::edited(&view, width, &[], &[])))),
             Err(damage) => Some(Err(damage)),
         });
-        let blocks: Vec<_> = wider.collect::<Result<_, _>>()?;
-        let overlay = before.with(width, blocks.into_iter());
+        let parts: Vec<_> = wider.collect::<Result<_, _>>()?;
+        let overlay = before.with(width, parts);
         applied.register = register.at(self.version(register, Some((overlay, 0))));
         Ok(true)
     }
 
-    /// Makes one block anew. `Err` within: states that have no number yet.
+    /// Makes one part anew. `Err` within: states that have no number yet.
     fn edit(
         &self,
-        register: &Register,
-        steps: &Steps,
+        batch: &Batch<'_>,
         keys: &[u64],
-        start: u32,
         folded: &mut Folded,
     ) -> Result<Result<Edited, Vec<State>>, Damage> {
-        let place = (((keys[0] >> 32) as u32 - start) / BLOCK_ORDINALS) as usize;
-        let first = start + place as u32 * BLOCK_ORDINALS;
+        let Batch { register, index, steps, .. } = *batch;
+        let part = index.part_of(ordinal(keys[0]));
+        let first = index.first_of(part).0;
         folded.clear();
-        let view = register.view_or_empty(place)?;
+        let view = index.view_or_empty(register.trust(), part)?;
         for keys in keys.chunk_by(|a, b| a >> 32 == b >> 32) {
-            let offset = ((keys[0] >> 32) as u32 - first) as u16;
+            let offset = (ordinal(keys[0]).0 - first) as u16;
             let (_, record) = view.rank(offset);
-            let steps_of = keys.iter().map(|key| &steps.steps[*key as u32 as usize]);
-            self.fold(register, folded, &At { place, offset, record, view }, steps_of, &steps.cold)?;
+            let steps_of = keys.iter().map(|key| &steps.steps[step(*key)]);
+            self.fold(batch, folded, &At { index, part, offset, record, view }, steps_of)?;
         }
         if !folded.unknown.is_empty() {
             return Ok(Err(std::mem::take(&mut folded.unknown)));
         }
         let changes = register.version().changes.as_ref();
-        let width = changes.map_or(register.index().codes.width(), |changes| changes.overlay.width());
-        let block = LiveBlock::edited(&view, width, &folded.edits, &folded.cold);
-        let more = i64::from(block.records()) - i64::from(view.records());
+        let width = changes.map_or(index.codes.width(), |changes| changes.overlay.width());
+        let made = LivePart::edited(&view, width, &folded.edits, &folded.cold);
+        let more = i64::from(made.records()) - i64::from(view.records());
         let bad = std::mem::take(&mut folded.bad);
-        Ok(Ok(Edited { place, block, more, bad, without_effect: folded.without_effect }))
+        Ok(Ok(Edited { part, made, more, bad, without_effect: folded.without_effect }))
     }
 
     /// What one recipient's changes come to.
     fn fold<'s>(
         &self,
-        register: &Register,
+        batch: &Batch<'_>,
         folded: &mut Folded,
         at: &At<'_>,
         steps: impl Iterator<Item = &'s Step>,
-        cold: &[u8],
     ) -> Result<(), Damage> {
         let (present, _) = at.view.rank(at.offset);
         // State, rule and times as they are; read from the register only if a change builds upon them.
@@ -494,10 +358,20 @@ impl Editor {
         let entry = folded.cold.len();
         for Step { place: change, what } in steps {
             match what {
-                StepWhat::Put { state, rule, cold: range } => {
+                StepWhat::PutRecipient { state, rule, times } => {
                     folded.cold.truncate(entry);
-                    folded.cold.extend_from_slice(&cold[range.clone()]);
+                    folded.cold.extend_from_slice(&entry_of_times(*times));
                     now = Some((*state, *rule));
+                    (there, read, changed) = (true, true, true);
+                }
+                StepWhat::PutPerson { state, certificate, person } => {
+                    folded.cold.truncate(entry);
+                    let put = batch.changes[*change as usize].what.person(*person as usize);
+                    folded.cold.extend_from_slice(put.map_or(&[], |put| &put.contact));
+                    if let Some(number) = certificate {
+                        Contact::add_certificate(&mut folded.cold, entry, *number);
+                    }
+                    now = Some((*state, 0));
                     (there, read, changed) = (true, true, true);
                 }
                 StepWhat::Remove => {
@@ -515,7 +389,7 @@ impl Editor {
                         let state =
                             FarState::from(self.states.get(code as usize).copied().unwrap_or_default());
                         now = Some((FarState { rule: StateRule::AcceptsAll, ..state }.into(), 0));
-                        folded.cold.extend_from_slice(&entry_of_times(register.times(at)?));
+                        folded.cold.extend_from_slice(&entry_of_times(batch.register.times(at)?));
                     }
                     let [registration, _] = times_of_entry(&folded.cold[entry..]);
                     folded.cold.truncate(entry);
@@ -563,5 +437,5 @@ fn overlay_of(register: &Register) -> Overlay {
 
 fn nothing_changed(register: &Register) -> Overlay {
     let index = register.index();
-    Overlay::new(index.directory.len(), index.codes.width())
+    Overlay::new(index.parts(), index.codes.width())
 }

@@ -108,6 +108,15 @@ impl What {
         }
     }
 
+    /// A person that it puts, by the place in the page.
+    pub(crate) fn person(&self, place: usize) -> Option<&PutPerson> {
+        match self {
+            What::PutPerson(put) => Some(put),
+            What::PutPersons { persons, .. } => persons.get(place),
+            _ => None,
+        }
+    }
+
     /// Which register has such changes; `None` if every one does.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {

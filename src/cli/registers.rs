@@ -124,12 +124,12 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
         a_recipient(header.file_bytes, census),
         a_recipient(hot_bytes(snapshot), census)
     )?;
-    let (blocks, bytes) = register.changed();
-    if blocks > 0 {
+    let (parts, bytes) = register.changed();
+    if parts > 0 {
         let changes = register.sequence() - header.sequence;
         writeln!(
             out,
-            "changes     {changes} since the register file; {blocks} changed blocks of {bytes} bytes"
+            "changes     {changes} since the register file; {parts} changed parts of {bytes} bytes"
         )?;
     }
     writeln!(out, "by operator:")?;
@@ -173,7 +173,7 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census) -> Value {
         "bytes_per_recipient": a_recipient(snapshot.header().file_bytes, census),
         "hot_bytes_per_recipient": a_recipient(hot_bytes(snapshot), census),
         "changes_since_file": register.sequence() - snapshot.header().sequence,
-        "changed_blocks": register.changed().0,
+        "changed_parts": register.changed().0,
         "changed_bytes": register.changed().1,
         "operators": operators,
         "without_operator": census.without_operator,

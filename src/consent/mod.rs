@@ -224,12 +224,15 @@ impl<'a> Rules<'a> {
         Some((acceptance, &members[(head >> 1) as usize..(next >> 1) as usize]))
     }
 
+    /// Whether a rule accepts the sender at a place, `None` if there is no such rule.
+    pub(crate) fn accepts(&self, rule: u32, sender: u16) -> Option<bool> {
+        let (acceptance, members) = self.parts(rule as usize)?;
+        Some(members.contains(&sender) == (acceptance == Acceptance::Only))
+    }
+
     /// For each rule whether it accepts the sender at a place. Cost: one pass over all rules.
     pub(crate) fn accepting(&self, sender: u16) -> Vec<bool> {
-        (0..self.len())
-            .filter_map(|rule| self.parts(rule))
-            .map(|(acceptance, members)| members.contains(&sender) == (acceptance == Acceptance::Only))
-            .collect()
+        (0..self.len() as u32).filter_map(|rule| self.accepts(rule, sender)).collect()
     }
 }
 
@@ -261,6 +264,7 @@ mod tests {
                     let number = finals[number as usize];
                     prop_assert_eq!(rules.get(number), Some(rule.clone()));
                     prop_assert_eq!(accepting[number as usize], rule.accepts(sender));
+                    prop_assert_eq!(rules.accepts(number, sender), Some(rule.accepts(sender)));
                 }
             }
         }

@@ -1,32 +1,32 @@
-//! Blocks that have changed since the register file was made, each in memory of its own.
+//! Parts of blocks that have changed since the register file was made, each in memory of its own.
 //!
-//! A changed block is never written to again: a batch of changes makes new ones of the blocks that it
+//! A changed part is never written to again: a batch of changes makes new ones of the parts that it
 //! touches, and a new [`Overlay`] that shares all others with the one before. Readers of the old
-//! overlay keep the old blocks alive, and the last of them to leave gives them back.
+//! overlay keep the old parts alive, and the last of them to leave gives them back.
 //!
-//! A block is one piece of memory: its 32 pages, a line that tells where the rest is, its records
+//! A part is one piece of memory: its 4 pages, a line that tells where the rest is, its records
 //! after one that is nobody's, its exceptions, and for each recipient that changed its *cold entry*,
 //! bytes that [`crate::register`] reads. So a lookup finds pages and records at places that need no
-//! reading, as it does in the file, and copying a block is copying memory.
+//! reading, as it does in the file, and copying a part is copying memory.
 
 use super::codes::{Code, Codes, Width};
 use super::page::Page;
-use crate::cpu::{Work, vectorized};
-use crate::limits::{BLOCK_PAGES, PAGE_ORDINALS};
+use crate::cpu::{Work, prefetch, vectorized};
+use crate::limits::{PAGE_ORDINALS, PART_PAGES};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 use std::sync::Arc;
 
-const PAGES: usize = BLOCK_PAGES as usize;
+const PAGES: usize = PART_PAGES as usize;
 const LINE: usize = size_of::<Page>();
 /// First byte of the records.
 const RECORDS_AT: usize = (PAGES + 1) * LINE;
 
-/// A block in memory of its own.
+/// A part in memory of its own.
 #[derive(Clone)]
-pub(crate) struct LiveBlock(Arc<[Page]>);
+pub(crate) struct LivePart(Arc<[Page]>);
 
-/// The line behind the pages: how much there is, and where (bytes from the block's beginning).
+/// The line behind the pages: how much there is, and where (bytes from the part's beginning).
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 struct Head {
@@ -43,29 +43,32 @@ struct Head {
     unused: [u32; 6],
 }
 
-/// One block's content, wherever it lies.
+/// One part's content, wherever it lies.
 #[derive(Clone, Copy)]
-pub(crate) struct BlockView<'a> {
-    /// 32 of them.
+pub(crate) struct PartView<'a> {
+    /// 4 of them.
     pub(crate) pages: &'a [Page],
+    /// Where the part's records begin in what its pages and its exceptions count in: the block of the file,
+    /// or the part itself if it has changed.
+    pub(super) first: u32,
     /// Its records, in the order of their ordinals; without nobody's.
     pub(crate) codes: Codes<'a>,
-    /// Records with a listed rule: their places in `codes`, ascending.
-    pub(crate) exception_places: &'a [u16],
+    /// Records with a listed rule: their places in `codes` plus `first`, ascending.
+    pub(super) exception_places: &'a [u16],
     /// Their rules.
-    pub(crate) exception_rules: &'a [u32],
-    /// Recipients that have changed since the file was made: their ordinals in the block, ascending.
-    pub(crate) cold_places: &'a [u16],
+    pub(super) exception_rules: &'a [u32],
+    /// Recipients that have changed since the file was made: their ordinals in the part, ascending.
+    pub(super) cold_places: &'a [u16],
     /// For each where its cold entry ends.
-    pub(crate) cold_ends: &'a [u32],
+    pub(super) cold_ends: &'a [u32],
     /// The cold entries, one after another.
-    pub(crate) cold_bytes: &'a [u8],
+    pub(super) cold_bytes: &'a [u8],
 }
 
-/// A change of one recipient of a block.
+/// A change of one recipient of a part.
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
-    /// The recipient's ordinal in the block.
+    /// The recipient's ordinal in the part.
     pub(crate) offset: u16,
     /// What it is now; `None` if it is gone.
     pub(crate) put: Option<Put>,
@@ -82,11 +85,12 @@ pub(crate) struct Put {
     pub(crate) cold: Range<usize>,
 }
 
-impl<'a> BlockView<'a> {
-    /// A block without recipients.
-    pub(super) const fn empty(pages: &'a [Page]) -> BlockView<'a> {
-        BlockView {
+impl<'a> PartView<'a> {
+    /// A part without recipients.
+    pub(super) const fn empty(pages: &'a [Page]) -> PartView<'a> {
+        PartView {
             pages,
+            first: 0,
             codes: Codes::One(&[]),
             exception_places: &[],
             exception_rules: &[],
@@ -101,13 +105,14 @@ impl<'a> BlockView<'a> {
         self.codes.len() as u32
     }
 
-    /// Whether an ordinal of the block is present (1 or 0), and how many are before it.
+    /// Whether an ordinal of the part is present (1 or 0), and how many are before it.
     pub(crate) fn rank(&self, offset: u16) -> (u32, u32) {
         let offset = u32::from(offset);
-        self.pages[(offset / PAGE_ORDINALS) as usize].rank(offset % PAGE_ORDINALS)
+        let (present, rank) = self.pages[(offset / PAGE_ORDINALS) as usize].rank(offset % PAGE_ORDINALS);
+        (present, rank - self.first)
     }
 
-    /// The present ordinals of the block, ascending, in the order of the records.
+    /// The present ordinals of the part, ascending, in the order of the records.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = u32> + use<'a> {
         (0u32..)
             .zip(self.pages)
@@ -116,7 +121,7 @@ impl<'a> BlockView<'a> {
 
     /// The listed rule of a record, 0 if none is.
     pub(crate) fn rule(&self, record: u32) -> u32 {
-        let found = self.exception_places.binary_search(&(record as u16));
+        let found = self.exception_places.binary_search(&((record + self.first) as u16));
         found.map_or(0, |at| self.exception_rules[at])
     }
 
@@ -133,7 +138,7 @@ impl<'a> BlockView<'a> {
     }
 }
 
-/// Where an edit cuts into a block's lists.
+/// Where an edit cuts into a part's lists.
 #[derive(Clone, Copy)]
 struct Cut {
     /// The recipient's place among the records, and whether it is there (1 or 0).
@@ -148,10 +153,11 @@ struct Cut {
 }
 
 impl Cut {
-    fn of(before: &BlockView<'_>, edit: &Edit) -> Cut {
+    fn of(before: &PartView<'_>, edit: &Edit) -> Cut {
         let (present, rank) = before.rank(edit.offset);
-        let exception = before.exception_places.partition_point(|&place| u32::from(place) < rank);
-        let there = before.exception_places.get(exception) == Some(&(rank as u16));
+        let place = (rank + before.first) as u16;
+        let exception = before.exception_places.partition_point(|&other| other < place);
+        let there = before.exception_places.get(exception) == Some(&place);
         let entry = before.cold_places.partition_point(|&place| place < edit.offset);
         let changed = before.cold_places.get(entry) == Some(&edit.offset);
         Cut {
@@ -183,8 +189,8 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
 }
 
 impl Head {
-    /// The line behind the pages of the block `before` after edits, and the block's length in lines.
-    fn of(before: &BlockView<'_>, width: Width, edits: &[Edit], cuts: &[Cut]) -> (Head, usize) {
+    /// The line behind the pages of the part `before` after edits, and the part's length in lines.
+    fn of(before: &PartView<'_>, width: Width, edits: &[Edit], cuts: &[Cut]) -> (Head, usize) {
         let sum = |of: fn(&Cut) -> usize| cuts.iter().map(of).sum::<usize>();
         let puts = || edits.iter().filter_map(|edit| edit.put.as_ref());
         let records = before.codes.len() + puts().count() - sum(|cut| cut.present);
@@ -217,17 +223,17 @@ impl Head {
     }
 }
 
-impl LiveBlock {
-    /// The block `before` after `edits`, whose offsets ascend, in records of a width that holds all
+impl LivePart {
+    /// The part `before` after `edits`, whose offsets ascend, in records of a width that holds all
     /// states. `cold` has the cold entries of the edits.
     ///
-    /// Cost: copies the block once, some kilobytes.
-    pub(crate) fn edited(before: &BlockView<'_>, width: Width, edits: &[Edit], cold: &[u8]) -> LiveBlock {
+    /// Cost: copies the part once, some kilobytes.
+    pub(crate) fn edited(before: &PartView<'_>, width: Width, edits: &[Edit], cold: &[u8]) -> LivePart {
         debug_assert!(edits.windows(2).all(|pair| pair[0].offset < pair[1].offset));
         let cuts: Vec<Cut> = edits.iter().map(|edit| Cut::of(before, edit)).collect();
         let (head, count) = Head::of(before, width, edits, &cuts);
-        let mut block: Arc<[Page]> = std::iter::repeat_n(Page::EMPTY, count).collect();
-        let lines = Arc::get_mut(&mut block).unwrap_or_default();
+        let mut part: Arc<[Page]> = bytemuck::allocation::zeroed_arc_slice(count);
+        let lines = Arc::get_mut(&mut part).unwrap_or_default();
         edit_pages(before, &mut lines[..PAGES], edits, &cuts);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
         bytes[PAGES * LINE..RECORDS_AT].copy_from_slice(bytemuck::bytes_of(&head));
@@ -238,10 +244,10 @@ impl LiveBlock {
         }
         edit_exceptions(before, bytes, &head, edits, &cuts);
         edit_cold(before, bytes, &head, edits, &cuts, cold);
-        LiveBlock(block)
+        LivePart(part)
     }
 
-    /// The memory of the block: its pages first.
+    /// The memory of the part: its pages first.
     #[inline(always)]
     pub(super) fn lines(&self) -> &[Page] {
         &self.0
@@ -267,7 +273,7 @@ impl LiveBlock {
         size_of_val(&*self.0)
     }
 
-    pub(crate) fn view(&self) -> BlockView<'_> {
+    pub(crate) fn view(&self) -> PartView<'_> {
         let bytes: &[u8] = bytemuck::cast_slice(&self.0);
         let head = self.head();
         let records = 1..head.records as usize + 1;
@@ -277,8 +283,9 @@ impl LiveBlock {
             _ => Codes::Four(self.codes()),
         };
         let cold = head.cold as usize;
-        BlockView {
+        PartView {
             pages: &self.0[..PAGES],
+            first: 0,
             codes: codes.slice(records),
             exception_places: array(bytes, head.exception_places_at, head.exceptions as usize),
             exception_rules: array(bytes, head.exception_rules_at, head.exceptions as usize),
@@ -297,9 +304,9 @@ fn array_mut<T: Pod>(bytes: &mut [u8], at: u32, count: u32) -> &mut [T] {
     bytemuck::cast_slice_mut(&mut bytes[at as usize..at as usize + count as usize * size_of::<T>()])
 }
 
-fn edit_pages(before: &BlockView<'_>, pages: &mut [Page], edits: &[Edit], cuts: &[Cut]) {
+fn edit_pages(before: &PartView<'_>, pages: &mut [Page], edits: &[Edit], cuts: &[Cut]) {
     pages.copy_from_slice(before.pages);
-    let mut moved = false;
+    let mut moved = before.first != 0;
     for (edit, cut) in edits.iter().zip(cuts) {
         let offset = u32::from(edit.offset);
         pages[(offset / PAGE_ORDINALS) as usize].set(offset % PAGE_ORDINALS, edit.put.is_some());
@@ -310,7 +317,7 @@ fn edit_pages(before: &BlockView<'_>, pages: &mut [Page], edits: &[Edit], cuts: 
     }
 }
 
-/// Sets the counts of a block's pages.
+/// Sets the counts of a part's pages.
 struct Count<'a> {
     pages: &'a mut [Page],
 }
@@ -345,7 +352,7 @@ fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], head: &Head, edits: 
     copy(codes, from..before.len(), &mut to);
 }
 
-fn edit_exceptions(before: &BlockView<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
+fn edit_exceptions(before: &PartView<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
     let rule = |edit: &Edit| edit.put.as_ref().map(|put| put.rule).filter(|&rule| rule != 0);
     let both = || edits.iter().zip(cuts);
     let rules = both().map(|(edit, cut)| (cut.exception, cut.listed, rule(edit)));
@@ -356,7 +363,7 @@ fn edit_exceptions(before: &BlockView<'_>, bytes: &mut [u8], head: &Head, edits:
     for step in 0..=edits.len() {
         let until = cuts.get(step).map_or(before.exception_places.len(), |cut| cut.exception);
         for &place in &before.exception_places[from..until] {
-            places[at] = (i32::from(place) + shift) as u16;
+            places[at] = (i32::from(place) - before.first as i32 + shift) as u16;
             at += 1;
         }
         let Some((edit, cut)) = edits.get(step).zip(cuts.get(step)) else { return };
@@ -370,7 +377,7 @@ fn edit_exceptions(before: &BlockView<'_>, bytes: &mut [u8], head: &Head, edits:
 }
 
 fn edit_cold(
-    before: &BlockView<'_>,
+    before: &PartView<'_>,
     bytes: &mut [u8],
     head: &Head,
     edits: &[Edit],
@@ -403,61 +410,81 @@ fn edit_cold(
     }
 }
 
-/// Places of the directory that share a chunk of an overlay.
-const CHUNK: usize = 64;
+/// Parts that share a chunk of an overlay: copying a chunk counts one more owner for each of them.
+const CHUNK: usize = 16;
+/// So many changed parts ahead the counts of owners are asked for.
+const AHEAD: usize = 4;
 
-/// The changed blocks of a register, by their places in the directory. Cheap to copy: what does not
+/// The changed parts of a register, by their numbers. Cheap to copy: what does not
 /// change is shared.
 #[derive(Clone)]
 pub(crate) struct Overlay {
-    chunks: Vec<Option<Arc<[Option<LiveBlock>; CHUNK]>>>,
-    /// Width of the records of all changed blocks; if it is not that of the file, all blocks are here.
+    chunks: Arc<Vec<Option<Arc<Chunk>>>>,
+    /// Width of the records of all changed parts; if it is not that of the file, all parts are here.
     width: Width,
 }
 
+/// Some parts, next to one another.
+type Chunk = [Option<LivePart>; CHUNK];
+
 impl Overlay {
-    /// Nothing has changed in a directory of `places`.
-    pub(crate) fn new(places: usize, width: Width) -> Overlay {
-        Overlay { chunks: vec![None; places.div_ceil(CHUNK)], width }
+    /// Nothing has changed in a register of so many parts.
+    pub(crate) fn new(parts: usize, width: Width) -> Overlay {
+        Overlay { chunks: Arc::new(vec![None; parts.div_ceil(CHUNK)]), width }
     }
 
-    /// The same with some blocks replaced.
-    pub(crate) fn with(&self, width: Width, blocks: impl Iterator<Item = (usize, LiveBlock)>) -> Overlay {
-        let mut overlay = Overlay { width, ..self.clone() };
-        for (place, block) in blocks {
-            let chunk =
-                overlay.chunks[place / CHUNK].get_or_insert_with(|| Arc::new([const { None }; CHUNK]));
-            Arc::make_mut(chunk)[place % CHUNK] = Some(block);
+    /// The same with some parts replaced; those that lie next to one another should come so.
+    pub(crate) fn with(&self, width: Width, parts: Vec<(usize, LivePart)>) -> Overlay {
+        let mut chunks = Vec::clone(&self.chunks);
+        let ahead: Vec<usize> = parts.iter().skip(AHEAD).map(|(number, _)| number / CHUNK).collect();
+        for (place, (number, part)) in parts.into_iter().enumerate() {
+            ahead.get(place).into_iter().for_each(|&chunk| self.ask_for_owners(chunk));
+            let chunk = chunks[number / CHUNK].get_or_insert_with(|| Arc::new([const { None }; CHUNK]));
+            Arc::make_mut(chunk)[number % CHUNK] = Some(part);
         }
-        overlay
+        Overlay { chunks: Arc::new(chunks), width }
+    }
+
+    /// Asks for the lines where the owners of a chunk's parts are counted: before the parts themselves.
+    fn ask_for_owners(&self, chunk: usize) {
+        let parts = self.chunks[chunk].iter().flat_map(|chunk| chunk.iter().flatten());
+        parts.for_each(|part| prefetch(part.lines(), usize::MAX));
     }
 
     #[inline(always)]
-    pub(super) fn get(&self, place: usize) -> Option<&LiveBlock> {
-        self.chunks.get(place / CHUNK)?.as_ref()?[place % CHUNK].as_ref()
+    pub(super) fn get(&self, part: usize) -> Option<&LivePart> {
+        self.chunks.get(part / CHUNK)?.as_ref()?[part % CHUNK].as_ref()
+    }
+
+    /// Asks for the place where it says where a part is.
+    #[inline(always)]
+    pub(super) fn ask_for(&self, part: usize) {
+        if let Some(Some(chunk)) = self.chunks.get(part / CHUNK) {
+            prefetch(&chunk[..], part % CHUNK);
+        }
     }
 
     pub(crate) fn width(&self) -> Width {
         self.width
     }
 
-    /// Number of changed blocks, and bytes that they take.
+    /// Number of changed parts, and bytes that they take.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let blocks = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter().flatten());
-        blocks.fold((0, 0), |(count, bytes), block| (count + 1, bytes + block.bytes()))
+        let parts = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter().flatten());
+        parts.fold((0, 0), |(count, bytes), part| (count + 1, bytes + part.bytes()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::BLOCK_ORDINALS;
+    use crate::limits::PART_ORDINALS;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     type Model = BTreeMap<u16, (u32, u32, Vec<u8>)>;
 
-    fn agrees(view: &BlockView<'_>, model: &Model, changed: &BTreeMap<u16, bool>) {
+    fn agrees(view: &PartView<'_>, model: &Model, changed: &BTreeMap<u16, bool>) {
         assert_eq!(view.records() as usize, model.len());
         assert!(view.offsets().eq(model.keys().map(|&offset| u32::from(offset))));
         for (record, (&offset, (code, rule, cold))) in (0..).zip(model) {
@@ -474,7 +501,7 @@ mod tests {
     }
 
     fn offset() -> impl Strategy<Value = u16> {
-        prop_oneof![0..2000u16, 0..BLOCK_ORDINALS as u16, Just(BLOCK_ORDINALS as u16 - 1)]
+        prop_oneof![0..500u16, 0..PART_ORDINALS as u16, Just(PART_ORDINALS as u16 - 1)]
     }
 
     type Step = BTreeMap<u16, Option<(u32, u32, Vec<u8>)>>;
@@ -491,8 +518,8 @@ mod tests {
     proptest! {
         /// Edit upon edit, in every width, against a map.
         #[test]
-        fn edited_blocks_agree_with_a_map(steps in proptest::collection::vec(step(), 1..12)) {
-            let mut block: Option<LiveBlock> = None;
+        fn edited_parts_agree_with_a_map(steps in proptest::collection::vec(step(), 1..12)) {
+            let mut block: Option<LivePart> = None;
             let (mut model, mut changed) = (Model::new(), BTreeMap::new());
             for (width, step) in steps {
                 let mut cold = Vec::new();
@@ -505,8 +532,8 @@ mod tests {
                     Edit { offset, put }
                 }).collect();
                 let empty = [Page::EMPTY; PAGES];
-                let before = block.as_ref().map_or(BlockView::empty(&empty), LiveBlock::view);
-                let edited = LiveBlock::edited(&before, [Width::One, Width::Two, Width::Four][width], &edits, &cold);
+                let before = block.as_ref().map_or(PartView::empty(&empty), LivePart::view);
+                let edited = LivePart::edited(&before, [Width::One, Width::Two, Width::Four][width], &edits, &cold);
                 if let Some(before) = &block {
                     agrees(&before.view(), &model, &changed);
                 }
@@ -526,10 +553,10 @@ mod tests {
     #[test]
     fn overlays_share_what_does_not_change() {
         let empty = [Page::EMPTY; PAGES];
-        let block = LiveBlock::edited(&BlockView::empty(&empty), Width::One, &[], &[]);
-        let first = Overlay::new(200, Width::One)
-            .with(Width::One, [(3, block.clone()), (150, block.clone())].into_iter());
-        let second = first.with(Width::One, [(4, block.clone())].into_iter());
+        let block = LivePart::edited(&PartView::empty(&empty), Width::One, &[], &[]);
+        let first =
+            Overlay::new(200, Width::One).with(Width::One, vec![(3, block.clone()), (150, block.clone())]);
+        let second = first.with(Width::One, vec![(4, block.clone())]);
         assert!(first.get(4).is_none() && second.get(4).is_some() && second.get(199).is_none());
         assert_eq!((first.size().0, second.size().0), (2, 3));
         assert_eq!(

@@ -1,8 +1,8 @@
-//! The batch kernel for a register with changed blocks: as [`super::kernel`], but each id may find its
+//! The batch kernel for a register with changed parts: as [`super::kernel`], but each id may find its
 //! page and its record in memory of its own.
 //!
-//! Whether a block has changed is a branch on what lies in the nearest caches. From there on
-//! nothing branches: a changed block has its records behind one that is nobody's, as the file has.
+//! Whether a part has changed is a branch on what lies in the nearest caches. From there on
+//! nothing branches: a changed part has its records behind one that is nobody's, as the file has.
 
 use super::codes::Code;
 use super::kernel::{ABSENT, few_or_many, split_entry};
@@ -10,11 +10,11 @@ use super::live::Overlay;
 use super::{Found, Page, Slot};
 use crate::cpu::{Work, prefetch, vectorized};
 use crate::identities::Ordinal;
-use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
+use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS, PART_ORDINALS, PART_PAGES};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the kernel reads. `trusted`, `pages` and `codes` are as in [`super::kernel::Kernel`]; `codes` is
-/// only nobody's record if the changed blocks have another width than the file.
+/// only nobody's record if the changed parts have another width than the file.
 #[derive(Clone, Copy)]
 pub(super) struct LiveKernel<'a, C> {
     pub(super) first: u32,
@@ -49,23 +49,25 @@ impl<'a, C: Code> LiveKernel<'a, C> {
         let mut places = [Place { page: &NO_PAGE, codes: self.codes, bit: 0, record: 0 }; N];
         let last = self.trusted.len() - 1;
         let mut untrusted = false;
+        for ordinal in ordinals {
+            self.overlay.ask_for((ordinal.0.wrapping_sub(self.first) / PART_ORDINALS) as usize);
+        }
         for (place, ordinal) in places.iter_mut().zip(ordinals) {
             let offset = ordinal.0.wrapping_sub(self.first);
             let page = offset / PAGE_ORDINALS;
-            let block = ((page / BLOCK_PAGES) as usize).min(last);
             place.bit = offset - page * PAGE_ORDINALS;
-            let within = (page % BLOCK_PAGES) as usize;
-            match self.overlay.get(block) {
+            match self.overlay.get((page / PART_PAGES) as usize) {
                 Some(live) => {
-                    place.page = &live.lines()[within];
+                    place.page = &live.lines()[(page % PART_PAGES) as usize];
                     place.codes = live.codes();
                     place.record = 1;
                 }
                 None => {
+                    let block = ((page / BLOCK_PAGES) as usize).min(last);
                     let entry = self.trusted[block].load(Ordering::Relaxed);
                     untrusted |= entry == 0;
                     let (number, record) = split_entry(entry);
-                    place.page = &self.pages[number as usize * BLOCK_PAGES as usize + within];
+                    place.page = &self.pages[(number * BLOCK_PAGES + page % BLOCK_PAGES) as usize];
                     place.record = record;
                 }
             }

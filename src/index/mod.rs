@@ -19,12 +19,14 @@ mod tests;
 
 pub(crate) use build::{Builder, Built, CodeBytes};
 pub(crate) use codes::{Codes, Width};
-pub(crate) use live::{BlockView, Edit, LiveBlock, Overlay, Put};
+pub(crate) use live::{Edit, LivePart, Overlay, PartView, Put};
 pub(crate) use page::Page;
 
 use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
-use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, GROUP_IDS};
+use crate::limits::{
+    BLOCK_ORDINALS, BLOCK_PAGES, BLOCK_PARTS, GROUP_IDS, PAGE_ORDINALS, PART_ORDINALS, PART_PAGES,
+};
 use bytemuck::{Pod, Zeroable};
 use codes::{Code, with_codes};
 use kernel::Kernel;
@@ -39,7 +41,7 @@ pub(crate) struct Slot(pub(crate) u32);
 /// What the index knows of an ordinal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The recipient's record, counted from 1 in a changed block, through all of them in the file; 0 if
+    /// The recipient's record, counted from 1 in a changed part, through all of them in the file; 0 if
     /// absent.
     pub(crate) slot: Slot,
     /// Number of the recipient's state; 0 if absent.
@@ -95,7 +97,7 @@ pub(crate) struct Index<'a> {
     pub(crate) exception_rules: &'a [u32],
     /// Number of states; codes of the file are below it.
     pub(crate) states: u32,
-    /// Blocks that have changed since the file was made; they stand for those of the file.
+    /// Parts that have changed since the file was made; they stand for those of the file.
     pub(crate) overlay: Option<&'a Overlay>,
 }
 
@@ -135,7 +137,7 @@ impl<'a> Index<'a> {
             Some(overlay) if overlay.width() == self.codes.width() => {
                 with_codes!(self.codes, codes => self.live_groups(trust, overlay, codes, ordinals, found))
             }
-            // No block is left in the file.
+            // No part is left in the file.
             Some(overlay) => match overlay.width() {
                 Width::One => self.live_groups(trust, overlay, &[0u8], ordinals, found),
                 Width::Two => self.live_groups(trust, overlay, &[0u16], ordinals, found),
@@ -221,33 +223,86 @@ impl<'a> Index<'a> {
         (ordinal.0.wrapping_sub(self.country.ordinals().start) / BLOCK_ORDINALS) as usize
     }
 
-    /// The content of the block at a place of the directory, `None` if there is none.
+    /// Number of the part of an ordinal: [`BLOCK_PARTS`] for each entry of the directory, outside of them
+    /// for ordinals of other countries.
+    pub(crate) fn part_of(&self, ordinal: Ordinal) -> usize {
+        (ordinal.0.wrapping_sub(self.country.ordinals().start) / PART_ORDINALS) as usize
+    }
+
+    /// The first ordinal of a part.
+    pub(crate) fn first_of(&self, part: usize) -> Ordinal {
+        Ordinal(self.country.ordinals().start + part as u32 * PART_ORDINALS)
+    }
+
+    /// Number of parts.
+    pub(crate) fn parts(&self) -> usize {
+        self.directory.len() * BLOCK_PARTS as usize
+    }
+
+    /// The content of a part, `None` if neither the file nor the changes have it.
     ///
-    /// Errors: the file's block is damaged.
-    pub(crate) fn view(&self, trust: &Trust, place: usize) -> Result<Option<BlockView<'a>>, DamagedBlock> {
-        if let Some(live) = self.overlay.and_then(|overlay| overlay.get(place)) {
+    /// Errors: its block of the file is damaged.
+    pub(crate) fn view(&self, trust: &Trust, part: usize) -> Result<Option<PartView<'a>>, DamagedBlock> {
+        if let Some(live) = self.overlay.and_then(|overlay| overlay.get(part)) {
             return Ok(Some(live.view()));
         }
-        let number = self.trust_block(trust, place)?;
+        let number = self.trust_block(trust, part / BLOCK_PARTS as usize)?;
         if number == 0 {
             return Ok(None);
         }
         let block = &self.blocks[number as usize];
-        let records = block.first_record as usize..(block.first_record + block.records) as usize;
-        let exceptions = block.first_exception as usize..(block.first_exception + block.exceptions) as usize;
         let pages = self.pages_of(number).unwrap_or_default();
-        Ok(Some(BlockView {
+        let page = part % BLOCK_PARTS as usize * PART_PAGES as usize;
+        let (pages, behind) = pages[page..].split_at(PART_PAGES as usize);
+        let first = pages[0].before();
+        let end = behind.first().map_or(block.records, Page::before);
+        let records = (block.first_record + first) as usize..(block.first_record + end) as usize;
+        let exceptions = within(block.first_exception, block.exceptions, self.exception_places.len());
+        let exceptions = exceptions.unwrap_or_default();
+        let places = &self.exception_places[exceptions.clone()];
+        let [from, until] = [first, end].map(|rank| places.partition_point(|&place| u32::from(place) < rank));
+        Ok(Some(PartView {
+            first,
             codes: self.codes.slice(records),
-            exception_places: &self.exception_places[exceptions.clone()],
-            exception_rules: &self.exception_rules[exceptions],
-            ..BlockView::empty(pages)
+            exception_places: &places[from..until],
+            exception_rules: &self.exception_rules[exceptions][from..until],
+            ..PartView::empty(pages)
         }))
     }
 
-    /// The content of a block that may be there or not, for editing.
-    pub(crate) fn view_or_empty(&self, trust: &Trust, place: usize) -> Result<BlockView<'a>, DamagedBlock> {
-        let empty = BlockView::empty(self.pages_of(0).unwrap_or_default());
-        Ok(self.view(trust, place)?.unwrap_or(empty))
+    /// Asks for the memory of a part that has changed.
+    pub(crate) fn ask_for(&self, part: usize) {
+        if let Some(live) = self.overlay.and_then(|overlay| overlay.get(part)) {
+            (0..live.lines().len()).for_each(|line| prefetch(live.lines(), line));
+        }
+    }
+
+    /// Asks for the page of the file that an ordinal is on.
+    pub(crate) fn ask_for_page(&self, trust: &Trust, ordinal: Ordinal) {
+        let entry = trust.entries[self.place_of(ordinal).min(self.directory.len())].load(Ordering::Relaxed);
+        let page = (ordinal.0 - self.country.ordinals().start) / PAGE_ORDINALS % BLOCK_PAGES;
+        prefetch(self.pages, (kernel::split_entry(entry).0 * BLOCK_PAGES + page) as usize);
+    }
+
+    /// The record of an ordinal of the file, 0 if the file does not have it; and its block.
+    ///
+    /// Errors: the block is damaged.
+    pub(crate) fn of_file(&self, trust: &Trust, ordinal: Ordinal) -> Result<(&'a Block, Slot), DamagedBlock> {
+        let place = self.place_of(ordinal);
+        let damaged = DamagedBlock { block: place as u32, finding: "no such entry" };
+        let number = self.trust_block(trust, place)?;
+        let block = self.blocks.get(number as usize).ok_or(damaged)?;
+        let page = (ordinal.0 - self.country.ordinals().start) / PAGE_ORDINALS;
+        let pages = self.pages_of(number).ok_or(damaged)?;
+        let bit = ordinal.0 - self.country.ordinals().start - page * PAGE_ORDINALS;
+        let (present, rank) = pages[(page % BLOCK_PAGES) as usize].rank(bit);
+        Ok((block, Slot((block.first_record + rank) * present)))
+    }
+
+    /// The content of a part that may be there or not, for editing.
+    pub(crate) fn view_or_empty(&self, trust: &Trust, part: usize) -> Result<PartView<'a>, DamagedBlock> {
+        let empty = || PartView::empty(&self.pages[..PART_PAGES as usize]);
+        Ok(self.view(trust, part)?.unwrap_or_else(empty))
     }
 
     /// Checks all that [`Kernel`] relies on for the block at a place of the directory, and its checksum.
@@ -319,7 +374,7 @@ impl<'a> Index<'a> {
             let searches = &mut searches[..recipients.len()];
             for (search, &(ordinal, _)) in searches.iter_mut().zip(recipients) {
                 let place = self.place_of(ordinal);
-                search.live = self.overlay.and_then(|overlay| overlay.get(place));
+                search.live = self.overlay.and_then(|overlay| overlay.get(self.part_of(ordinal)));
                 search.block = self.directory.get(place).map_or(0, |&number| number as usize);
                 prefetch(self.blocks, search.block);
             }
@@ -345,14 +400,6 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The entry of the file's block at a place of the directory, if the file has it.
-    pub(crate) fn block_at(&self, place: usize) -> Option<&'a Block> {
-        match *self.directory.get(place)? {
-            0 => None,
-            number => self.blocks.get(number as usize),
-        }
-    }
-
     fn pages_of(&self, block: u32) -> Option<&'a [Page]> {
         let first = block as usize * BLOCK_PAGES as usize;
         self.pages.get(first..first + BLOCK_PAGES as usize)
@@ -362,8 +409,8 @@ impl<'a> Index<'a> {
 /// Looking for a record among the exceptions of its block.
 #[derive(Clone, Copy, Default)]
 struct Search<'a> {
-    /// The block, if it has changed since the file was made.
-    live: Option<&'a LiveBlock>,
+    /// The part, if it has changed since the file was made.
+    live: Option<&'a LivePart>,
     block: usize,
     first: usize,
     count: usize,

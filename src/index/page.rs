@@ -74,6 +74,11 @@ impl Page {
         (present, u32::from(count) + first.count_ones() + last.count_ones())
     }
 
+    /// How many ordinals of the block are before the page.
+    pub(super) fn before(&self) -> u32 {
+        u32::from(self.words[COUNTS] as u16)
+    }
+
     /// The present ordinals of the page, ascending.
     pub(super) fn bits(&self) -> impl Iterator<Item = u32> + '_ {
         (0u32..).zip(&self.words[..COUNTS]).flat_map(|(word, &bits)| {

@@ -65,8 +65,8 @@ impl Register {
     /// Number of records of each state.
     fn records_by_state(&self) -> Result<Vec<u64>, Damage> {
         let mut counts = vec![0; self.states().len()];
-        for place in 0..self.index().directory.len() {
-            if let Some(view) = self.view(place)? {
+        for part in 0..self.index().parts() {
+            if let Some(view) = self.view(part)? {
                 view.codes.iter().for_each(|code| counts[code as usize] += 1);
             }
         }

@@ -3,6 +3,7 @@
 use super::actors::Actors;
 use super::column::{Column, DamagedSection, Guarded};
 use super::moment::{NO_NANOSECONDS, NO_SECONDS};
+use crate::cpu::prefetch;
 use crate::index::{self, Block, BlockHasher, Slot};
 
 /// A time for each record, in as many bytes as the finest of them needs.
@@ -23,6 +24,13 @@ impl TimeColumn {
                 Some(&seconds) => i64::from(seconds) * 1_000_000_000,
             },
             TimeColumn::Nanoseconds(column) => column.get().get(slot).copied().unwrap_or(NO_NANOSECONDS),
+        }
+    }
+
+    fn ask_for(&self, slot: Slot) {
+        match self {
+            TimeColumn::Seconds(column) => prefetch(column.get(), slot.0 as usize),
+            TimeColumn::Nanoseconds(column) => prefetch(column.get(), slot.0 as usize),
         }
     }
 
@@ -99,6 +107,13 @@ impl Cold {
                 [last_registration.get(slot), last_sender_accept_change.get(slot)]
             }
             Cold::Krr { .. } => [NO_NANOSECONDS; 2],
+        }
+    }
+
+    pub(super) fn ask_for_times(&self, slot: Slot) {
+        if let Cold::Far { last_registration, last_sender_accept_change } = self {
+            last_registration.ask_for(slot);
+            last_sender_accept_change.ask_for(slot);
         }
     }
 

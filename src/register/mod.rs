@@ -26,8 +26,8 @@ pub use state::{AccountType, FarState, KrrState, StateRule};
 
 use crate::consent::{RuleSet, RuleTail, Rules};
 use crate::identities::{Country, Identity, Ordinal, Space, Today};
-use crate::index::{Block, BlockView, Codes, DamagedBlock, Found, Index, Overlay, Page, Slot, Trust};
-use crate::limits::BLOCK_ORDINALS;
+use crate::index::{Block, Codes, DamagedBlock, Found, Index, Overlay, Page, PartView, Slot, Trust};
+use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
@@ -116,7 +116,7 @@ struct Base {
     rules_lead: OnceLock<bool>,
 }
 
-/// What tells one version of a register from another: its small parts, and the blocks that have changed
+/// What tells one version of a register from another: its small parts, and the parts that have changed
 /// since the file was made. Cheap to copy: everything is shared until it changes.
 #[derive(Clone)]
 pub(crate) struct Version {
@@ -217,8 +217,8 @@ impl Register {
         self.version.recipients
     }
 
-    /// Blocks of the index that have changed since the register file was made, and the bytes of memory
-    /// that they take.
+    /// Parts of the index (4 pages, 1792 ordinals) that have changed since the register file was made, and the bytes of
+    /// memory that they take.
     pub fn changed(&self) -> (usize, usize) {
         self.version.changes.as_ref().map_or((0, 0), |changes| changes.overlay.size())
     }
@@ -282,14 +282,14 @@ impl Register {
         self.index().look_up(&self.base.trust, ordinals, found)
     }
 
-    /// The content of the block at a place of the directory.
-    pub(crate) fn view(&self, place: usize) -> Result<Option<BlockView<'_>>, DamagedBlock> {
-        self.index().view(&self.base.trust, place)
+    /// The content of a part.
+    pub(crate) fn view(&self, part: usize) -> Result<Option<PartView<'_>>, DamagedBlock> {
+        self.index().view(&self.base.trust, part)
     }
 
-    /// As [`view`](Self::view), with a block of nobody where there is none.
-    pub(crate) fn view_or_empty(&self, place: usize) -> Result<BlockView<'_>, DamagedBlock> {
-        self.index().view_or_empty(&self.base.trust, place)
+    /// The blocks of the file that have been checked.
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.base.trust
     }
 
     /// All that the register knows of a recipient, `None` if it does not know it.
@@ -297,15 +297,15 @@ impl Register {
     /// Errors: the recipient's part of the register is damaged.
     pub fn recipient(&self, identity: &Identity) -> Result<Option<Recipient>, Damage> {
         let index = self.index();
-        let place = index.place_of(identity.ordinal());
-        if place >= index.directory.len() {
+        let part = index.part_of(identity.ordinal());
+        if part >= index.parts() {
             return Ok(None);
         }
-        let Some(view) = self.view(place)? else { return Ok(None) };
-        let offset = ((identity.ordinal().0 - index.country.ordinals().start) % BLOCK_ORDINALS) as u16;
+        let Some(view) = self.view(part)? else { return Ok(None) };
+        let offset = (identity.ordinal().0 - index.first_of(part).0) as u16;
         match view.rank(offset) {
             (0, _) => Ok(None),
-            (_, record) => self.read(identity, &At { place, offset, record, view }).map(Some),
+            (_, record) => self.read(identity, &At { index: &index, part, offset, record, view }).map(Some),
         }
     }
 
@@ -325,7 +325,7 @@ impl Register {
             }
             Kind::Krr => {
                 let finding = "a person's contact data cannot be read";
-                let damaged = DamagedBlock { block: at.place as u32, finding };
+                let damaged = DamagedBlock { block: at.block(), finding };
                 let contact = Contact::unpack(self.contact(at)?).ok_or(damaged)?;
                 let certificate = self.certificate(contact.certificate)?;
                 let state = KrrState::from(state);
@@ -367,7 +367,7 @@ impl Register {
             None => {
                 let (block, slot) = self.base_cold(at)?;
                 let finding = "a person's contact data lies outside of it";
-                let damaged = DamagedBlock { block: at.place as u32, finding };
+                let damaged = DamagedBlock { block: at.block(), finding };
                 self.base.parts.cold.contact(block, slot).ok_or(damaged)
             }
         }
@@ -387,19 +387,26 @@ impl Register {
         }
     }
 
-    /// Where the file has the cold columns of a recipient that has not changed, which are checked.
-    fn base_cold(&self, at: &At<'_>) -> Result<(&Block, Slot), DamagedBlock> {
-        let damaged = |finding| DamagedBlock { block: at.place as u32, finding };
-        let index = Index { overlay: None, ..self.index() };
-        let file = index.view(&self.base.trust, at.place)?.ok_or(damaged("no such entry"))?;
-        let block = index.block_at(at.place).ok_or(damaged("no such entry"))?;
-        if !self.base.cold_checked[at.place].load(Ordering::Relaxed) {
-            if self.base.parts.cold.sum(at.place, block) != Some(block.cold_sum) {
-                return Err(damaged("the checksum of its cold columns does not hold"));
-            }
-            self.base.cold_checked[at.place].store(true, Ordering::Relaxed);
+    /// Asks for the memory of a recipient's times in the file.
+    pub(crate) fn ask_for_times(&self, index: &Index<'_>, ordinal: Ordinal) {
+        if let Ok((_, slot)) = index.of_file(&self.base.trust, ordinal) {
+            self.base.parts.cold.ask_for_times(slot);
         }
-        Ok((block, Slot(block.first_record + file.rank(at.offset).1)))
+    }
+
+    /// Where the file has the cold columns of a recipient that has not changed, which are checked.
+    fn base_cold<'a>(&self, at: &At<'a>) -> Result<(&'a Block, Slot), DamagedBlock> {
+        let place = at.block() as usize;
+        let ordinal = Ordinal(at.index.first_of(at.part).0 + u32::from(at.offset));
+        let (block, slot) = at.index.of_file(&self.base.trust, ordinal)?;
+        if !self.base.cold_checked[place].load(Ordering::Relaxed) {
+            if self.base.parts.cold.sum(place, block) != Some(block.cold_sum) {
+                let finding = "the checksum of its cold columns does not hold";
+                return Err(DamagedBlock { block: at.block(), finding });
+            }
+            self.base.cold_checked[place].store(true, Ordering::Relaxed);
+        }
+        Ok((block, slot))
     }
 
     /// Number of recipients in each space that occurs, ascending by space.
@@ -409,9 +416,8 @@ impl Register {
         for space in Space::ALL.into_iter().filter(|space| space.country() == self.kind().country()) {
             let range = space.ordinals();
             let mut recipients = 0;
-            for place in (range.start - first) / BLOCK_ORDINALS..(range.end - first).div_ceil(BLOCK_ORDINALS)
-            {
-                recipients += self.view(place as usize)?.map_or(0, |view| view.records());
+            for part in (range.start - first) / PART_ORDINALS..(range.end - first).div_ceil(PART_ORDINALS) {
+                recipients += self.view(part as usize)?.map_or(0, |view| view.records());
             }
             if recipients > 0 {
                 spaces.push((space, recipients));
@@ -426,12 +432,12 @@ impl Register {
         &self,
         mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let start = self.kind().country().ordinals().start;
-        for place in 0..self.index().directory.len() {
-            let Some(view) = self.view(place).map_err(Damage::from)? else { continue };
+        let index = &self.index();
+        for part in 0..index.parts() {
+            let Some(view) = index.view(&self.base.trust, part).map_err(Damage::from)? else { continue };
             for (record, offset) in (0..).zip(view.offsets()) {
-                let ordinal = Ordinal(start + place as u32 * BLOCK_ORDINALS + offset);
-                visit(ordinal, &At { place, offset: offset as u16, record, view })?;
+                let ordinal = Ordinal(index.first_of(part).0 + offset);
+                visit(ordinal, &At { index, part, offset: offset as u16, record, view })?;
             }
         }
         Ok(())
@@ -445,7 +451,7 @@ impl Register {
         mut visit: impl FnMut(&Identity, Recipient) -> Result<(), E>,
     ) -> Result<(), E> {
         self.for_each_record(|ordinal, at| {
-            let nobody = DamagedBlock { block: at.place as u32, finding: "it holds an ordinal of nobody" };
+            let nobody = DamagedBlock { block: at.block(), finding: "it holds an ordinal of nobody" };
             let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(nobody))?;
             visit(&identity, self.read(&identity, at)?)
         })
@@ -454,14 +460,23 @@ impl Register {
 
 /// Where a recipient of a register is.
 pub(crate) struct At<'a> {
-    /// Place of its block in the directory.
-    pub(crate) place: usize,
-    /// Its ordinal in the block.
+    /// The register's index.
+    pub(crate) index: &'a Index<'a>,
+    /// Number of its part.
+    pub(crate) part: usize,
+    /// Its ordinal in the part.
     pub(crate) offset: u16,
-    /// Its record in the block.
+    /// Its record in the part.
     pub(crate) record: u32,
-    /// The block.
-    pub(crate) view: BlockView<'a>,
+    /// The part.
+    pub(crate) view: PartView<'a>,
+}
+
+impl At<'_> {
+    /// Place of its block in the directory.
+    pub(crate) fn block(&self) -> u32 {
+        self.part as u32 / BLOCK_PARTS
+    }
 }
 
 /// The `16` and ten digits of an organisation in any spelling, if it is one.

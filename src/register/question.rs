@@ -6,10 +6,13 @@
 use super::outcome::{Answer, Outcome};
 use super::state::{FarState, KrrState, StateRule};
 use super::{Damage, DamagedSection, Kind, Register};
+use crate::consent::Rules;
 use crate::identities::{Identity, Ordinal};
 use crate::index::{Found, Slot};
 use crate::limits::GROUP_IDS;
 use jiff::civil::Date;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Why a question cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,13 +47,23 @@ pub struct Question<'r> {
     sender: Option<u16>,
     day: u32,
     by_state: Vec<Answers>,
-    /// FaR: whether each rule accepts the sender.
-    accepting: Vec<bool>,
+    /// FaR: the rules, and the number of the sender in them.
+    rules: Option<(Rules<'r>, u16)>,
+    /// Recipients with a listed rule that have been asked for.
+    listed: AtomicUsize,
+    /// Whether each rule accepts the sender. Made when so many listed recipients have been asked for that
+    /// reading their rules one by one costs more.
+    accepting: OnceLock<Vec<bool>>,
 }
+
+/// So many rules can be read one after another in the time that reading one rule by its number takes.
+const RULES_A_LISTED: usize = 16;
 
 impl Register {
     /// Who can be reached by `sender` (FaR: 10 or 12 digits of a connected sender; KRR: none) on `date`
     /// (KRR: for the 18-month rule).
+    ///
+    /// Cost: some microseconds, for the outcome of each state that recipients are in.
     pub fn question(&self, sender: Option<&str>, date: Date) -> Result<Question<'_>, NotAsked> {
         let sender = match (self.kind(), sender) {
             (Kind::Far, None) => return Err(NotAsked::SenderMissing),
@@ -58,16 +71,17 @@ impl Register {
             (Kind::Krr, None) => None,
             (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(NotAsked::SenderUnknown)?),
         };
-        let accepting = match sender {
-            Some(sender) => self.rules()?.accepting(self.version.senders.number(sender)),
-            None => Vec::new(),
+        let rules = match sender {
+            Some(sender) => Some((self.rules()?, self.version.senders.number(sender))),
+            None => None,
         };
         let day = super::day_number(date);
-        let by_state = (0..self.states().len()).map(|code| self.decide(code, day, &accepting)).collect();
-        Ok(Question { register: self, sender, day, by_state, accepting })
+        let by_state = (0..self.states().len()).map(|code| self.decide(code, day, rules)).collect();
+        let (listed, accepting) = (AtomicUsize::new(0), OnceLock::new());
+        Ok(Question { register: self, sender, day, by_state, rules, listed, accepting })
     }
 
-    fn decide(&self, code: usize, day: u32, accepting: &[bool]) -> Answers {
+    fn decide(&self, code: usize, day: u32, rules: Option<(Rules<'_>, u16)>) -> Answers {
         let (accepting, declining) = match (code, self.kind()) {
             (0, _) => return Answers { accepting: Answer::default(), declining: Answer::default() },
             (_, Kind::Krr) => {
@@ -82,7 +96,8 @@ impl Register {
                 match state.rule {
                     StateRule::AcceptsAll => (decided(true), decided(true)),
                     StateRule::Shared(rule) => {
-                        let accepted = accepting.get(rule as usize) == Some(&true);
+                        let accepted =
+                            rules.and_then(|(rules, sender)| rules.accepts(rule, sender)) == Some(true);
                         (decided(accepted), decided(accepted))
                     }
                     StateRule::Listed => (decided(true), decided(false)),
@@ -153,12 +168,20 @@ impl<'r> Question<'r> {
         listed: &[(usize, Ordinal, Found)],
         answers: &mut [Answer],
     ) -> Result<(), Damage> {
+        let Some((rules, sender)) = self.rules.filter(|_| !listed.is_empty()) else { return Ok(()) };
         let recipients: Vec<(Ordinal, Slot)> =
             listed.iter().map(|&(_, ordinal, found)| (ordinal, found.slot)).collect();
+        let asked = self.listed.fetch_add(listed.len(), Ordering::Relaxed) + listed.len();
+        let many = asked > rules.len() / RULES_A_LISTED;
+        let table = many.then(|| self.accepting.get_or_init(|| rules.accepting(sender)));
         let mut damaged = false;
         self.register.index().rules_of(&recipients, |place, rule| {
             let (row, _, found) = listed[place];
-            match self.accepting.get(rule as usize) {
+            let accepts = match table {
+                Some(table) => table.get(rule as usize).copied(),
+                None => rules.accepts(rule, sender),
+            };
+            match accepts {
                 Some(true) => {}
                 Some(false) => answers[row] = self.by_state[found.code as usize].declining,
                 None => damaged = true,

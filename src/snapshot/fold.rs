@@ -74,7 +74,7 @@ fn krr(register: &Register) -> Result<Draft, Damage> {
     let mut draft = KrrDraft::default();
     register.for_each_record::<Damage>(|ordinal: Ordinal, at| {
         let finding = "a person's contact data cannot be read";
-        let damaged = DamagedBlock { block: at.place as u32, finding };
+        let damaged = DamagedBlock { block: at.block(), finding };
         let state = KrrState::from(register.state(at.view.codes.get(Slot(at.record))));
         let mut contact = Contact::unpack(register.contact(at)?).ok_or(damaged)?;
         let certificate = register.certificate(contact.certificate.take())?;

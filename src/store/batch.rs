@@ -211,7 +211,9 @@ impl Assembly {
         time: i64,
         skip_bad: bool,
     ) -> Result<Assembly, ApplyError> {
-        let mut assembly = Assembly { cursor: current, time, ..Assembly::default() };
+        let count = lines.len();
+        let (changes, numbers) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut assembly = Assembly { changes, lines: numbers, cursor: current, time, ..Assembly::default() };
         for (line, read) in lines.lines {
             // Pages, and changes that were read elsewhere, have not been asked yet which register they are of.
             match read.and_then(|change| change.of_kind(kind)) {
