@@ -39,5 +39,6 @@ pub mod limits;
 pub mod mailing;
 mod memory;
 pub mod register;
+pub mod service;
 pub mod snapshot;
 pub mod store;

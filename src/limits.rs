@@ -34,6 +34,11 @@ pub const CONTACT_BYTES_MAX: usize = 65_535;
 /// Bytes of changes that one batch may take in the log: it is applied, written and checked as a whole.
 pub const BATCH_BYTES_MAX: u64 = 1 << 30;
 
+/// Ids of one call in the registers' own contracts.
+pub const CALL_IDS_MAX: usize = 1000;
+/// Bytes of a body that is answered on the thread that has read it: some milliseconds at most.
+pub const INLINE_BODY_BYTES: usize = 1 << 18;
+
 /// Bytes of a list that one worker takes at a time.
 pub const CHUNK_BYTES: usize = 1 << 20;
 /// Longest row of a list, in bytes. A quoted field that makes a row longer than this is taken for a

@@ -4,7 +4,10 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use nabar::mailing::{Duplicates, Language, RejectedLimit};
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Who can be reached digitally, answered for a whole mass mailing at once.
 #[derive(Parser)]
@@ -34,6 +37,7 @@ pub(crate) enum Command {
     Apply(Apply),
     Changes(ChangesArgs),
     Checkpoint(CheckpointArgs),
+    Serve(Serve),
     /// Print a completion script for a shell
     ///
     /// For example: nabar completions bash > /etc/bash_completion.d/nabar
@@ -161,6 +165,48 @@ pub(crate) struct Split {
     /// Be done only when the files are on the disk, safe from a power cut
     #[arg(long)]
     pub(crate) sync: bool,
+}
+
+/// Answer over HTTP: nabar's own interface, and the registers' contracts
+///
+/// A data directory that changes, and a register file that is replaced, are taken in at once. Ends at SIGTERM or
+/// SIGINT, when the exchanges that have begun are done.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  nabar serve -r far.nabar\n  nabar serve -r se=data/far -r no=krr.nabar --listen 127.0.0.1:8080"
+)]
+pub(crate) struct Serve {
+    /// Register file or data directory; with NAME= its addresses begin with /NAME
+    #[arg(short, long = "register", required = true, value_name = "[NAME=]REGISTER")]
+    pub(crate) registers: Vec<Named>,
+    /// Address and port to listen on; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Age of a register beyond which /readyz says no, such as 36h or 2d
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    pub(crate) max_age: Option<jiff::SignedDuration>,
+    /// What is logged, as JSON Lines on standard error: error, warn, info (refused requests too), debug (all), off
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// A register that is served, and its name.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl FromStr for Named {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Named, Infallible> {
+        // A file may have = in its name, a name of a register has no /.
+        Ok(match text.split_once('=') {
+            Some((name, path)) if !name.contains('/') => Named { name: name.to_owned(), path: path.into() },
+            _ => Named { name: String::new(), path: text.into() },
+        })
+    }
 }
 
 /// Make a data directory: a register that changes while it is read

@@ -5,6 +5,7 @@ mod changes;
 mod lookup;
 mod mailing;
 mod registers;
+mod serve;
 
 use args::{Cli, Command, QuestionArgs};
 use clap::{CommandFactory, Parser};
@@ -113,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Apply(args) => changes::apply(&args),
         Command::Changes(args) => changes::changes(&args),
         Command::Checkpoint(args) => changes::checkpoint(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

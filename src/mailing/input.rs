@@ -67,6 +67,11 @@ pub(super) fn open(path: &Path) -> Result<Input, ListError> {
     Ok(Input::Mapped(mapped))
 }
 
+/// A list from anywhere.
+pub(super) fn stream(reader: Box<dyn Read + Send>) -> Result<Input, ListError> {
+    Stream::open(reader).map(Input::Stream)
+}
+
 impl Input {
     /// The beginning of the list, and whether that is all of it.
     pub(super) fn sample(&self) -> (&[u8], bool) {

@@ -30,7 +30,7 @@ use crate::register::{Damage, Outcome, Question};
 use outputs::{OutputDirectory, Outputs};
 use run::{Found, Job};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tally::Verdicts;
@@ -245,8 +245,17 @@ pub(crate) struct OutputFile {
 
 /// Makes the report of a list.
 pub fn check(mailing: &Mailing<'_>) -> Result<Report, ListError> {
+    check_input(mailing, input::open(mailing.list)?)
+}
+
+/// Makes the report of a list that is read from somewhere; of `mailing.list` only the name counts.
+pub fn check_stream(mailing: &Mailing<'_>, list: Box<dyn Read + Send>) -> Result<Report, ListError> {
+    check_input(mailing, input::stream(list)?)
+}
+
+fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, ListError> {
     let started = Instant::now();
-    let (input, form) = mailing.open()?;
+    let form = mailing.form_of(&input)?;
     let found = run::run(&mailing.job(&form), input, None)?;
     Ok(mailing.report(&form, &found, None, started))
 }
@@ -259,7 +268,8 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let started = Instant::now();
     // First of all: the directory is this job's from here on, also while it waits for its list.
     let directory = OutputDirectory::create(to.directory, to.force)?;
-    let (input, form) = mailing.open()?;
+    let input = input::open(mailing.list)?;
+    let form = mailing.form_of(&input)?;
     let prefix = input.sample().0[..form.prefix].to_vec();
     let register = mailing.question.register();
     let outputs = Outputs::create(directory, register, mailing.duplicates, &prefix)?;
@@ -283,12 +293,10 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
 }
 
 impl Mailing<'_> {
-    fn open(&self) -> Result<(input::Input, Form), ListError> {
-        let input = input::open(self.list)?;
+    fn form_of(&self, input: &input::Input) -> Result<Form, ListError> {
         let (sample, whole) = input.sample();
         let country = self.question.register().kind().country();
-        let form = sniff::sniff(sample, whole, country, self.today, &self.options)?;
-        Ok((input, form))
+        sniff::sniff(sample, whole, country, self.today, &self.options)
     }
 
     fn job<'j>(&'j self, form: &'j Form) -> Job<'j> {

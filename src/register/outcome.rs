@@ -71,6 +71,14 @@ impl Outcome {
         }
     }
 
+    /// Place of the operator, if it goes digitally.
+    pub const fn operator(self) -> Option<u16> {
+        match self {
+            Outcome::Digital(operator) => Some(operator),
+            _ => None,
+        }
+    }
+
     /// Name of the reason, empty unless it is paper.
     pub const fn reason(self) -> &'static str {
         match self {
@@ -91,6 +99,11 @@ impl Answer {
     /// Number of different answers of a register with so many operators.
     pub(crate) const fn count(operators: usize) -> usize {
         Self::FIRST_OPERATOR as usize + operators
+    }
+
+    /// Below [`count`](Self::count): paper by reason, notify, then digital by operator.
+    pub(crate) fn number(self) -> usize {
+        usize::from(self.0)
     }
 
     /// What the answer says.

@@ -1,0 +1,162 @@
+//! Requests and responses, and what goes wrong with them.
+
+use crate::identities::Today;
+use crate::register::{NotAsked, Register};
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use serde::Serialize;
+use std::io;
+
+/// What is sent.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Sequence number of the version that answered.
+pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("nabar-sequence");
+/// Its as-of time.
+pub(super) const AS_OF: HeaderName = HeaderName::from_static("nabar-as-of");
+
+/// How many ids a request asked for: for metrics and logs.
+#[derive(Clone, Copy)]
+pub(super) struct Ids(pub(super) u64);
+
+pub(super) const JSON: &str = "application/json";
+
+/// Why a request is not answered, as RFC 9457 has it.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Problem {
+    /// `urn:nabar:problem:` and a word that stays.
+    #[serde(rename = "type")]
+    #[schema(rename = "type", examples("urn:nabar:problem:unknown-sender"))]
+    kind: String,
+    /// The same for people.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What was wrong with this request, and what to do.
+    detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, word: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: format!("urn:nabar:problem:{word}"),
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+        }
+    }
+
+    pub(super) fn bad_request(word: &str, detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, word, detail)
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(super) fn damaged(damage: &dyn std::error::Error) -> Problem {
+        tracing::error!(%damage, "the register is damaged");
+        let detail = "a part of the register that was asked for is damaged; `nabar verify` tells more";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-register", detail)
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = respond("application/problem+json", body);
+        *response.status_mut() = self.status();
+        response
+    }
+}
+
+impl From<NotAsked> for Problem {
+    fn from(error: NotAsked) -> Problem {
+        let (word, detail) = match error {
+            NotAsked::SenderMissing => {
+                ("sender-missing", "a FaR register answers for one sender: add ?sender=16…")
+            }
+            NotAsked::SenderUnknown => {
+                ("unknown-sender", "the register knows no such sender; GET /v1/senders lists them")
+            }
+            NotAsked::SenderUnwanted => {
+                ("sender-unwanted", "a KRR register has no senders: leave sender out")
+            }
+            NotAsked::Damaged(damage) => return Problem::damaged(&damage),
+        };
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, word, detail)
+    }
+}
+
+/// A response with a body that is at hand.
+pub(super) fn respond(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    stream(content_type, Full::new(body.into()).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// A response with any body.
+pub(super) fn stream(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// A response in JSON.
+pub(super) fn json(value: &impl Serialize) -> Response<Body> {
+    respond(JSON, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Says which version answered.
+pub(super) fn with_version(mut response: Response<Body>, register: &Register) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(SEQUENCE, register.sequence().into());
+    if let Ok(as_of) = HeaderValue::from_str(&register.as_of().to_string()) {
+        headers.insert(AS_OF, as_of);
+    }
+    response
+}
+
+/// Says how many ids were asked for.
+pub(super) fn with_ids(mut response: Response<Body>, ids: usize) -> Response<Body> {
+    response.extensions_mut().insert(Ids(ids as u64));
+    response
+}
+
+/// The content type without its parameters, in small letters.
+pub(super) fn content_type(headers: &HeaderMap) -> String {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The day asked, and the day that tells the century of ids with ten digits: the same.
+#[derive(Clone, Copy)]
+pub(super) struct Day {
+    pub(super) date: Date,
+    pub(super) today: Today,
+}
+
+impl Day {
+    /// Of `YYYY-MM-DD`, or today (UTC).
+    pub(super) fn of(date: Option<&str>) -> Result<Day, Problem> {
+        let bad = || Problem::bad_request("bad-date", "date is YYYY-MM-DD, from 2000 to 2099");
+        let date = match date {
+            Some(text) => text.parse::<Date>().map_err(|_| bad())?,
+            None => Offset::UTC.to_datetime(jiff::Timestamp::now()).date(),
+        };
+        let today = Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32);
+        Ok(Day { date, today: today.ok_or_else(bad)? })
+    }
+}
+
+/// What an address asks behind its question mark.
+pub(super) fn query<'q, Q: serde::Deserialize<'q>>(query: Option<&'q str>) -> Result<Q, Problem> {
+    serde_urlencoded::from_str(query.unwrap_or_default()).map_err(|_| {
+        Problem::bad_request("bad-query", "an unknown, doubled or malformed name behind the question mark")
+    })
+}

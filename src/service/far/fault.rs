@@ -1,0 +1,111 @@
+//! What FaR answers if it does not answer.
+
+use crate::service::exchange::{Body, respond};
+use crate::service::soap;
+use hyper::{Response, StatusCode};
+
+/// A service of FaR: each has faults of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Service {
+    Recipient,
+    Authority,
+}
+
+/// Operations of Authority. Its faults are named after them.
+const AUTHORITY_OPERATIONS: [&str; 7] = [
+    "getSenders",
+    "getDispatchers",
+    "isSenderAccepted",
+    "getUserAccessRights",
+    "getUserAccessRightsNoConcent",
+    "testNewSigner",
+    "verifyAuthorizedSignatures",
+];
+
+impl Service {
+    /// The name of an operation, if it is one: what else a client writes there is not repeated.
+    pub(super) fn name_of(self, operation: &str) -> &'static str {
+        match self {
+            Service::Recipient => super::recipient::OPERATIONS
+                .iter()
+                .find(|(name, _)| *name == operation)
+                .map(|(name, _)| *name),
+            Service::Authority => AUTHORITY_OPERATIONS.into_iter().find(|name| *name == operation),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// A fault, by its code: below 5000 technical, from 5000 on what the caller can mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: u16,
+    description: String,
+}
+
+impl Fault {
+    fn new(code: u16, description: impl Into<String>) -> Fault {
+        Fault { code, description: description.into() }
+    }
+
+    pub(super) fn bad_input(description: impl Into<String>) -> Fault {
+        Fault::new(5001, description)
+    }
+
+    pub(super) fn not_authorised(description: impl Into<String>) -> Fault {
+        Fault::new(5002, description)
+    }
+
+    pub(super) fn missing(description: impl Into<String>) -> Fault {
+        Fault::new(5003, description)
+    }
+
+    pub(super) fn too_many(given: usize, most: usize) -> Fault {
+        Fault::new(5005, format!("a call has at most {most} ids, not {given}"))
+    }
+
+    pub(super) fn read_only() -> Fault {
+        Fault::new(5000, "this is a read replica: register, change and sign at the register itself")
+    }
+
+    pub(super) fn unknown_operation() -> Fault {
+        Fault::new(5000, "the service has no such operation")
+    }
+
+    /// The code 0 of the specification is not valid against its schema.
+    pub(super) fn technical() -> Fault {
+        Fault::new(4999, "a part of the register that was asked for is damaged")
+    }
+
+    /// As SOAP 1.1 has it, with status 500.
+    pub(super) fn into_response(self, service: Service, operation: &str, call_id: &str) -> Response<Body> {
+        let side = if self.code < 5000 { "Server" } else { "Client" };
+        // Recipient's faults are one element of v3, Authority's one for each operation, of the first version.
+        let (open, close, children) = match (service, service.name_of(operation)) {
+            (Service::Recipient, _) | (Service::Authority, "") => (
+                "f:applicationFault xmlns:f=\"http://minameddelanden.gov.se/schema/Common/v3\"".to_owned(),
+                "f:applicationFault".to_owned(),
+                "f",
+            ),
+            (Service::Authority, name) => (
+                format!(
+                    "a:{name}Fault xmlns:a=\"{}\" xmlns:f=\"http://minameddelanden.gov.se/schema/Common\"",
+                    super::AUTHORITY
+                ),
+                format!("a:{name}Fault"),
+                "f",
+            ),
+        };
+        let mut out = format!("<s:Envelope xmlns:s=\"{}\"><s:Body><s:Fault>", soap::ENVELOPE);
+        soap::element(&mut out, "faultcode", &format!("s:{side}"));
+        soap::element(&mut out, "faultstring", &self.description);
+        out.push_str(&format!("<detail><{open}>"));
+        soap::element(&mut out, &format!("{children}:ErrorCode"), &self.code.to_string());
+        soap::element(&mut out, &format!("{children}:Description"), &self.description);
+        soap::element(&mut out, &format!("{children}:CallId"), call_id);
+        out.push_str(&format!("</{close}></detail></s:Fault></s:Body></s:Envelope>"));
+        let mut response = respond(super::XML, out);
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    }
+}

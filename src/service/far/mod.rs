@@ -1,0 +1,140 @@
+//! FaR's contract: the services Recipient (v3) and Authority, SOAP 1.1, read only.
+
+mod fault;
+mod recipient;
+
+use super::exchange::{Body, content_type, respond};
+use super::registers::Live;
+use super::routes::{Exchange, not_allowed};
+use super::soap;
+use super::soap::Call;
+use fault::{Fault, Service};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+
+const XML: &str = "text/xml; charset=utf-8";
+
+const RECIPIENT_WSDL: &str = include_str!("recipient.wsdl");
+const AUTHORITY_WSDL: &str = include_str!("authority.wsdl");
+
+const AUTHORITY: &str = "http://minameddelanden.gov.se/Authority";
+const DISPATCHER: &str = "http://minameddelanden.gov.se/schema/Dispatcher";
+const SENDER: &str = "http://minameddelanden.gov.se/schema/Sender";
+
+/// Operations of Authority that this is no replica of.
+const AUTHORITY_ELSEWHERE: [&str; 4] =
+    ["getUserAccessRights", "getUserAccessRightsNoConcent", "testNewSigner", "verifyAuthorizedSignatures"];
+
+/// Answers at the address of Recipient.
+pub(super) async fn recipient(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let register = live.register();
+    let answer = |call: &Call| recipient::answer(&register, call);
+    exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, answer).await
+}
+
+/// Answers at the address of Authority.
+pub(super) async fn authority(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let register = live.register();
+    let answer = |call: &Call| {
+        if call.namespace != AUTHORITY {
+            return Err(Fault::unknown_operation());
+        }
+        let mut out = String::new();
+        match &*call.operation {
+            "getSenders" => register.senders().iter().for_each(|sender| {
+                out.push_str("<return xmlns=\"\">");
+                recipient::put_sender(&mut out, sender);
+                out.push_str("</return>");
+            }),
+            "getDispatchers" => register.dispatchers().iter().for_each(|dispatcher| {
+                out.push_str("<return xmlns=\"\">");
+                soap::element(&mut out, "d:Id", &dispatcher.id);
+                soap::element(&mut out, "d:Name", &dispatcher.name);
+                for sender in super::lists::senders_of(&register, &dispatcher.senders) {
+                    soap::element(&mut out, "d:Senders", sender);
+                }
+                out.push_str("</return>");
+            }),
+            "isSenderAccepted" => {
+                let id = call.all("arg0").next().ok_or(Fault::bad_input("arg0 is missing"))?;
+                if !recipient::is_organisation(id) {
+                    return Err(Fault::bad_input("arg0 is 16 and ten digits"));
+                }
+                let accepted = register.sender(id).is_some();
+                out = format!("<return xmlns=\"\">{accepted}</return>");
+            }
+            other if AUTHORITY_ELSEWHERE.contains(&other) => return Err(Fault::read_only()),
+            _ => return Err(Fault::unknown_operation()),
+        }
+        let operation = &call.operation;
+        let answer = format!(
+            "<{operation}Response xmlns=\"{AUTHORITY}\" xmlns:d=\"{DISPATCHER}\" xmlns:s=\"{SENDER}\">{out}</{operation}Response>"
+        );
+        Ok((answer, 0))
+    };
+    exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, answer).await
+}
+
+/// Reads a call and sends what comes of it: an answer and the number of ids in it, or a fault.
+async fn exchanged(
+    exchange: &Exchange<'_>,
+    service: Service,
+    request: Request<Incoming>,
+    wsdl: &str,
+    answer: impl FnOnce(&Call) -> Result<(String, usize), Fault>,
+) -> Response<Body> {
+    match *request.method() {
+        Method::POST => {}
+        Method::GET | Method::HEAD if asks_for_wsdl(request.uri().query()) => {
+            return respond(XML, wsdl.replace("{address}", &address(&request)));
+        }
+        _ => return not_allowed("POST, and GET with ?wsdl"),
+    }
+    let kind = content_type(request.headers());
+    let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let header = header.unwrap_or_default().to_owned();
+    let mut operation = String::new();
+    let answered = if matches!(&*kind, "text/xml" | "application/xml" | "") {
+        let service = exchange.service;
+        match service.whole(request.into_body(), service.limits.message_bytes).await {
+            Err(problem) => Err(Fault::bad_input(problem.detail())),
+            Ok(body) => soap::read(&body.bytes, &header).map_err(Fault::bad_input).and_then(|call| {
+                operation.clone_from(&call.operation);
+                answer(&call)
+            }),
+        }
+    } else {
+        Err(Fault::bad_input("send SOAP 1.1 as text/xml"))
+    };
+    match answered {
+        Ok((answer, ids)) => {
+            let head = format!("<s:Envelope xmlns:s=\"{}\"><s:Body>", soap::ENVELOPE);
+            let message = [&head, &*answer, "</s:Body></s:Envelope>"].concat();
+            super::exchange::with_ids(respond(XML, message), ids)
+        }
+        Err(fault) => {
+            let (call_id, code) = (&exchange.id, fault.code);
+            tracing::info!(call_id, code, operation = service.name_of(&operation), "fault");
+            fault.into_response(service, &operation, call_id)
+        }
+    }
+}
+
+fn asks_for_wsdl(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.eq_ignore_ascii_case("wsdl"))
+}
+
+/// Where the client thinks that it is: what the WSDL tells it to call.
+fn address(request: &Request<Incoming>) -> String {
+    let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+    quick_xml::escape::escape(format!("http://{host}{}", request.uri().path())).into_owned()
+}

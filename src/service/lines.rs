@@ -1,0 +1,143 @@
+//! Ids one a line in, answers one a line out, for any length.
+
+use super::exchange::{Body, Problem, respond, stream as respond_stream, with_ids, with_version};
+use super::reachability::{Asked, Pieces, Words};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::{Body as HttpBody, Frame, Incoming};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+const CSV: &str = "text/csv; charset=utf-8";
+
+/// Longest line that is taken for an id; what is longer is answered without being repeated.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// The answers to a body that is at hand.
+pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Problem> {
+    let mut out = Vec::with_capacity(body.len() * 5);
+    let count = write(asked, body, &mut out)?;
+    Ok(with_ids(with_version(respond(CSV, out), &asked.register), count))
+}
+
+/// The answers to a body that is still coming, line by line as it comes.
+pub(super) fn stream(asked: Asked, body: Incoming) -> Response<Body> {
+    let register = asked.register.clone();
+    let lines = Lines { asked, body, rest: Vec::new(), done: false };
+    with_version(respond_stream(CSV, lines.boxed_unsync()), &register)
+}
+
+/// Writes `id,outcome,reason,operator_id` for each line. Returns how many there were.
+fn write(asked: &Asked, text: &[u8], out: &mut Vec<u8>) -> Result<usize, Problem> {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    if text.is_empty() {
+        return Ok(0);
+    }
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(trimmed).collect();
+    let answers = asked.answers(lines.iter().copied())?;
+    let mut pieces = Pieces::new(|(outcome, reason, operator): Words<'_>| {
+        format!(",{outcome},{reason},{operator}\n").into_bytes()
+    });
+    for (line, answer) in lines.iter().zip(answers.iter()) {
+        cell(line, out);
+        out.extend_from_slice(pieces.of(&asked.register, answer));
+    }
+    Ok(lines.len())
+}
+
+fn trimmed(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Writes what was sent as a cell.
+fn cell(line: &[u8], out: &mut Vec<u8>) {
+    if line.len() > LINE_BYTES_MAX {
+        return;
+    }
+    if memchr::memchr3(b',', b'"', b'\r', line).is_none() {
+        out.extend_from_slice(line);
+        return;
+    }
+    out.push(b'"');
+    for &byte in line {
+        out.extend_from_slice(if byte == b'"' { b"\"\"" } else { std::slice::from_ref(&byte) });
+    }
+    out.push(b'"');
+}
+
+/// Answers that are made while the ids come.
+struct Lines {
+    asked: Asked,
+    body: Incoming,
+    /// The beginning of a line whose end has not come.
+    rest: Vec<u8>,
+    done: bool,
+}
+
+impl Lines {
+    /// The answers to the lines that have come to their ends.
+    fn take(&mut self, data: &[u8]) -> io::Result<Vec<u8>> {
+        let mut out = Vec::new();
+        let Some(end) = memchr::memrchr(b'\n', data).map(|at| at + 1) else {
+            self.keep(data);
+            return Ok(out);
+        };
+        out.reserve(end * 5);
+        let (mut whole, rest) = data.split_at(end);
+        if !self.rest.is_empty() {
+            let first = memchr::memchr(b'\n', whole).map_or(whole.len(), |at| at + 1);
+            self.keep(&whole[..first]);
+            let line = std::mem::take(&mut self.rest);
+            self.answer(&line, &mut out)?;
+            whole = &whole[first..];
+        }
+        self.answer(whole, &mut out)?;
+        self.keep(rest);
+        Ok(out)
+    }
+
+    /// Keeps the beginning of a line; of one that is no id, no more than tells that.
+    fn keep(&mut self, data: &[u8]) {
+        let room = (LINE_BYTES_MAX + 2).saturating_sub(self.rest.len());
+        self.rest.extend_from_slice(&data[..data.len().min(room)]);
+    }
+
+    fn answer(&self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        let written = write(&self.asked, text, out);
+        written.map(drop).map_err(|problem| io::Error::other(problem.detail().to_owned()))
+    }
+}
+
+impl HttpBody for Lines {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let lines = self.get_mut();
+        while !lines.done {
+            let out = match ready!(Pin::new(&mut lines.body).poll_frame(context)) {
+                Some(Ok(frame)) => frame.into_data().map_or(Ok(Vec::new()), |data| lines.take(&data)),
+                Some(Err(error)) => Err(io::Error::other(error)),
+                None => {
+                    lines.done = true;
+                    let (line, mut out) = (std::mem::take(&mut lines.rest), Vec::new());
+                    lines.answer(&line, &mut out).map(|()| out)
+                }
+            };
+            match out {
+                Ok(out) if out.is_empty() => {}
+                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out.into())))),
+                Err(error) => {
+                    lines.done = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}

@@ -1,0 +1,109 @@
+//! What Prometheus reads.
+
+use super::registers::Registers;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds of the latency histogram, in seconds: 50 µs to 26 s, each four times the one before.
+const BOUNDS: [f64; 10] = [5e-5, 2e-4, 8e-4, 3.2e-3, 0.0128, 0.0512, 0.2048, 0.8192, 3.2768, 13.1072];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByEndpoint {
+    endpoint: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByStatus {
+    endpoint: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByRegister {
+    register: String,
+}
+
+/// The metrics of a service.
+pub(super) struct Metrics {
+    registry: Registry,
+    requests: Family<ByStatus, Counter>,
+    ids: Family<ByEndpoint, Counter>,
+    seconds: Family<ByEndpoint, Histogram>,
+    pub(super) connections: Gauge,
+    pub(super) refused: Counter,
+    sequence: Family<ByRegister, Gauge>,
+    age: Family<ByRegister, Gauge<f64, AtomicU64>>,
+    recipients: Family<ByRegister, Gauge>,
+    applied: Family<ByRegister, Gauge>,
+    versions: Family<ByRegister, Gauge>,
+    following: Family<ByRegister, Gauge>,
+}
+
+impl Metrics {
+    pub(super) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("nabar");
+        let metrics = Metrics {
+            requests: Family::default(),
+            ids: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
+            connections: Gauge::default(),
+            refused: Counter::default(),
+            sequence: Family::default(),
+            age: Family::default(),
+            recipients: Family::default(),
+            applied: Family::default(),
+            versions: Family::default(),
+            following: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests that were answered", metrics.requests.clone());
+        registry.register("ids", "Ids that were asked for", metrics.ids.clone());
+        let seconds = metrics.seconds.clone();
+        registry.register_with_unit("request", "From head to answer", Unit::Seconds, seconds);
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        registry.register("connections_refused", "Refused: too many", metrics.refused.clone());
+        registry.register("register_sequence", "Number of the last change", metrics.sequence.clone());
+        let age = metrics.age.clone();
+        registry.register_with_unit("register_age", "Time since its as-of time", Unit::Seconds, age);
+        registry.register("register_recipients", "Recipients", metrics.recipients.clone());
+        registry.register("register_changes", "Taken in since the start", metrics.applied.clone());
+        registry.register("register_versions", "Versions that somebody has", metrics.versions.clone());
+        let following = metrics.following.clone();
+        registry.register("register_following", "1 if the last attempt to take in news succeeded", following);
+        Metrics { registry, ..metrics }
+    }
+
+    pub(super) fn count(&self, endpoint: &'static str, status: u16, ids: u64, spent: Duration) {
+        self.requests.get_or_create(&ByStatus { endpoint, status }).inc();
+        if ids > 0 {
+            self.ids.get_or_create(&ByEndpoint { endpoint }).inc_by(ids);
+        }
+        self.seconds.get_or_create(&ByEndpoint { endpoint }).observe(spent.as_secs_f64());
+    }
+
+    /// In the text form of OpenMetrics.
+    pub(super) fn text(&self, registers: &Registers) -> String {
+        for live in &registers.all {
+            let by = ByRegister { register: live.name.clone() };
+            let register = live.register();
+            let age = jiff::Timestamp::now().duration_since(register.as_of());
+            self.sequence.get_or_create(&by).set(register.sequence() as i64);
+            self.age.get_or_create(&by).set(age.as_secs_f64());
+            self.recipients.get_or_create(&by).set(i64::from(register.recipients()));
+            self.applied.get_or_create(&by).set(live.applied.load(Ordering::Relaxed) as i64);
+            self.versions.get_or_create(&by).set(live.versions_alive() as i64);
+            let following = !live.failing.load(Ordering::Relaxed);
+            self.following.get_or_create(&by).set(i64::from(following));
+        }
+        let mut out = String::new();
+        // Writing to a string does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}

@@ -1,0 +1,23 @@
+//! The service: registers over HTTP, in nabar's own interface and in the registers' contracts.
+//!
+//! `docs/service.md` describes every address. Requests are answered from the version that is the newest
+//! when they begin, on the thread that read them; what may take long (a list, a great body) moves to a
+//! thread of its own, so that nobody waits behind it.
+
+mod body;
+mod compact;
+mod exchange;
+pub(crate) mod far;
+mod krr;
+mod lines;
+mod lists;
+mod metrics;
+mod openapi;
+mod reachability;
+mod registers;
+mod routes;
+mod server;
+mod soap;
+
+pub use registers::{Live, OpenFailed, Registers};
+pub use server::{Limits, Service, serve};

@@ -1,0 +1,298 @@
+//! `POST /v1/reachability`: who can be reached, for any number of ids.
+
+use super::body;
+use super::exchange::{Body, Day, JSON, Problem, content_type, query, respond, with_ids, with_version};
+use super::registers::Live;
+use super::server::Service;
+use super::{compact, lines};
+use crate::identities::{Country, Identity, Ordinal, Rejection};
+use crate::limits::INLINE_BODY_BYTES;
+use crate::register::{Answer, Damage, Question, Register};
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use hyper::{Request, Response, StatusCode};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// What stands behind the question mark.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asks {
+    /// FaR: who sends, 10 or 12 digits.
+    #[param(example = "164821000025")]
+    pub(super) sender: Option<String>,
+    /// The day asked, `YYYY-MM-DD`; today (UTC) if it is missing.
+    #[param(example = "2026-06-01")]
+    pub(super) date: Option<String>,
+}
+
+/// A question in JSON.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asking<'a> {
+    /// FaR: who sends, if the address does not say it.
+    #[serde(borrow, default)]
+    #[schema(examples("164821000025"))]
+    sender: Option<Cow<'a, str>>,
+    /// The day asked, if the address does not say it.
+    #[serde(borrow, default)]
+    #[schema(examples("2026-06-01"))]
+    date: Option<Cow<'a, str>>,
+    /// Ids in any spelling.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<String>)]
+    recipients: Vec<Id<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Id<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Answers in JSON.
+#[derive(Serialize, utoipa::ToSchema)]
+#[allow(dead_code)] // written piece by piece, of pieces that are made once
+pub(super) struct Answered {
+    register: Versioned,
+    /// FaR: 12 digits.
+    sender: Option<String>,
+    date: String,
+    /// One for each id, in the order of the request.
+    results: Vec<Answer1>,
+}
+
+/// The version that answered.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+pub(super) struct Versioned {
+    /// `far` or `krr`.
+    kind: &'static str,
+    /// Number of the last change that is in it.
+    sequence: u64,
+    /// The time for which it speaks.
+    as_of: String,
+}
+
+impl Versioned {
+    pub(super) fn of(register: &Register) -> Versioned {
+        Versioned {
+            kind: register.kind().name(),
+            sequence: register.sequence(),
+            as_of: register.as_of().to_string(),
+        }
+    }
+}
+
+/// What becomes of a letter to one recipient.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Answer)]
+struct Answer1 {
+    /// `digital`, `notify`, `paper`, or `rejected` if the id is none.
+    outcome: &'static str,
+    /// Why it is `paper` or `rejected`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    #[schema(required = false)]
+    reason: &'static str,
+    /// The mailbox operator, if it is `digital`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator_id: Option<String>,
+}
+
+/// A question to one version of a register, which is kept with it.
+pub(super) struct Asked {
+    pub(super) register: Arc<Register>,
+    pub(super) sender: Option<String>,
+    pub(super) day: Day,
+}
+
+impl Asked {
+    /// Of the newest version. Errors: no such sender.
+    pub(super) fn of(live: &Live, sender: Option<&str>, date: Option<&str>) -> Result<Asked, Problem> {
+        let (register, day) = (live.register(), Day::of(date)?);
+        let question = register.question(sender, day.date)?;
+        let sender = question.sender().map(|place| register.senders()[usize::from(place)].id.clone());
+        Ok(Asked { register, sender, day })
+    }
+
+    pub(super) fn question(&self) -> Result<Question<'_>, Problem> {
+        Ok(self.register.question(self.sender.as_deref(), self.day.date)?)
+    }
+
+    pub(super) fn country(&self) -> Country {
+        self.register.kind().country()
+    }
+
+    /// The answers for ids in any spelling, in their order.
+    pub(super) fn answers<'i>(&self, ids: impl Iterator<Item = &'i [u8]>) -> Result<Answers, Problem> {
+        let question = self.question()?;
+        let (mut ordinals, mut rejected) = (Vec::with_capacity(ids.size_hint().0), Vec::new());
+        for (place, id) in ids.enumerate() {
+            ordinals.push(match Identity::parse(id, self.country(), self.day.today) {
+                Ok(identity) => identity.ordinal(),
+                Err(rejection) => {
+                    rejected.push((place, rejection));
+                    Ordinal::NOBODY
+                }
+            });
+        }
+        let mut answers = vec![Answer::default(); ordinals.len()];
+        let asked = question.ask_all(&ordinals, &mut answers);
+        asked.map_err(|damage: Damage| Problem::damaged(&damage))?;
+        Ok(Answers { answers, rejected })
+    }
+}
+
+/// Answers in the order of the ids.
+pub(super) struct Answers {
+    pub(super) answers: Vec<Answer>,
+    /// Those that are no ids, ascending by their places.
+    rejected: Vec<(usize, Rejection)>,
+}
+
+impl Answers {
+    /// Each answer, or why the id is none.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Answer, Rejection>> {
+        let mut rejected = self.rejected.iter().peekable();
+        self.answers.iter().enumerate().map(move |(place, &answer)| {
+            match rejected.next_if(|(other, _)| *other == place) {
+                Some((_, rejection)) => Err(*rejection),
+                None => Ok(answer),
+            }
+        })
+    }
+}
+
+/// What is written for each answer, made when it first comes up.
+pub(super) struct Pieces<F> {
+    answers: Vec<Option<Box<[u8]>>>,
+    rejections: [Option<Box<[u8]>>; Rejection::ALL.len()],
+    write: F,
+}
+
+/// Outcome, reason and operator, empty where there is none.
+pub(super) type Words<'r> = (&'static str, &'static str, &'r str);
+
+impl<F: Fn(Words<'_>) -> Vec<u8>> Pieces<F> {
+    pub(super) fn new(write: F) -> Pieces<F> {
+        Pieces { answers: Vec::new(), rejections: Default::default(), write }
+    }
+
+    /// The piece of an answer of a register.
+    #[inline]
+    pub(super) fn of(&mut self, register: &Register, answer: Result<Answer, Rejection>) -> &[u8] {
+        let piece = match answer {
+            Ok(answer) => {
+                let place = answer.number();
+                if place >= self.answers.len() {
+                    self.answers.resize(place + 1, None);
+                }
+                &mut self.answers[place]
+            }
+            Err(rejection) => &mut self.rejections[rejection as usize],
+        };
+        piece.get_or_insert_with(|| (self.write)(words(register, answer)).into_boxed_slice())
+    }
+}
+
+/// An answer in words.
+pub(super) fn words(register: &Register, answer: Result<Answer, Rejection>) -> Words<'_> {
+    match answer.map(Answer::outcome) {
+        Ok(outcome) => {
+            let operator = outcome.operator().and_then(|place| register.operators().get(usize::from(place)));
+            (outcome.name(), outcome.reason(), operator.map_or("", |operator| operator.id.as_str()))
+        }
+        Err(rejection) => ("rejected", rejection.name(), ""),
+    }
+}
+
+/// Answers a request in the form in which it asks.
+pub(super) async fn reachability(
+    service: &Service,
+    live: &Live,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Problem> {
+    let asks: Asks = query(request.uri().query())?;
+    match &*content_type(request.headers()) {
+        JSON => {
+            let body = service.whole(request.into_body(), service.limits.body_bytes).await?;
+            let live = (live.register(), asks);
+            let bytes = body.bytes.clone();
+            heavy(bytes.len(), move || in_json(live, &bytes)).await
+        }
+        compact::IDS => {
+            let asked = Asked::of(live, asks.sender.as_deref(), asks.date.as_deref())?;
+            let body = service.whole(request.into_body(), service.limits.body_bytes).await?;
+            let bytes = body.bytes.clone();
+            heavy(bytes.len(), move || compact::answer(&asked, &bytes)).await
+        }
+        "text/csv" | "text/plain" => {
+            let asked = Asked::of(live, asks.sender.as_deref(), asks.date.as_deref())?;
+            let body = request.into_body();
+            // Who says how much will come may want to send it all before reading: then it is read first.
+            match body.size_hint().exact() {
+                Some(length) if length <= service.limits.body_bytes as u64 => {
+                    let body = service.whole(body, service.limits.body_bytes).await?;
+                    let bytes = body.bytes.clone();
+                    heavy(bytes.len(), move || lines::answer(&asked, &bytes)).await
+                }
+                _ => Ok(lines::stream(asked, body)),
+            }
+        }
+        _ => {
+            let detail = "send ids as application/json, text/csv, text/plain or application/vnd.nabar.ids";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
+        }
+    }
+}
+
+/// Does what takes long for a great body on a thread where nobody waits for it.
+pub(super) async fn heavy<R: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
+) -> Result<R, Problem> {
+    match bytes > INLINE_BODY_BYTES {
+        true => tokio::task::spawn_blocking(work).await.map_err(|_| body::broken())?,
+        false => work(),
+    }
+}
+
+fn in_json((register, asks): (Arc<Register>, Asks), body: &Bytes) -> Result<Response<Body>, Problem> {
+    let asking: Asking<'_> = serde_json::from_slice(body).map_err(|error| {
+        // The message of the library may quote what was sent.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        Problem::bad_request(
+            "bad-json",
+            format!("not a JSON object {{\"sender\", \"recipients\"}}; the mistake is at {place}"),
+        )
+    })?;
+    let sender = asks.sender.as_deref().or(asking.sender.as_deref());
+    let date = asks.date.as_deref().or(asking.date.as_deref());
+    let day = Day::of(date)?;
+    let question = register.question(sender, day.date)?;
+    let sender = question.sender().map(|place| register.senders()[usize::from(place)].id.clone());
+    drop(question);
+    let asked = Asked { register, sender, day };
+    let answers = asked.answers(asking.recipients.iter().map(|id| id.0.as_bytes()))?;
+    let head = serde_json::json!({
+        "register": Versioned::of(&asked.register), "sender": asked.sender, "date": asked.day.date.to_string(),
+    });
+    let mut out = head.to_string().into_bytes();
+    out.reserve(answers.answers.len() * 64);
+    out.pop();
+    out.extend_from_slice(b",\"results\":[");
+    let mut pieces = Pieces::new(|(outcome, reason, operator)| {
+        let operator_id = (!operator.is_empty()).then(|| operator.to_owned());
+        let mut piece = serde_json::to_vec(&Answer1 { outcome, reason, operator_id }).unwrap_or_default();
+        piece.push(b',');
+        piece
+    });
+    for answer in answers.iter() {
+        out.extend_from_slice(pieces.of(&asked.register, answer));
+    }
+    if !answers.answers.is_empty() {
+        out.pop();
+    }
+    out.extend_from_slice(b"]}");
+    let response = with_version(respond(JSON, out), &asked.register);
+    Ok(with_ids(response, answers.answers.len()))
+}

@@ -1,0 +1,224 @@
+//! The registers that are served, and how they stay up to date.
+
+use crate::register::Register;
+use crate::snapshot::{OpenError, Snapshot};
+use crate::store::{Reader, StoreError};
+use arc_swap::ArcSwap;
+use jiff::SignedDuration;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+/// How often a data directory is asked for news: some microseconds each time.
+const DIRECTORY_POLL: Duration = Duration::from_millis(10);
+/// How often a register file is looked at: whether another has taken its place.
+const FILE_POLL: Duration = Duration::from_secs(1);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why a register cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailed {
+    /// The register file.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    Directory(#[from] StoreError),
+    /// A name that cannot be a part of an address.
+    #[error("a register is named with small letters, digits and - (NAME=REGISTER), not {0:?}")]
+    Name(String),
+    /// Two registers at one address.
+    #[error("two registers are named {0:?}; with more than one, give each a name of its own: NAME=REGISTER")]
+    Twice(String),
+}
+
+/// A register that is served, always the newest version that is known.
+pub struct Live {
+    /// Under which name; empty if it is at the root.
+    pub(super) name: String,
+    path: PathBuf,
+    current: ArcSwap<Register>,
+    versions: Mutex<Vec<Weak<Register>>>,
+    /// Changes that were taken in since the service began.
+    pub(super) applied: AtomicU64,
+    /// Whether the last attempt to take in what is new failed.
+    pub(super) failing: AtomicBool,
+    /// The age beyond which the service is not ready.
+    pub(super) max_age: Option<SignedDuration>,
+}
+
+/// What a register is read from.
+enum Source {
+    File(FileId),
+    Directory(Box<Reader>),
+}
+
+/// What tells one file from another under the same name.
+#[derive(PartialEq, Eq)]
+struct FileId(u64, u64, i64, i64, u64);
+
+impl FileId {
+    fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+    }
+}
+
+impl Live {
+    /// The newest version.
+    pub(super) fn register(&self) -> Arc<Register> {
+        self.current.load_full()
+    }
+
+    /// Versions that somebody has.
+    pub(super) fn versions_alive(&self) -> usize {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|version| version.strong_count() > 0);
+        versions.len()
+    }
+
+    /// Whether it may be asked: it is not too old.
+    pub(super) fn is_fresh(&self) -> bool {
+        let age = jiff::Timestamp::now().duration_since(self.register().as_of());
+        self.max_age.is_none_or(|max| age <= max)
+    }
+
+    fn open(path: &Path) -> Result<(Arc<Register>, Source), OpenFailed> {
+        if path.is_dir() {
+            let reader = Reader::open(path)?;
+            return Ok((reader.register(), Source::Directory(Box::new(reader))));
+        }
+        let failed = |error| OpenFailed::File { path: path.to_owned(), error };
+        // The id first: if another file takes its place now, that is seen at the next look.
+        let id = std::fs::metadata(path).map_err(|error| failed(error.into()))?;
+        let register = Snapshot::open(path).and_then(|snapshot| snapshot.register()).map_err(failed)?;
+        Ok((Arc::new(register), Source::File(FileId::of(&id))))
+    }
+
+    fn publish(&self, register: Arc<Register>) {
+        let before = self.current.swap(Arc::clone(&register));
+        self.applied.fetch_add(register.sequence().saturating_sub(before.sequence()), Ordering::Relaxed);
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.retain(|version| version.strong_count() > 0);
+        versions.push(Arc::downgrade(&register));
+    }
+
+    /// Takes in what is new; returns how long to wait before the next time.
+    fn follow(&self, source: &mut Source) -> Result<Duration, OpenFailed> {
+        match source {
+            Source::Directory(reader) => {
+                if reader.refresh()? {
+                    self.publish(reader.register());
+                }
+                Ok(DIRECTORY_POLL)
+            }
+            Source::File(id) => {
+                // While it is being replaced there may be none.
+                let Ok(metadata) = std::fs::metadata(&self.path) else { return Ok(FILE_POLL) };
+                if FileId::of(&metadata) != *id {
+                    let (register, new) = Live::open(&self.path)?;
+                    *source = new;
+                    self.publish(register);
+                    tracing::info!(register = self.name, sequence = self.register().sequence(), "new file");
+                }
+                Ok(FILE_POLL)
+            }
+        }
+    }
+}
+
+/// All registers that are served. They follow what happens to their files until this is dropped.
+pub struct Registers {
+    pub(super) all: Vec<Arc<Live>>,
+    stop: Arc<AtomicBool>,
+    followers: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Registers {
+    /// Opens registers by their names; the only one may have the name "" and is then at the root.
+    pub fn open(
+        given: Vec<(String, PathBuf)>,
+        max_age: Option<SignedDuration>,
+    ) -> Result<Registers, OpenFailed> {
+        let mut registers =
+            Registers { all: Vec::new(), stop: Arc::default(), followers: Vec::with_capacity(given.len()) };
+        let alone = given.len() == 1;
+        for (name, path) in given {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if !name.chars().all(good) {
+                return Err(OpenFailed::Name(name));
+            }
+            if name.is_empty() && !alone || registers.all.iter().any(|live| live.name == name) {
+                return Err(OpenFailed::Twice(name));
+            }
+            let (register, source) = Live::open(&path)?;
+            let live = Arc::new(Live {
+                name,
+                path,
+                versions: Mutex::new(vec![Arc::downgrade(&register)]),
+                current: ArcSwap::new(register),
+                applied: AtomicU64::new(0),
+                failing: AtomicBool::new(false),
+                max_age,
+            });
+            registers.all.push(Arc::clone(&live));
+            let stop = Arc::clone(&registers.stop);
+            registers.followers.push(std::thread::spawn(move || run(&live, source, &stop)));
+        }
+        Ok(registers)
+    }
+
+    /// The register at an address, and the rest of the address.
+    pub(super) fn at<'p>(&self, path: &'p str) -> Option<(&Arc<Live>, &'p str)> {
+        if let [only] = &self.all[..]
+            && only.name.is_empty()
+        {
+            return Some((only, path));
+        }
+        let inner = path.strip_prefix('/')?;
+        let end = inner.find('/')?;
+        let live = self.all.iter().find(|live| live.name == inner[..end])?;
+        Some((live, &inner[end..]))
+    }
+}
+
+impl Drop for Registers {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for follower in self.followers.drain(..) {
+            follower.thread().unpark();
+            let _ = follower.join();
+        }
+    }
+}
+
+fn run(live: &Live, mut source: Source, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let wait = match live.follow(&mut source) {
+            Ok(wait) => {
+                live.failing.store(false, Ordering::Relaxed);
+                wait
+            }
+            Err(error) => {
+                if !live.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!(register = live.name, %error, "cannot take in what is new; trying again");
+                }
+                // What a reader had read in part is not used again.
+                if let Ok((register, new)) = Live::open(&live.path) {
+                    source = new;
+                    live.publish(register);
+                }
+                RETRY
+            }
+        };
+        std::thread::park_timeout(wait);
+    }
+}

@@ -1,0 +1,211 @@
+//! SOAP messages, whatever prefixes they are written with.
+
+use encoding_rs::Encoding;
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::Event;
+use quick_xml::name::ResolveResult;
+use quick_xml::reader::NsReader;
+use std::borrow::Cow;
+
+/// SOAP 1.1.
+pub(super) const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+
+/// Deepest nesting of elements that is read.
+const DEPTH_MAX: usize = 32;
+
+/// What is asked: the element in the body, and the elements in it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) namespace: String,
+    pub(super) operation: String,
+    /// Local names and texts, in their order.
+    pub(super) arguments: Vec<(String, String)>,
+}
+
+impl Call {
+    /// The texts of all arguments of a name.
+    pub(super) fn all<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c str> {
+        self.arguments.iter().filter(move |(other, _)| other == name).map(|(_, text)| text.trim())
+    }
+}
+
+/// Why a message is not understood.
+type Finding = &'static str;
+
+const ILL_FORMED: Finding = "the message is no well-formed XML";
+const NO_SOAP: Finding = "the message is no SOAP 1.1 envelope with one element in its body";
+
+/// Reads a message. `content_type` may name its encoding; so may the message.
+pub(super) fn read(message: &[u8], content_type: &str) -> Result<Call, Finding> {
+    let text = decode(message, content_type)?;
+    let mut reader = NsReader::from_str(&text);
+    let mut call = Call::default();
+    let (mut depth, mut body, mut found) = (0, false, false);
+    loop {
+        let (namespace, event) = reader.read_resolved_event().map_err(|_| ILL_FORMED)?;
+        match event {
+            Event::Start(_) | Event::Empty(_) if depth >= DEPTH_MAX => {
+                return Err("the message is nested too deeply");
+            }
+            Event::Start(ref element) | Event::Empty(ref element) => {
+                let namespace = match namespace {
+                    ResolveResult::Bound(namespace) => namespace.into_inner(),
+                    ResolveResult::Unbound => "",
+                    ResolveResult::Unknown(_) => return Err(ILL_FORMED),
+                };
+                let name = element.local_name().into_inner();
+                match depth {
+                    0 if (namespace, name) != (ENVELOPE, "Envelope") => return Err(NO_SOAP),
+                    1 => body = (namespace, name) == (ENVELOPE, "Body"),
+                    2 if body && found => return Err(NO_SOAP),
+                    2 if body => {
+                        found = true;
+                        (call.namespace, call.operation) = (namespace.to_owned(), name.to_owned());
+                    }
+                    3 if body => call.arguments.push((name.to_owned(), String::new())),
+                    _ => {}
+                }
+                depth += usize::from(matches!(event, Event::Start(_)));
+            }
+            Event::End(_) => depth -= 1,
+            Event::DocType(_) => return Err("a document type declaration is not allowed"),
+            Event::Eof if depth == 0 && found => return Ok(call),
+            Event::Eof => return Err(if depth == 0 { NO_SOAP } else { ILL_FORMED }),
+            _ => {
+                let text = text_of(&event)?;
+                let argument = call.arguments.last_mut().filter(|_| body && depth == 4);
+                match argument {
+                    Some((_, value)) => value.push_str(&text),
+                    None if depth == 0 && !text.trim().is_empty() => return Err(ILL_FORMED),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// The text of what is neither an element nor a declaration.
+fn text_of<'e>(event: &'e Event<'_>) -> Result<Cow<'e, str>, Finding> {
+    Ok(match event {
+        Event::Text(text) => Cow::Borrowed(text.as_ref()),
+        Event::CData(text) => Cow::Borrowed(text.as_ref()),
+        Event::GeneralRef(reference) => match reference.resolve_char_ref() {
+            Ok(Some(character)) => Cow::Owned(character.to_string()),
+            Ok(None) => {
+                let entity = resolve_predefined_entity(reference.as_ref());
+                Cow::Borrowed(entity.ok_or("the message has an entity that XML does not define")?)
+            }
+            Err(_) => return Err(ILL_FORMED),
+        },
+        _ => Cow::Borrowed(""),
+    })
+}
+
+/// The message as text: by its byte order mark, by the content type, by its own declaration, or UTF-8.
+fn decode<'m>(message: &'m [u8], content_type: &str) -> Result<Cow<'m, str>, Finding> {
+    let (marked, skip) =
+        Encoding::for_bom(message).map_or((None, 0), |(encoding, skip)| (Some(encoding), skip));
+    let named = || {
+        let charset = content_type.split(';').skip(1).find_map(|part| {
+            let (name, value) = part.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
+        });
+        charset.or_else(|| declared(message)).unwrap_or_else(|| "utf-8".to_owned())
+    };
+    let encoding = match marked {
+        Some(encoding) => encoding,
+        None => Encoding::for_label(named().as_bytes()).ok_or("the encoding of the message is unknown")?,
+    };
+    let message = &message[skip..];
+    let text = encoding.decode_without_bom_handling_and_without_replacement(message);
+    text.ok_or("the message is not in the encoding that it says")
+}
+
+/// The encoding in an XML declaration.
+fn declared(message: &[u8]) -> Option<String> {
+    let head = message.get(..message.len().min(200))?;
+    let head = head.strip_prefix(b"<?xml")?;
+    let head = String::from_utf8_lossy(&head[..memchr::memmem::find(head, b"?>")?]).into_owned();
+    let value = head.split_once("encoding")?.1.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    value[1..].split(quote).next().map(str::to_owned)
+}
+
+/// Writes an element with a text.
+pub(super) fn element(out: &mut String, name: &str, text: &str) {
+    for part in ["<", name, ">", &quick_xml::escape::escape(text), "</", name, ">"] {
+        out.push_str(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(message: &str) -> Result<Call, Finding> {
+        read(message.as_bytes(), "text/xml")
+    }
+
+    fn call(arguments: &[(&str, &str)]) -> Call {
+        let arguments = arguments.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        Call { namespace: "urn:r".to_owned(), operation: "ask".to_owned(), arguments: arguments.collect() }
+    }
+
+    #[test]
+    fn prefixes_headers_comments_and_cdata_make_no_difference() {
+        let expected = call(&[("id", "1&2"), ("id", ""), ("x", "A")]);
+        for message in [
+            r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ask xmlns="urn:r"><id>1&amp;2</id><id/><x>A</x></ask></s:Body></s:Envelope>"#,
+            "<?xml version='1.0' encoding='utf-8'?>\n<Envelope xmlns='http://schemas.xmlsoap.org/soap/envelope/'>\n <Header><a><b>c</b></a></Header>\n \
+             <Body xmlns:q='urn:r'><q:ask q:t='1'>\n<q:id><![CDATA[1&2]]></q:id><!-- no -->\n<q:id></q:id><x>&#65;</x>\n</q:ask></Body>\n</Envelope>\n",
+        ] {
+            assert_eq!(
+                read_text(message),
+                Ok(call(&[("id", "1&2"), ("id", ""), ("x", "A")])),
+                "{expected:?}"
+            );
+            let wide: Vec<u8> =
+                [0xFF, 0xFE].into_iter().chain(message.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+            assert_eq!(read(&wide, "text/xml").as_ref(), Ok(&expected));
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_is_told() {
+        let open = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>"#;
+        let close = "</s:Body></s:Envelope>";
+        for (message, finding) in [
+            (String::new(), NO_SOAP),
+            ("hello".to_owned(), ILL_FORMED),
+            ("<a/>".to_owned(), NO_SOAP),
+            (format!("{open}{close}"), NO_SOAP),
+            (format!("{open}<a/><b/>{close}"), NO_SOAP),
+            (format!("{open}<p:a/>{close}"), ILL_FORMED),
+            (format!("{open}<a>"), ILL_FORMED),
+            (format!("{open}<a></b>{close}"), ILL_FORMED),
+            (
+                format!("{open}<a><b>&boom;</b></a>{close}"),
+                "the message has an entity that XML does not define",
+            ),
+            (
+                format!("<!DOCTYPE a [<!ENTITY b 'c'>]>{open}<a/>{close}"),
+                "a document type declaration is not allowed",
+            ),
+            (format!("{open}{}{close}", "<a>".repeat(100_000)), "the message is nested too deeply"),
+            ("<Envelope xmlns='http://www.w3.org/2003/05/soap-envelope'/>".to_owned(), NO_SOAP),
+        ] {
+            assert_eq!(read_text(&message), Err(finding), "{}", &message[..message.len().min(200)]);
+        }
+        assert!(read(b"\xFF<a/>", "text/xml").is_err());
+        assert!(read(b"<a/>", "text/xml; charset=nonsense").is_err());
+    }
+
+    #[test]
+    fn encodings_are_those_that_are_named() {
+        let message = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+                       <ask xmlns=\"urn:r\"><id>\u{e5}</id></ask></s:Body></s:Envelope>";
+        let latin: Vec<u8> = message.chars().map(|c| c as u8).collect();
+        assert_eq!(read(&latin, "text/xml"), Ok(call(&[("id", "å")])));
+        assert_eq!(read(message.as_bytes(), "text/xml; charset=\"UTF-8\""), Ok(call(&[("id", "å")])));
+    }
+}
