@@ -177,11 +177,14 @@ pub(crate) struct Split {
 )]
 pub(crate) struct Serve {
     /// Register file or data directory; with NAME= its addresses begin with /NAME
-    #[arg(short, long = "register", required = true, value_name = "[NAME=]REGISTER")]
+    #[arg(short, long = "register", value_name = "[NAME=]REGISTER")]
     pub(crate) registers: Vec<Named>,
-    /// Address and port to listen on; port 0 takes any that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    pub(crate) listen: SocketAddr,
+    /// Address and port to listen on, 127.0.0.1:8080 if nobody says; port 0 takes any that is free
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Certificates, tokens, limits, audit log and registers, as docs/service.md describes them
+    #[arg(long, value_name = "nabar.toml")]
+    pub(crate) config: Option<PathBuf>,
     /// Age of a register beyond which /readyz says no, such as 36h or 2d
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) max_age: Option<jiff::SignedDuration>,

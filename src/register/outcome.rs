@@ -106,6 +106,11 @@ impl Answer {
         usize::from(self.0)
     }
 
+    /// 0 if it goes on paper, 1 if it is notified, 2 if it goes digitally.
+    pub(crate) fn kind(self) -> usize {
+        usize::from(self.0 >= Self::NOTIFY) + usize::from(self.0 >= Self::FIRST_OPERATOR)
+    }
+
     /// What the answer says.
     pub fn outcome(self) -> Outcome {
         match PaperReason::ALL.get(self.0 as usize) {

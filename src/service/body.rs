@@ -4,8 +4,9 @@ use super::exchange::Problem;
 use super::server::Service;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::StatusCode;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use hyper::{Request, StatusCode};
 use std::io;
 use tokio::sync::{SemaphorePermit, mpsc};
 
@@ -23,6 +24,18 @@ fn too_large(limit: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
 }
 
+/// Refuses a body that would have to be unpacked first.
+pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    match headers.get_all(CONTENT_ENCODING).iter().all(plain) {
+        true => Ok(()),
+        false => {
+            let detail = "send the body without Content-Encoding";
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", detail))
+        }
+    }
+}
+
 pub(super) fn broken() -> Problem {
     Problem::bad_request("body-incomplete", "the body ended before its end")
 }
@@ -31,7 +44,7 @@ impl Service {
     /// Reads a body whole.
     ///
     /// Errors: it is too long, it breaks off, or other bodies take all the memory there is for them.
-    pub(super) async fn whole(&self, body: Incoming, limit: usize) -> Result<Whole<'_>, Problem> {
+    async fn whole(&self, body: Incoming, limit: usize) -> Result<Whole<'_>, Problem> {
         let hint = body.size_hint();
         if hint.lower() > limit as u64 {
             return Err(too_large(limit));
@@ -55,6 +68,16 @@ impl Service {
             bytes.extend_from_slice(&data);
         }
         Ok(Whole { bytes: bytes.freeze(), _share: share })
+    }
+
+    /// Reads the body of a request whole. Errors also: it is compressed.
+    pub(super) async fn message(
+        &self,
+        request: Request<Incoming>,
+        limit: usize,
+    ) -> Result<Whole<'_>, Problem> {
+        uncompressed(request.headers())?;
+        self.whole(request.into_body(), limit).await
     }
 
     /// Permits for so many bytes of bodies.

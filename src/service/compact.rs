@@ -1,6 +1,6 @@
 //! The compact form: digits in, a byte an answer out. `docs/service.md` has it byte by byte.
 
-use super::exchange::{Body, Problem, respond, with_ids, with_version};
+use super::exchange::{Body, Problem, respond, with_note, with_version};
 use super::reachability::Asked;
 use crate::identities::{Country, Rejection};
 use crate::register::{Answer, Register, moment};
@@ -16,11 +16,16 @@ const MAGIC: [u8; 8] = *b"NABAANS\x01";
 /// The answer to what is no id.
 const NO_ID: u8 = 255;
 
-pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Problem> {
-    let width = match asked.country() {
+/// Digits of an id.
+pub(super) fn width(asked: &Asked) -> usize {
+    match asked.country() {
         Country::Sweden => 12,
         Country::Norway => 11,
-    };
+    }
+}
+
+pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Problem> {
+    let width = width(asked);
     if !body.len().is_multiple_of(width) {
         let detail = format!("ids are {width} digits each, with nothing between or behind them");
         return Err(Problem::bad_request("bad-length", detail));
@@ -36,7 +41,7 @@ pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Prob
         Ok(answer) => answer.number() as u8,
         Err(_) => NO_ID,
     }));
-    Ok(with_ids(with_version(respond(ANSWERS, out), register), answers.answers.len()))
+    Ok(with_note(with_version(respond(ANSWERS, out), register), answers.noted(asked)))
 }
 
 fn head(register: &Register, answers: usize) -> Vec<u8> {

@@ -10,7 +10,9 @@ use hyper::{Response, StatusCode};
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::{Arc, Mutex};
 
 /// What is sent.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -20,9 +22,41 @@ pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("nabar-sequence"
 /// Its as-of time.
 pub(super) const AS_OF: HeaderName = HeaderName::from_static("nabar-as-of");
 
-/// How many ids a request asked for: for metrics and logs.
-#[derive(Clone, Copy)]
-pub(super) struct Ids(pub(super) u64);
+/// What is noted of a request, for metrics and the audit log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Noted {
+    /// Ids asked for.
+    pub(super) ids: u64,
+    /// How many of them had which outcome.
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
+    /// In whose name.
+    pub(super) sender: Option<String>,
+    /// The version that answered.
+    pub(super) sequence: Option<u64>,
+}
+
+impl Noted {
+    pub(super) fn of(register: &Register, sender: Option<&str>, ids: usize) -> Noted {
+        Noted {
+            ids: ids as u64,
+            sender: sender.map(str::to_owned),
+            sequence: Some(register.sequence()),
+            ..Noted::default()
+        }
+    }
+
+    /// Adds up what is noted of parts of an answer.
+    pub(super) fn add(&mut self, other: Noted) {
+        self.ids += other.ids;
+        for (outcome, count) in other.outcomes {
+            *self.outcomes.entry(outcome).or_default() += count;
+        }
+    }
+}
+
+/// What is noted while an answer is still being made.
+#[derive(Clone, Default)]
+pub(super) struct Notes(pub(super) Arc<Mutex<Noted>>);
 
 pub(super) const JSON: &str = "application/json";
 
@@ -122,9 +156,12 @@ pub(super) fn with_version(mut response: Response<Body>, register: &Register) ->
     response
 }
 
-/// Says how many ids were asked for.
-pub(super) fn with_ids(mut response: Response<Body>, ids: usize) -> Response<Body> {
-    response.extensions_mut().insert(Ids(ids as u64));
+/// Notes something of a response.
+pub(super) fn with_note<N: Clone + Send + Sync + 'static>(
+    mut response: Response<Body>,
+    note: N,
+) -> Response<Body> {
+    response.extensions_mut().insert(note);
     response
 }
 

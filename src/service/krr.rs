@@ -1,8 +1,9 @@
 //! KRR's REST contract: `POST /rest/v1/personer` and `/rest/v2/personer`.
 
-use super::exchange::{Body, Day, JSON, Problem, content_type, json, with_ids, with_version};
+use super::access::{CONTACT, MAILBOX};
+use super::exchange::{Body, Day, JSON, Noted, Problem, content_type, json, with_note, with_version};
 use super::registers::Live;
-use super::server::Service;
+use super::routes::Exchange;
 use crate::identities::{Country, Identity};
 use crate::limits::CALL_IDS_MAX;
 use crate::register::{Kontaktinformasjon, Person, Recipient, day_number};
@@ -28,7 +29,7 @@ pub(super) struct Persons {
 
 /// Persons as the contract has them, on the day of the request.
 pub(super) async fn persons(
-    service: &Service,
+    exchange: &Exchange<'_>,
     live: &Live,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
@@ -36,7 +37,14 @@ pub(super) async fn persons(
         let detail = "send the ids as application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail));
     }
-    let body = service.whole(request.into_body(), service.limits.message_bytes).await?;
+    let (service, caller) = (exchange.service, &exchange.caller);
+    let may_read = |scope| caller.may_read(scope, service.access.takes_tokens());
+    let (contact, mailbox) = (may_read(CONTACT), may_read(MAILBOX));
+    if !(contact || mailbox) {
+        let detail = "the token lacks krr:global/kontaktinformasjon.read and krr:global/digitalpost.read";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
+    }
+    let body = service.message(request, service.limits.message_bytes).await?;
     let asked: PersonsAsked = serde_json::from_slice(&body.bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         let detail =
@@ -48,6 +56,7 @@ pub(super) async fn persons(
         let detail = format!("a call has 1 to {CALL_IDS_MAX} ids, not {}", ids.len());
         return Err(Problem::bad_request("number-of-ids", detail));
     }
+    exchange.count_ids(ids.len())?;
     let (register, day) = (live.register(), Day::of(None)?);
     let mut personer = Vec::with_capacity(ids.len());
     for id in ids {
@@ -56,12 +65,28 @@ pub(super) async fn persons(
         personer.push(match found.map_err(|damage| Problem::damaged(&damage))?.flatten() {
             Some(Recipient::Krr { state, person }) => {
                 let notifiable = state.notifiable(day_number(day.date));
-                Person { varslingsstatus: notifiability(notifiable), ..*person }
+                allowed(Person { varslingsstatus: notifiability(notifiable), ..*person }, contact, mailbox)
             }
-            _ => unknown(id),
+            _ => allowed(unknown(id), contact, mailbox),
         });
     }
-    Ok(with_ids(with_version(json(&Persons { personer }), &register), ids.len()))
+    let noted = Noted::of(&register, None, ids.len());
+    Ok(with_note(with_version(json(&Persons { personer }), &register), noted))
+}
+
+/// What of a person may be read with the scopes of a token. Reservation and status are always there.
+fn allowed(mut person: Person, contact: bool, mailbox: bool) -> Person {
+    if !contact {
+        person.kontaktinformasjon = None;
+        [&mut person.varslingsstatus, &mut person.spraak, &mut person.spraak_oppdatert]
+            .into_iter()
+            .for_each(String::clear);
+    }
+    if !mailbox {
+        person.digital_post = None;
+        person.sertifikat.clear();
+    }
+    person
 }
 
 fn notifiability(notifiable: bool) -> String {

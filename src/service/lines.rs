@@ -1,6 +1,8 @@
 //! Ids one a line in, answers one a line out, for any length.
 
-use super::exchange::{Body, Problem, respond, stream as respond_stream, with_ids, with_version};
+use super::exchange::{
+    Body, Noted, Notes, Problem, respond, stream as respond_stream, with_note, with_version,
+};
 use super::reachability::{Asked, Pieces, Words};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -8,6 +10,7 @@ use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 const CSV: &str = "text/csv; charset=utf-8";
@@ -18,24 +21,23 @@ const LINE_BYTES_MAX: usize = 1024;
 /// The answers to a body that is at hand.
 pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Problem> {
     let mut out = Vec::with_capacity(body.len() * 5);
-    let count = write(asked, body, &mut out)?;
-    Ok(with_ids(with_version(respond(CSV, out), &asked.register), count))
+    let noted = write(asked, body, &mut out)?;
+    Ok(with_note(with_version(respond(CSV, out), &asked.register), noted))
 }
 
 /// The answers to a body that is still coming, line by line as it comes.
 pub(super) fn stream(asked: Asked, body: Incoming) -> Response<Body> {
     let register = asked.register.clone();
-    let lines = Lines { asked, body, rest: Vec::new(), done: false };
-    with_version(respond_stream(CSV, lines.boxed_unsync()), &register)
+    let notes = Notes(Arc::new(Mutex::new(Noted::of(&register, asked.sender.as_deref(), 0))));
+    let lines = Lines { asked, body, rest: Vec::new(), done: false, notes: notes.clone() };
+    with_note(with_version(respond_stream(CSV, lines.boxed_unsync()), &register), notes)
 }
 
-/// Writes `id,outcome,reason,operator_id` for each line. Returns how many there were.
-fn write(asked: &Asked, text: &[u8], out: &mut Vec<u8>) -> Result<usize, Problem> {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    if text.is_empty() {
-        return Ok(0);
-    }
-    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(trimmed).collect();
+/// Writes `id,outcome,reason,operator_id` for each line.
+fn write(asked: &Asked, text: &[u8], out: &mut Vec<u8>) -> Result<Noted, Problem> {
+    let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(trimmed).collect();
+    // Behind the last line end there is no line.
+    lines.pop_if(|last| last.is_empty());
     let answers = asked.answers(lines.iter().copied())?;
     let mut pieces = Pieces::new(|(outcome, reason, operator): Words<'_>| {
         format!(",{outcome},{reason},{operator}\n").into_bytes()
@@ -44,7 +46,7 @@ fn write(asked: &Asked, text: &[u8], out: &mut Vec<u8>) -> Result<usize, Problem
         cell(line, out);
         out.extend_from_slice(pieces.of(&asked.register, answer));
     }
-    Ok(lines.len())
+    Ok(answers.noted(asked))
 }
 
 fn trimmed(line: &[u8]) -> &[u8] {
@@ -74,6 +76,7 @@ struct Lines {
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
     done: bool,
+    notes: Notes,
 }
 
 impl Lines {
@@ -106,7 +109,9 @@ impl Lines {
 
     fn answer(&self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         let written = write(&self.asked, text, out);
-        written.map(drop).map_err(|problem| io::Error::other(problem.detail().to_owned()))
+        let noted = written.map_err(|problem| io::Error::other(problem.detail().to_owned()))?;
+        self.notes.0.lock().unwrap_or_else(PoisonError::into_inner).add(noted);
+        Ok(())
     }
 }
 

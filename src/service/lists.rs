@@ -1,10 +1,11 @@
 //! What a register has beside recipients, and whole lists.
 
+use super::access::may_ask;
 use super::body;
-use super::exchange::{Body, Day, Problem, content_type, json, query, with_ids, with_version};
+use super::exchange::{Body, Day, Noted, Problem, content_type, json, query, with_note, with_version};
 use super::reachability::Versioned;
 use super::registers::Live;
-use super::server::Service;
+use super::routes::Exchange;
 use crate::mailing::{self, Duplicates, ListOptions, Mailing};
 use crate::register::Register;
 use hyper::body::Incoming;
@@ -127,7 +128,7 @@ pub(super) struct Checks {
 
 /// The report of a list that comes as the body, in any form that `nabar check` takes.
 pub(super) async fn check(
-    service: &Service,
+    exchange: &Exchange<'_>,
     live: &Live,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
@@ -137,14 +138,19 @@ pub(super) async fn check(
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail));
     }
     let prices = asks.postage.zip(asks.digital_cost);
-    if prices.is_some_and(|(postage, cost)| !(postage >= 0.0 && cost >= 0.0)) {
-        return Err(Problem::bad_request("bad-query", "postage and digital_cost are numbers from 0"));
+    let given = [asks.postage, asks.digital_cost];
+    let bad = given.iter().flatten().any(|price| !price.is_finite() || *price < 0.0);
+    if bad || given.iter().flatten().count() == 1 {
+        let detail = "postage and digital_cost are numbers from 0, and come together";
+        return Err(Problem::bad_request("bad-query", detail));
     }
     let day = Day::of(asks.date.as_deref())?;
     let register = live.register();
     // A wrong sender is told before the list has come.
-    drop(register.question(asks.sender.as_deref(), day.date)?);
-    let job = service.jobs.acquire().await.map_err(|_| body::broken())?;
+    let asked = register.question(asks.sender.as_deref(), day.date)?;
+    may_ask(&exchange.caller, &register, asked.sender(), exchange.service.access.takes_tokens())?;
+    drop(asked);
+    let job = exchange.service.jobs.acquire().await.map_err(|_| body::broken())?;
     let (reader, pump) = body::reader(request.into_body());
     let list_register = Arc::clone(&register);
     let work = tokio::task::spawn_blocking(move || {
@@ -167,6 +173,10 @@ pub(super) async fn check(
     let (_, report) = tokio::join!(pump, work);
     drop(job);
     let report = report.map_err(|_| body::broken())??;
-    let rows = report.list.rows as usize;
-    Ok(with_ids(with_version(json(&report), &register), rows))
+    let sender = report.sender.as_ref().map(|sender| sender.id.as_str());
+    let noted = Noted {
+        outcomes: report.outcomes.clone(),
+        ..Noted::of(&register, sender, report.list.rows as usize)
+    };
+    Ok(with_note(with_version(json(&report), &register), noted))
 }

@@ -1,6 +1,7 @@
 //! What Prometheus reads.
 
 use super::registers::Registers;
+use super::tls::Expiry;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +30,11 @@ struct ByRegister {
     register: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByFile {
+    file: String,
+}
+
 /// The metrics of a service.
 pub(super) struct Metrics {
     registry: Registry,
@@ -43,6 +49,7 @@ pub(super) struct Metrics {
     applied: Family<ByRegister, Gauge>,
     versions: Family<ByRegister, Gauge>,
     following: Family<ByRegister, Gauge>,
+    expiry: Family<ByFile, Gauge>,
 }
 
 impl Metrics {
@@ -60,6 +67,7 @@ impl Metrics {
             applied: Family::default(),
             versions: Family::default(),
             following: Family::default(),
+            expiry: Family::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests that were answered", metrics.requests.clone());
@@ -76,6 +84,13 @@ impl Metrics {
         registry.register("register_versions", "Versions that somebody has", metrics.versions.clone());
         let following = metrics.following.clone();
         registry.register("register_following", "1 if the last attempt to take in news succeeded", following);
+        let expiry = metrics.expiry.clone();
+        registry.register_with_unit(
+            "certificate_expiry",
+            "When it expires, since 1970",
+            Unit::Seconds,
+            expiry,
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -88,7 +103,10 @@ impl Metrics {
     }
 
     /// In the text form of OpenMetrics.
-    pub(super) fn text(&self, registers: &Registers) -> String {
+    pub(super) fn text(&self, registers: &Registers, expiries: &[Expiry]) -> String {
+        for expiry in expiries {
+            self.expiry.get_or_create(&ByFile { file: expiry.file.clone() }).set(expiry.at);
+        }
         for live in &registers.all {
             let by = ByRegister { register: live.name.clone() };
             let register = live.register();

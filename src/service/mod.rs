@@ -4,8 +4,12 @@
 //! when they begin, on the thread that read them; what may take long (a list, a great body) moves to a
 //! thread of its own, so that nobody waits behind it.
 
+mod access;
+mod audit;
 mod body;
+mod clients;
 mod compact;
+mod config;
 mod exchange;
 pub(crate) mod far;
 mod krr;
@@ -18,6 +22,10 @@ mod registers;
 mod routes;
 mod server;
 mod soap;
+mod tls;
+mod tokens;
 
+pub use config::{Audit, BadConfig, Config, Given, NamedRegister, Tls, Tokens};
 pub use registers::{Live, OpenFailed, Registers};
-pub use server::{Limits, Service, serve};
+pub use server::{CannotServe, Limits, Service, serve};
+pub use tls::BadKeys;

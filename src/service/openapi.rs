@@ -2,6 +2,7 @@
 
 use super::{exchange, krr, lists, reachability};
 use utoipa::OpenApi;
+use utoipa::openapi::Server;
 
 /// `/openapi.json`.
 #[derive(OpenApi)]
@@ -14,7 +15,7 @@ use utoipa::OpenApi;
     ),
     paths(
         paths::reachability, paths::check, paths::register, paths::operators, paths::senders,
-        paths::dispatchers, paths::persons, paths::healthz, paths::readyz, paths::metrics
+        paths::dispatchers, paths::persons_v1, paths::persons, paths::healthz, paths::readyz, paths::metrics
     ),
     components(schemas(
         exchange::Problem, reachability::Asking<'_>, reachability::Answered, lists::Description,
@@ -23,9 +24,13 @@ use utoipa::OpenApi;
 )]
 struct Document;
 
-/// The document.
-pub(super) fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+/// The document, for the registers of these names.
+pub(super) fn document(names: &[&str]) -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    let servers = names.iter().filter(|name| !name.is_empty());
+    let servers: Vec<Server> = servers.map(|name| Server::new(format!("/{name}"))).collect();
+    document.servers = (!servers.is_empty()).then_some(servers);
+    document
 }
 
 /// What each address takes and gives, for the macros to read. The functions do nothing: handlers take whole
@@ -87,6 +92,21 @@ mod paths {
     /// Dispatchers
     #[utoipa::path(get, path = "/v1/dispatchers", responses((status = 200, description = "Dispatchers", body = Vec<lists::Dispatcher<'_>>)))]
     pub(super) fn dispatchers() {}
+
+    /// KRR: persons by their ids, first version
+    ///
+    /// The same as the second.
+    #[utoipa::path(
+        post, path = "/rest/v1/personer", request_body = krr::PersonsAsked,
+        responses(
+            (status = 200, description = "Persons, in the order of the request", body = krr::Persons),
+            (status = 400, description = "Malformed, or not 1 to 1000 ids", body = Problem, content_type = "application/problem+json"),
+            (status = 404, description = "The register is not KRR", body = Problem, content_type = "application/problem+json"),
+            (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
+            (status = 415, description = "Another content type", body = Problem, content_type = "application/problem+json"),
+        )
+    )]
+    pub(super) fn persons_v1() {}
 
     /// KRR: persons by their ids
     #[utoipa::path(

@@ -1,14 +1,16 @@
 //! `POST /v1/reachability`: who can be reached, for any number of ids.
 
+use super::access::may_ask;
 use super::body;
-use super::exchange::{Body, Day, JSON, Problem, content_type, query, respond, with_ids, with_version};
+use super::exchange::{
+    Body, Day, JSON, Noted, Problem, content_type, query, respond, with_note, with_version,
+};
 use super::registers::Live;
-use super::server::Service;
+use super::routes::Exchange;
 use super::{compact, lines};
 use crate::identities::{Country, Identity, Ordinal, Rejection};
 use crate::limits::INLINE_BODY_BYTES;
 use crate::register::{Answer, Damage, Question, Register};
-use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -106,11 +108,18 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Of the newest version. Errors: no such sender.
-    pub(super) fn of(live: &Live, sender: Option<&str>, date: Option<&str>) -> Result<Asked, Problem> {
+    /// Of the newest version. Errors: no such sender, or one for whom the caller may not ask.
+    pub(super) fn of(
+        exchange: &Exchange<'_>,
+        live: &Live,
+        sender: Option<&str>,
+        date: Option<&str>,
+    ) -> Result<Asked, Problem> {
         let (register, day) = (live.register(), Day::of(date)?);
         let question = register.question(sender, day.date)?;
+        may_ask(&exchange.caller, &register, question.sender(), exchange.service.access.takes_tokens())?;
         let sender = question.sender().map(|place| register.senders()[usize::from(place)].id.clone());
+        drop(question);
         Ok(Asked { register, sender, day })
     }
 
@@ -150,6 +159,21 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// What is noted of them.
+    pub(super) fn noted(&self, asked: &Asked) -> Noted {
+        let mut counts = [0u64; 3];
+        for answer in &self.answers {
+            counts[answer.kind()] += 1;
+        }
+        let rejected = self.rejected.len() as u64;
+        let [paper, notify, digital] = counts;
+        // What is no id was looked up as nobody.
+        let all =
+            [("paper", paper - rejected), ("notify", notify), ("digital", digital), ("rejected", rejected)];
+        let outcomes = all.into_iter().filter(|(_, count)| *count > 0).collect();
+        Noted { outcomes, ..Noted::of(&asked.register, asked.sender.as_deref(), self.answers.len()) }
+    }
+
     /// Each answer, or why the id is none.
     pub(super) fn iter(&self) -> impl Iterator<Item = Result<Answer, Rejection>> {
         let mut rejected = self.rejected.iter().peekable();
@@ -207,35 +231,40 @@ pub(super) fn words(register: &Register, answer: Result<Answer, Rejection>) -> W
 
 /// Answers a request in the form in which it asks.
 pub(super) async fn reachability(
-    service: &Service,
+    exchange: &Exchange<'_>,
     live: &Live,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
-    let asks: Asks = query(request.uri().query())?;
+    let (service, asks): (_, Asks) = (exchange.service, query(request.uri().query())?);
     match &*content_type(request.headers()) {
         JSON => {
-            let body = service.whole(request.into_body(), service.limits.body_bytes).await?;
-            let live = (live.register(), asks);
-            let bytes = body.bytes.clone();
-            heavy(bytes.len(), move || in_json(live, &bytes)).await
+            let body = service.message(request, service.limits.body_bytes).await?;
+            match body.bytes.len() > INLINE_BODY_BYTES {
+                true => tokio::task::block_in_place(|| in_json(exchange, live, &asks, &body.bytes)),
+                false => in_json(exchange, live, &asks, &body.bytes),
+            }
         }
         compact::IDS => {
-            let asked = Asked::of(live, asks.sender.as_deref(), asks.date.as_deref())?;
-            let body = service.whole(request.into_body(), service.limits.body_bytes).await?;
+            let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
+            let body = service.message(request, service.limits.body_bytes).await?;
+            exchange.count_ids(body.bytes.len() / compact::width(&asked))?;
             let bytes = body.bytes.clone();
             heavy(bytes.len(), move || compact::answer(&asked, &bytes)).await
         }
         "text/csv" | "text/plain" => {
-            let asked = Asked::of(live, asks.sender.as_deref(), asks.date.as_deref())?;
-            let body = request.into_body();
+            let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
             // Who says how much will come may want to send it all before reading: then it is read first.
-            match body.size_hint().exact() {
+            match request.body().size_hint().exact() {
                 Some(length) if length <= service.limits.body_bytes as u64 => {
-                    let body = service.whole(body, service.limits.body_bytes).await?;
+                    let body = service.message(request, service.limits.body_bytes).await?;
+                    exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count())?;
                     let bytes = body.bytes.clone();
                     heavy(bytes.len(), move || lines::answer(&asked, &bytes)).await
                 }
-                _ => Ok(lines::stream(asked, body)),
+                _ => {
+                    body::uncompressed(request.headers())?;
+                    Ok(lines::stream(asked, request.into_body()))
+                }
             }
         }
         _ => {
@@ -256,22 +285,24 @@ pub(super) async fn heavy<R: Send + 'static>(
     }
 }
 
-fn in_json((register, asks): (Arc<Register>, Asks), body: &Bytes) -> Result<Response<Body>, Problem> {
+fn in_json(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    asks: &Asks,
+    body: &[u8],
+) -> Result<Response<Body>, Problem> {
     let asking: Asking<'_> = serde_json::from_slice(body).map_err(|error| {
         // The message of the library may quote what was sent.
-        let place = format!("line {}, column {}", error.line(), error.column());
-        Problem::bad_request(
-            "bad-json",
-            format!("not a JSON object {{\"sender\", \"recipients\"}}; the mistake is at {place}"),
-        )
+        let (line, column) = (error.line(), error.column());
+        let detail = format!(
+            "not a JSON object {{\"sender\", \"recipients\"}}; the mistake is at line {line}, column {column}"
+        );
+        Problem::bad_request("bad-json", detail)
     })?;
     let sender = asks.sender.as_deref().or(asking.sender.as_deref());
     let date = asks.date.as_deref().or(asking.date.as_deref());
-    let day = Day::of(date)?;
-    let question = register.question(sender, day.date)?;
-    let sender = question.sender().map(|place| register.senders()[usize::from(place)].id.clone());
-    drop(question);
-    let asked = Asked { register, sender, day };
+    let asked = &Asked::of(exchange, live, sender, date)?;
+    exchange.count_ids(asking.recipients.len())?;
     let answers = asked.answers(asking.recipients.iter().map(|id| id.0.as_bytes()))?;
     let head = serde_json::json!({
         "register": Versioned::of(&asked.register), "sender": asked.sender, "date": asked.day.date.to_string(),
@@ -293,6 +324,5 @@ fn in_json((register, asks): (Arc<Register>, Asks), body: &Bytes) -> Result<Resp
         out.pop();
     }
     out.extend_from_slice(b"]}");
-    let response = with_version(respond(JSON, out), &asked.register);
-    Ok(with_ids(response, answers.answers.len()))
+    Ok(with_note(with_version(respond(JSON, out), &asked.register), answers.noted(asked)))
 }

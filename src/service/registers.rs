@@ -176,6 +176,11 @@ impl Registers {
         Ok(registers)
     }
 
+    /// The names of all registers.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.all.iter().map(|live| live.name.as_str()).collect()
+    }
+
     /// The register at an address, and the rest of the address.
     pub(super) fn at<'p>(&self, path: &'p str) -> Option<(&Arc<Live>, &'p str)> {
         if let [only] = &self.all[..]

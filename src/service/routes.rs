@@ -1,18 +1,25 @@
 //! Which address leads where, and what is noted of every exchange.
 
-use super::exchange::{Body, Ids, Problem, json, respond};
+use super::access::{Caller, Peer};
+use super::audit::Entry;
+use super::exchange::{Body, Noted, Notes, Problem, json, respond};
 use super::registers::Live;
 use super::server::Service;
 use super::{far, krr, lists, openapi, reachability};
 use crate::register::Kind;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming};
 use hyper::header::{ALLOW, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use std::sync::Arc;
+use std::io;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// What a client may call a request; otherwise it is given a name.
+/// Name of a request.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What handlers need to know of the exchange beside the request.
@@ -20,36 +27,152 @@ pub(super) struct Exchange<'s> {
     pub(super) service: &'s Service,
     /// Name of the request, 20 to 50 characters, as FaR's `CallId`.
     pub(super) id: String,
+    /// Who asks.
+    pub(super) caller: Caller,
+    /// By what the client is counted: its organisation, or its address.
+    client: String,
+}
+
+impl Exchange<'_> {
+    /// Counts ids that are asked for. Errors: the client has asked for too many lately.
+    pub(super) fn count_ids(&self, ids: usize) -> Result<(), Problem> {
+        self.service.clients.ids(&self.client, ids)
+    }
 }
 
 /// Answers any request.
-pub(super) async fn answer(service: &Service, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    service: &Arc<Service>,
+    peer: &Peer,
+    request: Request<Incoming>,
+) -> Response<Body> {
     let started = Instant::now();
-    let exchange = Exchange { service, id: request_id(&request) };
-    let (endpoint, answered) = route(&exchange, request).await;
-    let mut response = answered.unwrap_or_else(Problem::into_response);
-    let status = response.status();
-    let ids = response.extensions().get::<Ids>().map_or(0, |ids| ids.0);
-    let spent = started.elapsed();
-    service.metrics.count(endpoint, status.as_u16(), ids, spent);
-    let (request_id, micros, status_code) = (&exchange.id, spent.as_micros() as u64, status.as_u16());
-    match status.as_u16() {
-        500.. => tracing::warn!(request_id, endpoint, status = status_code, ids, micros, "failed"),
-        400.. => tracing::info!(request_id, endpoint, status = status_code, ids, micros, "refused"),
-        _ => tracing::debug!(request_id, endpoint, status = status_code, ids, micros, "answered"),
-    }
-    if let Ok(id) = HeaderValue::from_str(&exchange.id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
+    // A name of the client's own could tell of a recipient, and would be logged.
+    let id = uuid::Uuid::new_v4().to_string();
+    let caller = service.access.caller(peer, request.headers());
+    let (endpoint, organisation, answered) = match caller {
+        Err(problem) if !is_open(request.uri().path()) => ("unknown", None, Err(problem)),
+        caller => {
+            let caller = caller.unwrap_or(Caller::Unknown);
+            let organisation = caller.organisation().map(str::to_owned);
+            let client = organisation.clone().unwrap_or_else(|| peer.address.clone());
+            let exchange = Exchange { service, id: id.clone(), caller, client };
+            let (endpoint, answered) = match service.clients.request(&exchange.client) {
+                Ok(()) => route(&exchange, request).await,
+                Err(problem) => ("unknown", Err(problem)),
+            };
+            (endpoint, organisation, answered)
+        }
+    };
+    let response = answered.unwrap_or_else(Problem::into_response);
+    let entry = Entry {
+        request_id: id,
+        endpoint,
+        status: response.status().as_u16(),
+        caller: organisation,
+        address: peer.address.clone(),
+        ..Entry::default()
+    };
+    note(service, entry, response, started)
 }
 
-fn request_id(request: &Request<Incoming>) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let good = |id: &&str| {
-        (20..=50).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    given.filter(good).map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
+/// Whether an address tells nothing of a register.
+fn is_open(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz" | "/metrics" | "/openapi.json")
+}
+
+/// Notes an exchange in metrics, log and audit log; of an answer that is still being made, at its end.
+fn note(
+    service: &Arc<Service>,
+    mut entry: Entry,
+    mut response: Response<Body>,
+    started: Instant,
+) -> Response<Body> {
+    if let Ok(id) = HeaderValue::from_str(&entry.request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(notes) = response.extensions_mut().remove::<Notes>() {
+        let ending = Ending { service: Arc::clone(service), entry, notes, started };
+        return response.map(|body| Watched { body, _ending: ending }.boxed_unsync());
+    }
+    let noted = response.extensions_mut().remove::<Noted>().unwrap_or_default();
+    match service.note(&mut entry, noted, started) {
+        Ok(()) => response,
+        Err(_) => {
+            let detail = "the audit log cannot be written, and without it nothing is answered";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "audit", detail).into_response()
+        }
+    }
+}
+
+impl Service {
+    /// Errors: the audit log cannot be written.
+    fn note(&self, entry: &mut Entry, noted: Noted, started: Instant) -> io::Result<()> {
+        let spent = started.elapsed();
+        let Entry { request_id, endpoint, status, .. } = &*entry;
+        let (ids, micros) = (noted.ids, spent.as_micros() as u64);
+        self.metrics.count(endpoint, *status, ids, spent);
+        match *status {
+            500.. => tracing::warn!(request_id, endpoint, status, ids, micros, "failed"),
+            400.. => tracing::info!(request_id, endpoint, status, ids, micros, "refused"),
+            _ => tracing::debug!(request_id, endpoint, status, ids, micros, "answered"),
+        }
+        let Some(audit) = self.audit.as_ref().filter(|_| !UNAUDITED.contains(&entry.endpoint)) else {
+            return Ok(());
+        };
+        let Noted { ids, outcomes, sender, sequence } = noted;
+        *entry = Entry {
+            time: jiff::Timestamp::now().to_string(),
+            ids,
+            outcomes,
+            sender,
+            sequence,
+            micros,
+            ..std::mem::take(entry)
+        };
+        let written = audit.write(entry);
+        if let Err(error) = &written {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+        written
+    }
+}
+
+/// Addresses that tell nothing of a register: nobody has to know who asked for them.
+const UNAUDITED: [&str; 4] = ["healthz", "readyz", "metrics", "openapi"];
+
+/// Notes an exchange when its answer has been made, or given up.
+struct Ending {
+    service: Arc<Service>,
+    entry: Entry,
+    notes: Notes,
+    started: Instant,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let noted = std::mem::take(&mut *self.notes.0.lock().unwrap_or_else(PoisonError::into_inner));
+        // Nobody is left who could be told that it cannot be written but the log.
+        let _ = self.service.note(&mut self.entry, noted, self.started);
+    }
+}
+
+/// A body, and what happens when it ends.
+struct Watched {
+    body: Body,
+    _ending: Ending,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
 }
 
 type Answered = Result<Response<Body>, Problem>;
@@ -65,8 +188,13 @@ async fn route(exchange: &Exchange<'_>, request: Request<Incoming>) -> (&'static
     let done = match &*path {
         "/healthz" => ("healthz", get(&|| respond("text/plain", "ok\n"))),
         "/readyz" => ("readyz", get(&|| ready(service))),
-        "/metrics" => ("metrics", get(&|| respond(METRICS, service.metrics.text(&service.registers)))),
-        "/openapi.json" => ("openapi", get(&|| json(&openapi::document()))),
+        "/metrics" => (
+            "metrics",
+            get(&|| {
+                respond(METRICS, service.metrics.text(&service.registers, &service.access.expiries.load()))
+            }),
+        ),
+        "/openapi.json" => ("openapi", get(&|| json(&openapi::document(&service.registers.names())))),
         _ => {
             let Some((live, path)) = service.registers.at(&path) else {
                 return ("unknown", Err(nothing_here()));
@@ -85,7 +213,6 @@ async fn of_register(
     path: &str,
     request: Request<Incoming>,
 ) -> (&'static str, Answered) {
-    let service = exchange.service;
     let (kind, method) = (live.register().kind(), request.method().clone());
     let (post, reads) = (method == Method::POST, method == Method::GET || method == Method::HEAD);
     let listing = |answer: fn(&Live) -> Response<Body>| match reads {
@@ -93,20 +220,21 @@ async fn of_register(
         false => Ok(not_allowed("GET, HEAD")),
     };
     match (path, kind) {
+        ("/openapi.json", _) => ("openapi", listing(|live| json(&openapi::document(&[live.name.as_str()])))),
         ("/v1/register", _) => ("register", listing(lists::description)),
         ("/v1/operators", _) => ("operators", listing(lists::operators)),
         ("/v1/senders", _) => ("senders", listing(lists::senders)),
         ("/v1/dispatchers", _) => ("dispatchers", listing(lists::dispatchers)),
         ("/v1/reachability", _) if post => {
-            ("reachability", reachability::reachability(service, live, request).await)
+            ("reachability", reachability::reachability(exchange, live, request).await)
         }
-        ("/v1/check", _) if post => ("check", lists::check(service, live, request).await),
+        ("/v1/check", _) if post => ("check", lists::check(exchange, live, request).await),
         ("/v1/reachability", _) => ("reachability", Ok(not_allowed("POST"))),
         ("/v1/check", _) => ("check", Ok(not_allowed("POST"))),
         ("/Recipient/v3", Kind::Far) => ("far-recipient", Ok(far::recipient(exchange, live, request).await)),
         ("/Authority", Kind::Far) => ("far-authority", Ok(far::authority(exchange, live, request).await)),
         ("/rest/v1/personer" | "/rest/v2/personer", Kind::Krr) if post => {
-            ("krr-personer", krr::persons(service, live, request).await)
+            ("krr-personer", krr::persons(exchange, live, request).await)
         }
         ("/rest/v1/personer" | "/rest/v2/personer", Kind::Krr) => ("krr-personer", Ok(not_allowed("POST"))),
         _ => ("unknown", Err(nothing_here())),

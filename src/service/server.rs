@@ -1,24 +1,37 @@
-//! Connections: how many, how long, and how they end.
+//! Connections: who may open them, how many, how long, and how they end.
 
+use super::access::{Access, Peer};
+use super::audit::Audit;
+use super::clients::Clients;
+use super::config::Config;
 use super::exchange::Body;
 use super::metrics::Metrics;
 use super::registers::Registers;
 use super::routes;
+use super::tls::{BadKeys, organisation_of};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+
+/// How often certificates, keys and clients are looked through.
+const LOOK: Duration = Duration::from_secs(2);
+/// Time in which a TLS handshake must be done.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -31,18 +44,24 @@ pub struct Limits {
     pub bodies_bytes: usize,
     /// Open connections; more are closed at once.
     pub connections: usize,
+    /// Open connections from one address.
+    pub connections_a_client: usize,
     /// Lists that are checked at a time; who comes then waits.
     pub jobs: usize,
-    /// Headers of a request, and the bytes that its head may take.
+    /// Headers of a request.
     pub headers: usize,
-    /// See [`headers`](Self::headers).
+    /// Bytes of the head of a request.
     pub head_bytes: usize,
-    /// Time from a connection's or the last answer's end to the end of the next head.
+    /// Time from a connection's beginning, or the last answer's end, to the end of the next head.
     pub head_time: Duration,
     /// Time for which a client may send nothing, or take nothing, in the middle of an exchange.
     pub stall_time: Duration,
     /// Time that exchanges have to end when the service is told to.
     pub shutdown_time: Duration,
+    /// Requests a second of one client; any number if `None`.
+    pub requests_a_second: Option<NonZeroU32>,
+    /// Ids a second of one client, except those that are streamed; any number if `None`.
+    pub ids_a_second: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
@@ -52,14 +71,37 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             bodies_bytes: 512 << 20,
             connections: 4096,
+            connections_a_client: 1024,
             jobs: 2,
             headers: 64,
             head_bytes: 64 << 10,
             head_time: Duration::from_secs(60),
             stall_time: Duration::from_secs(30),
             shutdown_time: Duration::from_secs(30),
+            requests_a_second: None,
+            ids_a_second: None,
         }
     }
+}
+
+/// Why a service cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotServe {
+    /// Certificates or keys.
+    #[error(transparent)]
+    Keys(#[from] BadKeys),
+    /// The audit log.
+    #[error("the audit log cannot be opened: {0}")]
+    Audit(io::Error),
+    /// Anybody could ask.
+    #[error(
+        "nobody is asked who they are, so only this machine may ask: listen on 127.0.0.1 or [::1], or set \
+         tls.client_ca or tokens in nabar.toml"
+    )]
+    Open,
+    /// The system.
+    #[error("cannot serve at {0}: {1}")]
+    Listen(SocketAddr, io::Error),
 }
 
 /// Registers, and what serves them.
@@ -67,59 +109,115 @@ pub struct Service {
     pub(super) registers: Registers,
     pub(super) limits: Limits,
     pub(super) metrics: Metrics,
+    pub(super) access: Access,
+    pub(super) audit: Option<Audit>,
+    pub(super) clients: Clients,
     /// Room for bodies.
     pub(super) bodies: Semaphore,
     /// Room for lists.
     pub(super) jobs: Semaphore,
+    authenticates: bool,
 }
 
 impl Service {
     /// A service of some registers.
-    pub fn new(registers: Registers, limits: Limits) -> Service {
+    pub fn new(registers: Registers, config: &Config) -> Result<Service, CannotServe> {
+        let limits = config.limits();
         let room = limits.bodies_bytes.max(limits.body_bytes).max(limits.message_bytes);
-        Service {
+        Ok(Service {
             registers,
             limits,
             metrics: Metrics::new(),
+            access: Access::new(config)?,
+            audit: config.audit.as_ref().map(Audit::open).transpose().map_err(CannotServe::Audit)?,
+            clients: Clients::new(&limits),
             bodies: Semaphore::new(Service::permits(room)),
             jobs: Semaphore::new(limits.jobs.max(1)),
-        }
+            authenticates: config.authenticates(),
+        })
     }
 }
 
-/// Serves at an address until SIGTERM or SIGINT; `ready` is told where. Then nobody new is let in, and
-/// exchanges have some time to end.
-pub fn serve(service: Service, listen: SocketAddr, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+/// Serves at an address until SIGTERM or SIGINT; `ready` is told where, and whether with TLS. Then nobody
+/// new is let in, and exchanges have some time to end. A socket that systemd hands over takes the place of
+/// the address.
+pub fn serve(
+    service: Service,
+    listen: SocketAddr,
+    ready: impl FnOnce(SocketAddr, bool),
+) -> Result<(), CannotServe> {
+    if !service.authenticates && !listen.ip().is_loopback() {
+        return Err(CannotServe::Open);
+    }
+    let failed = |error| CannotServe::Listen(listen, error);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
     let service = Arc::new(service);
-    let served = runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await?;
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        ready(listener.local_addr()?);
-        let connections = GracefulShutdown::new();
-        tokio::select! {
-            () = accept(&service, &listener, &connections) => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        drop(listener);
-        tracing::info!(connections = connections.count(), "stopping: waiting for exchanges to end");
-        if tokio::time::timeout(service.limits.shutdown_time, connections.shutdown()).await.is_err() {
-            tracing::warn!("some exchanges did not end in time");
-        }
-        Ok(())
-    });
+    let served = runtime.block_on(run(&service, listen, ready));
     // Threads that wait for a body that never comes are not waited for.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    served
+    served.map_err(failed)
+}
+
+async fn run(
+    service: &Arc<Service>,
+    listen: SocketAddr,
+    ready: impl FnOnce(SocketAddr, bool),
+) -> io::Result<()> {
+    let listener = match listenfd::ListenFd::from_env().take_tcp_listener(0)? {
+        Some(given) => {
+            given.set_nonblocking(true)?;
+            TcpListener::from_std(given)?
+        }
+        None => TcpListener::bind(listen).await?,
+    };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let at = listener.local_addr()?;
+    if !service.authenticates && !at.ip().is_loopback() {
+        return Err(io::Error::other(CannotServe::Open));
+    }
+    ready(at, service.access.tls().is_some());
+    // Nobody may have asked to be told.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let connections = GracefulShutdown::new();
+    let mut look = tokio::spawn(look(Arc::clone(service)));
+    tokio::select! {
+        () = accept(service, &listener, &connections) => {}
+        _ = &mut look => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    look.abort();
+    drop(listener);
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!(connections = connections.count(), "stopping: waiting for exchanges to end");
+    if tokio::time::timeout(service.limits.shutdown_time, connections.shutdown()).await.is_err() {
+        tracing::warn!("some exchanges did not end in time");
+    }
+    Ok(())
+}
+
+/// Looks after what changes beside the registers. SIGHUP reads certificates and keys anew, and opens the
+/// audit log anew.
+async fn look(service: Arc<Service>) {
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    loop {
+        let told = tokio::time::timeout(LOOK, hang_up.recv()).await.is_ok();
+        if told {
+            service.audit.iter().for_each(Audit::reopen);
+        }
+        let other = Arc::clone(&service);
+        // Keys may be asked for at an address.
+        let _ = tokio::task::spawn_blocking(move || other.access.follow(told)).await;
+        service.clients.tidy();
+    }
 }
 
 async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &GracefulShutdown) {
     let room = Arc::new(Semaphore::new(service.limits.connections));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the client has gone already.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -127,30 +225,57 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
                 continue;
             }
         };
-        match Arc::clone(&room).try_acquire_owned() {
-            Ok(place) => connect(service, stream, place, connections),
-            Err(_) => _ = service.metrics.refused.inc(),
-        }
+        let counted = service.clients.connect(address.ip());
+        let (Some(counted), Ok(place)) = (counted, Arc::clone(&room).try_acquire_owned()) else {
+            service.metrics.refused.inc();
+            continue;
+        };
+        let (service, watcher) = (Arc::clone(service), connections.watcher());
+        tokio::spawn(async move {
+            service.metrics.connections.inc();
+            connect(&service, stream, address, watcher).await;
+            service.metrics.connections.dec();
+            drop((place, counted));
+        });
     }
 }
 
-fn connect(
-    service: &Arc<Service>,
-    stream: TcpStream,
-    place: OwnedSemaphorePermit,
-    connections: &GracefulShutdown,
-) {
-    let limits = service.limits;
+async fn connect(service: &Arc<Service>, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+    let limits = &service.limits;
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_read_timeout(Some(limits.head_time.max(limits.stall_time)));
     stream.set_write_timeout(Some(limits.stall_time));
+    let stream = Box::pin(stream);
+    let mut peer = Peer { address: address.ip().to_string(), organisation: None };
+    match service.access.tls() {
+        None => converse(service, stream, peer, watcher).await,
+        Some(tls) => {
+            let handshake = TlsAcceptor::from(tls).accept(stream);
+            match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
+                Ok(Ok(stream)) => {
+                    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    peer.organisation = certificates.first().and_then(organisation_of);
+                    converse(service, stream, peer, watcher).await;
+                }
+                Ok(Err(error)) => tracing::info!(%error, address = peer.address, "no TLS handshake"),
+                Err(_) => tracing::info!(address = peer.address, "no TLS handshake in time"),
+            }
+        }
+    }
+}
+
+async fn converse<S>(service: &Arc<Service>, stream: S, peer: Peer, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (limits, peer) = (&service.limits, Arc::new(peer));
     let exchange = {
         let service = Arc::clone(service);
         service_fn(move |request: Request<Incoming>| {
-            let service = Arc::clone(&service);
-            async move { Ok::<Response<Body>, Infallible>(routes::answer(&service, request).await) }
+            let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
+            async move { Ok::<Response<Body>, Infallible>(routes::answer(&service, &peer, request).await) }
         })
     };
     let connection = http1::Builder::new()
@@ -159,15 +284,8 @@ fn connect(
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(Box::pin(stream)), exchange);
-    let connection = connections.watch(connection);
-    let service = Arc::clone(service);
-    service.metrics.connections.inc();
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-        service.metrics.connections.dec();
-        drop(place);
-    });
+        .serve_connection(TokioIo::new(stream), exchange);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
 }

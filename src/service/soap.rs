@@ -23,6 +23,11 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Whether there is an argument of another name than these.
+    pub(super) fn has_others(&self, names: &[&str]) -> bool {
+        self.arguments.iter().any(|(name, _)| !names.contains(&name.as_str()))
+    }
+
     /// The texts of all arguments of a name.
     pub(super) fn all<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c str> {
         self.arguments.iter().filter(move |(other, _)| other == name).map(|(_, text)| text.trim())

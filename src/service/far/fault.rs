@@ -60,8 +60,13 @@ impl Fault {
         Fault::new(5003, description)
     }
 
-    pub(super) fn too_many(given: usize, most: usize) -> Fault {
-        Fault::new(5005, format!("a call has at most {most} ids, not {given}"))
+    pub(super) fn too_much(description: impl Into<String>) -> Fault {
+        Fault::new(5005, description)
+    }
+
+    /// Technical: to be tried again.
+    pub(super) fn busy(description: impl Into<String>) -> Fault {
+        Fault::new(4999, description)
     }
 
     pub(super) fn read_only() -> Fault {

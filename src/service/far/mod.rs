@@ -3,7 +3,7 @@
 mod fault;
 mod recipient;
 
-use super::exchange::{Body, content_type, respond};
+use super::exchange::{Body, Noted, content_type, respond, with_note};
 use super::registers::Live;
 use super::routes::{Exchange, not_allowed};
 use super::soap;
@@ -11,7 +11,7 @@ use super::soap::Call;
 use fault::{Fault, Service};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 
 const XML: &str = "text/xml; charset=utf-8";
 
@@ -33,7 +33,7 @@ pub(super) async fn recipient(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let register = live.register();
-    let answer = |call: &Call| recipient::answer(&register, call);
+    let answer = |call: &Call| recipient::answer(&register, &exchange.caller, call);
     exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, answer).await
 }
 
@@ -79,23 +79,26 @@ pub(super) async fn authority(
         let answer = format!(
             "<{operation}Response xmlns=\"{AUTHORITY}\" xmlns:d=\"{DISPATCHER}\" xmlns:s=\"{SENDER}\">{out}</{operation}Response>"
         );
-        Ok((answer, 0))
+        Ok((answer, Noted::of(&register, None, 0)))
     };
     exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, answer).await
 }
 
-/// Reads a call and sends what comes of it: an answer and the number of ids in it, or a fault.
+/// Reads a call and sends what comes of it: an answer and what is noted of it, or a fault.
 async fn exchanged(
     exchange: &Exchange<'_>,
     service: Service,
     request: Request<Incoming>,
     wsdl: &str,
-    answer: impl FnOnce(&Call) -> Result<(String, usize), Fault>,
+    answer: impl FnOnce(&Call) -> Result<(String, Noted), Fault>,
 ) -> Response<Body> {
     match *request.method() {
         Method::POST => {}
         Method::GET | Method::HEAD if asks_for_wsdl(request.uri().query()) => {
-            return respond(XML, wsdl.replace("{address}", &address(&request)));
+            return respond(
+                XML,
+                wsdl.replace("{address}", &address(&request, exchange.service.access.tls().is_some())),
+            );
         }
         _ => return not_allowed("POST, and GET with ?wsdl"),
     }
@@ -105,10 +108,14 @@ async fn exchanged(
     let mut operation = String::new();
     let answered = if matches!(&*kind, "text/xml" | "application/xml" | "") {
         let service = exchange.service;
-        match service.whole(request.into_body(), service.limits.message_bytes).await {
+        match service.message(request, service.limits.message_bytes).await {
+            Err(problem) if problem.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Fault::too_much("the message is longer than one with as many ids as a call may have"))
+            }
             Err(problem) => Err(Fault::bad_input(problem.detail())),
             Ok(body) => soap::read(&body.bytes, &header).map_err(Fault::bad_input).and_then(|call| {
                 operation.clone_from(&call.operation);
+                exchange.count_ids(call.arguments.len()).map_err(|problem| Fault::busy(problem.detail()))?;
                 answer(&call)
             }),
         }
@@ -116,10 +123,10 @@ async fn exchanged(
         Err(Fault::bad_input("send SOAP 1.1 as text/xml"))
     };
     match answered {
-        Ok((answer, ids)) => {
+        Ok((answer, noted)) => {
             let head = format!("<s:Envelope xmlns:s=\"{}\"><s:Body>", soap::ENVELOPE);
             let message = [&head, &*answer, "</s:Body></s:Envelope>"].concat();
-            super::exchange::with_ids(respond(XML, message), ids)
+            with_note(respond(XML, message), noted)
         }
         Err(fault) => {
             let (call_id, code) = (&exchange.id, fault.code);
@@ -134,7 +141,8 @@ fn asks_for_wsdl(query: Option<&str>) -> bool {
 }
 
 /// Where the client thinks that it is: what the WSDL tells it to call.
-fn address(request: &Request<Incoming>) -> String {
+fn address(request: &Request<Incoming>, secure: bool) -> String {
     let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
-    quick_xml::escape::escape(format!("http://{host}{}", request.uri().path())).into_owned()
+    let scheme = if secure { "https" } else { "http" };
+    quick_xml::escape::escape(format!("{scheme}://{host}{}", request.uri().path())).into_owned()
 }

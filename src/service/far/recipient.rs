@@ -5,6 +5,8 @@ use super::fault::Fault;
 use crate::identities::{Country, Identity, Today};
 use crate::limits::CALL_IDS_MAX;
 use crate::register::{AccountType, FarState, Operator, Recipient, Register, Sender};
+use crate::service::access::Caller;
+use crate::service::exchange::Noted;
 use crate::service::soap::{self, Call};
 
 const V3: &str = "http://minameddelanden.gov.se/schema/Recipient/v3";
@@ -29,24 +31,29 @@ pub(super) const OPERATIONS: [(&str, &str); 14] = [
     ("isAuthorizedSigner", V2),
 ];
 
-/// An answer and the number of ids that it is for.
-pub(super) fn answer(register: &Register, call: &Call) -> Result<(String, usize), Fault> {
+/// An answer and what is noted of it.
+pub(super) fn answer(register: &Register, caller: &Caller, call: &Call) -> Result<(String, Noted), Fault> {
     let (operation, namespace) = (&*call.operation, &*call.namespace);
     if !OPERATIONS.contains(&(operation, namespace)) {
         return Err(Fault::unknown_operation());
     }
     let mut out = format!("<{operation}Response xmlns=\"{V3}\" xmlns:r=\"{TYPES}\" xmlns:s=\"{SENDER}\">");
-    let ids = match operation {
-        "isReachable" => is_reachable(register, call, &mut out)?,
+    if operation != "isReachable" && !caller.has_a_part(register) {
+        let description = "the caller is no sender, dispatcher or mailbox operator of the register";
+        return Err(Fault::not_authorised(description));
+    }
+    let noted = match operation {
+        "isReachable" => is_reachable(register, caller, call, &mut out)?,
         "isRegistered" => is_registered(register, call, &mut out)?,
         "getAccountPreferences" => account_preferences(register, call, &mut out)?,
         _ => return Err(Fault::read_only()),
     };
     out.push_str(&format!("</{operation}Response>"));
-    Ok((out, ids))
+    Ok((out, noted))
 }
 
-fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<usize, Fault> {
+fn is_reachable(register: &Register, caller: &Caller, call: &Call, out: &mut String) -> Result<Noted, Fault> {
+    only(call, &["senderOrgNr", "recipientId"])?;
     let ids = ids_of(call)?;
     let mut senders = call.all("senderOrgNr");
     let (Some(sender), None) = (senders.next(), senders.next()) else {
@@ -55,32 +62,43 @@ fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<us
     if !is_organisation(sender) {
         return Err(Fault::bad_input("senderOrgNr is 16 and ten digits"));
     }
-    let sender = register.sender(sender);
-    let sender = sender.ok_or_else(|| Fault::not_authorised("senderOrgNr is no registered sender"))?;
+    let place = register.sender(sender);
+    let place = place.ok_or_else(|| Fault::not_authorised("senderOrgNr is no registered sender"))?;
+    if !caller.may_ask_for(register, place) {
+        let description = "the caller is neither the sender nor a dispatcher that is registered for it";
+        return Err(Fault::not_authorised(description));
+    }
+    let mut noted = Noted::of(register, Some(sender), ids.len());
     out.reserve(ids.len() * 700);
     for id in &ids {
         out.push_str("<return><r:AccountStatus>");
-        match find(register, id)? {
+        let outcome = match find(register, id)? {
             None => {
                 put_account(out, id, None, None);
                 out.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted>");
+                "paper"
             }
             Some(found) => {
                 put_account(out, id, Some((found.state, found.supplier)), found.registered.as_deref());
                 out.push_str("</r:AccountStatus>");
-                let accepted = if found.rule.accepts(sender) { "true" } else { "false" };
-                soap::element(out, "r:SenderAccepted", accepted);
+                let accepted = found.rule.accepts(place);
+                soap::element(out, "r:SenderAccepted", if accepted { "true" } else { "false" });
                 if let Some(time) = found.changed {
                     soap::element(out, "r:LastSenderAcceptChange", &time);
                 }
+                let address =
+                    found.supplier.is_some_and(|operator| !operator.service_address.trim().is_empty());
+                found.state.decide(accepted, address).name()
             }
-        }
+        };
+        *noted.outcomes.entry(outcome).or_default() += 1;
         out.push_str("</return>");
     }
-    Ok(ids.len())
+    Ok(noted)
 }
 
-fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<usize, Fault> {
+fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<Noted, Fault> {
+    only(call, &["recipientId"])?;
     let ids = ids_of(call)?;
     if ids.is_empty() {
         return Err(Fault::bad_input("recipientId is there at least once"));
@@ -92,10 +110,11 @@ fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<u
         put_account(out, id, found.map(|found| (found.state, found.supplier)), registered.as_deref());
         out.push_str("</return>");
     }
-    Ok(ids.len())
+    Ok(Noted::of(register, None, ids.len()))
 }
 
-fn account_preferences(register: &Register, call: &Call, out: &mut String) -> Result<usize, Fault> {
+fn account_preferences(register: &Register, call: &Call, out: &mut String) -> Result<Noted, Fault> {
+    only(call, &["RecipientId", "UserIdentity"])?;
     let id = call.all("RecipientId").next().filter(|id| is_recipient(id));
     let id = id.ok_or_else(|| Fault::bad_input("RecipientId is 12 digits of a recipient"))?;
     if call.all("UserIdentity").next().is_none_or(str::is_empty) {
@@ -113,14 +132,22 @@ fn account_preferences(register: &Register, call: &Call, out: &mut String) -> Re
         }
     }
     out.push_str("</return>");
-    Ok(1)
+    Ok(Noted::of(register, None, 1))
+}
+
+/// Refuses arguments that the contract does not have: a misspelt one would be an id that is not answered.
+fn only(call: &Call, names: &[&str]) -> Result<(), Fault> {
+    match call.has_others(names) {
+        true => Err(Fault::bad_input(format!("the operation has no arguments but {}", names.join(" and ")))),
+        false => Ok(()),
+    }
 }
 
 /// The ids of a call: not too many, and each of the form that the contract has for them.
 fn ids_of(call: &Call) -> Result<Vec<&str>, Fault> {
     let ids: Vec<&str> = call.all("recipientId").collect();
     if ids.len() > CALL_IDS_MAX {
-        return Err(Fault::too_many(ids.len(), CALL_IDS_MAX));
+        return Err(Fault::too_much(format!("a call has at most {CALL_IDS_MAX} ids, not {}", ids.len())));
     }
     match ids.iter().position(|id| !is_recipient(id)) {
         Some(place) => {

@@ -1,0 +1,230 @@
+//! Who asks, and what they may ask.
+
+use super::config::Config;
+use super::exchange::Problem;
+use super::tls::{self, BadKeys, Expiry};
+use super::tokens::Keys;
+use crate::register::{Kind, Register};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use rustls::ServerConfig;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+/// KRR: e-mail, mobile number, whether somebody can be notified, language.
+pub(super) const CONTACT: &str = "krr:global/kontaktinformasjon.read";
+/// KRR: mailbox, operator, certificate.
+pub(super) const MAILBOX: &str = "krr:global/digitalpost.read";
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    /// The address, without the port.
+    pub(super) address: String,
+    /// The organisation of its certificate, if it showed one that holds.
+    pub(super) organisation: Option<String>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(super) enum Caller {
+    /// Nobody is asked who they are.
+    Anyone,
+    /// Somebody who did not say, at an address that is open to all.
+    Unknown,
+    /// An organisation, by its certificate.
+    Certificate(String),
+    /// An organisation, by a token for some scopes.
+    Token { organisation: Option<String>, scopes: Vec<String> },
+}
+
+impl Caller {
+    /// Number of the organisation.
+    pub(super) fn organisation(&self) -> Option<&str> {
+        match self {
+            Caller::Anyone | Caller::Unknown => None,
+            Caller::Certificate(organisation) => Some(organisation),
+            Caller::Token { organisation, .. } => organisation.as_deref(),
+        }
+    }
+
+    /// Whether it may ask in the name of the sender at a place: it is that sender, or a dispatcher that is
+    /// registered for it.
+    pub(super) fn may_ask_for(&self, register: &Register, sender: u16) -> bool {
+        let organisation = match (self, self.organisation()) {
+            (Caller::Anyone, _) => return true,
+            (_, None) => return false,
+            (_, Some(organisation)) => organisation,
+        };
+        let is_sender =
+            register.senders().get(usize::from(sender)).is_some_and(|sender| sender.id == organisation);
+        let mut dispatchers = register.dispatchers().iter();
+        is_sender
+            || dispatchers
+                .any(|dispatcher| dispatcher.id == organisation && dispatcher.senders.contains(&sender))
+    }
+
+    /// Whether it has a part in the register, as sender, dispatcher or operator.
+    pub(super) fn has_a_part(&self, register: &Register) -> bool {
+        let organisation = match (self, self.organisation()) {
+            (Caller::Anyone, _) => return true,
+            (_, None) => return false,
+            (_, Some(organisation)) => organisation,
+        };
+        register.senders().iter().any(|sender| sender.id == organisation)
+            || register.dispatchers().iter().any(|dispatcher| dispatcher.id == organisation)
+            || register.operators().iter().any(|operator| operator.id == organisation)
+    }
+
+    /// KRR: whether it may read what belongs to a scope. Who comes with a certificate alone has no scopes.
+    pub(super) fn may_read(&self, scope: &str, tokens: bool) -> bool {
+        match self {
+            Caller::Anyone => true,
+            Caller::Unknown => false,
+            Caller::Certificate(_) => !tokens,
+            Caller::Token { scopes, .. } => scopes.iter().any(|other| other == scope),
+        }
+    }
+
+    /// Whether it may ask who of KRR can be reached: that tells of mailboxes and of notification.
+    pub(super) fn may_ask_krr(&self, tokens: bool) -> bool {
+        self.may_read(CONTACT, tokens) && self.may_read(MAILBOX, tokens)
+    }
+}
+
+/// How callers are known. Certificates and keys are read anew when their files change.
+pub(super) struct Access {
+    config: Config,
+    tls: ArcSwapOption<ServerConfig>,
+    tokens: ArcSwapOption<Keys>,
+    pub(super) expiries: ArcSwap<Vec<Expiry>>,
+    seen: Mutex<Seen>,
+}
+
+/// When what was last looked at.
+struct Seen {
+    files: Vec<Option<SystemTime>>,
+    fetched: Instant,
+}
+
+impl Access {
+    /// Reads certificates and keys.
+    pub(super) fn new(config: &Config) -> Result<Access, BadKeys> {
+        let access = Access {
+            config: config.clone(),
+            tls: ArcSwapOption::empty(),
+            tokens: ArcSwapOption::empty(),
+            expiries: ArcSwap::default(),
+            seen: Mutex::new(Seen { files: Vec::new(), fetched: Instant::now() }),
+        };
+        access.seen.lock().unwrap_or_else(PoisonError::into_inner).files = access.times();
+        access.load()?;
+        Ok(access)
+    }
+
+    /// Reads certificates and keys anew; if one of them cannot be used, all stay as they are.
+    pub(super) fn load(&self) -> Result<(), BadKeys> {
+        let tls = self.config.tls.as_ref().map(tls::load).transpose()?;
+        let tokens = self.config.tokens.as_ref().map(Keys::load).transpose()?;
+        if let Some((tls, expiries)) = tls {
+            self.tls.store(Some(tls));
+            self.expiries.store(Arc::new(expiries));
+        }
+        self.tokens.store(tokens.map(Arc::new));
+        Ok(())
+    }
+
+    /// Reads them anew if a file has changed, or if an address is due to be asked again.
+    pub(super) fn follow(&self, at_once: bool) {
+        let due = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let files = self.times();
+            let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
+            let refresh = remote
+                .is_some_and(|tokens| seen.fetched.elapsed().as_secs_f64() > tokens.refresh.as_secs_f64());
+            let due = at_once || refresh || files != seen.files;
+            if due {
+                *seen = Seen { files, fetched: Instant::now() };
+            }
+            due
+        };
+        if due {
+            match self.load() {
+                Ok(()) => tracing::info!("certificates and keys were read anew"),
+                Err(error) => tracing::error!(%error, "certificates and keys stay as they were"),
+            }
+        }
+    }
+
+    fn times(&self) -> Vec<Option<SystemTime>> {
+        let tls = self.config.tls.iter();
+        let mut files: Vec<PathBuf> = tls
+            .flat_map(|tls| [Some(tls.certificate.clone()), Some(tls.key.clone()), tls.client_ca.clone()])
+            .flatten()
+            .collect();
+        let tokens = self.config.tokens.iter().filter(|tokens| !tokens.is_remote());
+        files.extend(tokens.map(|tokens| PathBuf::from(&tokens.jwks)));
+        files.iter().map(|file| std::fs::metadata(file).and_then(|found| found.modified()).ok()).collect()
+    }
+
+    /// What connections are encrypted with.
+    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+        self.tls.load_full()
+    }
+
+    /// Whether tokens are taken.
+    pub(super) fn takes_tokens(&self) -> bool {
+        self.config.tokens.is_some()
+    }
+
+    /// Who asks. Errors: somebody who shows nothing, or nothing that holds.
+    pub(super) fn caller(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if !self.config.authenticates() {
+            return Ok(Caller::Anyone);
+        }
+        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        match (token, self.tokens.load_full(), &peer.organisation) {
+            (Some(token), Some(keys), _) => {
+                let token = keys.check(token).ok_or_else(|| {
+                    let detail = "the token is expired, or not signed by a known key, or for somebody else";
+                    Problem::new(StatusCode::UNAUTHORIZED, "bad-token", detail)
+                })?;
+                Ok(Caller::Token { organisation: token.organisation, scopes: token.scopes })
+            }
+            (_, _, Some(organisation)) => Ok(Caller::Certificate(organisation.clone())),
+            _ => {
+                let detail = "show a client certificate with the organisation's number, or a bearer token";
+                Err(Problem::new(StatusCode::UNAUTHORIZED, "who-asks", detail))
+            }
+        }
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a caller may ask a register's question.
+pub(super) fn may_ask(
+    caller: &Caller,
+    register: &Register,
+    sender: Option<u16>,
+    tokens: bool,
+) -> Result<(), Problem> {
+    let allowed = match (register.kind(), sender) {
+        (Kind::Krr, _) => caller.may_ask_krr(tokens),
+        (Kind::Far, Some(sender)) => caller.may_ask_for(register, sender),
+        (Kind::Far, None) => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    let detail = match register.kind() {
+        Kind::Far => "the caller is neither the sender nor a dispatcher that is registered for it",
+        Kind::Krr => "the token lacks krr:global/kontaktinformasjon.read or krr:global/digitalpost.read",
+    };
+    Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail))
+}

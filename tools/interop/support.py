@@ -1,0 +1,118 @@
+"""What the tests share: running services, the fixtures, and the answers of nabar's own command line to compare with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+NABAR = os.environ.get("NABAR", str(ROOT / "target/release/nabar"))
+WORK = ROOT / "target/interop"
+FIXTURES = ROOT / "fixtures"
+CONTRACTS = ROOT.parent / "shared/contracts/minameddelanden"
+
+FAR = WORK / "far/far.nabar"
+KRR = WORK / "krr/krr.nabar"
+DATE = "2026-06-01"
+SENDER = "164821000025"
+UNKNOWN_SENDER = "164000000000"
+START_SECONDS = 30
+LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:\d+)")
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def serving(name: str, *registers: str) -> Iterator[str]:
+    """A service on a free port. Gives its address once it listens, stops it, and looks for identities in its log."""
+    log = WORK / f"{name}.log"
+    command = [NABAR, "serve", *(word for register in registers for word in ("-r", register))]
+    process = subprocess.Popen(
+        [*command, "--listen", "127.0.0.1:0"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    addresses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        assert process.stderr
+        with log.open("w") as file:
+            for line in process.stderr:
+                file.write(line)
+                if found := LISTENING.search(line):
+                    addresses.put(found[1])
+        addresses.put(None)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        address = addresses.get(timeout=START_SECONDS)
+        assert address, f"the service did not start: {log.read_text()}"
+        yield address
+        assert process.poll() is None, f"the service died ({process.returncode}): {log.read_text()}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=START_SECONDS)
+        finally:
+            process.kill()
+            reader.join()
+    logged = set(re.findall(r"\d{11,12}", log.read_text()))
+    assert not logged & identities(), "an identity stands in the log"
+
+
+def nabar(*arguments: str, text: str = "") -> str:
+    return subprocess.run([NABAR, *arguments], input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def lookup(register: Path, ids: Iterable[str], sender: str | None = None, date: str | None = DATE) -> list[Row]:
+    """What `nabar lookup` says of each id."""
+    options = [*(["--sender", sender] if sender else []), *(["--date", date] if date else [])]
+    text = nabar("lookup", "-r", str(register), "--json", *options, "-", text="".join(f"{id}\n" for id in ids))
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(name: str) -> list[dict[str, str]]:
+    """A CSV file of the fixtures."""
+    with (FIXTURES / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def column(name: str) -> list[str]:
+    """The first column of a list of the fixtures, as it is spelt. Some rows are not UTF-8."""
+    with (FIXTURES / name).open(newline="", encoding="utf-8", errors="replace") as file:
+        return [row[0] if row else "" for row in csv.reader(file, delimiter=";")][1:]
+
+
+def persons() -> list[Row]:
+    return [json.loads(line) for line in (FIXTURES / "krr/personer.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def registered() -> list[str]:
+    """Every recipient of the FaR fixture."""
+    return [row["recipient_id"] for row in table("far/recipients.csv")]
+
+
+def canonical(register: Path, ids: Iterable[str], sender: str | None) -> list[str]:
+    """The ids that are ones, in the spelling of the wire, in order, with their doubles."""
+    return [row["recipient_id"] for row in lookup(register, ids, sender) if row["recipient_id"]]
+
+
+def identities() -> set[str]:
+    return {*registered(), *(person["personidentifikator"] for person in persons())}
+
+
+def answer(row: Row) -> Row:
+    """The part of an answer of `nabar lookup` that `POST /v1/reachability` gives, without what is absent."""
+    return {name: row[name] for name in ("outcome", "reason", "operator_id") if row.get(name)}
