@@ -21,6 +21,7 @@ pub use column::DamagedSection;
 pub use moment::day_number;
 pub use outcome::{Answer, Outcome, PaperReason};
 pub use person::{DigitalPost, Kontaktinformasjon, Person};
+pub(crate) use question::Decided;
 pub use question::{NotAsked, Question};
 pub use state::{AccountType, FarState, KrrState, StateRule};
 

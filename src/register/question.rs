@@ -11,8 +11,8 @@ use crate::identities::{Identity, Ordinal};
 use crate::index::{Found, Slot};
 use crate::limits::GROUP_IDS;
 use jiff::civil::Date;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Why a question cannot be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,12 +41,18 @@ struct Answers {
     declining: Answer,
 }
 
+/// The outcome of every state of one version, for one sender and one day.
+pub(crate) struct Decided {
+    /// Place of the sender in the version's list.
+    pub(crate) sender: Option<u16>,
+    day: u32,
+    by_state: Vec<Answers>,
+}
+
 /// A question to a register, ready to be asked of any number of recipients.
 pub struct Question<'r> {
     register: &'r Register,
-    sender: Option<u16>,
-    day: u32,
-    by_state: Vec<Answers>,
+    decided: Arc<Decided>,
     /// FaR: the rules, and the number of the sender in them.
     rules: Option<(Rules<'r>, u16)>,
     /// Recipients with a listed rule that have been asked for.
@@ -71,14 +77,21 @@ impl Register {
             (Kind::Krr, None) => None,
             (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(NotAsked::SenderUnknown)?),
         };
-        let rules = match sender {
-            Some(sender) => Some((self.rules()?, self.version.senders.number(sender))),
-            None => None,
-        };
-        let day = super::day_number(date);
+        let (day, rules) = (super::day_number(date), self.rules_for(sender)?);
         let by_state = (0..self.states().len()).map(|code| self.decide(code, day, rules)).collect();
+        Ok(self.question_of(&Arc::new(Decided { sender, day, by_state }))?)
+    }
+
+    /// A question that has been decided for this version already.
+    pub(crate) fn question_of(&self, decided: &Arc<Decided>) -> Result<Question<'_>, DamagedSection> {
+        let rules = self.rules_for(decided.sender)?;
         let (listed, accepting) = (AtomicUsize::new(0), OnceLock::new());
-        Ok(Question { register: self, sender, day, by_state, rules, listed, accepting })
+        Ok(Question { register: self, decided: Arc::clone(decided), rules, listed, accepting })
+    }
+
+    /// The rules, and the number of a sender in them.
+    fn rules_for(&self, sender: Option<u16>) -> Result<Option<(Rules<'_>, u16)>, DamagedSection> {
+        sender.map(|sender| Ok((self.rules()?, self.version.senders.number(sender)))).transpose()
     }
 
     fn decide(&self, code: usize, day: u32, rules: Option<(Rules<'_>, u16)>) -> Answers {
@@ -116,18 +129,23 @@ impl<'r> Question<'r> {
 
     /// Place of the sender in the register's list.
     pub fn sender(&self) -> Option<u16> {
-        self.sender
+        self.decided.sender
+    }
+
+    /// What has been decided, for the next question to the same version.
+    pub(crate) fn decided(&self) -> &Arc<Decided> {
+        &self.decided
     }
 
     /// The day asked, in days since 1970-01-01.
     pub fn day(&self) -> u32 {
-        self.day
+        self.decided.day
     }
 
     /// The outcome for one recipient: a batch of one.
     pub fn ask(&self, identity: &Identity) -> Result<Outcome, Damage> {
         let found = self.register.find(identity.ordinal())?;
-        let mut answers = [self.by_state[found.code as usize].accepting];
+        let mut answers = [self.decided.by_state[found.code as usize].accepting];
         if self.is_listed(found) {
             self.decide_listed(&[(0, identity.ordinal(), found)], &mut answers)?;
         }
@@ -141,13 +159,15 @@ impl<'r> Question<'r> {
         assert_eq!(ordinals.len(), answers.len());
         let mut found = [Found::default(); GROUP_IDS];
         let mut listed = Vec::new();
+        let by_state = &self.decided.by_state[..];
         for (group, ordinals) in ordinals.chunks(GROUP_IDS).enumerate() {
             let found = &mut found[..ordinals.len()];
             self.register.look_up(ordinals, found)?;
             let first = group * GROUP_IDS;
             for (place, (answer, found)) in answers[first..].iter_mut().zip(&*found).enumerate() {
-                *answer = self.by_state[found.code as usize].accepting;
-                if self.is_listed(*found) {
+                let answers = by_state[found.code as usize];
+                *answer = answers.accepting;
+                if answers.accepting != answers.declining {
                     listed.push((first + place, ordinals[place], *found));
                 }
             }
@@ -158,7 +178,7 @@ impl<'r> Question<'r> {
     /// Whether the answer depends on a rule that is listed recipient by recipient.
     #[inline(always)]
     fn is_listed(&self, found: Found) -> bool {
-        let answers = self.by_state[found.code as usize];
+        let answers = self.decided.by_state[found.code as usize];
         answers.accepting != answers.declining
     }
 
@@ -183,7 +203,7 @@ impl<'r> Question<'r> {
             };
             match accepts {
                 Some(true) => {}
-                Some(false) => answers[row] = self.by_state[found.code as usize].declining,
+                Some(false) => answers[row] = self.decided.by_state[found.code as usize].declining,
                 None => damaged = true,
             }
         });

@@ -10,7 +10,7 @@ use super::routes::Exchange;
 use super::{compact, lines};
 use crate::identities::{Country, Identity, Ordinal, Rejection};
 use crate::limits::INLINE_BODY_BYTES;
-use crate::register::{Answer, Damage, Question, Register};
+use crate::register::{Answer, Damage, Decided, Question, Register};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,6 @@ struct Id<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Answers in JSON.
 #[derive(Serialize, utoipa::ToSchema)]
-#[allow(dead_code)] // written piece by piece, of pieces that are made once
 pub(super) struct Answered {
     register: Versioned,
     /// FaR: 12 digits.
@@ -105,6 +104,7 @@ pub(super) struct Asked {
     pub(super) register: Arc<Register>,
     pub(super) sender: Option<String>,
     pub(super) day: Day,
+    decided: Arc<Decided>,
 }
 
 impl Asked {
@@ -116,15 +116,14 @@ impl Asked {
         date: Option<&str>,
     ) -> Result<Asked, Problem> {
         let (register, day) = (live.register(), Day::of(date)?);
-        let question = register.question(sender, day.date)?;
-        may_ask(&exchange.caller, &register, question.sender(), exchange.service.access.takes_tokens())?;
-        let sender = question.sender().map(|place| register.senders()[usize::from(place)].id.clone());
-        drop(question);
-        Ok(Asked { register, sender, day })
+        let decided = live.decided(&register, sender, day.date)?;
+        may_ask(&exchange.caller, &register, decided.sender, exchange.service.access.takes_tokens())?;
+        let sender = decided.sender.map(|place| register.senders()[usize::from(place)].id.clone());
+        Ok(Asked { register, sender, day, decided })
     }
 
     pub(super) fn question(&self) -> Result<Question<'_>, Problem> {
-        Ok(self.register.question(self.sender.as_deref(), self.day.date)?)
+        self.register.question_of(&self.decided).map_err(|damage| Problem::damaged(&damage))
     }
 
     pub(super) fn country(&self) -> Country {
@@ -304,13 +303,16 @@ fn in_json(
     let asked = &Asked::of(exchange, live, sender, date)?;
     exchange.count_ids(asking.recipients.len())?;
     let answers = asked.answers(asking.recipients.iter().map(|id| id.0.as_bytes()))?;
-    let head = serde_json::json!({
-        "register": Versioned::of(&asked.register), "sender": asked.sender, "date": asked.day.date.to_string(),
-    });
-    let mut out = head.to_string().into_bytes();
+    // The results are written into it piece by piece, of pieces that are made once.
+    let answered = Answered {
+        register: Versioned::of(&asked.register),
+        sender: asked.sender.clone(),
+        date: asked.day.date.to_string(),
+        results: Vec::new(),
+    };
+    let mut out = serde_json::to_vec(&answered).unwrap_or_default();
+    out.truncate(out.len().saturating_sub(b"]}".len()));
     out.reserve(answers.answers.len() * 64);
-    out.pop();
-    out.extend_from_slice(b",\"results\":[");
     let mut pieces = Pieces::new(|(outcome, reason, operator)| {
         let operator_id = (!operator.is_empty()).then(|| operator.to_owned());
         let mut piece = serde_json::to_vec(&Answer1 { outcome, reason, operator_id }).unwrap_or_default();

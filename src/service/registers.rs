@@ -1,10 +1,12 @@
 //! The registers that are served, and how they stay up to date.
 
-use crate::register::Register;
+use crate::register::{Decided, NotAsked, Register};
 use crate::snapshot::{OpenError, Snapshot};
 use crate::store::{Reader, StoreError};
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
+use jiff::civil::Date;
+use std::collections::HashMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use std::time::Duration;
 const DIRECTORY_POLL: Duration = Duration::from_millis(10);
 /// How often a register file is looked at: whether another has taken its place.
 const FILE_POLL: Duration = Duration::from_secs(1);
+/// Questions of which it is kept what has been decided.
+const DECIDED_KEPT: usize = 512;
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -47,6 +51,7 @@ pub struct Live {
     pub(super) name: String,
     path: PathBuf,
     current: ArcSwap<Register>,
+    decided: Mutex<DecidedFor>,
     versions: Mutex<Vec<Weak<Register>>>,
     /// Changes that were taken in since the service began.
     pub(super) applied: AtomicU64,
@@ -54,6 +59,13 @@ pub struct Live {
     pub(super) failing: AtomicBool,
     /// The age beyond which the service is not ready.
     pub(super) max_age: Option<SignedDuration>,
+}
+
+/// What has been decided for a version: senders and days come again and again.
+#[derive(Default)]
+struct DecidedFor {
+    version: Weak<Register>,
+    by_question: HashMap<(Option<String>, Date), Arc<Decided>>,
 }
 
 /// What a register is read from.
@@ -76,6 +88,30 @@ impl Live {
     /// The newest version.
     pub(super) fn register(&self) -> Arc<Register> {
         self.current.load_full()
+    }
+
+    /// What a version decides for a sender, as it is written in the request, on a day.
+    pub(super) fn decided(
+        &self,
+        register: &Arc<Register>,
+        sender: Option<&str>,
+        date: Date,
+    ) -> Result<Arc<Decided>, NotAsked> {
+        let key = (sender.map(str::to_owned), date);
+        let mut kept = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::ptr::eq(kept.version.as_ptr(), Arc::as_ptr(register)) {
+            *kept = DecidedFor { version: Arc::downgrade(register), by_question: HashMap::new() };
+        }
+        if let Some(decided) = kept.by_question.get(&key) {
+            return Ok(Arc::clone(decided));
+        }
+        let decided = Arc::clone(register.question(sender, date)?.decided());
+        // A year of days, or all senders on one: whoever asks for more waits a little longer.
+        if kept.by_question.len() >= DECIDED_KEPT {
+            kept.by_question.clear();
+        }
+        kept.by_question.insert(key, Arc::clone(&decided));
+        Ok(decided)
     }
 
     /// Versions that somebody has.
@@ -163,6 +199,7 @@ impl Registers {
             let live = Arc::new(Live {
                 name,
                 path,
+                decided: Mutex::default(),
                 versions: Mutex::new(vec![Arc::downgrade(&register)]),
                 current: ArcSwap::new(register),
                 applied: AtomicU64::new(0),
