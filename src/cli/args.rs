@@ -411,10 +411,8 @@ impl Delimiter {
     }
 }
 
-fn duration(text: &str) -> Result<jiff::SignedDuration, String> {
-    let span: jiff::Span = text.parse().map_err(|_| "write it as 30m, 24h or 7d".to_owned())?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
-    duration.ok().filter(|age| age.is_positive()).ok_or_else(|| "write it as 30m, 24h or 7d".to_owned())
+fn duration(text: &str) -> Result<jiff::SignedDuration, &'static str> {
+    text.parse::<nabar::service::Time>().map(|time| time.0)
 }
 
 fn place(text: &str) -> Result<(usize, usize), String> {

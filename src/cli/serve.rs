@@ -23,7 +23,7 @@ pub(super) fn serve(args: &Serve) -> Done {
         return Err(Failure::Usage(text.to_owned()));
     }
     log(&args.log)?;
-    let max_age = args.max_age.or(config.max_age);
+    let max_age = args.max_age.or(config.max_age.map(|age| age.0));
     let registers = Registers::open(registers, max_age).map_err(|error| match error {
         OpenFailed::Name(_) | OpenFailed::Twice(_) => Failure::Usage(error.to_string()),
         _ => Failure::Failed(error.to_string()),

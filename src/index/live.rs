@@ -53,7 +53,8 @@ pub(crate) struct PartView<'a> {
     pub(super) first: u32,
     /// Its records, in the order of their ordinals; without nobody's.
     pub(crate) codes: Codes<'a>,
-    /// Records with a listed rule: their places in `codes` plus `first`, ascending.
+    /// Records with a listed rule: their places in `codes` plus `first`, ascending. Those of the whole block
+    /// if it is the file's; see [`narrowed`](Self::narrowed).
     pub(super) exception_places: &'a [u16],
     /// Their rules.
     pub(super) exception_rules: &'a [u32],
@@ -103,6 +104,17 @@ impl<'a> PartView<'a> {
     /// Number of records.
     pub(crate) fn records(&self) -> u32 {
         self.codes.len() as u32
+    }
+
+    /// The same with no exceptions but its own.
+    fn narrowed(self) -> PartView<'a> {
+        let before = |rank: u32| self.exception_places.partition_point(|&place| u32::from(place) < rank);
+        let own = before(self.first)..before(self.first + self.records());
+        PartView {
+            exception_places: &self.exception_places[own.clone()],
+            exception_rules: &self.exception_rules[own],
+            ..self
+        }
     }
 
     /// Whether an ordinal of the part is present (1 or 0), and how many are before it.
@@ -229,6 +241,7 @@ impl LivePart {
     ///
     /// Cost: copies the part once, some kilobytes.
     pub(crate) fn edited(before: &PartView<'_>, width: Width, edits: &[Edit], cold: &[u8]) -> LivePart {
+        let before = &before.narrowed();
         debug_assert!(edits.windows(2).all(|pair| pair[0].offset < pair[1].offset));
         let cuts: Vec<Cut> = edits.iter().map(|edit| Cut::of(before, edit)).collect();
         let (head, count) = Head::of(before, width, edits, &cuts);

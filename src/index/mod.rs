@@ -259,13 +259,11 @@ impl<'a> Index<'a> {
         let records = (block.first_record + first) as usize..(block.first_record + end) as usize;
         let exceptions = within(block.first_exception, block.exceptions, self.exception_places.len());
         let exceptions = exceptions.unwrap_or_default();
-        let places = &self.exception_places[exceptions.clone()];
-        let [from, until] = [first, end].map(|rank| places.partition_point(|&place| u32::from(place) < rank));
         Ok(Some(PartView {
             first,
             codes: self.codes.slice(records),
-            exception_places: &places[from..until],
-            exception_rules: &self.exception_rules[exceptions][from..until],
+            exception_places: &self.exception_places[exceptions.clone()],
+            exception_rules: &self.exception_rules[exceptions],
             ..PartView::empty(pages)
         }))
     }

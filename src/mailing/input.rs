@@ -97,7 +97,8 @@ impl Stream {
             Box::new(whole)
         };
         let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw };
-        stream.fill(CHUNK_BYTES + ROW_LOOKAHEAD_BYTES)?;
+        // Enough for a sample; whoever waits for more than that before refusing a list waits for nothing.
+        stream.fill(SAMPLE_BYTES + 1)?;
         Ok(stream)
     }
 

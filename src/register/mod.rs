@@ -3,6 +3,7 @@
 //! Immutable, and shared by any number of readers. It does not know where its bytes lie; see
 //! [`crate::snapshot`] for files.
 
+mod account;
 mod actors;
 mod census;
 pub(crate) mod cold;

@@ -124,16 +124,17 @@ impl Access {
         Ok(access)
     }
 
-    /// Reads certificates and keys anew; if one of them cannot be used, all stay as they are.
+    /// Reads certificates and keys anew. What cannot be used stays as it was: certificates and keys of tokens
+    /// each for themselves.
     pub(super) fn load(&self) -> Result<(), BadKeys> {
-        let tls = self.config.tls.as_ref().map(tls::load).transpose()?;
-        let tokens = self.config.tokens.as_ref().map(Keys::load).transpose()?;
-        if let Some((tls, expiries)) = tls {
-            self.tls.store(Some(tls));
-            self.expiries.store(Arc::new(expiries));
-        }
-        self.tokens.store(tokens.map(Arc::new));
-        Ok(())
+        let tls = self.config.tls.as_ref().map(tls::load).transpose().map(|tls| {
+            if let Some((tls, expiries)) = tls {
+                self.tls.store(Some(tls));
+                self.expiries.store(Arc::new(expiries));
+            }
+        });
+        let tokens = self.config.tokens.as_ref().map(Keys::load).transpose();
+        tls.and(tokens.map(|tokens| self.tokens.store(tokens.map(Arc::new))))
     }
 
     /// Reads them anew if a file has changed, or if an address is due to be asked again.
@@ -143,7 +144,7 @@ impl Access {
             let files = self.times();
             let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
             let refresh = remote
-                .is_some_and(|tokens| seen.fetched.elapsed().as_secs_f64() > tokens.refresh.as_secs_f64());
+                .is_some_and(|tokens| seen.fetched.elapsed().as_secs_f64() > tokens.refresh.0.as_secs_f64());
             let due = at_once || refresh || files != seen.files;
             if due {
                 *seen = Seen { files, fetched: Instant::now() };
@@ -153,7 +154,7 @@ impl Access {
         if due {
             match self.load() {
                 Ok(()) => tracing::info!("certificates and keys were read anew"),
-                Err(error) => tracing::error!(%error, "certificates and keys stay as they were"),
+                Err(error) => tracing::error!(%error, "what cannot be read stays as it was"),
             }
         }
     }

@@ -13,6 +13,9 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Entry {
     /// When it was answered.
     pub(super) time: String,
+    /// Set at the beginning of an answer that is streamed; a second line has what came of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) begun: bool,
     pub(super) request_id: String,
     pub(super) endpoint: &'static str,
     pub(super) status: u16,
@@ -35,22 +38,30 @@ pub(super) struct Entry {
     pub(super) micros: u64,
 }
 
+/// The file, and whether its last line may be half a line.
+struct Log {
+    file: File,
+    torn: bool,
+}
+
 /// The file, appended to. Lines are whole: one write each.
 pub(super) struct Audit {
     path: PathBuf,
-    file: Mutex<File>,
+    file: Mutex<Log>,
 }
 
 impl Audit {
     pub(super) fn open(config: &config::Audit) -> io::Result<Audit> {
-        let file = Mutex::new(append(&config.path)?);
+        let file = Mutex::new(Log { file: append(&config.path)?, torn: false });
         Ok(Audit { path: config.path.clone(), file })
     }
 
     /// Opens the file anew: whoever rotates it has renamed it.
     pub(super) fn reopen(&self) {
         match append(&self.path) {
-            Ok(file) => *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file,
+            Ok(file) => {
+                *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Log { file, torn: false };
+            }
             Err(error) => tracing::error!(%error, "the audit log is written where it was"),
         }
     }
@@ -59,7 +70,14 @@ impl Audit {
     pub(super) fn write(&self, entry: &Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&line)
+        let mut log = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.torn {
+            // Of a line that a full disk has cut short.
+            line.insert(0, b'\n');
+        }
+        let written = log.file.write_all(&line);
+        log.torn = written.is_err();
+        written
     }
 }
 

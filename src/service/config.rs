@@ -1,12 +1,13 @@
 //! `nabar.toml`: what the service is told. `docs/service.md` has every name.
 
 use super::server::Limits;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// All that the service is told.
@@ -16,7 +17,7 @@ pub struct Config {
     /// Address and port.
     pub listen: Option<SocketAddr>,
     /// Age of a register beyond which the service is not ready, such as `36h`.
-    pub max_age: Option<SignedDuration>,
+    pub max_age: Option<Time>,
     /// The registers.
     #[serde(rename = "register")]
     pub registers: Vec<NamedRegister>,
@@ -71,15 +72,15 @@ pub struct Tokens {
     pub algorithms: Vec<Algorithm>,
     /// How often an address is asked again for its keys.
     #[serde(default = "default_refresh")]
-    pub refresh: SignedDuration,
+    pub refresh: Time,
 }
 
 fn default_algorithms() -> Vec<Algorithm> {
     vec![Algorithm::RS256]
 }
 
-fn default_refresh() -> SignedDuration {
-    SignedDuration::from_hours(1)
+fn default_refresh() -> Time {
+    Time(SignedDuration::from_hours(1))
 }
 
 /// Limits that differ from the usual ones.
@@ -88,13 +89,14 @@ fn default_refresh() -> SignedDuration {
 #[allow(missing_docs)] // the names are those of `Limits`
 pub struct Given {
     pub body_bytes: Option<usize>,
+    pub json_bytes: Option<usize>,
     pub bodies_bytes: Option<usize>,
     pub connections: Option<usize>,
     pub connections_a_client: Option<usize>,
     pub jobs: Option<usize>,
-    pub head_time: Option<SignedDuration>,
-    pub stall_time: Option<SignedDuration>,
-    pub shutdown_time: Option<SignedDuration>,
+    pub head_time: Option<Time>,
+    pub stall_time: Option<Time>,
+    pub shutdown_time: Option<Time>,
     pub requests_a_second: Option<NonZeroU32>,
     pub ids_a_second: Option<NonZeroU32>,
 }
@@ -105,6 +107,29 @@ pub struct Given {
 pub struct Audit {
     /// The file that lines are appended to. SIGHUP opens it anew.
     pub path: PathBuf,
+}
+
+/// A time, such as `30s`, `36h` or `7d`. A day has 24 hours.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Time(pub SignedDuration);
+
+impl FromStr for Time {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Time, &'static str> {
+        let span = text.parse::<Span>().ok();
+        let time = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+        time.filter(|time| time.is_positive()).map(Time).ok_or("write it as 30m, 24h or 7d")
+    }
+}
+
+impl TryFrom<String> for Time {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Time, &'static str> {
+        text.parse()
+    }
 }
 
 /// Why `nabar.toml` is not understood.
@@ -126,6 +151,11 @@ impl Config {
         let directory = path.parent().unwrap_or(Path::new(""));
         config.paths().for_each(|path| *path = directory.join(&*path));
         if let Some(tokens) = config.tokens.as_mut().filter(|tokens| !tokens.is_remote()) {
+            if tokens.jwks.contains("://") {
+                let finding =
+                    format!("tokens.jwks: {} is neither a file nor an https:// address", tokens.jwks);
+                return Err(bad(finding));
+            }
             tokens.jwks = directory.join(&tokens.jwks).display().to_string();
         }
         if config.tls.as_ref().is_some_and(|tls| tls.client_optional && tls.client_ca.is_none()) {
@@ -159,11 +189,12 @@ impl Config {
     /// The limits, where they are not given the usual ones.
     pub fn limits(&self) -> Limits {
         let (usual, given) = (Limits::default(), &self.limits);
-        let time = |given: Option<SignedDuration>, usual: Duration| {
-            given.and_then(|given| Duration::try_from(given).ok()).unwrap_or(usual)
+        let time = |given: Option<Time>, usual: Duration| {
+            given.and_then(|given| Duration::try_from(given.0).ok()).unwrap_or(usual)
         };
         Limits {
             body_bytes: given.body_bytes.unwrap_or(usual.body_bytes),
+            json_bytes: given.json_bytes.unwrap_or(usual.json_bytes),
             bodies_bytes: given.bodies_bytes.unwrap_or(usual.bodies_bytes),
             connections: given.connections.unwrap_or(usual.connections),
             connections_a_client: given.connections_a_client.unwrap_or(usual.connections_a_client),

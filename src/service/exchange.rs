@@ -5,7 +5,7 @@ use crate::register::{NotAsked, Register};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -107,6 +107,9 @@ impl Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = respond("application/problem+json", body);
         *response.status_mut() = self.status();
+        if self.status() == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }
@@ -186,7 +189,8 @@ impl Day {
             Some(text) => text.parse::<Date>().map_err(|_| bad())?,
             None => Offset::UTC.to_datetime(jiff::Timestamp::now()).date(),
         };
-        let today = Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32);
+        let year = u32::try_from(date.year()).map_err(|_| bad())?;
+        let today = Today::new(year, date.month() as u32, date.day() as u32);
         Ok(Day { date, today: today.ok_or_else(bad)? })
     }
 }

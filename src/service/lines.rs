@@ -1,8 +1,6 @@
 //! Ids one a line in, answers one a line out, for any length.
 
-use super::exchange::{
-    Body, Noted, Notes, Problem, respond, stream as respond_stream, with_note, with_version,
-};
+use super::exchange::{Body, Noted, Notes, Problem, stream, with_note, with_version};
 use super::reachability::{Asked, Pieces, Words};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -12,25 +10,40 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 const CSV: &str = "text/csv; charset=utf-8";
 
-/// Longest line that is taken for an id; what is longer is answered without being repeated.
+/// Longest line that is taken for an id; what is longer is rejected, and not repeated.
 const LINE_BYTES_MAX: usize = 1024;
+/// What stands for a longer one: no id has so many digits.
+const TOO_LONG: &[u8] = b"00000000000000000000";
+/// Bytes of lines that are answered at a time.
+const PIECE_BYTES: usize = 1 << 16;
 
-/// The answers to a body that is at hand.
-pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Problem> {
-    let mut out = Vec::with_capacity(body.len() * 5);
-    let noted = write(asked, body, &mut out)?;
-    Ok(with_note(with_version(respond(CSV, out), &asked.register), noted))
-}
-
-/// The answers to a body that is still coming, line by line as it comes.
-pub(super) fn stream(asked: Asked, body: Incoming) -> Response<Body> {
+/// The answers to lines, made as they are sent: of lines that are still coming, or that are at hand.
+pub(super) fn answer(asked: Asked, source: Source, stall: Duration) -> Response<Body> {
     let register = asked.register.clone();
     let notes = Notes(Arc::new(Mutex::new(Noted::of(&register, asked.sender.as_deref(), 0))));
-    let lines = Lines { asked, body, rest: Vec::new(), done: false, notes: notes.clone() };
-    with_note(with_version(respond_stream(CSV, lines.boxed_unsync()), &register), notes)
+    let waiting = Box::pin(tokio::time::sleep(stall));
+    let lines = Lines {
+        asked,
+        source,
+        rest: Vec::new(),
+        done: false,
+        stall,
+        waiting,
+        is_waiting: false,
+        notes: notes.clone(),
+    };
+    with_note(with_version(stream(CSV, lines.boxed_unsync()), &register), notes)
+}
+
+/// Where lines come from.
+pub(super) enum Source {
+    Coming(Incoming),
+    AtHand(Bytes),
 }
 
 /// Writes `id,outcome,reason,operator_id` for each line.
@@ -38,7 +51,8 @@ fn write(asked: &Asked, text: &[u8], out: &mut Vec<u8>) -> Result<Noted, Problem
     let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(trimmed).collect();
     // Behind the last line end there is no line.
     lines.pop_if(|last| last.is_empty());
-    let answers = asked.answers(lines.iter().copied())?;
+    let ids = lines.iter().map(|line| if line.len() > LINE_BYTES_MAX { TOO_LONG } else { line });
+    let answers = asked.answers(ids)?;
     let mut pieces = Pieces::new(|(outcome, reason, operator): Words<'_>| {
         format!(",{outcome},{reason},{operator}\n").into_bytes()
     });
@@ -72,10 +86,14 @@ fn cell(line: &[u8], out: &mut Vec<u8>) {
 /// Answers that are made while the ids come.
 struct Lines {
     asked: Asked,
-    body: Incoming,
+    source: Source,
     /// The beginning of a line whose end has not come.
     rest: Vec<u8>,
     done: bool,
+    /// For how long nothing may come, and for how long it does not yet.
+    stall: Duration,
+    waiting: Pin<Box<Sleep>>,
+    is_waiting: bool,
     notes: Notes,
 }
 
@@ -125,9 +143,28 @@ impl HttpBody for Lines {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let lines = self.get_mut();
         while !lines.done {
-            let out = match ready!(Pin::new(&mut lines.body).poll_frame(context)) {
-                Some(Ok(frame)) => frame.into_data().map_or(Ok(Vec::new()), |data| lines.take(&data)),
-                Some(Err(error)) => Err(io::Error::other(error)),
+            let next = match &mut lines.source {
+                Source::Coming(body) => match Pin::new(body).poll_frame(context) {
+                    Poll::Pending => {
+                        if !std::mem::replace(&mut lines.is_waiting, true) {
+                            lines.waiting.as_mut().reset(Instant::now() + lines.stall);
+                        }
+                        ready!(lines.waiting.as_mut().poll(context));
+                        Some(Err(io::ErrorKind::TimedOut.into()))
+                    }
+                    Poll::Ready(Some(Ok(frame))) => Some(Ok(frame.into_data().unwrap_or_default())),
+                    Poll::Ready(Some(Err(error))) => Some(Err(io::Error::other(error))),
+                    Poll::Ready(None) => None,
+                },
+                Source::AtHand(bytes) if bytes.is_empty() => None,
+                Source::AtHand(bytes) => Some(Ok(bytes.split_to(bytes.len().min(PIECE_BYTES)))),
+            };
+            let out = match next {
+                Some(Ok(data)) => {
+                    lines.is_waiting = false;
+                    lines.take(&data)
+                }
+                Some(Err(error)) => Err(error),
                 None => {
                     lines.done = true;
                     let (line, mut out) = (std::mem::take(&mut lines.rest), Vec::new());

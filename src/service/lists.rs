@@ -151,7 +151,7 @@ pub(super) async fn check(
     may_ask(&exchange.caller, &register, asked.sender(), exchange.service.access.takes_tokens())?;
     drop(asked);
     let job = exchange.service.jobs.acquire().await.map_err(|_| body::broken())?;
-    let (reader, pump) = body::reader(request.into_body());
+    let (reader, pump) = body::reader(request.into_body(), exchange.service.limits.stall_time);
     let list_register = Arc::clone(&register);
     let work = tokio::task::spawn_blocking(move || {
         let question = list_register.question(asks.sender.as_deref(), day.date)?;

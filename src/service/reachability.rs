@@ -228,6 +228,11 @@ pub(super) fn words(register: &Register, answer: Result<Answer, Rejection>) -> W
     }
 }
 
+/// Bytes of memory that a byte of JSON may take: ids may be as short as two quotation marks.
+const JSON_WEIGHT: usize = 24;
+/// The same of digits.
+const COMPACT_WEIGHT: usize = 3;
+
 /// Answers a request in the form in which it asks.
 pub(super) async fn reachability(
     exchange: &Exchange<'_>,
@@ -237,32 +242,44 @@ pub(super) async fn reachability(
     let (service, asks): (_, Asks) = (exchange.service, query(request.uri().query())?);
     match &*content_type(request.headers()) {
         JSON => {
-            let body = service.message(request, service.limits.body_bytes).await?;
-            match body.bytes.len() > INLINE_BODY_BYTES {
+            let body = service
+                .message(request, service.limits.json_bytes.min(service.limits.body_bytes), JSON_WEIGHT)
+                .await?;
+            let answered = match body.bytes.len() > INLINE_BODY_BYTES {
                 true => tokio::task::block_in_place(|| in_json(exchange, live, &asks, &body.bytes)),
                 false => in_json(exchange, live, &asks, &body.bytes),
-            }
+            };
+            answered.map(|response| with_note(response, body.share))
         }
         compact::IDS => {
             let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
-            let body = service.message(request, service.limits.body_bytes).await?;
+            let body = service.message(request, service.limits.body_bytes, COMPACT_WEIGHT).await?;
             exchange.count_ids(body.bytes.len() / compact::width(&asked))?;
-            let bytes = body.bytes.clone();
-            heavy(bytes.len(), move || compact::answer(&asked, &bytes)).await
+            let answered = match body.bytes.len() > INLINE_BODY_BYTES {
+                true => tokio::task::block_in_place(|| compact::answer(&asked, &body.bytes)),
+                false => compact::answer(&asked, &body.bytes),
+            };
+            answered.map(|response| with_note(response, body.share))
         }
         "text/csv" | "text/plain" => {
             let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
             // Who says how much will come may want to send it all before reading: then it is read first.
             match request.body().size_hint().exact() {
                 Some(length) if length <= service.limits.body_bytes as u64 => {
-                    let body = service.message(request, service.limits.body_bytes).await?;
-                    exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count())?;
-                    let bytes = body.bytes.clone();
-                    heavy(bytes.len(), move || lines::answer(&asked, &bytes)).await
+                    let body = service.message(request, service.limits.body_bytes, 1).await?;
+                    let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
+                    exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
+                    let answered =
+                        lines::answer(asked, lines::Source::AtHand(body.bytes), service.limits.stall_time);
+                    Ok(with_note(answered, body.share))
                 }
                 _ => {
                     body::uncompressed(request.headers())?;
-                    Ok(lines::stream(asked, request.into_body()))
+                    Ok(lines::answer(
+                        asked,
+                        lines::Source::Coming(request.into_body()),
+                        service.limits.stall_time,
+                    ))
                 }
             }
         }
@@ -270,17 +287,6 @@ pub(super) async fn reachability(
             let detail = "send ids as application/json, text/csv, text/plain or application/vnd.nabar.ids";
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
         }
-    }
-}
-
-/// Does what takes long for a great body on a thread where nobody waits for it.
-pub(super) async fn heavy<R: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> Result<R, Problem> + Send + 'static,
-) -> Result<R, Problem> {
-    match bytes > INLINE_BODY_BYTES {
-        true => tokio::task::spawn_blocking(work).await.map_err(|_| body::broken())?,
-        false => work(),
     }
 }
 

@@ -71,7 +71,8 @@ struct DecidedFor {
 /// What a register is read from.
 enum Source {
     File(FileId),
-    Directory(Box<Reader>),
+    /// Whose path is the same directory as when it was opened.
+    Directory(FileId, Box<Reader>),
 }
 
 /// What tells one file from another under the same name.
@@ -79,6 +80,12 @@ enum Source {
 struct FileId(u64, u64, i64, i64, u64);
 
 impl FileId {
+    /// Of a directory, whose times change with its files; of none if it is not there.
+    fn of_directory(path: &Path) -> FileId {
+        let metadata = std::fs::metadata(path);
+        metadata.map_or(FileId(0, 0, 0, 0, 0), |found| FileId(found.dev(), found.ino(), 0, 0, 0))
+    }
+
     fn of(metadata: &Metadata) -> FileId {
         FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
     }
@@ -129,8 +136,10 @@ impl Live {
 
     fn open(path: &Path) -> Result<(Arc<Register>, Source), OpenFailed> {
         if path.is_dir() {
+            // As below.
+            let id = FileId::of_directory(path);
             let reader = Reader::open(path)?;
-            return Ok((reader.register(), Source::Directory(Box::new(reader))));
+            return Ok((reader.register(), Source::Directory(id, Box::new(reader))));
         }
         let failed = |error| OpenFailed::File { path: path.to_owned(), error };
         // The id first: if another file takes its place now, that is seen at the next look.
@@ -150,7 +159,13 @@ impl Live {
     /// Takes in what is new; returns how long to wait before the next time.
     fn follow(&self, source: &mut Source) -> Result<Duration, OpenFailed> {
         match source {
-            Source::Directory(reader) => {
+            Source::Directory(id, reader) => {
+                if FileId::of_directory(&self.path) != *id {
+                    let (register, new) = Live::open(&self.path)?;
+                    *source = new;
+                    self.publish(register);
+                    return Ok(DIRECTORY_POLL);
+                }
                 if reader.refresh()? {
                     self.publish(reader.register());
                 }

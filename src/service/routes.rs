@@ -2,6 +2,7 @@
 
 use super::access::{Caller, Peer};
 use super::audit::Entry;
+use super::body::{self, Share};
 use super::exchange::{Body, Noted, Notes, Problem, json, respond};
 use super::registers::Live;
 use super::server::Service;
@@ -9,9 +10,9 @@ use super::{far, krr, lists, openapi, reachability};
 use crate::register::Kind;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming};
-use hyper::header::{ALLOW, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::header::{ALLOW, HOST, HeaderName, HeaderValue, ORIGIN};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -34,6 +35,11 @@ pub(super) struct Exchange<'s> {
 }
 
 impl Exchange<'_> {
+    /// Counts the request. Errors: the client has sent too many lately.
+    pub(super) fn count_request(&self) -> Result<(), Problem> {
+        self.service.clients.request(&self.client)
+    }
+
     /// Counts ids that are asked for. Errors: the client has asked for too many lately.
     pub(super) fn count_ids(&self, ids: usize) -> Result<(), Problem> {
         self.service.clients.ids(&self.client, ids)
@@ -49,18 +55,18 @@ pub(super) async fn answer(
     let started = Instant::now();
     // A name of the client's own could tell of a recipient, and would be logged.
     let id = uuid::Uuid::new_v4().to_string();
-    let caller = service.access.caller(peer, request.headers());
+    let caller = addressed(service, &request).and_then(|()| service.access.caller(peer, request.headers()));
     let (endpoint, organisation, answered) = match caller {
-        Err(problem) if !is_open(request.uri().path()) => ("unknown", None, Err(problem)),
+        Err(problem) if !is_open(request.uri().path()) || problem.status() == StatusCode::BAD_REQUEST => {
+            body::drain(request.into_body()).await;
+            ("unknown", None, Err(problem))
+        }
         caller => {
             let caller = caller.unwrap_or(Caller::Unknown);
             let organisation = caller.organisation().map(str::to_owned);
             let client = organisation.clone().unwrap_or_else(|| peer.address.clone());
             let exchange = Exchange { service, id: id.clone(), caller, client };
-            let (endpoint, answered) = match service.clients.request(&exchange.client) {
-                Ok(()) => route(&exchange, request).await,
-                Err(problem) => ("unknown", Err(problem)),
-            };
+            let (endpoint, answered) = route(&exchange, request).await;
             (endpoint, organisation, answered)
         }
     };
@@ -74,6 +80,26 @@ pub(super) async fn answer(
         ..Entry::default()
     };
     note(service, entry, response, started)
+}
+
+/// Whether a request says once whom it is for, as HTTP/1.1 wants; and, where nobody is asked who they are, that
+/// it does not come from a page that somebody else's site has put into a browser on this machine.
+fn addressed(service: &Service, request: &Request<Incoming>) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        return Err(Problem::bad_request("host", "a request has one Host"));
+    }
+    let local = |origin: &HeaderValue| {
+        let host =
+            origin.to_str().ok().and_then(|origin| origin.split_once("://")).map_or("", |(_, host)| host);
+        let host =
+            host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
+        matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    };
+    match service.authenticates || request.headers().get_all(ORIGIN).iter().all(local) {
+        true => Ok(()),
+        false => Err(Problem::bad_request("origin", "pages of other sites may not ask")),
+    }
 }
 
 /// Whether an address tells nothing of a register.
@@ -91,18 +117,28 @@ fn note(
     if let Ok(id) = HeaderValue::from_str(&entry.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    let share = response.extensions_mut().remove::<Share>();
     if let Some(notes) = response.extensions_mut().remove::<Notes>() {
-        let ending = Ending { service: Arc::clone(service), entry, notes, started };
-        return response.map(|body| Watched { body, _ending: ending }.boxed_unsync());
+        // Before it is known what comes of it, so that nothing is answered that is not noted.
+        let begun = Entry { begun: true, time: jiff::Timestamp::now().to_string(), ..entry.clone() };
+        if let Some(Err(error)) = service.audit.as_ref().map(|audit| audit.write(&begun)) {
+            tracing::error!(%error, "the audit log cannot be written");
+            return unaudited();
+        }
+        let ending = Some(Ending { service: Arc::clone(service), entry, notes, started });
+        return response.map(|body| Held { body, _ending: ending, _share: share }.boxed_unsync());
     }
     let noted = response.extensions_mut().remove::<Noted>().unwrap_or_default();
     match service.note(&mut entry, noted, started) {
-        Ok(()) => response,
-        Err(_) => {
-            let detail = "the audit log cannot be written, and without it nothing is answered";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "audit", detail).into_response()
-        }
+        Ok(()) if share.is_none() => response,
+        Ok(()) => response.map(|body| Held { body, _ending: None, _share: share }.boxed_unsync()),
+        Err(_) => unaudited(),
     }
+}
+
+fn unaudited() -> Response<Body> {
+    let detail = "the audit log cannot be written, and without it nothing is answered";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "audit", detail).into_response()
 }
 
 impl Service {
@@ -158,12 +194,13 @@ impl Drop for Ending {
 }
 
 /// A body, and what happens when it ends.
-struct Watched {
+struct Held {
     body: Body,
-    _ending: Ending,
+    _ending: Option<Ending>,
+    _share: Option<Share>,
 }
 
-impl HttpBody for Watched {
+impl HttpBody for Held {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -172,6 +209,14 @@ impl HttpBody for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         Pin::new(&mut self.get_mut().body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -215,6 +260,13 @@ async fn of_register(
 ) -> (&'static str, Answered) {
     let (kind, method) = (live.register().kind(), request.method().clone());
     let (post, reads) = (method == Method::POST, method == Method::GET || method == Method::HEAD);
+    // FaR has faults of its own for that.
+    if !matches!(path, "/Recipient/v3" | "/Authority")
+        && let Err(problem) = exchange.count_request()
+    {
+        body::drain(request.into_body()).await;
+        return ("unknown", Err(problem));
+    }
     let listing = |answer: fn(&Live) -> Response<Body>| match reads {
         true => Ok(answer(live)),
         false => Ok(not_allowed("GET, HEAD")),

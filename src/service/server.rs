@@ -19,12 +19,13 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, Semaphore};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,9 +39,11 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 pub struct Limits {
     /// Bytes of a body that is read whole. Longer ones only where they are streamed.
     pub body_bytes: usize,
+    /// Bytes of a body in JSON, which takes more memory.
+    pub json_bytes: usize,
     /// Bytes of a SOAP message or of a page of persons: 1000 ids take some 100 000.
     pub message_bytes: usize,
-    /// Bytes of all bodies in memory at a time; who comes then waits.
+    /// Memory that all bodies and what is made of them may take; who comes then waits.
     pub bodies_bytes: usize,
     /// Open connections; more are closed at once.
     pub connections: usize,
@@ -68,11 +71,12 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             body_bytes: 64 << 20,
+            json_bytes: 16 << 20,
             message_bytes: 1 << 20,
             bodies_bytes: 512 << 20,
             connections: 4096,
             connections_a_client: 1024,
-            jobs: 2,
+            jobs: 16,
             headers: 64,
             head_bytes: 64 << 10,
             head_time: Duration::from_secs(60),
@@ -91,8 +95,8 @@ pub enum CannotServe {
     #[error(transparent)]
     Keys(#[from] BadKeys),
     /// The audit log.
-    #[error("the audit log cannot be opened: {0}")]
-    Audit(io::Error),
+    #[error("{}: the audit log cannot be opened: {}", .0.display(), .1)]
+    Audit(PathBuf, io::Error),
     /// Anybody could ask.
     #[error(
         "nobody is asked who they are, so only this machine may ask: listen on 127.0.0.1 or [::1], or set \
@@ -113,26 +117,33 @@ pub struct Service {
     pub(super) audit: Option<Audit>,
     pub(super) clients: Clients,
     /// Room for bodies.
-    pub(super) bodies: Semaphore,
+    pub(super) bodies: Arc<Semaphore>,
     /// Room for lists.
     pub(super) jobs: Semaphore,
-    authenticates: bool,
+    stopping: Notify,
+    pub(super) authenticates: bool,
 }
 
 impl Service {
     /// A service of some registers.
     pub fn new(registers: Registers, config: &Config) -> Result<Service, CannotServe> {
         let limits = config.limits();
-        let room = limits.bodies_bytes.max(limits.body_bytes).max(limits.message_bytes);
         Ok(Service {
             registers,
             limits,
             metrics: Metrics::new(),
             access: Access::new(config)?,
-            audit: config.audit.as_ref().map(Audit::open).transpose().map_err(CannotServe::Audit)?,
+            audit: match &config.audit {
+                Some(audit) => {
+                    let failed = |error| CannotServe::Audit(audit.path.clone(), error);
+                    Some(Audit::open(audit).map_err(failed)?)
+                }
+                None => None,
+            },
             clients: Clients::new(&limits),
-            bodies: Semaphore::new(Service::permits(room)),
+            bodies: Arc::new(Semaphore::new(Service::permits(limits.bodies_bytes))),
             jobs: Semaphore::new(limits.jobs.max(1)),
+            stopping: Notify::new(),
             authenticates: config.authenticates(),
         })
     }
@@ -176,11 +187,12 @@ async fn run(
     if !service.authenticates && !at.ip().is_loopback() {
         return Err(io::Error::other(CannotServe::Open));
     }
+    let hang_up = signal(SignalKind::hangup())?;
     ready(at, service.access.tls().is_some());
     // Nobody may have asked to be told.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let connections = GracefulShutdown::new();
-    let mut look = tokio::spawn(look(Arc::clone(service)));
+    let mut look = tokio::spawn(look(Arc::clone(service), hang_up));
     tokio::select! {
         () = accept(service, &listener, &connections) => {}
         _ = &mut look => {}
@@ -189,6 +201,8 @@ async fn run(
     }
     look.abort();
     drop(listener);
+    // Who has not even shaken hands has no exchange.
+    service.stopping.notify_waiters();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!(connections = connections.count(), "stopping: waiting for exchanges to end");
     if tokio::time::timeout(service.limits.shutdown_time, connections.shutdown()).await.is_err() {
@@ -199,8 +213,7 @@ async fn run(
 
 /// Looks after what changes beside the registers. SIGHUP reads certificates and keys anew, and opens the
 /// audit log anew.
-async fn look(service: Arc<Service>) {
-    let Ok(mut hang_up) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+async fn look(service: Arc<Service>, mut hang_up: Signal) {
     loop {
         let told = tokio::time::timeout(LOOK, hang_up.recv()).await.is_ok();
         if told {
@@ -252,8 +265,12 @@ async fn connect(service: &Arc<Service>, stream: TcpStream, address: SocketAddr,
     match service.access.tls() {
         None => converse(service, stream, peer, watcher).await,
         Some(tls) => {
-            let handshake = TlsAcceptor::from(tls).accept(stream);
-            match tokio::time::timeout(HANDSHAKE_TIME, handshake).await {
+            let handshake = tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream));
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                () = service.stopping.notified() => return,
+            };
+            match shaken {
                 Ok(Ok(stream)) => {
                     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
                     peer.organisation = certificates.first().and_then(organisation_of);
@@ -283,7 +300,8 @@ where
         .header_read_timeout(limits.head_time)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
-        .pipeline_flush(true)
+        // Who has sent all may say so; and an answer that takes long is not cut because nothing is sent.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), exchange);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "a connection ended early");

@@ -45,12 +45,15 @@ pub(super) fn read(message: &[u8], content_type: &str) -> Result<Call, Finding> 
     let text = decode(message, content_type)?;
     let mut reader = NsReader::from_str(&text);
     let mut call = Call::default();
-    let (mut depth, mut body, mut found) = (0, false, false);
+    let (mut depth, mut rooted, mut body, mut found) = (0, false, false, false);
     loop {
         let (namespace, event) = reader.read_resolved_event().map_err(|_| ILL_FORMED)?;
         match event {
             Event::Start(_) | Event::Empty(_) if depth >= DEPTH_MAX => {
                 return Err("the message is nested too deeply");
+            }
+            Event::Start(_) | Event::Empty(_) if depth == 0 && std::mem::replace(&mut rooted, true) => {
+                return Err(ILL_FORMED);
             }
             Event::Start(ref element) | Event::Empty(ref element) => {
                 let namespace = match namespace {

@@ -64,7 +64,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadKeys> {
     let bad = |finding: String| BadKeys { path: path.to_owned(), finding };
     let read = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
     let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
-    if certificates.is_empty() { Err(bad("it holds no certificate".to_owned())) } else { Ok(certificates) }
+    let whole = certificates.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok());
+    match whole && !certificates.is_empty() {
+        true => Ok(certificates),
+        false => Err(bad("it holds no certificate, or one that cannot be read".to_owned())),
+    }
 }
 
 /// When the first of some certificates expires.
@@ -73,7 +77,7 @@ fn expiry(path: &Path, certificates: &[CertificateDer<'_>]) -> Option<Expiry> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
         Some(certificate.validity().not_after.timestamp())
     });
-    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let file = path.display().to_string();
     times.min().map(|at| Expiry { file, at })
 }
 

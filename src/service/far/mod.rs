@@ -3,11 +3,12 @@
 mod fault;
 mod recipient;
 
-use super::exchange::{Body, Noted, content_type, respond, with_note};
+use super::exchange::{Body, Noted, content_type, respond, with_note, with_version};
 use super::registers::Live;
 use super::routes::{Exchange, not_allowed};
 use super::soap;
 use super::soap::Call;
+use crate::register::Register;
 use fault::{Fault, Service};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -34,7 +35,7 @@ pub(super) async fn recipient(
 ) -> Response<Body> {
     let register = live.register();
     let answer = |call: &Call| recipient::answer(&register, &exchange.caller, call);
-    exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, answer).await
+    exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, &register, answer).await
 }
 
 /// Answers at the address of Authority.
@@ -81,7 +82,7 @@ pub(super) async fn authority(
         );
         Ok((answer, Noted::of(&register, None, 0)))
     };
-    exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, answer).await
+    exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, &register, answer).await
 }
 
 /// Reads a call and sends what comes of it: an answer and what is noted of it, or a fault.
@@ -90,6 +91,7 @@ async fn exchanged(
     service: Service,
     request: Request<Incoming>,
     wsdl: &str,
+    register: &Register,
     answer: impl FnOnce(&Call) -> Result<(String, Noted), Fault>,
 ) -> Response<Body> {
     match *request.method() {
@@ -106,16 +108,19 @@ async fn exchanged(
     let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let header = header.unwrap_or_default().to_owned();
     let mut operation = String::new();
-    let answered = if matches!(&*kind, "text/xml" | "application/xml" | "") {
+    let answered = if let Err(problem) = exchange.count_request() {
+        Err(Fault::busy(problem.detail()))
+    } else if matches!(&*kind, "text/xml" | "application/xml" | "") {
         let service = exchange.service;
-        match service.message(request, service.limits.message_bytes).await {
+        match service.message(request, service.limits.message_bytes, 1).await {
             Err(problem) if problem.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Fault::too_much("the message is longer than one with as many ids as a call may have"))
             }
             Err(problem) => Err(Fault::bad_input(problem.detail())),
             Ok(body) => soap::read(&body.bytes, &header).map_err(Fault::bad_input).and_then(|call| {
                 operation.clone_from(&call.operation);
-                exchange.count_ids(call.arguments.len()).map_err(|problem| Fault::busy(problem.detail()))?;
+                let ids = call.all("recipientId").count() + call.all("RecipientId").count();
+                exchange.count_ids(ids).map_err(|problem| Fault::busy(problem.detail()))?;
                 answer(&call)
             }),
         }
@@ -126,7 +131,7 @@ async fn exchanged(
         Ok((answer, noted)) => {
             let head = format!("<s:Envelope xmlns:s=\"{}\"><s:Body>", soap::ENVELOPE);
             let message = [&head, &*answer, "</s:Body></s:Envelope>"].concat();
-            with_note(respond(XML, message), noted)
+            with_note(with_version(respond(XML, message), register), noted)
         }
         Err(fault) => {
             let (call_id, code) = (&exchange.id, fault.code);

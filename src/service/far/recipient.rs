@@ -2,16 +2,25 @@
 
 use super::SENDER;
 use super::fault::Fault;
-use crate::identities::{Country, Identity, Today};
+use crate::consent::RuleSet;
+use crate::identities::{Country, Identity, Ordinal, Rejection, Today};
 use crate::limits::CALL_IDS_MAX;
-use crate::register::{AccountType, FarState, Operator, Recipient, Register, Sender};
+use crate::register::{AccountType, Damage, FarState, Operator, Recipient, Register, Sender};
 use crate::service::access::Caller;
 use crate::service::exchange::Noted;
 use crate::service::soap::{self, Call};
 
+use hashbrown::HashMap;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use std::fmt::Write;
+
 const V3: &str = "http://minameddelanden.gov.se/schema/Recipient/v3";
 const V2: &str = "http://minameddelanden.gov.se/schema/Recipient/v2";
 const TYPES: &str = "http://minameddelanden.gov.se/schema/Recipient";
+
+/// FaR decides the same on every day.
+const ANY_DAY: Date = jiff::civil::date(2000, 1, 1);
 
 /// All operations at this address, and the namespaces of their messages.
 pub(super) const OPERATIONS: [(&str, &str); 14] = [
@@ -69,30 +78,39 @@ fn is_reachable(register: &Register, caller: &Caller, call: &Call, out: &mut Str
         return Err(Fault::not_authorised(description));
     }
     let mut noted = Noted::of(register, Some(sender), ids.len());
+    let question = register.question(Some(sender), ANY_DAY);
+    let question = question.map_err(|_| Fault::technical())?;
+    let accounts = question.accounts(&ordinals(&ids)).map_err(|damage| damaged(&damage))?;
     out.reserve(ids.len() * 700);
-    for id in &ids {
-        out.push_str("<return><r:AccountStatus>");
-        let outcome = match find(register, id)? {
-            None => {
-                put_account(out, id, None, None);
-                out.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted>");
-                "paper"
-            }
-            Some(found) => {
-                put_account(out, id, Some((found.state, found.supplier)), found.registered.as_deref());
-                out.push_str("</r:AccountStatus>");
-                let accepted = found.rule.accepts(place);
-                soap::element(out, "r:SenderAccepted", if accepted { "true" } else { "false" });
-                if let Some(time) = found.changed {
-                    soap::element(out, "r:LastSenderAcceptChange", &time);
-                }
-                let address =
-                    found.supplier.is_some_and(|operator| !operator.service_address.trim().is_empty());
-                found.state.decide(accepted, address).name()
-            }
+    // What is the same for all recipients in a state, made when the first of them comes.
+    let mut statuses: HashMap<u32, String> = HashMap::new();
+    for (id, account) in ids.iter().zip(accounts) {
+        out.push_str("<return><r:AccountStatus><r:RecipientId>");
+        out.push_str(id);
+        out.push_str("</r:RecipientId>");
+        let Some(account) = account else {
+            put_status(out, None);
+            out.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted></return>");
+            *noted.outcomes.entry("paper").or_default() += 1;
+            continue;
         };
-        *noted.outcomes.entry(outcome).or_default() += 1;
+        let supplier = supplier(register, account.state);
+        out.push_str(statuses.entry(account.code).or_insert_with(|| {
+            let mut status = String::new();
+            put_status(&mut status, Some((account.state, supplier)));
+            status
+        }));
+        put_time(out, "r:LastRegistration", account.last_registration);
+        out.push_str("</r:AccountStatus>");
+        out.push_str(match account.accepted {
+            true => "<r:SenderAccepted>true</r:SenderAccepted>",
+            false => "<r:SenderAccepted>false</r:SenderAccepted>",
+        });
+        put_time(out, "r:LastSenderAcceptChange", account.last_sender_accept_change);
         out.push_str("</return>");
+        let address = supplier.is_some_and(|operator| !operator.service_address.trim().is_empty());
+        let outcome = account.state.decide(account.accepted, address).name();
+        *noted.outcomes.entry(outcome).or_default() += 1;
     }
     Ok(noted)
 }
@@ -105,9 +123,10 @@ fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<N
     }
     for id in &ids {
         out.push_str("<return>");
+        soap::element(out, "r:RecipientId", id);
         let found = find(register, id)?;
-        let registered = found.as_ref().and_then(|found| found.registered.clone());
-        put_account(out, id, found.map(|found| (found.state, found.supplier)), registered.as_deref());
+        put_status(out, found.as_ref().map(|found| (found.state, supplier(register, found.state))));
+        put_time(out, "r:LastRegistration", found.and_then(|found| found.last_registration));
         out.push_str("</return>");
     }
     Ok(Noted::of(register, None, ids.len()))
@@ -173,66 +192,71 @@ pub(super) fn is_organisation(id: &str) -> bool {
     is_recipient(id) && id.starts_with("16")
 }
 
-/// What the register knows of a recipient, as the contract asks for it.
-struct Found<'r> {
+/// What the register knows of a recipient without asking for a sender.
+struct Found {
     state: FarState,
-    supplier: Option<&'r Operator>,
-    rule: crate::consent::RuleSet,
-    registered: Option<String>,
-    changed: Option<String>,
+    rule: RuleSet,
+    last_registration: Option<Timestamp>,
 }
 
-fn find<'r>(register: &'r Register, id: &str) -> Result<Option<Found<'r>>, Fault> {
-    // 12 digits have their century.
-    let Ok(identity) = Identity::parse(id.as_bytes(), Country::Sweden, Today::CONTRACT) else {
-        return Ok(None);
-    };
-    let found = register.recipient(&identity).map_err(|damage| {
-        tracing::error!(%damage, "the register is damaged");
-        Fault::technical()
-    })?;
+fn find(register: &Register, id: &str) -> Result<Option<Found>, Fault> {
+    let Ok(identity) = identity(id) else { return Ok(None) };
+    let found = register.recipient(&identity).map_err(|damage| damaged(&damage))?;
     Ok(match found {
-        Some(Recipient::Far { state, rule, last_registration, last_sender_accept_change }) => Some(Found {
-            state,
-            supplier: state.operator.and_then(|place| register.operators().get(usize::from(place))),
-            rule,
-            registered: last_registration.map(|time| time.to_string()),
-            changed: last_sender_accept_change.map(|time| time.to_string()),
-        }),
+        Some(Recipient::Far { state, rule, last_registration, .. }) => {
+            Some(Found { state, rule, last_registration })
+        }
         _ => None,
     })
 }
 
-/// What `AccountStatus` has in it.
-fn put_account(
-    out: &mut String,
-    id: &str,
-    found: Option<(FarState, Option<&Operator>)>,
-    registered: Option<&str>,
-) {
-    soap::element(out, "r:RecipientId", id);
+/// 12 digits have their century, whatever the day.
+fn identity(id: &str) -> Result<Identity, Rejection> {
+    Identity::parse(id.as_bytes(), Country::Sweden, Today::CONTRACT)
+}
+
+/// Nobody's for what fits the contract's pattern and is no identity.
+fn ordinals(ids: &[&str]) -> Vec<Ordinal> {
+    let ordinal = |id: &&str| identity(id).map_or(Ordinal::NOBODY, |identity| identity.ordinal());
+    ids.iter().map(ordinal).collect()
+}
+
+fn damaged(damage: &Damage) -> Fault {
+    tracing::error!(%damage, "the register is damaged");
+    Fault::technical()
+}
+
+fn supplier(register: &Register, state: FarState) -> Option<&Operator> {
+    state.operator.and_then(|place| register.operators().get(usize::from(place)))
+}
+
+/// What `AccountStatus` has between id and time.
+fn put_status(out: &mut String, found: Option<(FarState, Option<&Operator>)>) {
     let account_type = found.map_or(AccountType::Not, |(state, _)| state.account_type);
     soap::element(out, "r:Type", account_type.name());
     let pending = found.is_some_and(|(state, _)| state.pending);
     soap::element(out, "r:Pending", if pending { "true" } else { "false" });
     // Who has no account has no supplier.
     let supplier = found.and_then(|(_, supplier)| supplier).filter(|_| account_type != AccountType::Not);
-    if let Some(operator) = supplier {
-        out.push_str("<r:ServiceSupplier>");
-        soap::element(out, "r:Id", &operator.id);
-        soap::element(out, "r:Name", &operator.name);
-        if !operator.logo.trim().is_empty() {
-            soap::element(out, "r:Logo", &operator.logo);
-        }
-        soap::element(out, "r:ServiceAdress", &operator.service_address);
-        if !operator.ui_address.trim().is_empty() {
-            soap::element(out, "r:UIAdress", &operator.ui_address);
-        }
-        soap::element(out, "r:InternalServiceAdress", &operator.internal_service_address);
-        out.push_str("</r:ServiceSupplier>");
+    let Some(operator) = supplier else { return };
+    out.push_str("<r:ServiceSupplier>");
+    soap::element(out, "r:Id", &operator.id);
+    soap::element(out, "r:Name", &operator.name);
+    if !operator.logo.trim().is_empty() {
+        soap::element(out, "r:Logo", &operator.logo);
     }
-    if let Some(time) = registered {
-        soap::element(out, "r:LastRegistration", time);
+    soap::element(out, "r:ServiceAdress", &operator.service_address);
+    if !operator.ui_address.trim().is_empty() {
+        soap::element(out, "r:UIAdress", &operator.ui_address);
+    }
+    soap::element(out, "r:InternalServiceAdress", &operator.internal_service_address);
+    out.push_str("</r:ServiceSupplier>");
+}
+
+fn put_time(out: &mut String, name: &str, time: Option<Timestamp>) {
+    if let Some(time) = time {
+        // Writing to a string does not fail.
+        let _ = write!(out, "<{name}>{time}</{name}>");
     }
 }
 
