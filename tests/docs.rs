@@ -324,6 +324,7 @@ fn options_in_the_documentation_exist() {
         "apply",
         "changes",
         "checkpoint",
+        "serve",
     ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';

@@ -7,6 +7,8 @@
 
 #[path = "serve/client.rs"]
 mod client;
+#[path = "serve/documented.rs"]
+mod documented;
 #[path = "serve/forms.rs"]
 mod forms;
 #[path = "serve/hostile.rs"]

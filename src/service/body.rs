@@ -70,7 +70,10 @@ impl Service {
         limit: usize,
         weight: usize,
     ) -> Result<Whole, Problem> {
-        uncompressed(request.headers())?;
+        if let Err(problem) = uncompressed(request.headers()) {
+            drain(request.into_body()).await;
+            return Err(problem);
+        }
         let (mut body, stall) = (request.into_body(), self.limits.stall_time);
         let hint = body.size_hint();
         if hint.lower() > limit as u64 {

@@ -1,6 +1,7 @@
 //! KRR's REST contract: `POST /rest/v1/personer` and `/rest/v2/personer`.
 
 use super::access::{CONTACT, MAILBOX};
+use super::body;
 use super::exchange::{Body, Day, JSON, Noted, Problem, content_type, json, with_note, with_version};
 use super::registers::Live;
 use super::routes::Exchange;
@@ -34,6 +35,7 @@ pub(super) async fn persons(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
     if content_type(request.headers()) != JSON {
+        body::drain(request.into_body()).await;
         let detail = "send the ids as application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail));
     }

@@ -284,6 +284,7 @@ pub(super) async fn reachability(
             }
         }
         _ => {
+            body::drain(request.into_body()).await;
             let detail = "send ids as application/json, text/csv, text/plain or application/vnd.nabar.ids";
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
         }
