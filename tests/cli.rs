@@ -280,7 +280,8 @@ fn signals_end_a_job_without_leftovers_and_a_killed_job_is_cleaned_up_after() {
         input.write_all(row.as_bytes()).expect("written");
         let kill = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
         assert!(kill.expect("kill").success());
-        // The end of the list wakes a job that waits for more of it; it looks at the signal first.
+        // A job that waits for its list sees the signal when more of it comes.
+        while input.write_all(row.as_bytes()).is_ok() {}
         drop(input);
         let output = child.wait_with_output().expect("ended");
         assert!(!work.path("out").exists(), "{signal}");
