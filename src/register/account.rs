@@ -1,9 +1,8 @@
 //! FaR: what a sender is told of a recipient's account.
 
 use super::moment;
-use super::question::Question;
-use super::state::{FarState, StateRule};
-use super::{At, Damage, DamagedSection};
+use super::state::FarState;
+use super::{At, Damage, DamagedSection, Register};
 use crate::identities::Ordinal;
 use crate::index::Slot;
 use crate::limits::GROUP_IDS;
@@ -21,45 +20,31 @@ pub(crate) struct Account {
     pub(crate) last_sender_accept_change: Option<Timestamp>,
 }
 
-impl Question<'_> {
-    /// The accounts of some recipients, `None` for those that the register does not know.
-    pub(crate) fn accounts(&self, ordinals: &[Ordinal]) -> Result<Vec<Option<Account>>, Damage> {
-        let register = self.register();
-        let index = register.index();
-        let account = |ordinal: &Ordinal| -> Result<Option<Account>, Damage> {
-            let part = index.part_of(*ordinal);
-            if part >= index.parts() {
-                return Ok(None);
-            }
-            let Some(view) = index.view(register.trust(), part)? else { return Ok(None) };
-            let offset = (ordinal.0 - index.first_of(part).0) as u16;
-            let (present, record) = view.rank(offset);
-            if present == 0 {
-                return Ok(None);
-            }
-            let code = view.codes.get(Slot(record));
-            let state = FarState::from(register.state(code));
-            let rule = match state.rule {
-                StateRule::AcceptsAll => 0,
-                StateRule::Shared(rule) => rule,
-                StateRule::Listed => view.rule(record),
-            };
-            let accepted = self.accepts(rule).ok_or(DamagedSection { name: "rule_heads" })?;
-            let times = register.times(&At { index: &index, part, offset, record, view })?;
-            let [last_registration, last_sender_accept_change] = times.map(moment::time);
-            Ok(Some(Account { code, state, accepted, last_registration, last_sender_accept_change }))
+impl Register {
+    /// FaR: the accounts of some recipients, `None` for those that the register does not know, as they are to
+    /// the sender at a place.
+    pub(crate) fn accounts(&self, sender: u16, ordinals: &[Ordinal]) -> Result<Vec<Option<Account>>, Damage> {
+        let (index, rules) = (self.index(), self.rules()?);
+        let sender = self.version.senders.number(sender);
+        let account = |at: At<'_>| -> Result<Account, Damage> {
+            let code = at.view.codes.get(Slot(at.record));
+            let state = FarState::from(self.state(code));
+            let accepted = rules.accepts(at.rule(state), sender);
+            let accepted = accepted.ok_or(DamagedSection { name: "rule_heads" })?;
+            let [last_registration, last_sender_accept_change] = self.times(&at)?.map(moment::time);
+            Ok(Account { code, state, accepted, last_registration, last_sender_accept_change })
         };
         let mut accounts = Vec::with_capacity(ordinals.len());
         // In groups, as the kernel does: each stage asks for the memory that the next one reads.
         for group in ordinals.chunks(GROUP_IDS) {
             let known = || group.iter().filter(|ordinal| index.part_of(**ordinal) < index.parts());
             known().for_each(|ordinal| {
-                index.ask_for_page(register.trust(), *ordinal);
+                index.ask_for_page(self.trust(), *ordinal);
                 index.ask_for(index.part_of(*ordinal));
             });
-            known().for_each(|ordinal| register.ask_for_times(&index, *ordinal));
+            known().for_each(|ordinal| self.ask_for_times(&index, *ordinal));
             for ordinal in group {
-                accounts.push(account(ordinal)?);
+                accounts.push(self.locate(&index, *ordinal)?.map(account).transpose()?);
             }
         }
         Ok(accounts)
@@ -88,8 +73,8 @@ mod tests {
         });
         all.expect("undamaged");
         for (place, sender) in (0..).zip(register.senders()) {
-            let question = register.question(Some(&sender.id), jiff::civil::date(2026, 6, 1)).expect("asked");
-            let accounts = question.accounts(&ordinals).expect("undamaged");
+            assert_eq!(register.sender(&sender.id), Some(place));
+            let accounts = register.accounts(place, &ordinals).expect("undamaged");
             for (account, recipient) in accounts.into_iter().zip(&recipients) {
                 let expected = recipient.as_ref().map(|recipient| {
                     let Recipient::Far { state, rule, last_registration, last_sender_accept_change } =

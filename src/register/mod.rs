@@ -298,17 +298,20 @@ impl Register {
     ///
     /// Errors: the recipient's part of the register is damaged.
     pub fn recipient(&self, identity: &Identity) -> Result<Option<Recipient>, Damage> {
-        let index = self.index();
-        let part = index.part_of(identity.ordinal());
+        let at = self.locate(&self.index(), identity.ordinal())?.map(|at| self.read(identity, &at));
+        at.transpose()
+    }
+
+    /// Where a recipient is, `None` if the register does not know it. `index` is the register's.
+    fn locate<'a>(&self, index: &'a Index<'a>, ordinal: Ordinal) -> Result<Option<At<'a>>, DamagedBlock> {
+        let part = index.part_of(ordinal);
         if part >= index.parts() {
             return Ok(None);
         }
-        let Some(view) = self.view(part)? else { return Ok(None) };
-        let offset = (identity.ordinal().0 - index.first_of(part).0) as u16;
-        match view.rank(offset) {
-            (0, _) => Ok(None),
-            (_, record) => self.read(identity, &At { index: &index, part, offset, record, view }).map(Some),
-        }
+        let Some(view) = index.view(&self.base.trust, part)? else { return Ok(None) };
+        let offset = (ordinal.0 - index.first_of(part).0) as u16;
+        let (present, record) = view.rank(offset);
+        Ok((present == 1).then_some(At { index, part, offset, record, view }))
     }
 
     fn read(&self, identity: &Identity, at: &At<'_>) -> Result<Recipient, Damage> {
@@ -316,12 +319,7 @@ impl Register {
         match self.kind() {
             Kind::Far => {
                 let state = FarState::from(state);
-                let number = match state.rule {
-                    StateRule::AcceptsAll => 0,
-                    StateRule::Shared(rule) => rule,
-                    StateRule::Listed => at.view.rule(at.record),
-                };
-                let rule = self.rule(number)?;
+                let rule = self.rule(at.rule(state))?;
                 let [last_registration, last_sender_accept_change] = self.times(at)?.map(moment::time);
                 Ok(Recipient::Far { state, rule, last_registration, last_sender_accept_change })
             }
@@ -478,6 +476,15 @@ impl At<'_> {
     /// Place of its block in the directory.
     pub(crate) fn block(&self) -> u32 {
         self.part as u32 / BLOCK_PARTS
+    }
+
+    /// Number of the rule of a recipient in a state.
+    pub(crate) fn rule(&self, state: FarState) -> u32 {
+        match state.rule {
+            StateRule::AcceptsAll => 0,
+            StateRule::Shared(rule) => rule,
+            StateRule::Listed => self.view.rule(self.record),
+        }
     }
 }
 

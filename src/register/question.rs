@@ -137,11 +137,6 @@ impl<'r> Question<'r> {
         &self.decided
     }
 
-    /// FaR: whether a rule accepts the sender, `None` if there is no such rule.
-    pub(super) fn accepts(&self, rule: u32) -> Option<bool> {
-        self.rules.and_then(|(rules, sender)| rules.accepts(rule, sender))
-    }
-
     /// The day asked, in days since 1970-01-01.
     pub fn day(&self) -> u32 {
         self.decided.day

@@ -1,16 +1,17 @@
 //! Reading what a client sends: not more than is allowed, and not for longer than it may take.
 
+use super::config::Limits;
 use super::exchange::Problem;
-use super::server::Service;
+use super::routes::Exchange;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
 
 /// Bytes that one permit of the budget for bodies stands for.
@@ -18,13 +19,22 @@ const PERMIT_BYTES: usize = 1 << 12;
 /// Bytes of a body that count for nothing: who asks little never waits for those who send much.
 const FREE_BYTES: usize = 1 << 18;
 
+/// Bytes a second below which a body comes too slowly for the memory that it holds.
+const RATE_MIN: usize = 1 << 17;
+
 /// Time for which a body that is not wanted is read on.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// The share that an exchange has of the memory for bodies; given back when its answer is sent.
 #[derive(Clone)]
 pub(super) struct Share {
-    _permits: Arc<Vec<OwnedSemaphorePermit>>,
+    _permits: Arc<[Room]>,
+}
+
+/// A part of what its client may have, and of what all may.
+struct Room {
+    _mine: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
 }
 
 /// A body that is in memory.
@@ -59,11 +69,11 @@ pub(super) fn broken() -> Problem {
     Problem::bad_request("body-incomplete", "the body ended before its end")
 }
 
-impl Service {
+impl Exchange<'_> {
     /// Reads the body of a request whole. Each of its bytes counts for `weight` of the memory for bodies.
     ///
-    /// Errors: it is too long, it breaks off or stalls, it is compressed, or other bodies take all the
-    /// memory there is for them and go on doing so.
+    /// Errors: it is too long, it breaks off, stalls or comes too slowly, it is compressed, or other bodies take
+    /// all the memory there is for them and go on doing so.
     pub(super) async fn message(
         &self,
         request: Request<Incoming>,
@@ -74,54 +84,97 @@ impl Service {
             drain(request.into_body()).await;
             return Err(problem);
         }
-        let (mut body, stall) = (request.into_body(), self.limits.stall_time);
-        let hint = body.size_hint();
-        if hint.lower() > limit as u64 {
+        // Who asks before sending it is spared sending it.
+        let asks = request.headers().contains_key(EXPECT);
+        let body = request.into_body();
+        let announced = body.size_hint().exact().map(|length| length as usize);
+        if announced.is_some_and(|length| length > limit) {
+            if !asks {
+                drain(body).await;
+            }
             return Err(too_large(limit));
         }
-        let (mut permits, mut paid) = (Vec::new(), FREE_BYTES);
+        let stall = self.service.limits.stall_time;
+        let whole_time = Duration::from_secs((announced.unwrap_or(limit) / RATE_MIN) as u64);
+        // Waiting for room, waiting for the first byte, and reading.
+        match timeout(2 * stall + whole_time, self.read(body, announced, limit, weight)).await {
+            Ok(read) => read,
+            Err(_) => Err(broken()),
+        }
+    }
+
+    async fn read(
+        &self,
+        mut body: Incoming,
+        announced: Option<usize>,
+        limit: usize,
+        weight: usize,
+    ) -> Result<Whole, Problem> {
+        let most = FREE_BYTES + of_a_client(&self.service.limits) * PERMIT_BYTES;
+        let (mut share, mut paid) = (Vec::new(), FREE_BYTES);
         let mut bytes: Vec<u8> = Vec::new();
-        while let Some(data) = frame(&mut body, stall).await? {
+        while let Some(data) = frame(&mut body, self.service.limits.stall_time).await? {
             let length = bytes.len() + data.len();
             if length > limit {
                 drain(body).await;
                 return Err(too_large(limit));
             }
             if length * weight > paid {
-                // As much again, so that a long body does not ask for each of its pieces; no more than it
-                // will need if it has said that.
-                let whole = hint.exact().map_or(limit, |whole| (whole as usize).max(length));
-                let more = paid.max(length * weight - paid).min((whole * weight - paid).max(1));
-                let more = more.div_ceil(PERMIT_BYTES);
-                permits.push(self.room(more).await?);
-                paid += more * PERMIT_BYTES;
+                let whole = announced.unwrap_or(2 * length).max(length);
+                let aim = (whole * weight).min(most);
+                match self.room(aim - paid, share.is_empty()).await {
+                    Ok(room) => share.push(room),
+                    Err(problem) => {
+                        drain(body).await;
+                        return Err(problem);
+                    }
+                }
+                paid = if announced.is_some() || aim == most { usize::MAX } else { aim };
             }
             if bytes.is_empty() && body.is_end_stream() {
-                return Ok(Whole { bytes: data, share: Share { _permits: Arc::new(permits) } });
+                return Ok(Whole { bytes: data, share: Share { _permits: share.into() } });
             }
             // All at once if it is known how much: what is not written yet takes no memory.
-            let whole = hint.exact().map_or(2 * length, |whole| whole as usize).max(length);
+            let whole = announced.unwrap_or(2 * length).max(length);
             if bytes.capacity() < length && bytes.try_reserve_exact(whole - bytes.len()).is_err() {
                 return Err(busy());
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Whole { bytes: bytes.into(), share: Share { _permits: Arc::new(permits) } })
+        Ok(Whole { bytes: bytes.into(), share: Share { _permits: share.into() } })
     }
 
-    async fn room(&self, permits: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let permits = permits.min(Service::permits(self.limits.bodies_bytes)) as u32;
-        let room = Arc::clone(&self.bodies).acquire_many_owned(permits);
-        match timeout(self.limits.stall_time, room).await {
-            Ok(Ok(permit)) => Ok(permit),
+    /// Room for so many bytes. Only who has none yet waits for it: others that wait would have to wait for each
+    /// other.
+    async fn room(&self, bytes: usize, wait: bool) -> Result<Room, Problem> {
+        let service = self.service;
+        let permits = bytes.div_ceil(PERMIT_BYTES) as u32;
+        let mine = service.clients.bodies(&self.client);
+        if !wait {
+            let mine = mine.try_acquire_many_owned(permits).map_err(|_| busy())?;
+            let all = Arc::clone(&service.bodies).try_acquire_many_owned(permits).map_err(|_| busy())?;
+            return Ok(Room { _mine: mine, _all: all });
+        }
+        let both = async {
+            let mine = mine.acquire_many_owned(permits).await?;
+            let all = Arc::clone(&service.bodies).acquire_many_owned(permits).await?;
+            Ok::<Room, AcquireError>(Room { _mine: mine, _all: all })
+        };
+        match timeout(service.limits.stall_time, both).await {
+            Ok(Ok(room)) => Ok(room),
             _ => Err(busy()),
         }
     }
+}
 
-    /// Permits for so many bytes of bodies.
-    pub(super) fn permits(bytes: usize) -> usize {
-        bytes.div_ceil(PERMIT_BYTES)
-    }
+/// Permits for all bodies.
+pub(super) fn of_all(limits: &Limits) -> usize {
+    2 * of_a_client(limits)
+}
+
+/// Permits for the bodies of one client: half of all, so that two have to be greedy before a third waits.
+pub(super) fn of_a_client(limits: &Limits) -> usize {
+    limits.bodies_bytes.div_ceil(2 * PERMIT_BYTES)
 }
 
 /// The next data of a body, `None` at its end.

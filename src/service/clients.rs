@@ -1,13 +1,15 @@
 //! What each client may take: connections, requests and ids a second.
 
+use super::body;
+use super::config::Limits;
 use super::exchange::Problem;
-use super::server::Limits;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use hyper::StatusCode;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 
 /// Clients by their organisations, or by their addresses if nobody is asked who they are.
 pub(super) struct Clients {
@@ -15,6 +17,8 @@ pub(super) struct Clients {
     ids: Option<(NonZeroU32, DefaultKeyedRateLimiter<String>)>,
     connections: Arc<Mutex<HashMap<IpAddr, usize>>>,
     most: usize,
+    bodies: Mutex<HashMap<String, Arc<Semaphore>>>,
+    body_permits: usize,
 }
 
 /// A connection of a client, counted while it lives.
@@ -44,6 +48,8 @@ impl Clients {
             ids: limits.ids_a_second.map(|rate| (rate, limiter(rate))),
             connections: Arc::default(),
             most: limits.connections_a_client,
+            bodies: Mutex::default(),
+            body_permits: body::of_a_client(limits),
         }
     }
 
@@ -79,10 +85,19 @@ impl Clients {
         }
     }
 
+    /// Room for the bodies of a client.
+    pub(super) fn bodies(&self, client: &str) -> Arc<Semaphore> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = || Arc::new(Semaphore::new(self.body_permits));
+        Arc::clone(bodies.entry(client.to_owned()).or_insert_with(room))
+    }
+
     /// Forgets clients that have not asked for long.
     pub(super) fn tidy(&self) {
         self.requests.iter().for_each(RateLimiter::retain_recent);
         self.ids.iter().for_each(|(_, limiter)| limiter.retain_recent());
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.retain(|_, room| Arc::strong_count(room) > 1);
     }
 }
 

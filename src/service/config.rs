@@ -1,9 +1,9 @@
 //! `nabar.toml`: what the service is told. `docs/service.md` has every name.
 
-use super::server::Limits;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub struct Config {
     /// Bearer tokens.
     pub tokens: Option<Tokens>,
     /// What clients may take.
-    pub limits: Given,
+    pub limits: Limits,
     /// Who asked what.
     pub audit: Option<Audit>,
 }
@@ -83,22 +83,63 @@ fn default_refresh() -> Time {
     Time(SignedDuration::from_hours(1))
 }
 
-/// Limits that differ from the usual ones.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What clients may take; what is not given is as usual.
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[allow(missing_docs)] // the names are those of `Limits`
-pub struct Given {
-    pub body_bytes: Option<usize>,
-    pub json_bytes: Option<usize>,
-    pub bodies_bytes: Option<usize>,
-    pub connections: Option<usize>,
-    pub connections_a_client: Option<usize>,
-    pub jobs: Option<usize>,
-    pub head_time: Option<Time>,
-    pub stall_time: Option<Time>,
-    pub shutdown_time: Option<Time>,
+pub struct Limits {
+    /// Bytes of a body that is read whole. Longer ones only where they are streamed.
+    pub body_bytes: usize,
+    /// Bytes of a body in JSON, which takes more memory.
+    pub json_bytes: usize,
+    /// Bytes of a SOAP message or of a page of persons: 1000 ids take some 100 000.
+    pub message_bytes: usize,
+    /// Memory that all bodies and what is made of them may take, half of it those of one client; who comes then
+    /// waits.
+    pub bodies_bytes: usize,
+    /// Open connections; more are closed at once.
+    pub connections: usize,
+    /// Open connections from one address.
+    pub connections_a_client: usize,
+    /// Lists that are checked at a time; who comes then waits.
+    pub jobs: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Bytes of the head of a request.
+    pub head_bytes: usize,
+    /// Time from a connection's beginning, or the last answer's end, to the end of the next head.
+    #[serde(deserialize_with = "time")]
+    pub head_time: Duration,
+    /// Time for which a client may send nothing, or take nothing, in the middle of an exchange.
+    #[serde(deserialize_with = "time")]
+    pub stall_time: Duration,
+    /// Time that exchanges have to end when the service is told to.
+    #[serde(deserialize_with = "time")]
+    pub shutdown_time: Duration,
+    /// Requests a second of one client; any number if `None`.
     pub requests_a_second: Option<NonZeroU32>,
+    /// Ids a second of one client, except those that are streamed; any number if `None`.
     pub ids_a_second: Option<NonZeroU32>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: 64 << 20,
+            json_bytes: 16 << 20,
+            message_bytes: 1 << 20,
+            bodies_bytes: 512 << 20,
+            connections: 4096,
+            connections_a_client: 1024,
+            jobs: 16,
+            headers: 64,
+            head_bytes: 64 << 10,
+            head_time: Duration::from_secs(60),
+            stall_time: Duration::from_secs(30),
+            shutdown_time: Duration::from_secs(30),
+            requests_a_second: None,
+            ids_a_second: None,
+        }
+    }
 }
 
 /// The audit log.
@@ -130,6 +171,11 @@ impl TryFrom<String> for Time {
     fn try_from(text: String) -> Result<Time, &'static str> {
         text.parse()
     }
+}
+
+fn time<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D::Error> {
+    let time = Time::deserialize(given)?;
+    Duration::try_from(time.0).map_err(D::Error::custom)
 }
 
 /// Why `nabar.toml` is not understood.
@@ -184,28 +230,6 @@ impl Config {
     /// Whether anybody is asked who they are.
     pub fn authenticates(&self) -> bool {
         self.tokens.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
-    }
-
-    /// The limits, where they are not given the usual ones.
-    pub fn limits(&self) -> Limits {
-        let (usual, given) = (Limits::default(), &self.limits);
-        let time = |given: Option<Time>, usual: Duration| {
-            given.and_then(|given| Duration::try_from(given.0).ok()).unwrap_or(usual)
-        };
-        Limits {
-            body_bytes: given.body_bytes.unwrap_or(usual.body_bytes),
-            json_bytes: given.json_bytes.unwrap_or(usual.json_bytes),
-            bodies_bytes: given.bodies_bytes.unwrap_or(usual.bodies_bytes),
-            connections: given.connections.unwrap_or(usual.connections),
-            connections_a_client: given.connections_a_client.unwrap_or(usual.connections_a_client),
-            jobs: given.jobs.unwrap_or(usual.jobs),
-            head_time: time(given.head_time, usual.head_time),
-            stall_time: time(given.stall_time, usual.stall_time),
-            shutdown_time: time(given.shutdown_time, usual.shutdown_time),
-            requests_a_second: given.requests_a_second.or(usual.requests_a_second),
-            ids_a_second: given.ids_a_second.or(usual.ids_a_second),
-            ..usual
-        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn persons(
         let detail = "the token lacks krr:global/kontaktinformasjon.read and krr:global/digitalpost.read";
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
     }
-    let body = service.message(request, service.limits.message_bytes, 1).await?;
+    let body = exchange.message(request, service.limits.message_bytes, 1).await?;
     let asked: PersonsAsked = serde_json::from_slice(&body.bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         let detail =

@@ -25,7 +25,7 @@ mod soap;
 mod tls;
 mod tokens;
 
-pub use config::{Audit, BadConfig, Config, Given, NamedRegister, Time, Tls, Tokens};
+pub use config::{Audit, BadConfig, Config, Limits, NamedRegister, Time, Tls, Tokens};
 pub use registers::{Live, OpenFailed, Registers};
-pub use server::{CannotServe, Limits, Service, serve};
+pub use server::{CannotServe, Service, serve};
 pub use tls::BadKeys;

@@ -2,7 +2,8 @@
 
 use super::{exchange, krr, lists, reachability};
 use utoipa::OpenApi;
-use utoipa::openapi::Server;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::{Content, Ref, ResponseBuilder, Server};
 
 /// `/openapi.json`.
 #[derive(OpenApi)]
@@ -15,7 +16,7 @@ use utoipa::openapi::Server;
     ),
     paths(
         paths::reachability, paths::check, paths::register, paths::operators, paths::senders,
-        paths::dispatchers, paths::persons_v1, paths::persons, paths::healthz, paths::readyz, paths::metrics
+        paths::dispatchers, paths::persons, paths::healthz, paths::readyz, paths::metrics
     ),
     components(schemas(
         exchange::Problem, reachability::Asking<'_>, reachability::Answered, lists::Description,
@@ -24,13 +25,52 @@ use utoipa::openapi::Server;
 )]
 struct Document;
 
+/// What any question may be refused with.
+const REFUSALS: [(&str, &str); 4] = [
+    ("401", "The service asks who asks, and nobody says"),
+    ("404", "No such register, or one of another kind"),
+    ("429", "The client has asked for too much in this second"),
+    ("503", "Busy, or the audit log cannot be written"),
+];
+/// What a question with a body may be refused with, besides.
+const REFUSALS_OF_BODIES: [(&str, &str); 5] = [
+    ("400", "Malformed"),
+    ("403", "The caller may not ask that"),
+    ("413", "Too long"),
+    ("415", "Another content type"),
+    ("500", "A part of the register that was asked for is damaged"),
+];
+
 /// The document, for the registers of these names.
 pub(super) fn document(names: &[&str]) -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
+    let paths = &mut document.paths.paths;
+    for (_, item) in paths.iter_mut().filter(|(path, _)| path.starts_with("/v1") || path.starts_with("/rest"))
+    {
+        item.get.iter_mut().for_each(|get| refuse(get, &REFUSALS));
+        if let Some(post) = &mut item.post {
+            refuse(post, &REFUSALS);
+            refuse(post, &REFUSALS_OF_BODIES);
+        }
+    }
+    // The first version is the second under another name.
+    if let Some(mut item) = paths.get("/rest/v2/personer").cloned() {
+        item.post.iter_mut().for_each(|post| post.operation_id = Some("persons_v1".to_owned()));
+        paths.insert("/rest/v1/personer".to_owned(), item);
+    }
     let servers = names.iter().filter(|name| !name.is_empty());
     let servers: Vec<Server> = servers.map(|name| Server::new(format!("/{name}"))).collect();
     document.servers = (!servers.is_empty()).then_some(servers);
     document
+}
+
+fn refuse(operation: &mut Operation, refusals: &[(&str, &str)]) {
+    for (status, description) in refusals {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new().description(*description);
+        let response = response.content("application/problem+json", problem).build();
+        operation.responses.responses.entry((*status).to_owned()).or_insert(response.into());
+    }
 }
 
 /// What each address takes and gives, for the macros to read. The functions do nothing: handlers take whole
@@ -55,10 +95,7 @@ mod paths {
                 (reachability::Answered = "application/json"),
                 (String = "text/csv"), (String = "application/vnd.nabar.answers")
             )),
-            (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
             (status = 406, description = "More operators than the compact form can name", body = Problem, content_type = "application/problem+json"),
-            (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
-            (status = 415, description = "Another content type", body = Problem, content_type = "application/problem+json"),
             (status = 422, description = "No such sender, or one where none is wanted", body = Problem, content_type = "application/problem+json"),
         )
     )]
@@ -70,8 +107,6 @@ mod paths {
         request_body(content((String = "text/csv"), (String = "text/plain"), (String = "application/octet-stream"))),
         responses(
             (status = 200, description = "The report; docs/report.md describes it", body = Object),
-            (status = 400, description = "Malformed", body = Problem, content_type = "application/problem+json"),
-            (status = 415, description = "A form", body = Problem, content_type = "application/problem+json"),
             (status = 422, description = "No such sender, or a list that cannot be read", body = Problem, content_type = "application/problem+json"),
         )
     )]
@@ -93,30 +128,11 @@ mod paths {
     #[utoipa::path(get, path = "/v1/dispatchers", responses((status = 200, description = "Dispatchers", body = Vec<lists::Dispatcher<'_>>)))]
     pub(super) fn dispatchers() {}
 
-    /// KRR: persons by their ids, first version
-    ///
-    /// The same as the second.
-    #[utoipa::path(
-        post, path = "/rest/v1/personer", request_body = krr::PersonsAsked,
-        responses(
-            (status = 200, description = "Persons, in the order of the request", body = krr::Persons),
-            (status = 400, description = "Malformed, or not 1 to 1000 ids", body = Problem, content_type = "application/problem+json"),
-            (status = 404, description = "The register is not KRR", body = Problem, content_type = "application/problem+json"),
-            (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
-            (status = 415, description = "Another content type", body = Problem, content_type = "application/problem+json"),
-        )
-    )]
-    pub(super) fn persons_v1() {}
-
     /// KRR: persons by their ids
     #[utoipa::path(
         post, path = "/rest/v2/personer", request_body = krr::PersonsAsked,
         responses(
             (status = 200, description = "Persons, in the order of the request", body = krr::Persons),
-            (status = 400, description = "Malformed, or not 1 to 1000 ids", body = Problem, content_type = "application/problem+json"),
-            (status = 404, description = "The register is not KRR", body = Problem, content_type = "application/problem+json"),
-            (status = 413, description = "Too long", body = Problem, content_type = "application/problem+json"),
-            (status = 415, description = "Another content type", body = Problem, content_type = "application/problem+json"),
         )
     )]
     pub(super) fn persons() {}

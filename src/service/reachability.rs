@@ -242,7 +242,7 @@ pub(super) async fn reachability(
     let (service, asks): (_, Asks) = (exchange.service, query(request.uri().query())?);
     match &*content_type(request.headers()) {
         JSON => {
-            let body = service
+            let body = exchange
                 .message(request, service.limits.json_bytes.min(service.limits.body_bytes), JSON_WEIGHT)
                 .await?;
             let answered = match body.bytes.len() > INLINE_BODY_BYTES {
@@ -253,7 +253,7 @@ pub(super) async fn reachability(
         }
         compact::IDS => {
             let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
-            let body = service.message(request, service.limits.body_bytes, COMPACT_WEIGHT).await?;
+            let body = exchange.message(request, service.limits.body_bytes, COMPACT_WEIGHT).await?;
             exchange.count_ids(body.bytes.len() / compact::width(&asked))?;
             let answered = match body.bytes.len() > INLINE_BODY_BYTES {
                 true => tokio::task::block_in_place(|| compact::answer(&asked, &body.bytes)),
@@ -266,7 +266,7 @@ pub(super) async fn reachability(
             // Who says how much will come may want to send it all before reading: then it is read first.
             match request.body().size_hint().exact() {
                 Some(length) if length <= service.limits.body_bytes as u64 => {
-                    let body = service.message(request, service.limits.body_bytes, 1).await?;
+                    let body = exchange.message(request, service.limits.body_bytes, 1).await?;
                     let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
                     exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
                     let answered =

@@ -31,7 +31,7 @@ pub(super) struct Exchange<'s> {
     /// Who asks.
     pub(super) caller: Caller,
     /// By what the client is counted: its organisation, or its address.
-    client: String,
+    pub(super) client: String,
 }
 
 impl Exchange<'_> {
@@ -71,6 +71,7 @@ pub(super) async fn answer(
         }
     };
     let response = answered.unwrap_or_else(Problem::into_response);
+    let named = HeaderValue::from_str(&id).map(|id| (REQUEST_ID, id));
     let entry = Entry {
         request_id: id,
         endpoint,
@@ -79,7 +80,9 @@ pub(super) async fn answer(
         address: peer.address.clone(),
         ..Entry::default()
     };
-    note(service, entry, response, started)
+    let mut response = note(service, entry, response, started);
+    response.headers_mut().extend(named);
+    response
 }
 
 /// Whether a request says once whom it is for, as HTTP/1.1 wants; and, where nobody is asked who they are, that
@@ -114,9 +117,6 @@ fn note(
     mut response: Response<Body>,
     started: Instant,
 ) -> Response<Body> {
-    if let Ok(id) = HeaderValue::from_str(&entry.request_id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
     let share = response.extensions_mut().remove::<Share>();
     if let Some(notes) = response.extensions_mut().remove::<Notes>() {
         // Before it is known what comes of it, so that nothing is answered that is not noted.

@@ -2,8 +2,9 @@
 
 use super::access::{Access, Peer};
 use super::audit::Audit;
+use super::body;
 use super::clients::Clients;
-use super::config::Config;
+use super::config::{Config, Limits};
 use super::exchange::Body;
 use super::metrics::Metrics;
 use super::registers::Registers;
@@ -18,7 +19,6 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,60 +33,6 @@ use tokio_rustls::TlsAcceptor;
 const LOOK: Duration = Duration::from_secs(2);
 /// Time in which a TLS handshake must be done.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
-
-/// What clients may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of a body that is read whole. Longer ones only where they are streamed.
-    pub body_bytes: usize,
-    /// Bytes of a body in JSON, which takes more memory.
-    pub json_bytes: usize,
-    /// Bytes of a SOAP message or of a page of persons: 1000 ids take some 100 000.
-    pub message_bytes: usize,
-    /// Memory that all bodies and what is made of them may take; who comes then waits.
-    pub bodies_bytes: usize,
-    /// Open connections; more are closed at once.
-    pub connections: usize,
-    /// Open connections from one address.
-    pub connections_a_client: usize,
-    /// Lists that are checked at a time; who comes then waits.
-    pub jobs: usize,
-    /// Headers of a request.
-    pub headers: usize,
-    /// Bytes of the head of a request.
-    pub head_bytes: usize,
-    /// Time from a connection's beginning, or the last answer's end, to the end of the next head.
-    pub head_time: Duration,
-    /// Time for which a client may send nothing, or take nothing, in the middle of an exchange.
-    pub stall_time: Duration,
-    /// Time that exchanges have to end when the service is told to.
-    pub shutdown_time: Duration,
-    /// Requests a second of one client; any number if `None`.
-    pub requests_a_second: Option<NonZeroU32>,
-    /// Ids a second of one client, except those that are streamed; any number if `None`.
-    pub ids_a_second: Option<NonZeroU32>,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            body_bytes: 64 << 20,
-            json_bytes: 16 << 20,
-            message_bytes: 1 << 20,
-            bodies_bytes: 512 << 20,
-            connections: 4096,
-            connections_a_client: 1024,
-            jobs: 16,
-            headers: 64,
-            head_bytes: 64 << 10,
-            head_time: Duration::from_secs(60),
-            stall_time: Duration::from_secs(30),
-            shutdown_time: Duration::from_secs(30),
-            requests_a_second: None,
-            ids_a_second: None,
-        }
-    }
-}
 
 /// Why a service cannot be.
 #[derive(Debug, thiserror::Error)]
@@ -127,7 +73,7 @@ pub struct Service {
 impl Service {
     /// A service of some registers.
     pub fn new(registers: Registers, config: &Config) -> Result<Service, CannotServe> {
-        let limits = config.limits();
+        let limits = config.limits;
         Ok(Service {
             registers,
             limits,
@@ -141,7 +87,7 @@ impl Service {
                 None => None,
             },
             clients: Clients::new(&limits),
-            bodies: Arc::new(Semaphore::new(Service::permits(limits.bodies_bytes))),
+            bodies: Arc::new(Semaphore::new(body::of_all(&limits))),
             jobs: Semaphore::new(limits.jobs.max(1)),
             stopping: Notify::new(),
             authenticates: config.authenticates(),

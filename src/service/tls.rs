@@ -81,15 +81,36 @@ fn expiry(path: &Path, certificates: &[CertificateDer<'_>]) -> Option<Expiry> {
     times.min().map(|at| Expiry { file, at })
 }
 
-/// The organisation of a certificate: `serialNumber` of its subject, as `16` and ten digits if it is Swedish.
+/// The organisation of a certificate: `serialNumber` of its subject.
 pub(super) fn organisation_of(certificate: &CertificateDer<'_>) -> Option<String> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let mut numbers = certificate.subject().iter_by_oid(&OID_X509_SERIALNUMBER);
     let number = numbers.next()?.as_str().ok()?.trim();
-    Some(normal(number))
+    normal(number)
 }
 
-/// A number of an organisation as registers have it.
-pub(super) fn normal(number: &str) -> String {
-    organisation(number).unwrap_or_else(|| number.to_owned())
+/// A number of an organisation as registers have it: `16` and ten digits if it is Swedish, nine if it is
+/// Norwegian. `None` for all else: the certificates of people have their own numbers there, which belong into
+/// no log.
+pub(super) fn normal(number: &str) -> Option<String> {
+    let norwegian = number.len() == 9 && number.bytes().all(|byte| byte.is_ascii_digit());
+    organisation(number).or_else(|| norwegian.then(|| number.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_organisations_are_callers() {
+        for given in ["164821000025", "4821000025", "482100-0025"] {
+            assert_eq!(normal(given).as_deref(), Some("164821000025"));
+        }
+        assert_eq!(normal("991825827").as_deref(), Some("991825827"));
+        // Test numbers of people, in the spellings that certificates have.
+        for given in ["196810199809", "19681019-9809", "681019-9809", "PNOSE-196810199809", "01017012345", ""]
+        {
+            assert_eq!(normal(given), None);
+        }
+    }
 }

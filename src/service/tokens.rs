@@ -80,7 +80,7 @@ impl Keys {
             None => consumer.id,
         });
         Some(Token {
-            organisation: number.or(claims.organisation).map(|number| normal(&number)),
+            organisation: number.or(claims.organisation).and_then(|number| normal(&number)),
             scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
         })
     }

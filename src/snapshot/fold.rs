@@ -29,11 +29,7 @@ impl Draft {
 /// State without rule, and number of the rule in the register.
 fn state_and_rule(register: &Register, at: &At<'_>) -> (State, u32) {
     let state = FarState::from(register.state(at.view.codes.get(Slot(at.record))));
-    let rule = match state.rule {
-        StateRule::AcceptsAll => 0,
-        StateRule::Shared(rule) => rule,
-        StateRule::Listed => at.view.rule(at.record),
-    };
+    let rule = at.rule(state);
     (FarState { rule: StateRule::AcceptsAll, ..state }.into(), rule)
 }
 

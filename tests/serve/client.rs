@@ -234,15 +234,6 @@ impl Client {
         Ok((size > 0).then_some(data))
     }
 
-    /// The next bytes of a body.
-    pub(crate) fn take(&mut self, piece: &mut [u8]) -> io::Result<()> {
-        self.reader.read_exact(piece)
-    }
-
-    pub(crate) fn rest_of_body(&mut self, length: usize) -> io::Result<()> {
-        self.reader.read_exact(&mut vec![0; length])
-    }
-
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         self.reader.read_until(b'\n', &mut line)?;

@@ -178,32 +178,6 @@ fn who_sends_no_more_is_answered() {
     }
 }
 
-/// An answer that a client takes steadily, but for more than a minute, breaks off: the time in which nothing
-/// came from the client counts, although nothing is to come from it.
-#[test]
-#[ignore = "takes a minute"]
-fn answers_may_take_longer_than_a_minute() {
-    let (_work, server) = served();
-    let body = format!("{}\n", far_ids()[0]).repeat(2_000_000);
-    let mut client = server.connect();
-    client.send(&request("POST", TARGET, "Content-Type: text/plain\r\n", body.as_bytes()));
-    let (status, headers) = client.head().expect("a head");
-    let length =
-        headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.parse::<usize>());
-    let begun = std::time::Instant::now();
-    let (mut taken, mut piece) = (0, vec![0; 10_000]);
-    while begun.elapsed().as_secs() < 65 {
-        // Half a megabyte a second, which is not all of it.
-        if taken < begun.elapsed().as_millis() as usize * 500 {
-            client.take(&mut piece).expect("the next piece");
-            taken += piece.len();
-        }
-        assert_eq!(server.get("/healthz").status, 200);
-    }
-    let rest = client.rest_of_body(length.expect("a length").expect("a number") - taken);
-    assert!(status == 200 && rest.is_ok(), "{rest:?} after {taken} bytes");
-}
-
 /// A list that is refused by its beginning is not read on; but its client is told only when it has sent more.
 #[test]
 fn a_refused_list_is_told_before_its_end() {
@@ -281,4 +255,43 @@ fn requests_name_their_host() {
         client.send(format!("GET /healthz HTTP/1.1\r\n{host}\r\n").as_bytes());
         assert_eq!(client.reply().status, 400, "{host:?}");
     }
+}
+
+/// Bodies that grow side by side, each with a part of the memory that all of them need to end, would wait for
+/// each other until all are refused.
+#[test]
+fn great_bodies_at_once_are_all_answered() {
+    let work = Workspace::with("far", &["far.nabar"]);
+    // Less than one of them may take.
+    work.write("nabar.toml", "[limits]\nbodies_bytes = 200_000_000\n");
+    let config = work.path("nabar.toml");
+    let server = Server::with(&work, &["far.nabar"], &["--config", &config.display().to_string()]);
+    let recipients = format!("\"{}\",", far_ids()[0]).repeat(1_000_000);
+    let body = format!("{{\"recipients\":[{}]}}", recipients.trim_end_matches(','));
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    let whole = request("POST", TARGET, "Content-Type: application/json\r\n", body.as_bytes());
+    let chunked = [
+        format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .into_bytes(),
+        chunk(body.as_bytes()),
+        chunk(b""),
+    ]
+    .concat();
+    std::thread::scope(|scope| {
+        let answered: Vec<_> = clients
+            .iter_mut()
+            .enumerate()
+            .map(|(at, client)| {
+                let message = if at == 3 { &chunked } else { &whole };
+                scope.spawn(move || {
+                    client.send(message);
+                    client.reply().status
+                })
+            })
+            .collect();
+        let statuses: Vec<u16> = answered.into_iter().map(|answer| answer.join().expect("asked")).collect();
+        assert_eq!(statuses[..3], [200; 3]);
+        // Who does not say how much will come gets it if there is room.
+        assert!([200, 503].contains(&statuses[3]), "{statuses:?}");
+    });
 }

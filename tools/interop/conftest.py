@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from support import FAR, KRR, serving
+from operating import DISPATCHER, OTHER_DISPATCHER
+from running import Certificates
+from support import FAR, KRR, SENDER, serving
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,8 @@ def both() -> Iterator[str]:
 def http() -> Iterator[httpx.Client]:
     with httpx.Client(timeout=60, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path / "c", SENDER, DISPATCHER, OTHER_DISPATCHER)

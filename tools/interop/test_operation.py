@@ -1,4 +1,4 @@
-"""The service as whoever runs it sees it: reloading, the audit log, limits, its configuration, its end."""
+"""The service as whoever runs it sees it: the audit log, its configuration, its end."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import json
 import os
 import re
 import resource
-import select
 import signal
 import socket
-import ssl
 import subprocess
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -20,198 +17,25 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
 
+from operating import (
+    ASKED,
+    CSV,
+    DISPATCHER,
+    OTHER_DISPATCHER,
+    REGISTER,
+    compact,
+    lines,
+    metric,
+    post_head,
+    problem,
+    reachability,
+    tls,
+    until_closed,
+)
 from running import Certificates, Service, plain, running, wait_until
-from soap import Schemas, envelope, is_reachable, post
-from support import DATE, FAR, KRR, NABAR, SENDER, START_SECONDS, Row, identities, lookup, persons, registered
-
-DISPATCHER = "164727000046"
-OTHER_DISPATCHER = "164727096994"
-ASKED = {"sender": SENDER, "date": DATE}
-CSV = {"Content-Type": "text/csv"}
-REGISTER = f'[[register]]\npath = "{FAR}"\n'
-READ_ANEW = "certificates and keys were read anew"
-STAY = "what cannot be read stays as it was"
-
-
-def tls(client_ca: bool) -> str:
-    authority = 'client_ca = "c/ca.pem"' if client_ca else ""
-    return f'[tls]\ncertificate = "c/server.pem"\nkey = "c/server.key"\n{authority}\n'
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return Certificates(tmp_path / "c", SENDER, DISPATCHER, OTHER_DISPATCHER)
-
-
-def reachability(http: httpx.Client, ids: list[str]) -> httpx.Response:
-    return http.post("/v1/reachability", params=ASKED, json={"recipients": ids})
-
-
-def problem(response: httpx.Response, status: int) -> str:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"].startswith("application/problem+json")
-    assert response.json()["status"] == status
-    return str(response.json()["detail"])
-
-
-def metric(http: httpx.Client, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)$", http.get("/metrics").text, re.MULTILINE)
-    assert found, name
-    return float(found[1])
-
-
-# Reloading
-
-
-def shown(certificates: Certificates, service: Service) -> bytes:
-    """The certificate that a new connection is shown."""
-    with socket.create_connection(("127.0.0.1", service.port), 10) as raw:
-        with certificates.context().wrap_socket(raw, server_hostname="localhost") as stream:
-            return stream.getpeercert(True) or b""
-
-
-def der(certificates: Certificates, name: str) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(certificates.file(f"{name}.pem").read_text())
-
-
-def read_anew(service: Service) -> None:
-    """Once more, so that the next look by itself is as far away as it gets."""
-    before = service.count(READ_ANEW)
-    service.hang_up()
-    wait_until(lambda: service.count(READ_ANEW) > before)
-
-
-@pytest.mark.parametrize("at_once", [False, True])
-def test_a_new_certificate_is_shown_to_new_connections(
-    tmp_path: Path, certificates: Certificates, at_once: bool
-) -> None:
-    certificates.make_server("new", days=10)
-    with running(tmp_path, REGISTER + tls(False)) as service, certificates.client(service) as http:
-        port = connection(http)
-        assert shown(certificates, service) == der(certificates, "server")
-        new = der(certificates, "new")
-        if at_once:
-            read_anew(service)
-        certificates.replace("server", "new")
-        if at_once:
-            service.hang_up()
-        wait_until(lambda: shown(certificates, service) == new, 1.5 if at_once else 8)
-        assert connection(http) == port, "the open connection goes on"
-        assert service.process.poll() is None
-
-
-def connection(http: httpx.Client) -> int:
-    """The client's port of the connection that answers."""
-    with http.stream("GET", "/healthz") as response:
-        assert response.read() == b"ok\n"
-        stream = response.extensions["network_stream"]
-        return int(stream.get_extra_info("client_addr")[1])
-
-
-@pytest.mark.parametrize("text", [b"", b"no certificate", None])
-@pytest.mark.parametrize("file", ["server.pem", "server.key", "ca.pem"])
-def test_a_broken_file_leaves_what_was(
-    tmp_path: Path, certificates: Certificates, file: str, text: bytes | None
-) -> None:
-    certificates.make_server("new")
-    good = der(certificates, "server")
-    with running(tmp_path, REGISTER + tls(True)) as service:
-        kept, path = certificates.context(SENDER), certificates.file(file)
-        whole = path.read_bytes()
-        path.unlink() if text is None else path.write_bytes(text)
-        (row, *_) = wait_until(lambda: [row for row in service.logged() if row["level"] == "ERROR"])
-        assert row["message"] == STAY and file in row["error"]
-        with httpx.Client(base_url=service.address, verify=kept, trust_env=False) as http:
-            assert reachability(http, registered()[:2]).status_code == 200
-        path.write_bytes(whole)
-        wait_until(lambda: service.count(READ_ANEW))
-        certificates.replace("server", "new")
-        new = der(certificates, "server")
-        assert new != good
-        context = certificates.context(SENDER)
-
-        def now_shown() -> bytes | None:
-            with socket.create_connection(("127.0.0.1", service.port), 10) as raw:
-                with context.wrap_socket(raw, server_hostname="localhost") as stream:
-                    return stream.getpeercert(True)
-
-        wait_until(lambda: now_shown() == new)
-
-
-def test_a_key_of_another_certificate_leaves_what_was(tmp_path: Path, certificates: Certificates) -> None:
-    certificates.make_server("new")
-    with running(tmp_path, REGISTER + tls(False)) as service:
-        good = der(certificates, "server")
-        certificates.file("new.key").rename(certificates.file("server.key"))
-        wait_until(lambda: service.count(STAY))
-        assert shown(certificates, service) == good
-        certificates.file("new.pem").rename(certificates.file("server.pem"))
-        new = der(certificates, "server")
-        wait_until(lambda: shown(certificates, service) == new)
-
-
-def test_a_root_that_is_taken_away_lets_nobody_in(tmp_path: Path, certificates: Certificates) -> None:
-    other = Certificates(tmp_path / "other", SENDER)
-    with running(tmp_path, REGISTER + tls(True)) as service:
-        old = certificates.context(SENDER)
-        new = certificates.context()
-        new.load_cert_chain(other.file(f"{SENDER}.pem"), other.file(f"{SENDER}.key"))
-
-        def let_in(context: ssl.SSLContext) -> bool:
-            with httpx.Client(base_url=service.address, verify=context, trust_env=False) as http:
-                try:
-                    return reachability(http, registered()[:1]).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-        assert let_in(old) and not let_in(new)
-        certificates.file("ca.pem").write_bytes(other.file("ca.pem").read_bytes())
-        service.hang_up()
-        wait_until(lambda: let_in(new))
-        assert not let_in(old)
-
-
-def test_broken_keys_for_tokens_do_not_keep_an_old_certificate(tmp_path: Path, certificates: Certificates) -> None:
-    """Whoever signs tokens may be away when a certificate is renewed."""
-    keys = tmp_path / "jwks.json"
-    keys.write_text(json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "x": "A" * 43, "y": "A" * 43}]}))
-    certificates.make_server("new")
-    tokens = '[tokens]\nissuer = "i"\naudience = "a"\nalgorithms = ["ES256"]\njwks = "jwks.json"\n'
-    with running(tmp_path, REGISTER + tls(False) + tokens) as service:
-        keys.write_text("{")
-        wait_until(lambda: service.count(STAY))
-        certificates.replace("server", "new")
-        new = der(certificates, "server")
-        wait_until(lambda: shown(certificates, service) == new, 6)
-
-
-def test_metrics_tell_when_certificates_expire(tmp_path: Path, certificates: Certificates) -> None:
-    def end(name: str) -> float:
-        return x509.load_der_x509_certificate(der(certificates, name)).not_valid_after_utc.timestamp()
-
-    certificates.make_server("new", days=300)
-
-    def name(file: str) -> str:
-        return f'nabar_certificate_expiry_seconds{{file="{certificates.file(file)}"}}'
-
-    with running(tmp_path, REGISTER + tls(True)) as service:
-        with certificates.client(service, SENDER) as http:
-            assert metric(http, name("server.pem")) == end("server")
-            assert metric(http, name("ca.pem")) == end("ca")
-            certificates.replace("server", "new")
-            service.hang_up()
-            wait_until(lambda: metric(http, name("server.pem")) == end("server"))
-
-
-def test_metrics_tell_two_files_of_one_name_apart(tmp_path: Path, certificates: Certificates) -> None:
-    (tmp_path / "ca").mkdir()
-    (tmp_path / "ca/server.pem").write_bytes(certificates.file("ca.pem").read_bytes())
-    with running(tmp_path, REGISTER + tls(True).replace("c/ca.pem", "ca/server.pem")) as service:
-        with certificates.client(service, SENDER) as http:
-            assert http.get("/metrics").text.count("\nnabar_certificate_expiry_seconds{") == 2
-
+from soap import envelope, is_reachable, post
+from support import FAR, KRR, NABAR, SENDER, START_SECONDS, Row, identities, lookup, persons, registered
 
 # The audit log
 
@@ -228,16 +52,6 @@ def audited(directory: Path, name: str = "audit") -> list[Row]:
 
 def outcomes(ids: list[str]) -> Row:
     return dict(Counter(row["outcome"] for row in lookup(FAR, ids, SENDER)))
-
-
-def compact(http: httpx.Client, ids: list[str]) -> httpx.Response:
-    headers = {"Content-Type": "application/vnd.nabar.ids"}
-    return http.post("/v1/reachability", params=ASKED, content="".join(ids).encode(), headers=headers)
-
-
-def lines(http: httpx.Client, ids: list[str], streamed: bool = False) -> httpx.Response:
-    body = "".join(f"{id}\n" for id in ids).encode()
-    return http.post("/v1/reachability", params=ASKED, content=iter([body]) if streamed else body, headers=CSV)
 
 
 WAYS: dict[str, tuple[str, Callable[[httpx.Client, list[str]], httpx.Response]]] = {
@@ -374,237 +188,6 @@ def test_half_a_line_of_a_full_disk_spoils_no_other(tmp_path: Path) -> None:
         assert reachability(http, registered()[:3]).status_code == 200
     *_, last = (tmp_path / "audit").read_text().splitlines()
     assert json.loads(last)["ids"] == 3
-
-
-# Limits
-
-
-def until_refused(ask: Callable[[], httpx.Response], times: int = 50) -> httpx.Response:
-    """The first answer that is none; asked faster than a limit of one a second allows."""
-    for _ in range(times):
-        response = ask()
-        if response.status_code != 200:
-            return response
-    raise AssertionError(f"{times} questions at once were answered")
-
-
-LIMITED = {
-    "requests": ("requests_a_second = 1", reachability, registered()[:1]),
-    "ids": ("ids_a_second = 10", reachability, registered()[:10]),
-    "ids in lines": ("ids_a_second = 10", lines, registered()[:10]),
-    "ids in compact form": ("ids_a_second = 10", compact, registered()[:10]),
-}
-
-
-@pytest.mark.parametrize("case", LIMITED)
-def test_who_asks_too_much_is_told_and_others_are_served(tmp_path: Path, certificates: Certificates, case: str) -> None:
-    limit, ask, ids = LIMITED[case]
-    with running(tmp_path, f"{REGISTER}{tls(True)}[limits]\n{limit}\n") as service:
-        with certificates.client(service, SENDER) as greedy, certificates.client(service, DISPATCHER) as other:
-            assert ask(greedy, ids).status_code == 200
-            problem(until_refused(lambda: ask(greedy, ids)), 429)
-            assert ask(other, ids).status_code == 200
-            wait_until(lambda: ask(greedy, ids).status_code == 200)
-
-
-@pytest.mark.parametrize("limit", ["requests_a_second = 1", "ids_a_second = 10"])
-def test_soap_is_told_4999_if_it_asks_too_much(tmp_path: Path, limit: str) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\n{limit}\n") as service, plain(service) as http:
-        wsdl = http.get("/Recipient/v3?wsdl").content
-        asked = envelope(is_reachable(SENDER, registered()[:9]))
-        response = until_refused(lambda: post(http, "/Recipient/v3", asked))
-        fault = Schemas.of_wsdl(wsdl, tmp_path).fault(response)
-        assert (fault.faultcode, fault.code) == ("Server", 4999)
-
-
-def test_persons_are_limited(tmp_path: Path) -> None:
-    ids = [person["personidentifikator"] for person in persons()[:5]]
-    config = f'[[register]]\npath = "{KRR}"\n[limits]\nids_a_second = 5\n'
-    with running(tmp_path, config) as service, plain(service) as http:
-        problem(until_refused(lambda: http.post("/rest/v2/personer", json={"personidentifikatorer": ids})), 429)
-
-
-def test_a_line_without_its_end_counts_as_an_id(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 1\n") as service, plain(service) as http:
-        problem(
-            until_refused(lambda: http.post("/v1/reachability", params=ASKED, content=registered()[0], headers=CSV)),
-            429,
-        )
-
-
-def test_a_soap_call_counts_its_ids_and_not_its_sender(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 10\n") as service, plain(service) as http:
-        for _ in range(2):
-            response = post(http, "/Recipient/v3", envelope(is_reachable(SENDER, registered()[:5])))
-            assert response.status_code == 200, response.text
-
-
-def test_health_is_told_to_who_has_asked_too_much(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nrequests_a_second = 1\n") as service, plain(service) as http:
-        until_refused(lambda: reachability(http, []))
-        for path in ("/healthz", "/readyz", "/metrics"):
-            assert http.get(path).status_code == 200, path
-
-
-def test_a_client_has_so_many_connections(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nconnections_a_client = 2\n") as service, ExitStack() as stack:
-        first, second = (stack.enter_context(plain(service)) for _ in range(2))
-        assert first.get("/healthz").status_code == second.get("/healthz").status_code == 200
-        with plain(service) as third, pytest.raises(httpx.TransportError):
-            third.get("/healthz")
-        assert metric(first, "nabar_connections") == 2
-        assert metric(first, "nabar_connections_refused_total") == 1
-        second.close()
-
-        def again() -> bool:
-            with plain(service) as other:
-                try:
-                    return other.get("/healthz").status_code == 200
-                except httpx.TransportError:
-                    return False
-
-        wait_until(again)
-        assert reachability(first, registered()[:1]).status_code == 200
-
-
-LONG = "[limits]\nbody_bytes = 1000\n"
-
-
-@pytest.mark.parametrize("size", [1001, 20 << 20])
-def test_a_body_that_is_too_long_is_413(tmp_path: Path, size: int) -> None:
-    with running(tmp_path, REGISTER + LONG) as service, plain(service) as http:
-        assert "1000" in problem(http.post("/v1/reachability", json={"recipients": ["a" * size]}, params=ASKED), 413)
-        problem(compact(http, registered()[:100]), 413)
-        ids = registered()[:100]
-        assert len(lines(http, ids).text.splitlines()) == len(ids), "lines are streamed"
-        assert reachability(http, registered()[:5]).status_code == 200
-
-
-@pytest.mark.parametrize("size", [1001, 1 << 17, 20 << 20])
-def test_a_body_in_chunks_that_is_too_long_is_413(tmp_path: Path, size: int) -> None:
-    headers = {"Content-Type": "application/json"}
-    with running(tmp_path, REGISTER + LONG) as service, plain(service) as http:
-        for _ in range(10):
-            chunks = (b" " * 1000 for _ in range(size // 1000 + 1))
-            problem(http.post("/v1/reachability", params=ASKED, content=chunks, headers=headers), 413)
-
-
-def post_head(service: Service, length: str, path: str = "/v1/reachability", type: str = "text/csv") -> socket.socket:
-    """A connection on which a question has begun."""
-    stream = socket.create_connection(("127.0.0.1", service.port), 30)
-    head = f"POST {path}?sender={SENDER}&date={DATE} HTTP/1.1\r\nHost: localhost\r\n"
-    stream.sendall(f"{head}Content-Type: {type}\r\n{length}\r\n\r\n".encode())
-    return stream
-
-
-def until_closed(stream: socket.socket, seconds: float) -> bytes:
-    """What comes until the other end closes."""
-    deadline, told = time.monotonic() + seconds, b""
-    while True:
-        left = deadline - time.monotonic()
-        assert left > 0 and select.select([stream], [], [], left)[0], f"still open after {seconds} s: {told[:100]!r}"
-        try:
-            part = stream.recv(1 << 16)
-        except ConnectionResetError:
-            return told
-        if not part:
-            return told
-        told += part
-
-
-SHORT = "stall_time = '1s'\n"
-BOTH_SHORT = f"{SHORT}head_time = '1s'\n"
-
-
-@pytest.mark.parametrize("limits", [SHORT, BOTH_SHORT])
-@pytest.mark.parametrize("case", ["lines", "streamed lines", "json", "soap", "list"])
-def test_who_stops_in_the_middle_is_not_waited_for(tmp_path: Path, case: str, limits: str) -> None:
-    length = "Transfer-Encoding: chunked" if case == "streamed lines" else "Content-Length: 100"
-    path = {"soap": "/Recipient/v3", "list": "/v1/check"}.get(case, "/v1/reachability")
-    type = {"soap": "text/xml", "json": "application/json"}.get(case, "text/csv")
-    begun = b"5\r\n12345\r\n" if case == "streamed lines" else b"12345"
-    with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service, plain(service) as http:
-        with closing(post_head(service, length, path, type)) as stream:
-            stream.sendall(begun)
-            assert not until_closed(stream, 5).startswith(b"HTTP/1.1 200") or case == "streamed lines"
-        assert reachability(http, registered()[:1]).status_code == 200
-
-
-@pytest.mark.parametrize("limits", ["head_time = '1s'\n", BOTH_SHORT])
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n"])
-def test_who_does_not_finish_a_head_is_not_waited_for(tmp_path: Path, begun: bytes, limits: str) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service:
-        with closing(socket.create_connection(("127.0.0.1", service.port), 30)) as stream:
-            stream.sendall(begun)
-            until_closed(stream, 5)
-
-
-def long_answer(service: Service) -> socket.socket:
-    """A connection on which many more answers come than buffers take, all ids sent."""
-    body = "".join(f"{id}\n" for id in registered()).encode() * 3000
-    stream = socket.socket()
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-    stream.settimeout(30)
-    stream.connect(("127.0.0.1", service.port))
-    head = f"POST /v1/reachability?sender={SENDER} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
-    stream.sendall(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
-    return stream
-
-
-@pytest.mark.parametrize("limits", [SHORT, BOTH_SHORT])
-def test_who_takes_nothing_is_not_waited_for(tmp_path: Path, limits: str) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service, plain(service) as http:
-        with closing(long_answer(service)):
-            assert metric(http, "nabar_connections") == 2
-            wait_until(lambda: metric(http, "nabar_connections") == 1, 6)
-
-
-def test_who_takes_an_answer_slowly_gets_it_all(tmp_path: Path) -> None:
-    """It never stops for as long as the limits are, but takes longer than them."""
-    with running(tmp_path, f"{REGISTER}[limits]\nstall_time = '3s'\nhead_time = '3s'\n") as service:
-        with closing(long_answer(service)) as stream:
-            begun, told = time.monotonic(), stream.recv(1 << 16)
-            head, _, _ = told.partition(b"\r\n\r\n")
-            assert b"transfer-encoding: chunked" in head
-            end = told
-            while not end.endswith(b"\r\n0\r\n\r\n"):
-                part = stream.recv(1 << 16)
-                assert part, "it was cut"
-                end = end[-16:] + part
-                if time.monotonic() < begun + 7:
-                    select.select([], [], [], 0.01)
-
-
-def test_a_list_that_waits_for_its_turn_gets_it(tmp_path: Path) -> None:
-    """The job before it comes slowly, but it comes; that takes longer than the limits."""
-    limits = f"[limits]\n{BOTH_SHORT}jobs = 1\n"
-    with running(tmp_path, REGISTER + limits) as service:
-        with ExitStack() as stack:
-            slow = stack.enter_context(closing(post_head(service, "Transfer-Encoding: chunked", "/v1/check")))
-            slow.sendall(b"3\r\nid\n\r\n")
-            with plain(service) as http:
-                for _ in range(20):  # until the first has surely been taken up
-                    http.get("/healthz")
-            waiting = stack.enter_context(closing(post_head(service, "Content-Length: 16", "/v1/check")))
-            waiting.sendall(f"id\n{registered()[0]}\n".encode())
-            line = f"{registered()[0]}\n".encode()
-            deadline = time.monotonic() + 3
-            while time.monotonic() < deadline:
-                slow.sendall(b"%x\r\n%s\r\n" % (len(line), line))
-                assert not select.select([waiting], [], [], 0.2)[0], waiting.recv(1 << 16)
-            slow.sendall(b"0\r\n\r\n")
-            assert slow.recv(1 << 16).startswith(b"HTTP/1.1 200")
-            assert waiting.recv(1 << 16).startswith(b"HTTP/1.1 200")
-
-
-@pytest.mark.parametrize(("age", "status"), [("36h", 503), ("2d", 503), ("900000h", 200), ("30000d", 200)])
-@pytest.mark.parametrize("given", ["config", "option"])
-def test_a_register_that_is_too_old_is_not_ready(tmp_path: Path, age: str, status: int, given: str) -> None:
-    config, options = (f'max_age = "{age}"\n', ()) if given == "config" else ("", ("--max-age", age))
-    with running(tmp_path, config + REGISTER, *options) as service, plain(service) as http:
-        response = http.get("/readyz")
-        assert (response.status_code, response.json()["ready"]) == (status, status == 200)
-        assert http.get("/healthz").status_code == 200
 
 
 # The configuration

@@ -120,12 +120,20 @@ fn key(ordinals: &Range<u32>, recipient: Ordinal, step: usize) -> Result<u64, Re
 /// Where the keys and the steps of some changes go.
 type To<'a> = (&'a mut [u64], &'a mut [Step]);
 
+/// Where the first of some changes is: in its run, among the steps, among all changes.
+#[derive(Clone, Copy)]
+struct At {
+    run: usize,
+    step: usize,
+    place: usize,
+}
+
 /// What is left to do of some changes that were resolved at the same time as others.
 #[derive(Default)]
 struct Left {
     bad: Vec<(usize, Reason)>,
-    /// Places of those whose rule has no number.
-    new_rules: Vec<usize>,
+    /// Rules that have no number, and where in the run.
+    new_rules: Vec<(usize, RuleSet)>,
 }
 
 impl Editor {
@@ -165,39 +173,28 @@ impl Editor {
         steps.steps.resize(first + run.len(), Step::NONE);
         let ordinals = &steps.ordinals;
         let (keys, of_run) = (&mut steps.keys[first..], &mut steps.steps[first..]);
-        let (start, editor) = (run.start, &*self);
+        let editor = &*self;
         let resolve = |(chunk, (to, changes)): (usize, (To<'_>, &[Change]))| {
-            let (keys, steps) = to;
-            let (mut left, mut senders) = (Left::default(), Vec::new());
-            let before = chunk * CHUNK_CHANGES;
-            for (at, change) in (before..).zip(changes) {
-                let resolved = editor.recipient(&change.what, &mut senders).and_then(|(recipient, what)| {
-                    Ok((key(ordinals, recipient, first + at)?, Step { place: (start + at) as u32, what }))
-                });
-                match resolved {
-                    Ok(resolved) => (keys[at - before], steps[at - before]) = resolved,
-                    Err(why) => left.bad.push((start + at, why)),
-                }
-                if let StepWhat::PutRecipient { rule: NO_RULE, .. } | StepWhat::Accept { rule: NO_RULE, .. } =
-                    steps[at - before].what
-                {
-                    left.new_rules.push(at);
-                }
-            }
-            left
+            let at = chunk * CHUNK_CHANGES;
+            editor.resolve_chunk(
+                ordinals,
+                changes,
+                At { run: at, step: first + at, place: run.start + at },
+                to,
+            )
         };
-        let changes = &changes[run];
+        let changes = &changes[run.clone()];
         let left: Vec<Left> = if changes.len() >= PARALLEL_CHANGES {
-            let steps = keys.par_chunks_mut(CHUNK_CHANGES).zip(of_run.par_chunks_mut(CHUNK_CHANGES));
-            steps.zip(changes.par_chunks(CHUNK_CHANGES)).enumerate().map(resolve).collect()
+            let to = keys.par_chunks_mut(CHUNK_CHANGES).zip(of_run.par_chunks_mut(CHUNK_CHANGES));
+            to.zip(changes.par_chunks(CHUNK_CHANGES)).enumerate().map(resolve).collect()
         } else {
-            let steps = keys.chunks_mut(CHUNK_CHANGES).zip(of_run.chunks_mut(CHUNK_CHANGES));
-            steps.zip(changes.chunks(CHUNK_CHANGES)).enumerate().map(resolve).collect()
+            let to = keys.chunks_mut(CHUNK_CHANGES).zip(of_run.chunks_mut(CHUNK_CHANGES));
+            to.zip(changes.chunks(CHUNK_CHANGES)).enumerate().map(resolve).collect()
         };
         for Left { bad: of_chunk, new_rules } in left {
             bad.extend(of_chunk);
-            for at in new_rules {
-                let number = of_recipient(&changes[at].what).flatten().map_or(0, |rule| self.add_rule(rule));
+            for (at, new) in new_rules {
+                let number = self.rule_number(new);
                 if let StepWhat::PutRecipient { rule, .. } | StepWhat::Accept { rule, .. } =
                     &mut of_run[at].what
                 {
@@ -205,6 +202,36 @@ impl Editor {
                 }
             }
         }
+    }
+
+    /// Looks up what some changes of FaR recipients name that follow one another.
+    fn resolve_chunk(
+        &self,
+        ordinals: &Range<u32>,
+        changes: &[Change],
+        first: At,
+        (keys, steps): To<'_>,
+    ) -> Left {
+        let (mut left, mut senders) = (Left::default(), Vec::new());
+        for (at, change) in changes.iter().enumerate() {
+            let resolved = self.recipient(&change.what, &mut senders).and_then(|(recipient, what)| {
+                let place = (first.place + at) as u32;
+                Ok((key(ordinals, recipient, first.step + at)?, Step { place, what }))
+            });
+            match resolved {
+                Ok(resolved) => (keys[at], steps[at]) = resolved,
+                Err(why) => left.bad.push((first.place + at, why)),
+            }
+            if let StepWhat::PutRecipient { rule: NO_RULE, .. } | StepWhat::Accept { rule: NO_RULE, .. } =
+                steps[at].what
+                && let Some(Some(named)) = of_recipient(&change.what)
+            {
+                // The senders are still those that have just been looked up.
+                let rule = RuleSet { acceptance: named.acceptance, senders: senders.clone() };
+                left.new_rules.push((first.run + at, rule));
+            }
+        }
+        left
     }
 
     /// Looks up what a change of a FaR recipient names.
@@ -304,14 +331,11 @@ impl Editor {
         Ok(self.rule_numbers.get(&slice).copied().unwrap_or(NO_RULE))
     }
 
-    /// Number of a rule of known senders, which gets one.
-    fn add_rule(&mut self, named: &NamedRule) -> u32 {
-        let mut senders = Vec::new();
-        match self.rule(named, &mut senders) {
-            Ok(NO_RULE) | Err(_) => {}
-            Ok(number) => return number,
+    /// Number of a rule, which gets one if it has none.
+    fn rule_number(&mut self, rule: RuleSet) -> u32 {
+        if let Some(&number) = self.rule_numbers.get(&rule) {
+            return number;
         }
-        let rule = RuleSet { acceptance: named.acceptance, senders };
         self.rules.push(&rule);
         self.rule_numbers.insert(rule, self.rule_count);
         self.rule_count += 1;

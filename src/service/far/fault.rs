@@ -1,5 +1,6 @@
 //! What FaR answers if it does not answer.
 
+use super::{authority, recipient};
 use crate::service::exchange::{Body, respond};
 use crate::service::soap;
 use hyper::{Response, StatusCode};
@@ -11,28 +12,14 @@ pub(super) enum Service {
     Authority,
 }
 
-/// Operations of Authority. Its faults are named after them.
-const AUTHORITY_OPERATIONS: [&str; 7] = [
-    "getSenders",
-    "getDispatchers",
-    "isSenderAccepted",
-    "getUserAccessRights",
-    "getUserAccessRightsNoConcent",
-    "testNewSigner",
-    "verifyAuthorizedSignatures",
-];
-
 impl Service {
     /// The name of an operation, if it is one: what else a client writes there is not repeated.
     pub(super) fn name_of(self, operation: &str) -> &'static str {
-        match self {
-            Service::Recipient => super::recipient::OPERATIONS
-                .iter()
-                .find(|(name, _)| *name == operation)
-                .map(|(name, _)| *name),
-            Service::Authority => AUTHORITY_OPERATIONS.into_iter().find(|name| *name == operation),
-        }
-        .unwrap_or_default()
+        let mut names: Box<dyn Iterator<Item = &'static str>> = match self {
+            Service::Recipient => Box::new(recipient::OPERATIONS.iter().map(|(name, _)| *name)),
+            Service::Authority => Box::new(authority::OPERATIONS.into_iter()),
+        };
+        names.find(|name| *name == operation).unwrap_or_default()
     }
 }
 
@@ -86,29 +73,25 @@ impl Fault {
     pub(super) fn into_response(self, service: Service, operation: &str, call_id: &str) -> Response<Body> {
         let side = if self.code < 5000 { "Server" } else { "Client" };
         // Recipient's faults are one element of v3, Authority's one for each operation, of the first version.
-        let (open, close, children) = match (service, service.name_of(operation)) {
-            (Service::Recipient, _) | (Service::Authority, "") => (
-                "f:applicationFault xmlns:f=\"http://minameddelanden.gov.se/schema/Common/v3\"".to_owned(),
-                "f:applicationFault".to_owned(),
-                "f",
-            ),
-            (Service::Authority, name) => (
-                format!(
-                    "a:{name}Fault xmlns:a=\"{}\" xmlns:f=\"http://minameddelanden.gov.se/schema/Common\"",
-                    super::AUTHORITY
-                ),
-                format!("a:{name}Fault"),
-                "f",
-            ),
+        let (name, namespaces, common) = match (service, service.name_of(operation)) {
+            (Service::Recipient, _) | (Service::Authority, "") => {
+                ("f:applicationFault".to_owned(), String::new(), "schema/Common/v3")
+            }
+            (Service::Authority, name) => {
+                let namespaces = format!(" xmlns:a=\"{}\"", authority::AUTHORITY);
+                (format!("a:{name}Fault"), namespaces, "schema/Common")
+            }
         };
         let mut out = format!("<s:Envelope xmlns:s=\"{}\"><s:Body><s:Fault>", soap::ENVELOPE);
         soap::element(&mut out, "faultcode", &format!("s:{side}"));
         soap::element(&mut out, "faultstring", &self.description);
-        out.push_str(&format!("<detail><{open}>"));
-        soap::element(&mut out, &format!("{children}:ErrorCode"), &self.code.to_string());
-        soap::element(&mut out, &format!("{children}:Description"), &self.description);
-        soap::element(&mut out, &format!("{children}:CallId"), call_id);
-        out.push_str(&format!("</{close}></detail></s:Fault></s:Body></s:Envelope>"));
+        out.push_str(&format!(
+            "<detail><{name}{namespaces} xmlns:f=\"http://minameddelanden.gov.se/{common}\">"
+        ));
+        soap::element(&mut out, "f:ErrorCode", &self.code.to_string());
+        soap::element(&mut out, "f:Description", &self.description);
+        soap::element(&mut out, "f:CallId", call_id);
+        out.push_str(&format!("</{name}></detail></s:Fault></s:Body></s:Envelope>"));
         let mut response = respond(super::XML, out);
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response

@@ -1,5 +1,6 @@
 //! FaR's contract: the services Recipient (v3) and Authority, SOAP 1.1, read only.
 
+mod authority;
 mod fault;
 mod recipient;
 
@@ -19,13 +20,7 @@ const XML: &str = "text/xml; charset=utf-8";
 const RECIPIENT_WSDL: &str = include_str!("recipient.wsdl");
 const AUTHORITY_WSDL: &str = include_str!("authority.wsdl");
 
-const AUTHORITY: &str = "http://minameddelanden.gov.se/Authority";
-const DISPATCHER: &str = "http://minameddelanden.gov.se/schema/Dispatcher";
 const SENDER: &str = "http://minameddelanden.gov.se/schema/Sender";
-
-/// Operations of Authority that this is no replica of.
-const AUTHORITY_ELSEWHERE: [&str; 4] =
-    ["getUserAccessRights", "getUserAccessRightsNoConcent", "testNewSigner", "verifyAuthorizedSignatures"];
 
 /// Answers at the address of Recipient.
 pub(super) async fn recipient(
@@ -45,43 +40,7 @@ pub(super) async fn authority(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let register = live.register();
-    let answer = |call: &Call| {
-        if call.namespace != AUTHORITY {
-            return Err(Fault::unknown_operation());
-        }
-        let mut out = String::new();
-        match &*call.operation {
-            "getSenders" => register.senders().iter().for_each(|sender| {
-                out.push_str("<return xmlns=\"\">");
-                recipient::put_sender(&mut out, sender);
-                out.push_str("</return>");
-            }),
-            "getDispatchers" => register.dispatchers().iter().for_each(|dispatcher| {
-                out.push_str("<return xmlns=\"\">");
-                soap::element(&mut out, "d:Id", &dispatcher.id);
-                soap::element(&mut out, "d:Name", &dispatcher.name);
-                for sender in super::lists::senders_of(&register, &dispatcher.senders) {
-                    soap::element(&mut out, "d:Senders", sender);
-                }
-                out.push_str("</return>");
-            }),
-            "isSenderAccepted" => {
-                let id = call.all("arg0").next().ok_or(Fault::bad_input("arg0 is missing"))?;
-                if !recipient::is_organisation(id) {
-                    return Err(Fault::bad_input("arg0 is 16 and ten digits"));
-                }
-                let accepted = register.sender(id).is_some();
-                out = format!("<return xmlns=\"\">{accepted}</return>");
-            }
-            other if AUTHORITY_ELSEWHERE.contains(&other) => return Err(Fault::read_only()),
-            _ => return Err(Fault::unknown_operation()),
-        }
-        let operation = &call.operation;
-        let answer = format!(
-            "<{operation}Response xmlns=\"{AUTHORITY}\" xmlns:d=\"{DISPATCHER}\" xmlns:s=\"{SENDER}\">{out}</{operation}Response>"
-        );
-        Ok((answer, Noted::of(&register, None, 0)))
-    };
+    let answer = |call: &Call| authority::answer(&register, call);
     exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, &register, answer).await
 }
 
@@ -112,10 +71,11 @@ async fn exchanged(
         Err(Fault::busy(problem.detail()))
     } else if matches!(&*kind, "text/xml" | "application/xml" | "") {
         let service = exchange.service;
-        match service.message(request, service.limits.message_bytes, 1).await {
+        match exchange.message(request, service.limits.message_bytes, 1).await {
             Err(problem) if problem.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(Fault::too_much("the message is longer than one with as many ids as a call may have"))
             }
+            Err(problem) if problem.status().is_server_error() => Err(Fault::busy(problem.detail())),
             Err(problem) => Err(Fault::bad_input(problem.detail())),
             Ok(body) => soap::read(&body.bytes, &header).map_err(Fault::bad_input).and_then(|call| {
                 operation.clone_from(&call.operation);

@@ -9,18 +9,13 @@ use crate::register::{AccountType, Damage, FarState, Operator, Recipient, Regist
 use crate::service::access::Caller;
 use crate::service::exchange::Noted;
 use crate::service::soap::{self, Call};
-
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use jiff::civil::Date;
 use std::fmt::Write;
 
 const V3: &str = "http://minameddelanden.gov.se/schema/Recipient/v3";
 const V2: &str = "http://minameddelanden.gov.se/schema/Recipient/v2";
 const TYPES: &str = "http://minameddelanden.gov.se/schema/Recipient";
-
-/// FaR decides the same on every day.
-const ANY_DAY: Date = jiff::civil::date(2000, 1, 1);
 
 /// All operations at this address, and the namespaces of their messages.
 pub(super) const OPERATIONS: [(&str, &str); 14] = [
@@ -78,9 +73,7 @@ fn is_reachable(register: &Register, caller: &Caller, call: &Call, out: &mut Str
         return Err(Fault::not_authorised(description));
     }
     let mut noted = Noted::of(register, Some(sender), ids.len());
-    let question = register.question(Some(sender), ANY_DAY);
-    let question = question.map_err(|_| Fault::technical())?;
-    let accounts = question.accounts(&ordinals(&ids)).map_err(|damage| damaged(&damage))?;
+    let accounts = register.accounts(place, &ordinals(&ids)).map_err(|damage| damaged(&damage))?;
     out.reserve(ids.len() * 700);
     // What is the same for all recipients in a state, made when the first of them comes.
     let mut statuses: HashMap<u32, String> = HashMap::new();
