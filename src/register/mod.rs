@@ -36,6 +36,7 @@ use contact::Contact;
 use jiff::Timestamp;
 use numbers::Numbers;
 use state::State;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -432,12 +433,25 @@ impl Register {
         &self,
         mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.records_from(Ordinal(0), |ordinal, at| visit(ordinal, at).map(ControlFlow::Continue))
+    }
+
+    /// The same from an ordinal on, until `visit` breaks.
+    fn records_from<E: From<Damage>>(
+        &self,
+        first: Ordinal,
+        mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
         let index = &self.index();
-        for part in 0..index.parts() {
+        let first_part = if first <= index.first_of(0) { 0 } else { index.part_of(first) };
+        for part in first_part..index.parts() {
             let Some(view) = index.view(&self.base.trust, part).map_err(Damage::from)? else { continue };
             for (record, offset) in (0..).zip(view.offsets()) {
                 let ordinal = Ordinal(index.first_of(part).0 + offset);
-                visit(ordinal, &At { index, part, offset: offset as u16, record, view })?;
+                let at = At { index, part, offset: offset as u16, record, view };
+                if ordinal >= first && visit(ordinal, &at)?.is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -450,7 +464,18 @@ impl Register {
         &self,
         mut visit: impl FnMut(&Identity, Recipient) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.for_each_record(|ordinal, at| {
+        self.for_each_from(Ordinal(0), |identity, recipient| {
+            visit(identity, recipient).map(ControlFlow::Continue)
+        })
+    }
+
+    /// The same from an ordinal on, until `visit` breaks.
+    pub(crate) fn for_each_from<E: From<Damage>>(
+        &self,
+        first: Ordinal,
+        mut visit: impl FnMut(&Identity, Recipient) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        self.records_from(first, |ordinal, at| {
             let nobody = DamagedBlock { block: at.block(), finding: "it holds an ordinal of nobody" };
             let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(nobody))?;
             visit(&identity, self.read(&identity, at)?)

@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_ENCODING, EXPECT, HeaderMap, HeaderValue};
 use hyper::{Request, StatusCode};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -76,36 +76,30 @@ impl Exchange<'_> {
     /// all the memory there is for them and go on doing so.
     pub(super) async fn message(
         &self,
-        request: Request<Incoming>,
+        request: Request<Unread>,
         limit: usize,
         weight: usize,
     ) -> Result<Whole, Problem> {
-        if let Err(problem) = uncompressed(request.headers()) {
-            drain(request.into_body()).await;
-            return Err(problem);
-        }
-        // Who asks before sending it is spared sending it.
-        let asks = request.headers().contains_key(EXPECT);
-        let body = request.into_body();
-        let announced = body.size_hint().exact().map(|length| length as usize);
+        uncompressed(request.headers())?;
+        let announced = request.body().announced();
         if announced.is_some_and(|length| length > limit) {
-            if !asks {
-                drain(body).await;
-            }
             return Err(too_large(limit));
         }
+        let mut body = request.into_body().take().ok_or_else(broken)?;
         let stall = self.service.limits.stall_time;
         let whole_time = Duration::from_secs((announced.unwrap_or(limit) / RATE_MIN) as u64);
         // Waiting for room, waiting for the first byte, and reading.
-        match timeout(2 * stall + whole_time, self.read(body, announced, limit, weight)).await {
-            Ok(read) => read,
-            Err(_) => Err(broken()),
+        let read = timeout(2 * stall + whole_time, self.read(&mut body, announced, limit, weight));
+        let read = read.await.unwrap_or_else(|_| Err(broken()));
+        if read.as_ref().is_err_and(|problem| problem.status() != StatusCode::BAD_REQUEST) {
+            drain(body).await;
         }
+        read
     }
 
     async fn read(
         &self,
-        mut body: Incoming,
+        body: &mut Incoming,
         announced: Option<usize>,
         limit: usize,
         weight: usize,
@@ -113,22 +107,15 @@ impl Exchange<'_> {
         let most = FREE_BYTES + of_a_client(&self.service.limits) * PERMIT_BYTES;
         let (mut share, mut paid) = (Vec::new(), FREE_BYTES);
         let mut bytes: Vec<u8> = Vec::new();
-        while let Some(data) = frame(&mut body, self.service.limits.stall_time).await? {
+        while let Some(data) = frame(body, self.service.limits.stall_time).await? {
             let length = bytes.len() + data.len();
             if length > limit {
-                drain(body).await;
                 return Err(too_large(limit));
             }
             if length * weight > paid {
                 let whole = announced.unwrap_or(2 * length).max(length);
                 let aim = (whole * weight).min(most);
-                match self.room(aim - paid, share.is_empty()).await {
-                    Ok(room) => share.push(room),
-                    Err(problem) => {
-                        drain(body).await;
-                        return Err(problem);
-                    }
-                }
+                share.push(self.room(aim - paid, share.is_empty()).await?);
                 paid = if announced.is_some() || aim == most { usize::MAX } else { aim };
             }
             if bytes.is_empty() && body.is_end_stream() {
@@ -192,8 +179,47 @@ async fn frame(body: &mut Incoming, stall: Duration) -> Result<Option<Bytes>, Pr
     }
 }
 
+/// The body of a request, for whoever takes it.
+#[derive(Clone)]
+pub(super) struct Unread {
+    body: Arc<Mutex<Option<Incoming>>>,
+    announced: Option<usize>,
+    /// Whether it is only sent when it is wanted (`Expect`).
+    waits: bool,
+}
+
+impl Unread {
+    /// Parts a request from its body; the second is for [`drain`](Self::drain).
+    pub(super) fn of(request: Request<Incoming>) -> (Request<Unread>, Unread) {
+        let waits = request.headers().contains_key(EXPECT);
+        let (head, body) = request.into_parts();
+        let announced = body.size_hint().exact().map(|length| length as usize);
+        let unread = Unread { body: Arc::new(Mutex::new(Some(body))), announced, waits };
+        (Request::from_parts(head, unread.clone()), unread)
+    }
+
+    /// Its bytes, if the client has said how many they are.
+    pub(super) fn announced(&self) -> Option<usize> {
+        self.announced
+    }
+
+    /// The body, once.
+    pub(super) fn take(self) -> Option<Incoming> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Reads on for a moment what nobody has taken.
+    pub(super) async fn drain(self) {
+        if !self.waits
+            && let Some(body) = self.take()
+        {
+            drain(body).await;
+        }
+    }
+}
+
 /// Reads on for a moment what is not wanted: a client that is still sending would not see its answer.
-pub(super) async fn drain(mut body: Incoming) {
+async fn drain(mut body: Incoming) {
     let rest = async { while let Ok(Some(_)) = frame(&mut body, DRAIN_TIME).await {} };
     let _ = timeout(DRAIN_TIME, rest).await;
 }

@@ -2,7 +2,7 @@
 
 use super::exchange::{Body, Problem, respond, with_note, with_version};
 use super::reachability::Asked;
-use crate::identities::{Country, Rejection};
+use crate::identities::Country;
 use crate::register::{Answer, Register, moment};
 use bytes::Bytes;
 use hyper::{Response, StatusCode};
@@ -37,10 +37,9 @@ pub(super) fn answer(asked: &Asked, body: &Bytes) -> Result<Response<Body>, Prob
     }
     let answers = asked.answers(body.chunks_exact(width))?;
     let mut out = head(register, answers.answers.len());
-    out.extend(answers.iter().map(|answer: Result<Answer, Rejection>| match answer {
-        Ok(answer) => answer.number() as u8,
-        Err(_) => NO_ID,
-    }));
+    let first = out.len();
+    out.extend(answers.answers.iter().map(|answer| answer.number() as u8));
+    answers.rejected().for_each(|place| out[first + place] = NO_ID);
     Ok(with_note(with_version(respond(ANSWERS, out), register), answers.noted(asked)))
 }
 

@@ -9,7 +9,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTE
 use hyper::{Response, StatusCode};
 use jiff::civil::Date;
 use jiff::tz::Offset;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -150,6 +150,14 @@ pub(super) fn stream(content_type: &'static str, body: Body) -> Response<Body> {
 /// A response in JSON.
 pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     respond(JSON, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// An object in JSON. (Alone, serde would take the values of its members in an array too.)
+pub(super) fn from_json<'j, T: Deserialize<'j>>(text: &'j [u8]) -> serde_json::Result<T> {
+    match text.trim_ascii_start().first() {
+        Some(b'[') => Err(serde::de::Error::custom("an array")),
+        _ => serde_json::from_slice(text),
+    }
 }
 
 /// Says which version answered.

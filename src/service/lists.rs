@@ -1,14 +1,13 @@
 //! What a register has beside recipients, and whole lists.
 
 use super::access::may_ask;
-use super::body;
+use super::body::{self, Unread};
 use super::exchange::{Body, Day, Noted, Problem, content_type, json, query, with_note, with_version};
 use super::reachability::Versioned;
 use super::registers::Live;
 use super::routes::Exchange;
 use crate::mailing::{self, Duplicates, ListOptions, Mailing};
 use crate::register::Register;
-use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -130,7 +129,7 @@ pub(super) struct Checks {
 pub(super) async fn check(
     exchange: &Exchange<'_>,
     live: &Live,
-    request: Request<Incoming>,
+    request: Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
     let asks: Checks = query(request.uri().query())?;
     if content_type(request.headers()).starts_with("multipart/") {
@@ -151,7 +150,8 @@ pub(super) async fn check(
     may_ask(&exchange.caller, &register, asked.sender(), exchange.service.access.takes_tokens())?;
     drop(asked);
     let job = exchange.service.jobs.acquire().await.map_err(|_| body::broken())?;
-    let (reader, pump) = body::reader(request.into_body(), exchange.service.limits.stall_time);
+    let body = request.into_body().take().ok_or_else(body::broken)?;
+    let (reader, pump) = body::reader(body, exchange.service.limits.stall_time);
     let list_register = Arc::clone(&register);
     let work = tokio::task::spawn_blocking(move || {
         let question = list_register.question(asks.sender.as_deref(), day.date)?;

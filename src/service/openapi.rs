@@ -10,17 +10,18 @@ use utoipa::openapi::{Content, Ref, ResponseBuilder, Server};
 #[openapi(
     info(
         title = "nabar",
-        description = "Who can be reached digitally. FaR's SOAP services are described by their WSDLs: \
-                       /Recipient/v3?wsdl and /Authority?wsdl.",
+        description = "Who can be reached digitally. The SOAP services are described by their WSDLs: FaR's \
+                       /Recipient/v3?wsdl and /Authority?wsdl, KRR's /kontaktinfo-external/ws-v5?wsdl.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(
         paths::reachability, paths::check, paths::register, paths::operators, paths::senders,
-        paths::dispatchers, paths::persons, paths::healthz, paths::readyz, paths::metrics
+        paths::dispatchers, paths::persons, paths::changes, paths::healthz, paths::readyz, paths::metrics
     ),
     components(schemas(
         exchange::Problem, reachability::Asking<'_>, reachability::Answered, lists::Description,
-        lists::Operator<'_>, lists::Sender<'_>, lists::Dispatcher<'_>, krr::PersonsAsked, krr::Persons
+        lists::Operator<'_>, lists::Sender<'_>, lists::Dispatcher<'_>, krr::PersonsAsked, krr::Persons,
+        krr::ChangesAsked, krr::Changes
     ))
 )]
 struct Document;
@@ -136,6 +137,18 @@ mod paths {
         )
     )]
     pub(super) fn persons() {}
+
+    /// KRR: who has changed after a number
+    ///
+    /// Who begins with 0 is first told of everybody. All is told when `tilEndringsId` is `sisteEndringsId`.
+    #[utoipa::path(
+        post, path = "/rest/v2/krr/hentEndringer", request_body = krr::ChangesAsked,
+        responses(
+            (status = 200, description = "At most 1000 persons, each as it is now", body = krr::Changes),
+            (status = 501, description = "The register's numbers are too high to begin with 0", body = Problem, content_type = "application/problem+json"),
+        )
+    )]
+    pub(super) fn changes() {}
 
     /// Whether the service runs
     #[utoipa::path(get, path = "/healthz", responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]

@@ -1,9 +1,9 @@
 //! `POST /v1/reachability`: who can be reached, for any number of ids.
 
 use super::access::may_ask;
-use super::body;
+use super::body::{self, Unread};
 use super::exchange::{
-    Body, Day, JSON, Noted, Problem, content_type, query, respond, with_note, with_version,
+    Body, Day, JSON, Noted, Problem, content_type, from_json, query, respond, with_note, with_version,
 };
 use super::registers::Live;
 use super::routes::Exchange;
@@ -11,7 +11,6 @@ use super::{compact, lines};
 use crate::identities::{Country, Identity, Ordinal, Rejection};
 use crate::limits::INLINE_BODY_BYTES;
 use crate::register::{Answer, Damage, Decided, Question, Register};
-use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -160,17 +159,20 @@ pub(super) struct Answers {
 impl Answers {
     /// What is noted of them.
     pub(super) fn noted(&self, asked: &Asked) -> Noted {
-        let mut counts = [0u64; 3];
-        for answer in &self.answers {
-            counts[answer.kind()] += 1;
-        }
+        let count = |kind| self.answers.iter().filter(|answer| answer.kind() == kind).count() as u64;
         let rejected = self.rejected.len() as u64;
-        let [paper, notify, digital] = counts;
+        let (notify, digital) = (count(1), count(2));
+        let paper = self.answers.len() as u64 - notify - digital;
         // What is no id was looked up as nobody.
         let all =
             [("paper", paper - rejected), ("notify", notify), ("digital", digital), ("rejected", rejected)];
         let outcomes = all.into_iter().filter(|(_, count)| *count > 0).collect();
         Noted { outcomes, ..Noted::of(&asked.register, asked.sender.as_deref(), self.answers.len()) }
+    }
+
+    /// The places of those that are no ids.
+    pub(super) fn rejected(&self) -> impl Iterator<Item = usize> {
+        self.rejected.iter().map(|(place, _)| *place)
     }
 
     /// Each answer, or why the id is none.
@@ -237,7 +239,7 @@ const COMPACT_WEIGHT: usize = 3;
 pub(super) async fn reachability(
     exchange: &Exchange<'_>,
     live: &Live,
-    request: Request<Incoming>,
+    request: Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
     let (service, asks): (_, Asks) = (exchange.service, query(request.uri().query())?);
     match &*content_type(request.headers()) {
@@ -264,8 +266,8 @@ pub(super) async fn reachability(
         "text/csv" | "text/plain" => {
             let asked = Asked::of(exchange, live, asks.sender.as_deref(), asks.date.as_deref())?;
             // Who says how much will come may want to send it all before reading: then it is read first.
-            match request.body().size_hint().exact() {
-                Some(length) if length <= service.limits.body_bytes as u64 => {
+            match request.body().announced() {
+                Some(length) if length <= service.limits.body_bytes => {
                     let body = exchange.message(request, service.limits.body_bytes, 1).await?;
                     let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
                     exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
@@ -277,14 +279,13 @@ pub(super) async fn reachability(
                     body::uncompressed(request.headers())?;
                     Ok(lines::answer(
                         asked,
-                        lines::Source::Coming(request.into_body()),
+                        lines::Source::Coming(request.into_body().take().ok_or_else(body::broken)?),
                         service.limits.stall_time,
                     ))
                 }
             }
         }
         _ => {
-            body::drain(request.into_body()).await;
             let detail = "send ids as application/json, text/csv, text/plain or application/vnd.nabar.ids";
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", detail))
         }
@@ -297,7 +298,7 @@ fn in_json(
     asks: &Asks,
     body: &[u8],
 ) -> Result<Response<Body>, Problem> {
-    let asking: Asking<'_> = serde_json::from_slice(body).map_err(|error| {
+    let asking: Asking<'_> = from_json(body).map_err(|error| {
         // The message of the library may quote what was sent.
         let (line, column) = (error.line(), error.column());
         let detail = format!(

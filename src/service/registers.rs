@@ -2,7 +2,7 @@
 
 use crate::register::{Decided, NotAsked, Register};
 use crate::snapshot::{OpenError, Snapshot};
-use crate::store::{Reader, StoreError};
+use crate::store::{Log, Reader, StoreError};
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use jiff::civil::Date;
@@ -50,6 +50,8 @@ pub struct Live {
     /// Under which name; empty if it is at the root.
     pub(super) name: String,
     path: PathBuf,
+    /// Of a data directory; another one if another directory takes its place.
+    log: ArcSwap<Log>,
     current: ArcSwap<Register>,
     decided: Mutex<DecidedFor>,
     versions: Mutex<Vec<Weak<Register>>>,
@@ -121,6 +123,11 @@ impl Live {
         Ok(decided)
     }
 
+    /// The changes of a data directory; none of a register file.
+    pub(super) fn log(&self) -> Option<Arc<Log>> {
+        self.path.is_dir().then(|| self.log.load_full())
+    }
+
     /// Versions that somebody has.
     pub(super) fn versions_alive(&self) -> usize {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,6 +155,13 @@ impl Live {
         Ok((Arc::new(register), Source::File(FileId::of(&id))))
     }
 
+    /// Takes what has been opened anew.
+    fn replace(&self, source: &mut Source, (register, new): (Arc<Register>, Source)) {
+        *source = new;
+        self.log.store(Log::new(&self.path));
+        self.publish(register);
+    }
+
     fn publish(&self, register: Arc<Register>) {
         let before = self.current.swap(Arc::clone(&register));
         self.applied.fetch_add(register.sequence().saturating_sub(before.sequence()), Ordering::Relaxed);
@@ -161,9 +175,7 @@ impl Live {
         match source {
             Source::Directory(id, reader) => {
                 if FileId::of_directory(&self.path) != *id {
-                    let (register, new) = Live::open(&self.path)?;
-                    *source = new;
-                    self.publish(register);
+                    self.replace(source, Live::open(&self.path)?);
                     return Ok(DIRECTORY_POLL);
                 }
                 if reader.refresh()? {
@@ -175,9 +187,7 @@ impl Live {
                 // While it is being replaced there may be none.
                 let Ok(metadata) = std::fs::metadata(&self.path) else { return Ok(FILE_POLL) };
                 if FileId::of(&metadata) != *id {
-                    let (register, new) = Live::open(&self.path)?;
-                    *source = new;
-                    self.publish(register);
+                    self.replace(source, Live::open(&self.path)?);
                     tracing::info!(register = self.name, sequence = self.register().sequence(), "new file");
                 }
                 Ok(FILE_POLL)
@@ -213,6 +223,7 @@ impl Registers {
             let (register, source) = Live::open(&path)?;
             let live = Arc::new(Live {
                 name,
+                log: ArcSwap::new(Log::new(&path)),
                 path,
                 decided: Mutex::default(),
                 versions: Mutex::new(vec![Arc::downgrade(&register)]),
@@ -269,9 +280,8 @@ fn run(live: &Live, mut source: Source, stop: &AtomicBool) {
                     tracing::error!(register = live.name, %error, "cannot take in what is new; trying again");
                 }
                 // What a reader had read in part is not used again.
-                if let Ok((register, new)) = Live::open(&live.path) {
-                    source = new;
-                    live.publish(register);
+                if let Ok(opened) = Live::open(&live.path) {
+                    live.replace(&mut source, opened);
                 }
                 RETRY
             }

@@ -2,7 +2,7 @@
 
 use super::access::{Caller, Peer};
 use super::audit::Entry;
-use super::body::{self, Share};
+use super::body::{Share, Unread};
 use super::exchange::{Body, Noted, Notes, Problem, json, respond};
 use super::registers::Live;
 use super::server::Service;
@@ -55,10 +55,10 @@ pub(super) async fn answer(
     let started = Instant::now();
     // A name of the client's own could tell of a recipient, and would be logged.
     let id = uuid::Uuid::new_v4().to_string();
+    let (request, unread) = Unread::of(request);
     let caller = addressed(service, &request).and_then(|()| service.access.caller(peer, request.headers()));
     let (endpoint, organisation, answered) = match caller {
         Err(problem) if !is_open(request.uri().path()) || problem.status() == StatusCode::BAD_REQUEST => {
-            body::drain(request.into_body()).await;
             ("unknown", None, Err(problem))
         }
         caller => {
@@ -70,6 +70,7 @@ pub(super) async fn answer(
             (endpoint, organisation, answered)
         }
     };
+    unread.drain().await;
     let response = answered.unwrap_or_else(Problem::into_response);
     let named = HeaderValue::from_str(&id).map(|id| (REQUEST_ID, id));
     let entry = Entry {
@@ -87,7 +88,7 @@ pub(super) async fn answer(
 
 /// Whether a request says once whom it is for, as HTTP/1.1 wants; and, where nobody is asked who they are, that
 /// it does not come from a page that somebody else's site has put into a browser on this machine.
-fn addressed(service: &Service, request: &Request<Incoming>) -> Result<(), Problem> {
+fn addressed(service: &Service, request: &Request<Unread>) -> Result<(), Problem> {
     let hosts = request.headers().get_all(HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
         return Err(Problem::bad_request("host", "a request has one Host"));
@@ -222,7 +223,7 @@ impl HttpBody for Held {
 
 type Answered = Result<Response<Body>, Problem>;
 
-async fn route(exchange: &Exchange<'_>, request: Request<Incoming>) -> (&'static str, Answered) {
+async fn route(exchange: &Exchange<'_>, request: Request<Unread>) -> (&'static str, Answered) {
     let service = exchange.service;
     let path = request.uri().path().to_owned();
     let method = request.method().clone();
@@ -250,21 +251,23 @@ async fn route(exchange: &Exchange<'_>, request: Request<Incoming>) -> (&'static
     (done.0, done.1.or_else(|allowed| Ok(not_allowed(allowed))))
 }
 
+/// The address that the service of contract 16-02 had.
+const OPPSLAGSTJENESTE: &str = "/kontaktinfo-external/ws-v5";
+
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 async fn of_register(
     exchange: &Exchange<'_>,
     live: &Live,
     path: &str,
-    request: Request<Incoming>,
+    request: Request<Unread>,
 ) -> (&'static str, Answered) {
     let (kind, method) = (live.register().kind(), request.method().clone());
     let (post, reads) = (method == Method::POST, method == Method::GET || method == Method::HEAD);
-    // FaR has faults of its own for that.
-    if !matches!(path, "/Recipient/v3" | "/Authority")
+    // SOAP has faults of its own for that.
+    if !matches!(path, "/Recipient/v3" | "/Authority" | OPPSLAGSTJENESTE)
         && let Err(problem) = exchange.count_request()
     {
-        body::drain(request.into_body()).await;
         return ("unknown", Err(problem));
     }
     let listing = |answer: fn(&Live) -> Response<Body>| match reads {
@@ -288,7 +291,14 @@ async fn of_register(
         ("/rest/v1/personer" | "/rest/v2/personer", Kind::Krr) if post => {
             ("krr-personer", krr::persons(exchange, live, request).await)
         }
+        ("/rest/v2/krr/hentEndringer", Kind::Krr) if post => {
+            ("krr-endringer", krr::changes(exchange, live, request).await)
+        }
+        (OPPSLAGSTJENESTE, Kind::Krr) => {
+            ("krr-oppslagstjeneste", Ok(krr::oppslagstjeneste(exchange, live, request).await))
+        }
         ("/rest/v1/personer" | "/rest/v2/personer", Kind::Krr) => ("krr-personer", Ok(not_allowed("POST"))),
+        ("/rest/v2/krr/hentEndringer", Kind::Krr) => ("krr-endringer", Ok(not_allowed("POST"))),
         _ => ("unknown", Err(nothing_here())),
     }
 }

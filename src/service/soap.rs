@@ -1,14 +1,45 @@
-//! SOAP messages, whatever prefixes they are written with.
+//! SOAP: descriptions, and messages whatever prefixes they are written with.
 
+use super::body::Unread;
+use super::exchange::{Body, content_type, respond};
+use super::routes::{Exchange, not_allowed};
 use encoding_rs::Encoding;
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response, StatusCode};
+use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
-use quick_xml::events::Event;
+use quick_xml::events::attributes::Attribute;
+use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 use std::borrow::Cow;
 
-/// SOAP 1.1.
-pub(super) const ENVELOPE: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+/// Content type of messages and descriptions.
+pub(super) const XML: &str = "text/xml; charset=utf-8";
+
+/// A version of SOAP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// 1.1.
+    V11,
+    /// 1.2.
+    V12,
+}
+
+impl Version {
+    /// The namespace of its envelope.
+    pub(super) fn namespace(self) -> &'static str {
+        match self {
+            Version::V11 => "http://schemas.xmlsoap.org/soap/envelope/",
+            Version::V12 => "http://www.w3.org/2003/05/soap-envelope",
+        }
+    }
+
+    /// A message with this body.
+    pub(super) fn envelope(self, body: &str) -> String {
+        ["<s:Envelope xmlns:s=\"", self.namespace(), "\"><s:Body>", body, "</s:Body></s:Envelope>"].concat()
+    }
+}
 
 /// Deepest nesting of elements that is read.
 const DEPTH_MAX: usize = 32;
@@ -18,6 +49,8 @@ const DEPTH_MAX: usize = 32;
 pub(super) struct Call {
     pub(super) namespace: String,
     pub(super) operation: String,
+    /// Local names and values of the attributes of the operation.
+    pub(super) attributes: Vec<(String, String)>,
     /// Local names and texts, in their order.
     pub(super) arguments: Vec<(String, String)>,
 }
@@ -34,15 +67,78 @@ impl Call {
     }
 }
 
+/// Answers what is no call: a request for the description (`?wsdl`, in which `{address}` is filled in), or one of
+/// another method.
+pub(super) fn described(
+    exchange: &Exchange<'_>,
+    request: &Request<Unread>,
+    wsdl: &str,
+) -> Option<Response<Body>> {
+    let asked = request.uri().query().is_some_and(|query| query.eq_ignore_ascii_case("wsdl"));
+    match *request.method() {
+        Method::POST => None,
+        Method::GET | Method::HEAD if asked => {
+            Some(respond(XML, wsdl.replace("{address}", &address(exchange, request))))
+        }
+        _ => Some(not_allowed("POST, and GET with ?wsdl")),
+    }
+}
+
+/// Where the client thinks that it is: what the description tells it to call.
+fn address(exchange: &Exchange<'_>, request: &Request<Unread>) -> String {
+    let host = request.headers().get(HOST).and_then(|value| value.to_str().ok()).unwrap_or("localhost");
+    let scheme = if exchange.service.access.tls().is_some() { "https" } else { "http" };
+    quick_xml::escape::escape(format!("{scheme}://{host}{}", request.uri().path())).into_owned()
+}
+
+/// Why a request has no call.
+pub(super) enum NoCall {
+    /// To be tried again.
+    Busy(String),
+    /// Longer than one with as many ids as a call may have.
+    TooLong,
+    /// No message that is understood.
+    Malformed(String),
+}
+
+/// Reads the call of a request.
+pub(super) async fn call(
+    exchange: &Exchange<'_>,
+    request: Request<Unread>,
+    version: Version,
+) -> Result<Call, NoCall> {
+    exchange.count_request().map_err(|problem| NoCall::Busy(problem.detail().to_owned()))?;
+    let kinds: &[&str] = match version {
+        Version::V11 => &["text/xml", "application/xml", ""],
+        Version::V12 => &["application/soap+xml", "text/xml", "application/xml", ""],
+    };
+    if !kinds.contains(&&*content_type(request.headers())) {
+        return Err(NoCall::Malformed(format!("send the message as {}", kinds[0])));
+    }
+    let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let header = header.unwrap_or_default().to_owned();
+    let message = exchange.message(request, exchange.service.limits.message_bytes, 1).await;
+    let message = message.map_err(|problem| match problem.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => NoCall::TooLong,
+        status if status.is_server_error() => NoCall::Busy(problem.detail().to_owned()),
+        _ => NoCall::Malformed(problem.detail().to_owned()),
+    })?;
+    read(&message.bytes, &header, version).map_err(|finding| NoCall::Malformed(finding.to_owned()))
+}
+
 /// Why a message is not understood.
 type Finding = &'static str;
 
 const ILL_FORMED: Finding = "the message is no well-formed XML";
-const NO_SOAP: Finding = "the message is no SOAP 1.1 envelope with one element in its body";
+const NO_SOAP: Finding = "the message is no envelope of this SOAP version with one element in its body";
 
 /// Reads a message. `content_type` may name its encoding; so may the message.
-pub(super) fn read(message: &[u8], content_type: &str) -> Result<Call, Finding> {
+pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Result<Call, Finding> {
+    let envelope = version.namespace();
     let text = decode(message, content_type)?;
+    if !is_xml(&text) {
+        return Err(ILL_FORMED);
+    }
     let mut reader = NsReader::from_str(&text);
     let mut call = Call::default();
     let (mut depth, mut rooted, mut body, mut found) = (0, false, false, false);
@@ -63,12 +159,13 @@ pub(super) fn read(message: &[u8], content_type: &str) -> Result<Call, Finding> 
                 };
                 let name = element.local_name().into_inner();
                 match depth {
-                    0 if (namespace, name) != (ENVELOPE, "Envelope") => return Err(NO_SOAP),
-                    1 => body = (namespace, name) == (ENVELOPE, "Body"),
+                    0 if (namespace, name) != (envelope, "Envelope") => return Err(NO_SOAP),
+                    1 => body = (namespace, name) == (envelope, "Body"),
                     2 if body && found => return Err(NO_SOAP),
                     2 if body => {
                         found = true;
                         (call.namespace, call.operation) = (namespace.to_owned(), name.to_owned());
+                        call.attributes = attributes(element)?;
                     }
                     3 if body => call.arguments.push((name.to_owned(), String::new())),
                     _ => {}
@@ -92,13 +189,28 @@ pub(super) fn read(message: &[u8], content_type: &str) -> Result<Call, Finding> 
     }
 }
 
+fn attributes(element: &BytesStart<'_>) -> Result<Vec<(String, String)>, Finding> {
+    // Those of other namespaces are somebody else's.
+    let other = |attribute: &Attribute<'_>| {
+        attribute.key.prefix().is_some() || attribute.key.as_namespace_binding().is_some()
+    };
+    let attributes = element.attributes().filter(|attribute| !attribute.as_ref().is_ok_and(other));
+    let attributes = attributes.map(|attribute| {
+        let attribute = attribute.map_err(|_| ILL_FORMED)?;
+        let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|_| ILL_FORMED)?;
+        Ok((attribute.key.local_name().into_inner().to_owned(), value.into_owned()))
+    });
+    attributes.collect()
+}
+
 /// The text of what is neither an element nor a declaration.
 fn text_of<'e>(event: &'e Event<'_>) -> Result<Cow<'e, str>, Finding> {
     Ok(match event {
         Event::Text(text) => Cow::Borrowed(text.as_ref()),
         Event::CData(text) => Cow::Borrowed(text.as_ref()),
         Event::GeneralRef(reference) => match reference.resolve_char_ref() {
-            Ok(Some(character)) => Cow::Owned(character.to_string()),
+            Ok(Some(character)) if is_xml_character(character) => Cow::Owned(character.to_string()),
+            Ok(Some(_)) => return Err(ILL_FORMED),
             Ok(None) => {
                 let entity = resolve_predefined_entity(reference.as_ref());
                 Cow::Borrowed(entity.ok_or("the message has an entity that XML does not define")?)
@@ -139,9 +251,32 @@ fn declared(message: &[u8]) -> Option<String> {
     value[1..].split(quote).next().map(str::to_owned)
 }
 
+/// Whether XML 1.0 can have a text.
+pub(super) fn is_xml(text: &str) -> bool {
+    // Control characters first: all bytes, so that it is done many at a time.
+    let control = |byte: u8| (byte < b' ') & (byte != b'\t') & (byte != b'\n') & (byte != b'\r');
+    let controls = text.bytes().fold(false, |any, byte| any | control(byte));
+    // The other two that it cannot have begin with this byte.
+    !controls && (memchr::memchr(0xEF, text.as_bytes()).is_none() || text.chars().all(is_xml_character))
+}
+
+fn is_xml_character(character: char) -> bool {
+    matches!(character, ' '..|'\t'| '\n' | '\r') && !matches!(character, '\u{FFFE}' | '\u{FFFF}')
+}
+
+/// A text as XML has it; what it cannot have is replaced.
+pub(super) fn escaped(text: &str) -> Cow<'_, str> {
+    if is_xml(text) {
+        return quick_xml::escape::escape(text);
+    }
+    let replaced: String =
+        text.chars().map(|c| if is_xml_character(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
+    Cow::Owned(quick_xml::escape::escape(&replaced).into_owned())
+}
+
 /// Writes an element with a text.
 pub(super) fn element(out: &mut String, name: &str, text: &str) {
-    for part in ["<", name, ">", &quick_xml::escape::escape(text), "</", name, ">"] {
+    for part in ["<", name, ">", &escaped(text), "</", name, ">"] {
         out.push_str(part);
     }
 }
@@ -151,12 +286,17 @@ mod tests {
     use super::*;
 
     fn read_text(message: &str) -> Result<Call, Finding> {
-        read(message.as_bytes(), "text/xml")
+        read(message.as_bytes(), "text/xml", Version::V11)
     }
 
     fn call(arguments: &[(&str, &str)]) -> Call {
         let arguments = arguments.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        Call { namespace: "urn:r".to_owned(), operation: "ask".to_owned(), arguments: arguments.collect() }
+        Call {
+            namespace: "urn:r".to_owned(),
+            operation: "ask".to_owned(),
+            attributes: Vec::new(),
+            arguments: arguments.collect(),
+        }
     }
 
     #[test]
@@ -165,7 +305,7 @@ mod tests {
         for message in [
             r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ask xmlns="urn:r"><id>1&amp;2</id><id/><x>A</x></ask></s:Body></s:Envelope>"#,
             "<?xml version='1.0' encoding='utf-8'?>\n<Envelope xmlns='http://schemas.xmlsoap.org/soap/envelope/'>\n <Header><a><b>c</b></a></Header>\n \
-             <Body xmlns:q='urn:r'><q:ask q:t='1'>\n<q:id><![CDATA[1&2]]></q:id><!-- no -->\n<q:id></q:id><x>&#65;</x>\n</q:ask></Body>\n</Envelope>\n",
+             <Body xmlns:q='urn:r'><q:ask>\n<q:id><![CDATA[1&2]]></q:id><!-- no -->\n<q:id></q:id><x>&#65;</x>\n</q:ask></Body>\n</Envelope>\n",
         ] {
             assert_eq!(
                 read_text(message),
@@ -174,8 +314,18 @@ mod tests {
             );
             let wide: Vec<u8> =
                 [0xFF, 0xFE].into_iter().chain(message.encode_utf16().flat_map(u16::to_le_bytes)).collect();
-            assert_eq!(read(&wide, "text/xml").as_ref(), Ok(&expected));
+            assert_eq!(read(&wide, "text/xml", Version::V11).as_ref(), Ok(&expected));
         }
+    }
+
+    #[test]
+    fn attributes_of_the_operation_are_read() {
+        let message = r#"<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body><a:ask xmlns:a="urn:r" from="1&amp;2" a:to='x'/></s:Body></s:Envelope>"#;
+        let call = read(message.as_bytes(), "application/soap+xml", Version::V12).expect("a call");
+        let expected = [("from", "1&2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!((call.namespace.as_str(), call.attributes), ("urn:r", expected.to_vec()));
+        let other = message.replace("http://www.w3.org/2003/05/soap-envelope", Version::V11.namespace());
+        assert_eq!(read(other.as_bytes(), "text/xml", Version::V12), Err(NO_SOAP));
     }
 
     #[test]
@@ -191,6 +341,8 @@ mod tests {
             (format!("{open}<p:a/>{close}"), ILL_FORMED),
             (format!("{open}<a>"), ILL_FORMED),
             (format!("{open}<a></b>{close}"), ILL_FORMED),
+            (format!("{open}<a>\u{1}</a>{close}"), ILL_FORMED),
+            (format!("{open}<a>&#xFFFF;</a>{close}"), ILL_FORMED),
             (
                 format!("{open}<a><b>&boom;</b></a>{close}"),
                 "the message has an entity that XML does not define",
@@ -204,8 +356,8 @@ mod tests {
         ] {
             assert_eq!(read_text(&message), Err(finding), "{}", &message[..message.len().min(200)]);
         }
-        assert!(read(b"\xFF<a/>", "text/xml").is_err());
-        assert!(read(b"<a/>", "text/xml; charset=nonsense").is_err());
+        assert!(read(b"\xFF<a/>", "text/xml", Version::V11).is_err());
+        assert!(read(b"<a/>", "text/xml; charset=nonsense", Version::V11).is_err());
     }
 
     #[test]
@@ -213,7 +365,10 @@ mod tests {
         let message = "<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?><s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
                        <ask xmlns=\"urn:r\"><id>\u{e5}</id></ask></s:Body></s:Envelope>";
         let latin: Vec<u8> = message.chars().map(|c| c as u8).collect();
-        assert_eq!(read(&latin, "text/xml"), Ok(call(&[("id", "å")])));
-        assert_eq!(read(message.as_bytes(), "text/xml; charset=\"UTF-8\""), Ok(call(&[("id", "å")])));
+        assert_eq!(read(&latin, "text/xml", Version::V11), Ok(call(&[("id", "å")])));
+        assert_eq!(
+            read(message.as_bytes(), "text/xml; charset=\"UTF-8\"", Version::V11),
+            Ok(call(&[("id", "å")]))
+        );
     }
 }

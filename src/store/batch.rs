@@ -1,7 +1,7 @@
 //! Lines of changes, and the batch that they make of a register at a sequence number.
 
 use super::StoreError;
-use super::history::History;
+use super::history::{History, Log};
 use super::load::Place;
 use crate::changes::json::{self, BadLine};
 use crate::changes::{BadPage, Change, Reason, What, pages};
@@ -368,8 +368,9 @@ pub(crate) struct Compared {
 impl Compared {
     /// Before a sequence number, or where the log begins.
     fn from(place: &Place, sequence: u64) -> Result<Compared, StoreError> {
-        let history = match History::of(place, sequence.saturating_sub(1)) {
-            Err(StoreError::Gone { oldest, .. }) => History::of(place, oldest)?,
+        let log = Log::of(place);
+        let history = match log.changes(sequence.saturating_sub(1)) {
+            Err(StoreError::Gone { oldest, .. }) => log.changes(oldest)?,
             history => history?,
         };
         Ok(Compared { history, until: 0, last: None })

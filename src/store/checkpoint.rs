@@ -1,7 +1,8 @@
 //! Checkpoints: a new register file of register file and log.
 
 use super::disk::{Disk, Stream};
-use super::load::{Loading, Place, Walk};
+use super::load::{Loading, Place};
+use super::walk::Walk;
 use super::writer::Writer;
 use super::{StoreError, names};
 use crate::snapshot::Snapshot;

@@ -184,13 +184,13 @@ pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> O
     (follows && frame_sum(before, head, payload) == frame.sum).then_some(frame)
 }
 
-/// Whether a frame further on was written when the bytes at `at` were durable already: then what is
-/// wrong there is no torn end but damage.
-pub(crate) fn was_durable(segment: &[u8], at: usize) -> bool {
-    let places = (at + 8..segment.len()).step_by(8);
+/// Whether a frame in the rest of a segment, which begins at `at` with what is no frame, was written when that
+/// place was durable already: then what is wrong there is no torn end but damage.
+pub(crate) fn was_durable(rest: &[u8], at: u64) -> bool {
+    let places = (8..rest.len()).step_by(8);
     places
-        .filter(|&place| segment[place..].starts_with(&FRAME_MAGIC))
-        .any(|place| frame_head(segment, place).is_some_and(|frame| frame.durable > at as u64))
+        .filter(|&place| rest[place..].starts_with(&FRAME_MAGIC))
+        .any(|place| frame_head(rest, place).is_some_and(|frame| frame.durable > at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -2,12 +2,13 @@
 
 use super::StoreError;
 use super::disk::Disk;
-use super::format::{self, BadSegment, FRAME_HEAD_BYTES, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
+use super::format::{self, BadSegment, FRAME_HEAD_BYTES, Frame, SegmentHead, Sum};
 use super::names::{self, Contents};
+use super::walk::Walk;
 use crate::changes::Change;
 use crate::changes::apply::{Editor, on_threads};
 use crate::changes::encoding::Decoder;
-use crate::register::{Damage, Kind, Register};
+use crate::register::{Damage, Register};
 use crate::snapshot::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -186,117 +187,7 @@ impl<'p> Loading<'p> {
     }
 }
 
-/// Walks through the frames of segments that follow one another.
-pub(crate) struct Walk {
-    place: Place,
-    /// The register that the log must be of.
-    kind: Option<Kind>,
-    segments: std::vec::IntoIter<u64>,
-    /// The segment that is walked through. Read, not mapped: its writer may cut a torn end off.
-    open: Option<Arc<Vec<u8>>>,
-    pub(crate) position: Position,
-    /// Bytes of the segment that its last frame knew to be durable.
-    durable: u64,
-    pub(crate) tail: Tail,
-}
-
-/// A frame and the bytes of its segment.
-pub(crate) struct Step {
-    pub(crate) frame: Frame,
-    segment: Arc<Vec<u8>>,
-}
-
-impl Step {
-    /// The changes of the frame, encoded.
-    pub(crate) fn payload(&self) -> &[u8] {
-        &self.segment[self.frame.payload.clone()]
-    }
-}
-
-impl Walk {
-    /// Through segments, by the sequence numbers that they follow, ascending.
-    pub(crate) fn new(place: &Place, segments: &[u64], kind: Option<Kind>) -> Walk {
-        let position = Position { segment: 0, bytes: 0, sequence: 0, sum: [0; 32] };
-        let segments = Vec::from(segments).into_iter();
-        Walk { place: place.clone(), kind, segments, open: None, position, durable: 0, tail: Tail::Clean }
-    }
-
-    /// The next frame, `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<Step>, StoreError> {
-        loop {
-            let Some(segment) = self.open.clone() else {
-                match self.segments.next() {
-                    None => return Ok(None),
-                    Some(after) => self.enter(after)?,
-                }
-                continue;
-            };
-            let bytes = &segment[..];
-            let at = self.position.bytes as usize;
-            if let Some(frame) = format::frame_at(bytes, at, self.position.sequence, &self.position.sum) {
-                self.position.bytes = frame.end() as u64;
-                self.position.sequence = frame.to;
-                self.position.sum = frame.sum;
-                self.durable = frame.durable;
-                return Ok(Some(Step { frame, segment }));
-            }
-            if at < bytes.len() {
-                self.check_tail(bytes, at)?;
-            }
-            self.open = None;
-            if self.tail != Tail::Clean {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Whether what is no frame is a torn end.
-    fn check_tail(&mut self, bytes: &[u8], at: usize) -> Result<(), StoreError> {
-        let name = names::segment(self.position.segment);
-        if self.segments.len() > 0 || format::was_durable(bytes, at) {
-            let finding = "a batch that was durable is damaged, and so is what follows it";
-            return Err(self.place.damaged(&name, at as u64, finding));
-        }
-        self.tail = Tail::Torn { bytes: (bytes.len() - at) as u64 };
-        Ok(())
-    }
-
-    fn enter(&mut self, after: u64) -> Result<(), StoreError> {
-        let name = names::segment(after);
-        let bytes = self.place.read_all(&name).map_err(self.place.io(&name))?;
-        let head = self.place.segment_head(&name, &bytes)?;
-        if self.kind.is_some_and(|kind| kind != head.kind) {
-            return Err(self.place.damaged(&name, 12, "it is of another kind of register"));
-        }
-        let first = self.position.segment == 0 && self.position.bytes == 0;
-        if head.after != after {
-            return Err(self.place.damaged(&name, 0, format!("it follows sequence {}", head.after)));
-        }
-        if !first && head.after != self.position.sequence {
-            let after = self.position.sequence;
-            return Err(StoreError::LogMissing { directory: self.place.path.clone(), after });
-        }
-        if !first && head.sum != self.position.sum {
-            return Err(self.place.damaged(&name, 0, "it does not belong to the segment before it"));
-        }
-        self.position =
-            Position { segment: after, bytes: SEGMENT_HEAD_BYTES as u64, sequence: after, sum: head.sum };
-        self.durable = SEGMENT_HEAD_BYTES as u64;
-        self.open = Some(Arc::new(bytes));
-        Ok(())
-    }
-}
-
 impl Place {
-    /// All bytes that a file has now.
-    fn read_all(&self, name: &str) -> std::io::Result<Vec<u8>> {
-        let file = self.disk.open(name)?;
-        let mut bytes = vec![0; file.length()? as usize];
-        let read = file.read_at(&mut bytes, 0)?;
-        bytes.truncate(read);
-        Ok(bytes)
-    }
-
     pub(crate) fn segment_head(&self, name: &str, bytes: &[u8]) -> Result<SegmentHead, StoreError> {
         format::decode_segment_head(bytes).map_err(|bad| match bad {
             BadSegment::Head => {

@@ -41,12 +41,13 @@ mod reader;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod writer;
 
 pub use batch::{ApplyError, Batch, Lines, SetAside, input};
 pub use checkpoint::Checkpoint;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
-pub use history::{History, changes};
+pub use history::{History, Log, changes};
 pub use init::{InitError, init};
 pub use names::is_data_directory;
 pub use reader::Reader;

@@ -564,6 +564,7 @@ fn messages_and_names_to_watch_exist() {
         "src/store/mod.rs",
         "src/store/batch.rs",
         "src/store/load.rs",
+        "src/store/walk.rs",
         "src/store/init.rs",
         "src/cli/changes.rs",
     ];

@@ -1,15 +1,20 @@
-"""SOAP 1.1 by hand: envelopes, faults, and the schemas that answers must follow."""
+"""SOAP 1.1 and 1.2 by hand: envelopes, faults, and the schemas that answers must follow, also when zeep asks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import httpx
+import zeep
 from lxml import etree
 
 SOAP = "http://schemas.xmlsoap.org/soap/envelope/"
+SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
+CONTENT_TYPES = {SOAP: "text/xml", SOAP12: "application/soap+xml"}
+CODES = {SOAP: ["Client", "Server", "VersionMismatch", "MustUnderstand"], SOAP12: ["Sender", "Receiver"]}
 MM = "http://minameddelanden.gov.se"
 AUTHORITY = f"{MM}/Authority"
 V2, V3 = f"{MM}/schema/Recipient/v2", f"{MM}/schema/Recipient/v3"
@@ -18,8 +23,8 @@ XS = "http://www.w3.org/2001/XMLSchema"
 SAFE = etree.XMLParser(resolve_entities=False, no_network=True)
 
 
-def envelope(body: str, header: str = "") -> str:
-    return f'<s:Envelope xmlns:s="{SOAP}">{header}<s:Body>{body}</s:Body></s:Envelope>'
+def envelope(body: str, header: str = "", soap: str = SOAP) -> str:
+    return f'<s:Envelope xmlns:s="{soap}">{header}<s:Body>{body}</s:Body></s:Envelope>'
 
 
 def is_reachable(sender: str, ids: list[str]) -> str:
@@ -38,11 +43,11 @@ def post(
     return http.post(url, content=content, headers={"Content-Type": content_type, "SOAPAction": '""'})
 
 
-def payload(text: bytes) -> etree._Element:
+def payload(text: bytes, soap: str = SOAP) -> etree._Element:
     """What stands in the body of an envelope: one element, as a document of its own."""
     root = etree.fromstring(text, SAFE)
-    assert root.tag == f"{{{SOAP}}}Envelope", root.tag
-    (body,) = root.findall(f"{{{SOAP}}}Body")
+    assert root.tag == f"{{{soap}}}Envelope", root.tag
+    (body,) = root.findall(f"{{{soap}}}Body")
     (child,) = body
     return etree.fromstring(etree.tostring(child), SAFE)
 
@@ -62,8 +67,8 @@ class Fault:
 class Schemas:
     """Checks elements of answers against XML schemas."""
 
-    def __init__(self, schema: etree.XMLSchema) -> None:
-        self.schema = schema
+    def __init__(self, schema: etree.XMLSchema, soap: str = SOAP) -> None:
+        self.schema, self.soap = schema, soap
 
     @classmethod
     def official(cls, contracts: Path) -> Schemas:
@@ -71,7 +76,7 @@ class Schemas:
         return cls.importing({space: contracts / "schema" / file for space, file in files.items()})
 
     @classmethod
-    def of_wsdl(cls, text: bytes, directory: Path) -> Schemas:
+    def of_wsdl(cls, text: bytes, directory: Path, soap: str = SOAP) -> Schemas:
         """The schemas inside a WSDL document. They import each other without saying where; files say it."""
         found = {schema.get("targetNamespace", ""): schema for schema in etree.fromstring(text).iter(f"{{{XS}}}schema")}
         files = {space: directory / f"{number}.xsd" for number, space in enumerate(found)}
@@ -79,14 +84,14 @@ class Schemas:
             for other in schema.findall(f"{{{XS}}}import"):
                 other.set("schemaLocation", files[other.get("namespace", "")].name)
             files[space].write_bytes(etree.tostring(schema))
-        return cls.importing(files)
+        return cls.importing(files, soap)
 
     @classmethod
-    def importing(cls, files: dict[str, Path]) -> Schemas:
+    def importing(cls, files: dict[str, Path], soap: str = SOAP) -> Schemas:
         imports = "".join(
             f'<import namespace="{space}" schemaLocation="{file.as_uri()}"/>' for space, file in files.items()
         )
-        return cls(etree.XMLSchema(etree.fromstring(f'<schema xmlns="{XS}">{imports}</schema>')))
+        return cls(etree.XMLSchema(etree.fromstring(f'<schema xmlns="{XS}">{imports}</schema>')), soap)
 
     def check(self, element: etree._Element) -> None:
         alone = etree.fromstring(etree.tostring(element), SAFE)
@@ -95,24 +100,31 @@ class Schemas:
     def answer(self, response: httpx.Response) -> etree._Element:
         """The element that answers, checked."""
         assert response.status_code == 200, response.text
-        assert response.headers["content-type"].startswith("text/xml"), response.headers
-        found = payload(response.content)
+        found = self.message(response)
         self.check(found)
         return found
 
     def fault(self, response: httpx.Response) -> Fault:
         """The fault that answers, its detail checked."""
-        assert response.status_code == 500, response.text
-        assert response.headers["content-type"].startswith("text/xml"), response.headers
-        return self.fault_of(payload(response.content))
+        told = self.fault_of(self.message(response))
+        assert response.status_code == (400 if told.faultcode == "Sender" else 500), response.text
+        return told
+
+    def message(self, response: httpx.Response) -> etree._Element:
+        assert response.headers["content-type"].startswith(CONTENT_TYPES[self.soap]), response.headers
+        return payload(response.content, self.soap)
 
     def fault_of(self, found: etree._Element) -> Fault:
-        assert found.tag == f"{{{SOAP}}}Fault", found.tag
+        assert found.tag == f"{{{self.soap}}}Fault", found.tag
+        if self.soap == SOAP12:
+            assert [etree.QName(child).localname for child in found] == ["Code", "Reason"]
+            (code,), (reason,) = found
+            assert (code.tag, reason.tag) == (f"{{{SOAP12}}}Value", f"{{{SOAP12}}}Text")
+            assert reason.get("{http://www.w3.org/XML/1998/namespace}lang"), "SOAP 1.2, part 1, 5.4.2.1"
+            return Fault(self.faultcode(code), reason.text or "")
         names = [child.tag for child in found]
         assert names in (["faultcode", "faultstring"], ["faultcode", "faultstring", "detail"]), names
-        prefix, _, local = found.findtext("faultcode", "").rpartition(":")
-        assert found.nsmap.get(prefix or None) == SOAP, "the faultcode is a qualified name of the envelope's namespace"
-        assert local in ("Client", "Server", "VersionMismatch", "MustUnderstand"), local
+        local = self.faultcode(found[0])
         told = Fault(local, found.findtext("faultstring", ""))
         assert told.faultstring
         if (detail := found.find("detail")) is None:
@@ -128,3 +140,29 @@ class Schemas:
             values["Description"],
             values["CallId"],
         )
+
+    def faultcode(self, element: etree._Element) -> str:
+        prefix, _, local = (element.text or "").rpartition(":")
+        assert element.nsmap.get(prefix or None) == self.soap, "a qualified name of the envelope's namespace"
+        assert local in CODES[self.soap], local
+        return local
+
+
+class Checking(zeep.Plugin):
+    """Checks every answer that zeep is given against the schemas, and keeps the last."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self.schemas = schemas
+        self.last: etree._Element | None = None
+
+    def ingress(self, envelope: Any, http_headers: Any, operation: Any) -> tuple[Any, Any]:
+        self.last = payload(etree.tostring(envelope), self.schemas.soap)
+        if self.last.tag.endswith("}Fault"):
+            self.schemas.fault_of(self.last)
+        else:
+            self.schemas.check(self.last)
+        return envelope, http_headers
+
+
+def transport() -> zeep.Transport:
+    return zeep.Transport(timeout=30, operation_timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import queue
@@ -11,6 +12,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ NABAR = os.environ.get("NABAR", str(ROOT / "target/release/nabar"))
 WORK = ROOT / "target/interop"
 FIXTURES = ROOT / "fixtures"
 CONTRACTS = ROOT.parent / "shared/contracts/minameddelanden"
+KRR_CONTRACTS = ROOT.parent / "shared/contracts/krr"
 
 FAR = WORK / "far/far.nabar"
 KRR = WORK / "krr/krr.nabar"
@@ -110,7 +113,22 @@ def canonical(register: Path, ids: Iterable[str], sender: str | None) -> list[st
 
 
 def identities() -> set[str]:
-    return {*registered(), *(person["personidentifikator"] for person in persons())}
+    return {*registered(), *synthetic(), *(person["personidentifikator"] for person in persons())}
+
+
+@cache
+def synthetic(count: int = 3000) -> list[str]:
+    """Norwegian numbers of a synthetic series (month + 80) that no fixture has, close to each other."""
+    fixture = {person["personidentifikator"] for person in persons()}
+    weights = ([3, 7, 6, 1, 8, 9, 4, 5, 2], [5, 4, 3, 2, 7, 6, 5, 4, 3, 2])
+    found: list[str] = []
+    for day, individual in itertools.product(range(1, 29), range(500)):
+        digits = [int(digit) for digit in f"{day:02}8190{individual:03}"]
+        for row in weights:
+            digits.append(-sum(a * b for a, b in zip(row, digits, strict=True)) % 11)
+        if 10 not in digits and (text := "".join(map(str, digits))) not in fixture:
+            found.append(text)
+    return found[:count]
 
 
 def answer(row: Row) -> Row:

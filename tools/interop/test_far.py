@@ -11,7 +11,7 @@ import pytest
 import zeep
 from lxml import etree
 
-from soap import AUTHORITY, COMMON_V3, Fault, Schemas, payload
+from soap import AUTHORITY, COMMON_V3, Checking, Fault, Schemas, transport
 from support import CONTRACTS, FAR, SENDER, UNKNOWN_SENDER, canonical, column, lookup, registered, table
 
 RECIPIENT_BINDING = "{http://minameddelanden.gov.se/Recipient}RecipientBinding-v3"
@@ -61,22 +61,6 @@ AUTHORITY_READ_ONLY: dict[str, list[Any]] = {
 IN_RECIPIENT = ["served", "official"]
 
 
-class Checking(zeep.Plugin):
-    """Checks every answer against the schemas, and keeps the last."""
-
-    def __init__(self, schemas: Schemas) -> None:
-        self.schemas = schemas
-        self.last: etree._Element | None = None
-
-    def ingress(self, envelope: Any, http_headers: Any, operation: Any) -> tuple[Any, Any]:
-        self.last = payload(etree.tostring(envelope))
-        if self.last.tag.endswith("}Fault"):
-            self.schemas.fault_of(self.last)
-        else:
-            self.schemas.check(self.last)
-        return envelope, http_headers
-
-
 class Service:
     """A service as zeep sees it."""
 
@@ -91,10 +75,6 @@ class Service:
             self.call(operation, *arguments, **named)
         assert self.checking.last is not None
         return self.checking.schemas.fault_of(self.checking.last)
-
-
-def transport() -> zeep.Transport:
-    return zeep.Transport(timeout=30, operation_timeout=60)
 
 
 @pytest.fixture(scope="module", params=IN_RECIPIENT)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from norwegian import expected, known, plain
 from support import KRR, canonical, column, lookup, persons
 
-FIELDS = [
-    "personidentifikator",
-    "reservasjon",
-    "reservasjonstidspunkt",
-    "reservasjon_oppdatert",
-    "status",
-    "varslingsstatus",
-    "kontaktinformasjon",
-    "digital_post",
-    "sertifikat",
-    "spraak",
-    "spraak_oppdatert",
-]
 STRANGERS = ["23864829477", "01829007158"]
 """Of the synthetic series, and not in the register."""
 
@@ -40,27 +27,6 @@ def ask(http: httpx.Client, url: str, ids: list[str]) -> list[dict[str, Any]]:
     assert list(told) == ["personer"]
     persons: list[dict[str, Any]] = told["personer"]
     return persons
-
-
-def plain(value: Any) -> Any:
-    """Without what is empty, and with times as times: the contract knows three spellings."""
-    if isinstance(value, dict):
-        parts = {name: plain(part) for name, part in value.items()}
-        return {name: part for name, part in parts.items() if part not in (None, "", {})}
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment if moment.tzinfo else value
-    except (TypeError, ValueError):
-        return value
-
-
-def known() -> list[str]:
-    return [person["personidentifikator"] for person in persons()]
-
-
-def expected(ids: list[str]) -> list[dict[str, Any]]:
-    rows = lookup(KRR, ids, date=None)
-    return [plain({name: row[name] for name in FIELDS if name in row}) for row in rows]
 
 
 def test_persons_are_what_lookup_says(url: str, http: httpx.Client) -> None:

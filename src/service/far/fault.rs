@@ -2,7 +2,7 @@
 
 use super::{authority, recipient};
 use crate::service::exchange::{Body, respond};
-use crate::service::soap;
+use crate::service::soap::{self, NoCall, Version};
 use hyper::{Response, StatusCode};
 
 /// A service of FaR: each has faults of its own.
@@ -82,7 +82,7 @@ impl Fault {
                 (format!("a:{name}Fault"), namespaces, "schema/Common")
             }
         };
-        let mut out = format!("<s:Envelope xmlns:s=\"{}\"><s:Body><s:Fault>", soap::ENVELOPE);
+        let mut out = "<s:Fault>".to_owned();
         soap::element(&mut out, "faultcode", &format!("s:{side}"));
         soap::element(&mut out, "faultstring", &self.description);
         out.push_str(&format!(
@@ -91,9 +91,21 @@ impl Fault {
         soap::element(&mut out, "f:ErrorCode", &self.code.to_string());
         soap::element(&mut out, "f:Description", &self.description);
         soap::element(&mut out, "f:CallId", call_id);
-        out.push_str(&format!("</{name}></detail></s:Fault></s:Body></s:Envelope>"));
-        let mut response = respond(super::XML, out);
+        out.push_str(&format!("</{name}></detail></s:Fault>"));
+        let mut response = respond(soap::XML, Version::V11.envelope(&out));
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
+    }
+}
+
+impl From<NoCall> for Fault {
+    fn from(refused: NoCall) -> Fault {
+        match refused {
+            NoCall::Busy(why) => Fault::busy(why),
+            NoCall::TooLong => {
+                Fault::too_much("the message is longer than one with as many ids as a call may have")
+            }
+            NoCall::Malformed(why) => Fault::bad_input(why),
+        }
     }
 }

@@ -1,0 +1,141 @@
+//! Clients that ask as fast as they are answered, or at a given rate, and look at every byte of every answer.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Connections that ask at the same time.
+const CONNECTIONS: usize = 2;
+
+/// How a reply is told from what follows it.
+#[derive(Clone, Copy)]
+pub(crate) enum Wire {
+    /// By `Content-Length`; the body is compared.
+    Http,
+    /// By the length that it must have; all of it is compared.
+    Redis,
+}
+
+/// Questions to one address, each with the answer that it must have.
+pub(crate) struct Questions {
+    pub(crate) address: SocketAddr,
+    pub(crate) wire: Wire,
+    pub(crate) asked: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Ids in each.
+    pub(crate) ids: usize,
+}
+
+/// A connection, and what has been read from it.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) fn new(address: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(address).expect("connected");
+        stream.set_nodelay(true).expect("set");
+        Connection { stream, buffer: vec![0; 1 << 22] }
+    }
+
+    /// The body of the answer to a request over HTTP.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> &[u8] {
+        self.stream.write_all(request).expect("sent");
+        let (mut read, mut end) = (0, None);
+        let (body, length) = loop {
+            read += self.read(read);
+            let from = read.saturating_sub(self.buffer.len());
+            if end.is_none() {
+                end = memchr::memmem::find(&self.buffer[from..read], b"\r\n\r\n").map(|at| from + at + 4);
+            }
+            if let Some(body) = end {
+                break (body, content_length(&self.buffer[..body]));
+            }
+        };
+        while read < body + length {
+            read += self.read(read);
+        }
+        assert_eq!(read, body + length, "one answer for one request");
+        &self.buffer[body..read]
+    }
+
+    /// So many bytes of a reply.
+    pub(crate) fn exactly(&mut self, request: &[u8], length: usize) -> &[u8] {
+        self.stream.write_all(request).expect("sent");
+        self.stream.read_exact(&mut self.buffer[..length]).expect("a reply");
+        &self.buffer[..length]
+    }
+
+    fn read(&mut self, at: usize) -> usize {
+        let read = self.stream.read(&mut self.buffer[at..]).expect("read");
+        assert!(read > 0, "the connection was closed");
+        read
+    }
+
+    fn check(&mut self, wire: Wire, (request, expected): &(Vec<u8>, Vec<u8>)) {
+        let reply = match wire {
+            Wire::Http => self.ask(request),
+            Wire::Redis => self.exactly(request, expected.len()),
+        };
+        assert!(reply == expected, "another answer than expected");
+    }
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = std::str::from_utf8(head).expect("a head").to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let line = head.lines().find_map(|line| line.strip_prefix("content-length:")).expect("a length");
+    line.trim().parse().expect("a number")
+}
+
+impl Questions {
+    /// Requests a second that are answered, with two connections.
+    pub(crate) fn rate(&self, time: Duration) -> f64 {
+        let started = Instant::now();
+        let count = |first: usize| {
+            let mut connection = Connection::new(self.address);
+            let mut asked = self.asked.iter().cycle().skip(first);
+            let mut count = 0;
+            while started.elapsed() < time {
+                connection.check(self.wire, asked.next().expect("endless"));
+                count += 1;
+            }
+            count
+        };
+        let all: u64 = thread::scope(|scope| {
+            let each = self.asked.len() / CONNECTIONS;
+            let clients: Vec<_> = (0..CONNECTIONS).map(|at| scope.spawn(move || count(at * each))).collect();
+            clients.into_iter().map(|client| client.join().expect("a client")).sum()
+        });
+        all as f64 / started.elapsed().as_secs_f64()
+    }
+
+    /// How long answers take if requests come at a rate, ascending. Time counts from when a request should have
+    /// been sent, so that who waits is not forgotten.
+    pub(crate) fn latencies(&self, rate: f64, time: Duration) -> Vec<Duration> {
+        let started = Instant::now();
+        let every = Duration::from_secs_f64(CONNECTIONS as f64 / rate);
+        let measure = |first: usize| {
+            let mut connection = Connection::new(self.address);
+            let mut latencies = Vec::new();
+            let mut due = started + every.mul_f64(first as f64 / CONNECTIONS as f64);
+            for asked in self.asked.iter().cycle().skip(first) {
+                if due >= started + time {
+                    break;
+                }
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                connection.check(self.wire, asked);
+                latencies.push(due.elapsed());
+                due += every;
+            }
+            latencies
+        };
+        let mut all: Vec<Duration> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..CONNECTIONS).map(|at| scope.spawn(move || measure(at))).collect();
+            clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
+        });
+        all.sort_unstable();
+        all
+    }
+}
