@@ -268,6 +268,11 @@ impl<'a> Index<'a> {
         }))
     }
 
+    /// Whether the part of an ordinal has changed: then it is not read from the file.
+    pub(crate) fn has_changed(&self, ordinal: Ordinal) -> bool {
+        self.overlay.is_some_and(|overlay| overlay.get(self.part_of(ordinal)).is_some())
+    }
+
     /// Asks for the memory of a part that has changed.
     pub(crate) fn ask_for(&self, part: usize) {
         if let Some(live) = self.overlay.and_then(|overlay| overlay.get(part)) {

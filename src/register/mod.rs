@@ -395,6 +395,24 @@ impl Register {
         }
     }
 
+    /// The same of a recipient that has been looked up.
+    fn ask_for_times_of(&self, index: &Index<'_>, ordinal: Ordinal, found: Found) {
+        match index.has_changed(ordinal) {
+            true => index.ask_for(index.part_of(ordinal)),
+            false => self.base.parts.cold.ask_for_times(found.slot),
+        }
+    }
+
+    /// FaR: `LastRegistration` and `LastSenderAcceptChange` of a recipient that has been looked up, as
+    /// [`times`](Self::times) has them.
+    fn times_of(&self, index: &Index<'_>, ordinal: Ordinal, found: Found) -> Result<[i64; 2], DamagedBlock> {
+        let checked = self.base.cold_checked[index.place_of(ordinal)].load(Ordering::Relaxed);
+        if checked && !index.has_changed(ordinal) {
+            return Ok(self.base.parts.cold.times(found.slot));
+        }
+        self.locate(index, ordinal)?.map_or(Ok([moment::NO_NANOSECONDS; 2]), |at| self.times(&at))
+    }
+
     /// Where the file has the cold columns of a recipient that has not changed, which are checked.
     fn base_cold<'a>(&self, at: &At<'a>) -> Result<(&'a Block, Slot), DamagedBlock> {
         let place = at.block() as usize;

@@ -47,6 +47,11 @@ pub(crate) struct Decided {
     pub(crate) sender: Option<u16>,
     day: u32,
     by_state: Vec<Answers>,
+    /// Recipients with a listed rule that have been asked for.
+    listed: AtomicUsize,
+    /// Whether each rule accepts the sender. Made when so many listed recipients have been asked for that
+    /// reading their rules one by one costs more.
+    accepting: OnceLock<Vec<bool>>,
 }
 
 /// A question to a register, ready to be asked of any number of recipients.
@@ -55,11 +60,6 @@ pub struct Question<'r> {
     decided: Arc<Decided>,
     /// FaR: the rules, and the number of the sender in them.
     rules: Option<(Rules<'r>, u16)>,
-    /// Recipients with a listed rule that have been asked for.
-    listed: AtomicUsize,
-    /// Whether each rule accepts the sender. Made when so many listed recipients have been asked for that
-    /// reading their rules one by one costs more.
-    accepting: OnceLock<Vec<bool>>,
 }
 
 /// So many rules can be read one after another in the time that reading one rule by its number takes.
@@ -79,14 +79,14 @@ impl Register {
         };
         let (day, rules) = (super::day_number(date), self.rules_for(sender)?);
         let by_state = (0..self.states().len()).map(|code| self.decide(code, day, rules)).collect();
-        Ok(self.question_of(&Arc::new(Decided { sender, day, by_state }))?)
+        let (listed, accepting) = (AtomicUsize::new(0), OnceLock::new());
+        Ok(self.question_of(&Arc::new(Decided { sender, day, by_state, listed, accepting }))?)
     }
 
     /// A question that has been decided for this version already.
     pub(crate) fn question_of(&self, decided: &Arc<Decided>) -> Result<Question<'_>, DamagedSection> {
         let rules = self.rules_for(decided.sender)?;
-        let (listed, accepting) = (AtomicUsize::new(0), OnceLock::new());
-        Ok(Question { register: self, decided: Arc::clone(decided), rules, listed, accepting })
+        Ok(Question { register: self, decided: Arc::clone(decided), rules })
     }
 
     /// The rules, and the number of a sender in them.
@@ -191,9 +191,10 @@ impl<'r> Question<'r> {
         let Some((rules, sender)) = self.rules.filter(|_| !listed.is_empty()) else { return Ok(()) };
         let recipients: Vec<(Ordinal, Slot)> =
             listed.iter().map(|&(_, ordinal, found)| (ordinal, found.slot)).collect();
-        let asked = self.listed.fetch_add(listed.len(), Ordering::Relaxed) + listed.len();
+        let Decided { listed: before, accepting, .. } = &*self.decided;
+        let asked = before.fetch_add(listed.len(), Ordering::Relaxed) + listed.len();
         let many = asked > rules.len() / RULES_A_LISTED;
-        let table = many.then(|| self.accepting.get_or_init(|| rules.accepting(sender)));
+        let table = many.then(|| accepting.get_or_init(|| rules.accepting(sender)));
         let mut damaged = false;
         self.register.index().rules_of(&recipients, |place, rule| {
             let (row, _, found) = listed[place];

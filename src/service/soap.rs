@@ -13,6 +13,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 use std::borrow::Cow;
+use std::rc::Rc;
 
 /// Content type of messages and descriptions.
 pub(super) const XML: &str = "text/xml; charset=utf-8";
@@ -35,11 +36,14 @@ impl Version {
         }
     }
 
-    /// A message with this body.
-    pub(super) fn envelope(self, body: &str) -> String {
-        ["<s:Envelope xmlns:s=\"", self.namespace(), "\"><s:Body>", body, "</s:Body></s:Envelope>"].concat()
+    /// The beginning of a message; its body and [`CLOSE`] are to follow.
+    pub(super) fn open(self) -> String {
+        ["<s:Envelope xmlns:s=\"", self.namespace(), "\"><s:Body>"].concat()
     }
 }
+
+/// The end of a message.
+pub(super) const CLOSE: &str = "</s:Body></s:Envelope>";
 
 /// Deepest nesting of elements that is read.
 const DEPTH_MAX: usize = 32;
@@ -52,18 +56,18 @@ pub(super) struct Call {
     /// Local names and values of the attributes of the operation.
     pub(super) attributes: Vec<(String, String)>,
     /// Local names and texts, in their order.
-    pub(super) arguments: Vec<(String, String)>,
+    pub(super) arguments: Vec<(Rc<str>, String)>,
 }
 
 impl Call {
     /// Whether there is an argument of another name than these.
     pub(super) fn has_others(&self, names: &[&str]) -> bool {
-        self.arguments.iter().any(|(name, _)| !names.contains(&name.as_str()))
+        self.arguments.iter().any(|(name, _)| !names.contains(&&**name))
     }
 
     /// The texts of all arguments of a name.
     pub(super) fn all<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c str> {
-        self.arguments.iter().filter(move |(other, _)| other == name).map(|(_, text)| text.trim())
+        self.arguments.iter().filter(move |(other, _)| **other == *name).map(|(_, text)| text.trim())
     }
 }
 
@@ -167,7 +171,13 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
                         (call.namespace, call.operation) = (namespace.to_owned(), name.to_owned());
                         call.attributes = attributes(element)?;
                     }
-                    3 if body => call.arguments.push((name.to_owned(), String::new())),
+                    3 if body => {
+                        // A thousand of one name follow one another.
+                        let before = call.arguments.last().map(|(before, _)| before);
+                        let name =
+                            before.filter(|before| ***before == *name).map_or_else(|| name.into(), Rc::clone);
+                        call.arguments.push((name, String::new()));
+                    }
                     _ => {}
                 }
                 depth += usize::from(matches!(event, Event::Start(_)));
@@ -290,7 +300,7 @@ mod tests {
     }
 
     fn call(arguments: &[(&str, &str)]) -> Call {
-        let arguments = arguments.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let arguments = arguments.iter().map(|(name, text)| ((*name).into(), (*text).to_owned()));
         Call {
             namespace: "urn:r".to_owned(),
             operation: "ask".to_owned(),

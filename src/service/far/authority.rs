@@ -21,26 +21,27 @@ pub(super) const OPERATIONS: [&str; 7] = [
     "verifyAuthorizedSignatures",
 ];
 
-/// An answer and what is noted of it.
-pub(super) fn answer(register: &Register, call: &Call) -> Result<(String, Noted), Fault> {
+/// Writes an answer; what is noted of it.
+pub(super) fn answer(register: &Register, call: &Call, out: &mut String) -> Result<Noted, Fault> {
     let operation = Service::Authority.name_of(&call.operation);
     if call.namespace != AUTHORITY || operation.is_empty() {
         return Err(Fault::unknown_operation());
     }
-    let mut out =
-        format!("<{operation}Response xmlns=\"{AUTHORITY}\" xmlns:d=\"{DISPATCHER}\" xmlns:s=\"{SENDER}\">");
+    out.push_str(&format!(
+        "<{operation}Response xmlns=\"{AUTHORITY}\" xmlns:d=\"{DISPATCHER}\" xmlns:s=\"{SENDER}\">"
+    ));
     match operation {
         "getSenders" => register.senders().iter().for_each(|sender| {
             out.push_str("<return xmlns=\"\">");
-            recipient::put_sender(&mut out, sender);
+            recipient::put_sender(out, sender);
             out.push_str("</return>");
         }),
         "getDispatchers" => register.dispatchers().iter().for_each(|dispatcher| {
             out.push_str("<return xmlns=\"\">");
-            soap::element(&mut out, "d:Id", &dispatcher.id);
-            soap::element(&mut out, "d:Name", &dispatcher.name);
+            soap::element(out, "d:Id", &dispatcher.id);
+            soap::element(out, "d:Name", &dispatcher.name);
             for sender in senders_of(register, &dispatcher.senders) {
-                soap::element(&mut out, "d:Senders", sender);
+                soap::element(out, "d:Senders", sender);
             }
             out.push_str("</return>");
         }),
@@ -55,5 +56,5 @@ pub(super) fn answer(register: &Register, call: &Call) -> Result<(String, Noted)
         _ => return Err(Fault::read_only()),
     }
     out.push_str(&format!("</{operation}Response>"));
-    Ok((out, Noted::of(register, None, 0)))
+    Ok(Noted::of(register, None, 0))
 }

@@ -82,7 +82,8 @@ impl Fault {
                 (format!("a:{name}Fault"), namespaces, "schema/Common")
             }
         };
-        let mut out = "<s:Fault>".to_owned();
+        let mut out = Version::V11.open();
+        out.push_str("<s:Fault>");
         soap::element(&mut out, "faultcode", &format!("s:{side}"));
         soap::element(&mut out, "faultstring", &self.description);
         out.push_str(&format!(
@@ -91,8 +92,8 @@ impl Fault {
         soap::element(&mut out, "f:ErrorCode", &self.code.to_string());
         soap::element(&mut out, "f:Description", &self.description);
         soap::element(&mut out, "f:CallId", call_id);
-        out.push_str(&format!("</{name}></detail></s:Fault>"));
-        let mut response = respond(soap::XML, Version::V11.envelope(&out));
+        out.push_str(&format!("</{name}></detail></s:Fault>{}", soap::CLOSE));
+        let mut response = respond(soap::XML, out);
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     }

@@ -25,7 +25,7 @@ pub(super) async fn recipient(
     request: Request<Unread>,
 ) -> Response<Body> {
     let register = live.register();
-    let answer = |call: &Call| recipient::answer(&register, &exchange.caller, call);
+    let answer = |call: &Call, out: &mut String| recipient::answer(&register, &exchange.caller, call, out);
     exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, &register, answer).await
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn authority(
     request: Request<Unread>,
 ) -> Response<Body> {
     let register = live.register();
-    let answer = |call: &Call| authority::answer(&register, call);
+    let answer = |call: &Call, out: &mut String| authority::answer(&register, call, out);
     exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, &register, answer).await
 }
 
@@ -47,7 +47,7 @@ async fn exchanged(
     request: Request<Unread>,
     wsdl: &str,
     register: &Register,
-    answer: impl FnOnce(&Call) -> Result<(String, Noted), Fault>,
+    answer: impl FnOnce(&Call, &mut String) -> Result<Noted, Fault>,
 ) -> Response<Body> {
     if let Some(response) = soap::described(exchange, &request, wsdl) {
         return response;
@@ -59,13 +59,12 @@ async fn exchanged(
             operation.clone_from(&call.operation);
             let ids = call.all("recipientId").count() + call.all("RecipientId").count();
             let counted = exchange.count_ids(ids).map_err(|problem| Fault::busy(problem.detail()));
-            counted.and_then(|()| answer(&call))
+            let mut out = Version::V11.open();
+            counted.and_then(|()| answer(&call, &mut out)).map(|noted| (out + soap::CLOSE, noted))
         }
     };
     match answered {
-        Ok((answer, noted)) => {
-            with_note(with_version(respond(XML, Version::V11.envelope(&answer)), register), noted)
-        }
+        Ok((answer, noted)) => with_note(with_version(respond(XML, answer), register), noted),
         Err(fault) => {
             let (call_id, code) = (&exchange.id, fault.code);
             tracing::info!(call_id, code, operation = service.name_of(&operation), "fault");

@@ -11,11 +11,14 @@ use crate::service::exchange::Noted;
 use crate::service::soap::{self, Call};
 use hashbrown::HashMap;
 use jiff::Timestamp;
-use std::fmt::Write;
+use jiff::fmt::temporal::DateTimePrinter;
 
 const V3: &str = "http://minameddelanden.gov.se/schema/Recipient/v3";
 const V2: &str = "http://minameddelanden.gov.se/schema/Recipient/v2";
 const TYPES: &str = "http://minameddelanden.gov.se/schema/Recipient";
+
+/// Writes times as `xs:dateTime`, in UTC.
+const TIMES: DateTimePrinter = DateTimePrinter::new();
 
 /// All operations at this address, and the namespaces of their messages.
 pub(super) const OPERATIONS: [(&str, &str); 14] = [
@@ -35,25 +38,30 @@ pub(super) const OPERATIONS: [(&str, &str); 14] = [
     ("isAuthorizedSigner", V2),
 ];
 
-/// An answer and what is noted of it.
-pub(super) fn answer(register: &Register, caller: &Caller, call: &Call) -> Result<(String, Noted), Fault> {
+/// Writes an answer; what is noted of it.
+pub(super) fn answer(
+    register: &Register,
+    caller: &Caller,
+    call: &Call,
+    out: &mut String,
+) -> Result<Noted, Fault> {
     let (operation, namespace) = (&*call.operation, &*call.namespace);
     if !OPERATIONS.contains(&(operation, namespace)) {
         return Err(Fault::unknown_operation());
     }
-    let mut out = format!("<{operation}Response xmlns=\"{V3}\" xmlns:r=\"{TYPES}\" xmlns:s=\"{SENDER}\">");
     if operation != "isReachable" && !caller.has_a_part(register) {
         let description = "the caller is no sender, dispatcher or mailbox operator of the register";
         return Err(Fault::not_authorised(description));
     }
+    out.push_str(&format!("<{operation}Response xmlns=\"{V3}\" xmlns:r=\"{TYPES}\" xmlns:s=\"{SENDER}\">"));
     let noted = match operation {
-        "isReachable" => is_reachable(register, caller, call, &mut out)?,
-        "isRegistered" => is_registered(register, call, &mut out)?,
-        "getAccountPreferences" => account_preferences(register, call, &mut out)?,
+        "isReachable" => is_reachable(register, caller, call, out)?,
+        "isRegistered" => is_registered(register, call, out)?,
+        "getAccountPreferences" => account_preferences(register, call, out)?,
         _ => return Err(Fault::read_only()),
     };
     out.push_str(&format!("</{operation}Response>"));
-    Ok((out, noted))
+    Ok(noted)
 }
 
 fn is_reachable(register: &Register, caller: &Caller, call: &Call, out: &mut String) -> Result<Noted, Fault> {
@@ -248,8 +256,14 @@ fn put_status(out: &mut String, found: Option<(FarState, Option<&Operator>)>) {
 
 fn put_time(out: &mut String, name: &str, time: Option<Timestamp>) {
     if let Some(time) = time {
+        for part in ["<", name, ">"] {
+            out.push_str(part);
+        }
         // Writing to a string does not fail.
-        let _ = write!(out, "<{name}>{time}</{name}>");
+        let _ = TIMES.print_timestamp(&time, &mut *out);
+        for part in ["</", name, ">"] {
+            out.push_str(part);
+        }
     }
 }
 

@@ -36,12 +36,14 @@ impl Fault {
     }
 
     fn into_response(self) -> Response<Body> {
-        let mut out = "<s:Fault><s:Code>".to_owned();
+        let mut out = Version::V12.open();
+        out.push_str("<s:Fault><s:Code>");
         soap::element(&mut out, "s:Value", if self.sender { "s:Sender" } else { "s:Receiver" });
         out.push_str("</s:Code><s:Reason><s:Text xml:lang=\"en\">");
         out.push_str(&soap::escaped(&self.reason));
         out.push_str("</s:Text></s:Reason></s:Fault>");
-        let mut response = respond(SOAP, Version::V12.envelope(&out));
+        out.push_str(soap::CLOSE);
+        let mut response = respond(SOAP, out);
         // SOAP 1.2, part 2, 7.5.2.2.
         *response.status_mut() =
             if self.sender { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -83,7 +85,7 @@ pub(in crate::service) async fn oppslagstjeneste(
     match answered {
         Ok((answer, ids)) => {
             let noted = Noted::of(&register, None, ids);
-            with_note(with_version(respond(SOAP, Version::V12.envelope(&answer)), &register), noted)
+            with_note(with_version(respond(SOAP, answer), &register), noted)
         }
         Err(fault) => {
             let (request_id, sender) = (&exchange.id, fault.sender);
@@ -122,7 +124,8 @@ struct Wanted {
 impl Wanted {
     fn of(exchange: &Exchange<'_>, call: &Call, others: &[&str]) -> Result<Wanted, Fault> {
         let scopes = Scopes::of(exchange)?;
-        if call.arguments.iter().any(|(name, _)| name != "informasjonsbehov" && !others.contains(&&**name)) {
+        if call.arguments.iter().any(|(name, _)| &**name != "informasjonsbehov" && !others.contains(&&**name))
+        {
             return Err(Fault::sender("the operation has no such argument"));
         }
         let mut wanted =
@@ -233,7 +236,8 @@ fn persons(exchange: &Exchange<'_>, register: &Register, call: &Call) -> Result<
     }
     exchange.count_ids(ids.len())?;
     let day = Day::of(None)?;
-    let mut out = format!("<o:HentPersonerRespons xmlns:o=\"{MESSAGES}\" xmlns:m=\"{TERMS}\">");
+    let mut out = Version::V12.open();
+    out.push_str(&format!("<o:HentPersonerRespons xmlns:o=\"{MESSAGES}\" xmlns:m=\"{TERMS}\">"));
     for id in &ids {
         let person = find(register, id, day).map_err(|damage| Problem::damaged(&damage))?;
         // Who asks whether somebody can be notified is not given what must not be used.
@@ -241,6 +245,7 @@ fn persons(exchange: &Exchange<'_>, register: &Register, call: &Call) -> Result<
         wanted.put(&mut out, person, withhold);
     }
     out.push_str("</o:HentPersonerRespons>");
+    out.push_str(soap::CLOSE);
     Ok((out, ids.len()))
 }
 
@@ -262,16 +267,18 @@ fn changes(
     })?;
     exchange.count_ids(page.persons.len())?;
     let day = Day::of(None)?;
-    let mut out = format!(
+    let mut out = Version::V12.open();
+    out.push_str(&format!(
         "<o:HentEndringerRespons xmlns:o=\"{MESSAGES}\" xmlns:m=\"{TERMS}\" fraEndringsNummer=\"{}\" \
          tilEndringsNummer=\"{}\" senesteEndringsNummer=\"{}\">",
         page.from, page.to, page.latest
-    );
+    ));
     let persons = page.persons.len();
     for (identity, recipient) in page.persons {
         let gone = || Person { status: "SLETTET".to_owned(), ..nobody(identity.as_str()) };
         wanted.put(&mut out, known(recipient, day).unwrap_or_else(gone), false);
     }
     out.push_str("</o:HentEndringerRespons>");
+    out.push_str(soap::CLOSE);
     Ok((out, persons))
 }
