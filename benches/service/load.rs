@@ -83,10 +83,12 @@ impl Connection {
 }
 
 fn content_length(head: &[u8]) -> usize {
-    let head = std::str::from_utf8(head).expect("a head").to_ascii_lowercase();
-    assert!(head.starts_with("http/1.1 200"), "{head}");
-    let line = head.lines().find_map(|line| line.strip_prefix("content-length:")).expect("a length");
-    line.trim().parse().expect("a number")
+    const NAME: &[u8] = b"content-length:";
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", head.escape_ascii());
+    let mut lines = head.split(|&byte| byte == b'\n');
+    let line = lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)));
+    let number = line.expect("a length")[NAME.len()..].trim_ascii();
+    std::str::from_utf8(number).ok().and_then(|number| number.parse().ok()).expect("a number")
 }
 
 impl Questions {

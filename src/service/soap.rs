@@ -13,7 +13,6 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 use std::borrow::Cow;
-use std::rc::Rc;
 
 /// Content type of messages and descriptions.
 pub(super) const XML: &str = "text/xml; charset=utf-8";
@@ -55,19 +54,20 @@ pub(super) struct Call {
     pub(super) operation: String,
     /// Local names and values of the attributes of the operation.
     pub(super) attributes: Vec<(String, String)>,
-    /// Local names and texts, in their order.
-    pub(super) arguments: Vec<(Rc<str>, String)>,
+    /// Local names and texts, in their order: one name, and the texts of all that follow one another under it.
+    pub(super) arguments: Vec<(String, Vec<String>)>,
 }
 
 impl Call {
     /// Whether there is an argument of another name than these.
     pub(super) fn has_others(&self, names: &[&str]) -> bool {
-        self.arguments.iter().any(|(name, _)| !names.contains(&&**name))
+        self.arguments.iter().any(|(name, _)| !names.contains(&name.as_str()))
     }
 
     /// The texts of all arguments of a name.
     pub(super) fn all<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c str> {
-        self.arguments.iter().filter(move |(other, _)| **other == *name).map(|(_, text)| text.trim())
+        let of_name = self.arguments.iter().filter(move |(other, _)| other == name);
+        of_name.flat_map(|(_, texts)| texts).map(|text| text.trim())
     }
 }
 
@@ -173,10 +173,10 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
                     }
                     3 if body => {
                         // A thousand of one name follow one another.
-                        let before = call.arguments.last().map(|(before, _)| before);
-                        let name =
-                            before.filter(|before| ***before == *name).map_or_else(|| name.into(), Rc::clone);
-                        call.arguments.push((name, String::new()));
+                        match call.arguments.last_mut().filter(|(before, _)| before == name) {
+                            Some((_, texts)) => texts.push(String::new()),
+                            None => call.arguments.push((name.to_owned(), vec![String::new()])),
+                        }
                     }
                     _ => {}
                 }
@@ -188,9 +188,9 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
             Event::Eof => return Err(if depth == 0 { NO_SOAP } else { ILL_FORMED }),
             _ => {
                 let text = text_of(&event)?;
-                let argument = call.arguments.last_mut().filter(|_| body && depth == 4);
-                match argument {
-                    Some((_, value)) => value.push_str(&text),
+                let texts = call.arguments.last_mut().filter(|_| body && depth == 4);
+                match texts.and_then(|(_, texts)| texts.last_mut()) {
+                    Some(value) => value.push_str(&text),
                     None if depth == 0 && !text.trim().is_empty() => return Err(ILL_FORMED),
                     None => {}
                 }
@@ -300,12 +300,18 @@ mod tests {
     }
 
     fn call(arguments: &[(&str, &str)]) -> Call {
-        let arguments = arguments.iter().map(|(name, text)| ((*name).into(), (*text).to_owned()));
+        let mut of_name: Vec<(String, Vec<String>)> = Vec::new();
+        for (name, text) in arguments {
+            match of_name.last_mut().filter(|(before, _)| before == name) {
+                Some((_, texts)) => texts.push((*text).to_owned()),
+                None => of_name.push(((*name).to_owned(), vec![(*text).to_owned()])),
+            }
+        }
         Call {
             namespace: "urn:r".to_owned(),
             operation: "ask".to_owned(),
             attributes: Vec::new(),
-            arguments: arguments.collect(),
+            arguments: of_name,
         }
     }
 

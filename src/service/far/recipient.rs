@@ -85,13 +85,15 @@ fn is_reachable(register: &Register, caller: &Caller, call: &Call, out: &mut Str
     out.reserve(ids.len() * 700);
     // What is the same for all recipients in a state, made when the first of them comes.
     let mut statuses: HashMap<u32, String> = HashMap::new();
+    let mut unknown = String::new();
+    put_status(&mut unknown, None);
+    unknown.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted></return>");
     for (id, account) in ids.iter().zip(accounts) {
         out.push_str("<return><r:AccountStatus><r:RecipientId>");
         out.push_str(id);
         out.push_str("</r:RecipientId>");
         let Some(account) = account else {
-            put_status(out, None);
-            out.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted></return>");
+            out.push_str(&unknown);
             *noted.outcomes.entry("paper").or_default() += 1;
             continue;
         };

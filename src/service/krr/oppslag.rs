@@ -124,8 +124,7 @@ struct Wanted {
 impl Wanted {
     fn of(exchange: &Exchange<'_>, call: &Call, others: &[&str]) -> Result<Wanted, Fault> {
         let scopes = Scopes::of(exchange)?;
-        if call.arguments.iter().any(|(name, _)| &**name != "informasjonsbehov" && !others.contains(&&**name))
-        {
+        if call.has_others(&[&["informasjonsbehov"], others].concat()) {
             return Err(Fault::sender("the operation has no such argument"));
         }
         let mut wanted =
