@@ -17,6 +17,8 @@ mod hostile;
 mod ids;
 #[path = "serve/live.rs"]
 mod live;
+#[path = "serve/load.rs"]
+mod load;
 #[path = "serve/privacy.rs"]
 mod privacy;
 #[path = "serve/problems.rs"]
