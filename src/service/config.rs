@@ -117,7 +117,7 @@ pub struct Limits {
     pub shutdown_time: Duration,
     /// Requests a second of one client; any number if `None`.
     pub requests_a_second: Option<NonZeroU32>,
-    /// Ids a second of one client, except those that are streamed; any number if `None`.
+    /// Ids a second of one client; any number if `None`.
     pub ids_a_second: Option<NonZeroU32>,
 }
 

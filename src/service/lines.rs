@@ -22,8 +22,17 @@ const TOO_LONG: &[u8] = b"00000000000000000000";
 /// Bytes of lines that are answered at a time.
 const PIECE_BYTES: usize = 1 << 16;
 
-/// The answers to lines, made as they are sent: of lines that are still coming, or that are at hand.
-pub(super) fn answer(asked: Asked, source: Source, stall: Duration) -> Response<Body> {
+/// How often it is asked whether a client may have more ids.
+const TURN: Duration = Duration::from_millis(50);
+
+/// The answers to lines, made as they are sent: of lines that are still coming, or that are at hand. `may` counts
+/// ids that are coming, and says whether the client may have so many now; if not, they wait.
+pub(super) fn answer(
+    asked: Asked,
+    source: Source,
+    stall: Duration,
+    may: impl Fn(usize) -> bool + Send + 'static,
+) -> Response<Body> {
     let register = asked.register.clone();
     let notes = Notes(Arc::new(Mutex::new(Noted::of(&register, asked.sender.as_deref(), 0))));
     let waiting = Box::pin(tokio::time::sleep(stall));
@@ -36,6 +45,8 @@ pub(super) fn answer(asked: Asked, source: Source, stall: Duration) -> Response<
         waiting,
         is_waiting: false,
         notes: notes.clone(),
+        may: Box::new(may),
+        held: None,
     };
     with_note(with_version(stream(CSV, lines.boxed_unsync()), &register), notes)
 }
@@ -95,6 +106,9 @@ struct Lines {
     waiting: Pin<Box<Sleep>>,
     is_waiting: bool,
     notes: Notes,
+    may: Box<dyn Fn(usize) -> bool + Send>,
+    /// Answers whose turn has not come, and how many they are.
+    held: Option<(Vec<u8>, usize)>,
 }
 
 impl Lines {
@@ -131,6 +145,19 @@ impl Lines {
         self.notes.0.lock().unwrap_or_else(PoisonError::into_inner).add(noted);
         Ok(())
     }
+
+    /// Holds answers until the client may have them; at once if it may.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        while let Some((out, ids)) = self.held.take() {
+            if (self.may)(ids) {
+                return Poll::Ready(Some(out));
+            }
+            self.held = Some((out, ids));
+            self.waiting.as_mut().reset(Instant::now() + TURN);
+            ready!(self.waiting.as_mut().poll(context));
+        }
+        Poll::Ready(None)
+    }
 }
 
 impl HttpBody for Lines {
@@ -142,6 +169,9 @@ impl HttpBody for Lines {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let lines = self.get_mut();
+        if let Some(out) = ready!(lines.poll_turn(context)) {
+            return Poll::Ready(Some(Ok(Frame::data(out.into()))));
+        }
         while !lines.done {
             let next = match &mut lines.source {
                 Source::Coming(body) => match Pin::new(body).poll_frame(context) {
@@ -173,7 +203,11 @@ impl HttpBody for Lines {
             };
             match out {
                 Ok(out) if out.is_empty() => {}
-                Ok(out) => return Poll::Ready(Some(Ok(Frame::data(out.into())))),
+                Ok(out) => {
+                    let ids = memchr::memchr_iter(b'\n', &out).count();
+                    lines.held = Some((out, ids));
+                    return lines.poll_turn(context).map(|out| out.map(|out| Ok(Frame::data(out.into()))));
+                }
                 Err(error) => {
                     lines.done = true;
                     return Poll::Ready(Some(Err(error)));

@@ -271,17 +271,16 @@ pub(super) async fn reachability(
                     let body = exchange.message(request, service.limits.body_bytes, 1).await?;
                     let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
                     exchange.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
-                    let answered =
-                        lines::answer(asked, lines::Source::AtHand(body.bytes), service.limits.stall_time);
+                    let source = lines::Source::AtHand(body.bytes);
+                    let answered = lines::answer(asked, source, service.limits.stall_time, |_| true);
                     Ok(with_note(answered, body.share))
                 }
                 _ => {
                     body::uncompressed(request.headers())?;
-                    Ok(lines::answer(
-                        asked,
-                        lines::Source::Coming(request.into_body().take().ok_or_else(body::broken)?),
-                        service.limits.stall_time,
-                    ))
+                    let body = request.into_body().take().ok_or_else(body::broken)?;
+                    let (counting, client) = (Arc::clone(service), exchange.client.clone());
+                    let may = move |ids| counting.clients.ids(&client, ids).is_ok();
+                    Ok(lines::answer(asked, lines::Source::Coming(body), service.limits.stall_time, may))
                 }
             }
         }

@@ -25,7 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What handlers need to know of the exchange beside the request.
 pub(super) struct Exchange<'s> {
-    pub(super) service: &'s Service,
+    pub(super) service: &'s Arc<Service>,
     /// Name of the request, 20 to 50 characters, as FaR's `CallId`.
     pub(super) id: String,
     /// Who asks.

@@ -236,3 +236,14 @@ def test_a_register_that_is_too_old_is_not_ready(tmp_path: Path, age: str, statu
         response = http.get("/readyz")
         assert (response.status_code, response.json()["ready"]) == (status, status == 200)
         assert http.get("/healthz").status_code == 200
+
+
+def test_lines_that_come_are_slowed_down(tmp_path: Path) -> None:
+    """A hundred ids at forty a second: the first forty at once, and the rest in a second and a half."""
+    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 40\n") as service, plain(service) as http:
+        ids = registered()[:100]
+        pieces = ("".join(f"{id}\n" for id in ids[first : first + 20]).encode() for first in range(0, 100, 20))
+        began = time.monotonic()
+        told = http.post("/v1/reachability", params=ASKED, content=pieces, headers=CSV)
+        assert told.status_code == 200 and [row.split(",")[0] for row in told.text.splitlines()] == ids
+        assert time.monotonic() - began > 1
