@@ -39,6 +39,7 @@ pub mod limits;
 pub mod mailing;
 mod memory;
 pub mod register;
+pub mod replica;
 pub mod service;
 pub mod snapshot;
 pub mod store;

@@ -325,6 +325,7 @@ fn options_in_the_documentation_exist() {
         "changes",
         "checkpoint",
         "serve",
+        "follow",
     ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';

@@ -38,6 +38,7 @@ pub(crate) enum Command {
     Changes(ChangesArgs),
     Checkpoint(CheckpointArgs),
     Serve(Serve),
+    Follow(FollowArgs),
     /// Print a completion script for a shell
     ///
     /// For example: nabar completions bash > /etc/bash_completion.d/nabar
@@ -293,6 +294,42 @@ pub(crate) struct CheckpointArgs {
     /// Keep the earlier register file and the log, for `nabar changes` and for going back
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// Keep a replica of a register that a service has
+///
+/// Begins with the service's register file and takes in its changes as they come, durably; the directory may be
+/// read and served all the while. It can be ended at any time and goes on where it was.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar follow http://localhost:8080 replica/far")]
+pub(crate) struct FollowArgs {
+    /// Address of the service, without /v1: http://localhost:8080, https://nabar.example/se
+    #[arg(value_name = "URL")]
+    pub(crate) source: String,
+    /// The replica's data directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// End when the replica has what the service has
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Roots of the service's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate to show to the service, PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// File with a bearer token for the service
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: Option<PathBuf>,
+    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) checkpoint_at: u64,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,

@@ -2,6 +2,7 @@
 
 mod args;
 mod changes;
+mod follow;
 mod lookup;
 mod mailing;
 mod registers;
@@ -115,6 +116,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Changes(args) => changes::changes(&args),
         Command::Checkpoint(args) => changes::checkpoint(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Follow(args) => follow::follow(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

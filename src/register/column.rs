@@ -23,6 +23,11 @@ impl<T: Pod> Column<T> {
         Some(Column { storage: Arc::clone(storage), range, of: PhantomData })
     }
 
+    /// The bytes that it lies in.
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// The array.
     pub(crate) fn get(&self) -> &[T] {
         bytemuck::cast_slice(&(*self.storage).as_ref()[self.range.clone()])

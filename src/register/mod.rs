@@ -290,6 +290,11 @@ impl Register {
         self.index().view(&self.base.trust, part)
     }
 
+    /// The register file that it is made of, and the changes after it.
+    pub(crate) fn file(&self) -> &column::Storage {
+        self.base.parts.directory.storage()
+    }
+
     /// The blocks of the file that have been checked.
     pub(crate) fn trust(&self) -> &Trust {
         &self.base.trust

@@ -175,6 +175,12 @@ impl Access {
         self.tls.load_full()
     }
 
+    /// Whether an organisation may have all of a register.
+    pub(super) fn may_replicate(&self, organisation: &str) -> bool {
+        let organisations = &self.config.replicas.organisations;
+        organisations.iter().any(|given| tls::normal(given).as_deref() == Some(organisation))
+    }
+
     /// Whether tokens are taken.
     pub(super) fn takes_tokens(&self) -> bool {
         self.config.tokens.is_some()

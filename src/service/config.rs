@@ -29,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who asked what.
     pub audit: Option<Audit>,
+    /// Who may have all of a register.
+    pub replicas: Replicas,
 }
 
 /// A register and its name.
@@ -140,6 +142,14 @@ impl Default for Limits {
             ids_a_second: None,
         }
     }
+}
+
+/// Who may have all of a register, where callers are known.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replicas {
+    /// Numbers of organisations.
+    pub organisations: Vec<String>,
 }
 
 /// The audit log.

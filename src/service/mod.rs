@@ -19,13 +19,14 @@ mod metrics;
 mod openapi;
 mod reachability;
 mod registers;
+mod replicas;
 mod routes;
 mod server;
 mod soap;
 mod tls;
 mod tokens;
 
-pub use config::{Audit, BadConfig, Config, Limits, NamedRegister, Time, Tls, Tokens};
+pub use config::{Audit, BadConfig, Config, Limits, NamedRegister, Replicas, Time, Tls, Tokens};
 pub use registers::{Live, OpenFailed, Registers};
 pub use server::{CannotServe, Service, serve};
 pub use tls::BadKeys;

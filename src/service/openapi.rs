@@ -1,6 +1,6 @@
 //! The description of nabar's own interface, made from the code.
 
-use super::{exchange, krr, lists, reachability};
+use super::{exchange, krr, lists, reachability, replicas};
 use utoipa::OpenApi;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::{Content, Ref, ResponseBuilder, Server};
@@ -16,7 +16,7 @@ use utoipa::openapi::{Content, Ref, ResponseBuilder, Server};
     ),
     paths(
         paths::reachability, paths::check, paths::register, paths::operators, paths::senders,
-        paths::dispatchers, paths::persons, paths::changes, paths::healthz, paths::readyz, paths::metrics
+        paths::dispatchers, paths::snapshot, paths::changes_after, paths::persons, paths::changes, paths::healthz, paths::readyz, paths::metrics
     ),
     components(schemas(
         exchange::Problem, reachability::Asking<'_>, reachability::Answered, lists::Description,
@@ -79,7 +79,7 @@ fn refuse(operation: &mut Operation, refusals: &[(&str, &str)]) {
 #[allow(dead_code)]
 mod paths {
     use super::exchange::Problem;
-    use super::{krr, lists, reachability};
+    use super::{krr, lists, reachability, replicas};
 
     /// Who can be reached, for any number of ids
     ///
@@ -120,6 +120,27 @@ mod paths {
     /// Mailbox operators
     #[utoipa::path(get, path = "/v1/operators", responses((status = 200, description = "Mailbox operators", body = Vec<lists::Operator<'_>>)))]
     pub(super) fn operators() {}
+
+    /// The register file, for replicas: all of it, or the part that `Range` names
+    #[utoipa::path(get, path = "/v1/snapshot", responses(
+        (status = 200, description = "The register file that the changes follow", body = String, content_type = "application/vnd.nabar.register"),
+        (status = 206, description = "A part of it", body = String, content_type = "application/vnd.nabar.register"),
+        (status = 304, description = "The client has it"),
+        (status = 403, description = "The caller may not have all of the register", body = Problem, content_type = "application/problem+json"),
+        (status = 416, description = "No such part")
+    ))]
+    pub(super) fn snapshot() {}
+
+    /// The changes after a number, for replicas
+    ///
+    /// A line each, as `nabar changes` prints them and `nabar apply` takes them.
+    #[utoipa::path(get, path = "/v1/changes", params(replicas::Follows), responses(
+        (status = 200, description = "The changes; nothing if there are none yet", body = String, content_type = "application/jsonl"),
+        (status = 400, description = "Malformed, or a number that the register does not have yet", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The caller may not have all of the register", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "They are gone: take the register file", body = Problem, content_type = "application/problem+json"),
+    ))]
+    pub(super) fn changes_after() {}
 
     /// Senders
     #[utoipa::path(get, path = "/v1/senders", responses((status = 200, description = "Senders", body = Vec<lists::Sender<'_>>)))]

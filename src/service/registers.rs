@@ -1,5 +1,6 @@
 //! The registers that are served, and how they stay up to date.
 
+use crate::register::column::Storage;
 use crate::register::{Decided, NotAsked, Register};
 use crate::snapshot::{OpenError, Snapshot};
 use crate::store::{Log, Reader, StoreError};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often a data directory is asked for news: some microseconds each time.
 const DIRECTORY_POLL: Duration = Duration::from_millis(10);
@@ -55,6 +57,10 @@ pub struct Live {
     current: ArcSwap<Register>,
     decided: Mutex<DecidedFor>,
     versions: Mutex<Vec<Weak<Register>>>,
+    /// Told the sequence number of each version.
+    published: watch::Sender<u64>,
+    /// Of the register file, by where it is mapped.
+    digest: Mutex<Option<(Storage, String)>>,
     /// Changes that were taken in since the service began.
     pub(super) applied: AtomicU64,
     /// Whether the last attempt to take in what is new failed.
@@ -128,6 +134,24 @@ impl Live {
         self.path.is_dir().then(|| self.log.load_full())
     }
 
+    /// Waits until the newest version is another than at a sequence number.
+    pub(super) async fn other_than(&self, sequence: u64) {
+        // The sender lives as long as this.
+        let _ = self.published.subscribe().wait_for(|newest| *newest != sequence).await;
+    }
+
+    /// BLAKE3 of a version's register file. Cost: all of it is read, once for each file.
+    pub(super) fn digest_of(&self, register: &Register) -> String {
+        let mut kept = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, digest)) = kept.as_ref().filter(|(file, _)| Arc::ptr_eq(file, register.file())) {
+            return digest.clone();
+        }
+        let file = register.file();
+        let digest = blake3::Hasher::new().update_rayon((**file).as_ref()).finalize().to_hex().to_string();
+        *kept = Some((Arc::clone(file), digest.clone()));
+        digest
+    }
+
     /// Versions that somebody has.
     pub(super) fn versions_alive(&self) -> usize {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,6 +192,7 @@ impl Live {
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.retain(|version| version.strong_count() > 0);
         versions.push(Arc::downgrade(&register));
+        self.published.send_replace(register.sequence());
     }
 
     /// Takes in what is new; returns how long to wait before the next time.
@@ -227,6 +252,8 @@ impl Registers {
                 path,
                 decided: Mutex::default(),
                 versions: Mutex::new(vec![Arc::downgrade(&register)]),
+                published: watch::Sender::new(register.sequence()),
+                digest: Mutex::default(),
                 current: ArcSwap::new(register),
                 applied: AtomicU64::new(0),
                 failing: AtomicBool::new(false),

@@ -6,7 +6,7 @@ use super::body::{Share, Unread};
 use super::exchange::{Body, Noted, Notes, Problem, json, respond};
 use super::registers::Live;
 use super::server::Service;
-use super::{far, krr, lists, openapi, reachability};
+use super::{far, krr, lists, openapi, reachability, replicas};
 use crate::register::Kind;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -280,6 +280,10 @@ async fn of_register(
         ("/v1/operators", _) => ("operators", listing(lists::operators)),
         ("/v1/senders", _) => ("senders", listing(lists::senders)),
         ("/v1/dispatchers", _) => ("dispatchers", listing(lists::dispatchers)),
+        ("/v1/snapshot", _) if reads => ("snapshot", replicas::snapshot(exchange, live, &request)),
+        ("/v1/changes", _) if reads => ("changes", replicas::changes(exchange, live, &request).await),
+        ("/v1/snapshot", _) => ("snapshot", Ok(not_allowed("GET, HEAD"))),
+        ("/v1/changes", _) => ("changes", Ok(not_allowed("GET, HEAD"))),
         ("/v1/reachability", _) if post => {
             ("reachability", reachability::reachability(exchange, live, request).await)
         }

@@ -66,7 +66,7 @@ pub struct Service {
     pub(super) bodies: Arc<Semaphore>,
     /// Room for lists.
     pub(super) jobs: Semaphore,
-    stopping: Notify,
+    pub(super) stopping: Notify,
     pub(super) authenticates: bool,
 }
 

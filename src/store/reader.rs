@@ -41,11 +41,12 @@ impl Reader {
         self.place.path.join(names::register(self.loaded.base))
     }
 
-    /// Takes in what has been written since. Returns whether there was anything.
+    /// Takes in what has been written since. Returns whether there was anything: changes, or a register file that
+    /// they have been folded into.
     ///
     /// What it shows from then on is durable. Cost: some microseconds if there was nothing.
     pub fn refresh(&mut self) -> Result<bool, StoreError> {
-        let before = self.loaded.position.sequence;
+        let before = (self.loaded.position.sequence, self.loaded.base);
         let passed;
         loop {
             self.read_on()?;
@@ -66,7 +67,7 @@ impl Reader {
             }
         }
         self.rebase(passed)?;
-        Ok(self.loaded.position.sequence != before)
+        Ok((self.loaded.position.sequence, self.loaded.base) != before)
     }
 
     fn enter(&mut self, file: Box<dyn DiskFile>, after: u64) -> Result<(), StoreError> {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +17,7 @@ import zeep
 
 from running import Certificates, Service, openssl, running
 from soap import Schemas, envelope, is_reachable, post
-from support import DATE, FAR, KRR, SENDER, answer, lookup, persons, registered, table
+from support import DATE, FAR, KRR, NABAR, SENDER, answer, lookup, persons, registered, table
 
 DISPATCHER = "164727000046"
 """Registered for `SENDER`."""
@@ -344,3 +346,21 @@ def test_clients_that_do_not_finish_the_handshake_hinder_nobody(certificates: Ce
     finally:
         for raw in idle:
             raw.close()
+
+
+def test_only_who_is_listed_may_have_all_of_a_register(tmp_path: Path, certificates: Certificates) -> None:
+    """The sender is listed, and follows with its certificate; the dispatcher is not."""
+    listed = f"[replicas]\norganisations = ['{SENDER}']\n"
+    with running(tmp_path, config(certificates, listed)) as service:
+        for organisation, status in [(SENDER, 200), (DISPATCHER, 403)]:
+            with certificates.client(service, organisation) as http:
+                assert http.get("/v1/snapshot").status_code == status
+                assert http.get("/v1/changes", params={"from": 1000}).status_code == status
+        for organisation, code in [(SENDER, 0), (DISPATCHER, 1)]:
+            shown = ["--certificate", certificates.file(f"{organisation}.pem")]
+            shown += ["--key", certificates.file(f"{organisation}.key"), "--ca", certificates.file("ca.pem")]
+            replica = tmp_path / organisation
+            command = [NABAR, "follow", "--once", f"https://localhost:{service.port}", replica, *shown]
+            told = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            assert told.returncode == code, told.stderr
+            assert replica.exists() == (code == 0)

@@ -1,0 +1,234 @@
+//! What replicas are made of: the register file, and the changes after it.
+
+use super::access::Caller;
+use super::body::Unread;
+use super::exchange::{AS_OF, Body, Noted, Problem, query, respond, stream, with_note};
+use super::registers::Live;
+use super::routes::Exchange;
+use crate::register::{Register, moment};
+use crate::snapshot::{Header, Snapshot};
+use crate::store::StoreError;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use hyper::{Request, Response, StatusCode};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+const REGISTER: &str = "application/vnd.nabar.register";
+const JSON_LINES: &str = "application/jsonl";
+/// Sequence number before the first change of an answer, or of the register file.
+const FROM: HeaderName = HeaderName::from_static("nabar-from");
+/// The last sequence number of an answer.
+const TO: HeaderName = HeaderName::from_static("nabar-to");
+/// The register's last sequence number.
+const LATEST: HeaderName = HeaderName::from_static("nabar-latest");
+/// The sequence number that the oldest change follows that is still there.
+const OLDEST: HeaderName = HeaderName::from_static("nabar-oldest");
+/// BLAKE3 of the whole register file, in hexadecimal digits.
+const DIGEST: HeaderName = HeaderName::from_static("nabar-digest");
+
+/// Changes of an answer, if nobody says how many, and at most.
+const CHANGES_USUAL: usize = 10_000;
+const CHANGES_MAX: usize = 100_000;
+/// Bytes of an answer after which no change is added.
+const BYTES_MAX: usize = 16 << 20;
+/// For how long a client may wait for changes.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Whether a caller may have all of a register.
+fn may_replicate(exchange: &Exchange<'_>) -> Result<(), Problem> {
+    let allowed = match (&exchange.caller, exchange.caller.organisation()) {
+        (Caller::Anyone, _) => true,
+        (_, Some(organisation)) => exchange.service.access.may_replicate(organisation),
+        (_, None) => false,
+    };
+    let detail = "replicas.organisations in nabar.toml lists who may have all of a register";
+    if allowed { Ok(()) } else { Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail)) }
+}
+
+/// The register file that the changes follow, or a part of it.
+pub(super) fn snapshot(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    request: &Request<Unread>,
+) -> Result<Response<Body>, Problem> {
+    may_replicate(exchange)?;
+    let register = live.register();
+    let header = header(&register)?;
+    let bytes = Bytes::from_owner(Mapped(register.file().clone()));
+    let digest = tokio::task::block_in_place(|| live.digest_of(&register));
+    let tag = format!("\"{digest}\"");
+    let mut response = answer_range(request.headers(), &tag, &bytes);
+    let headers = response.headers_mut();
+    let as_of = moment::of_nanoseconds(header.as_of).to_string();
+    let texts = [(ETAG, tag), (DIGEST, digest), (AS_OF, as_of)];
+    for (name, text) in texts {
+        headers.extend(HeaderValue::from_str(&text).map(|value| (name, value)));
+    }
+    headers.insert(FROM, header.sequence.into());
+    headers.insert(LATEST, register.sequence().into());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    Ok(with_note(response, Noted::of(&register, None, 0)))
+}
+
+fn header(register: &Register) -> Result<Header, Problem> {
+    let file = Snapshot::of_storage(register.file().clone());
+    file.map(|file| *file.header()).map_err(|error| Problem::damaged(&error))
+}
+
+/// A mapped file that is sent from where it is.
+struct Mapped(crate::register::column::Storage);
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+/// All of a file, the part that is asked for, or nothing if the client has it.
+fn answer_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response<Body> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let known = text(IF_NONE_MATCH).is_some_and(|tags| {
+        tags.split(',').any(|other| other.trim() == "*" || other.trim().trim_start_matches("W/") == tag)
+    });
+    if known {
+        let mut response = respond(REGISTER, Bytes::new());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return response;
+    }
+    let ranges = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|other| other == tag));
+    let Some(range) = ranges.and_then(|text| asked_range(text, bytes.len())) else {
+        return all(bytes.clone());
+    };
+    let length = bytes.len();
+    let (status, content, range) = match range {
+        Some(range) => {
+            let said = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+            (StatusCode::PARTIAL_CONTENT, bytes.slice(range), said)
+        }
+        None => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), format!("bytes */{length}")),
+    };
+    let mut response = all(content);
+    *response.status_mut() = status;
+    response.headers_mut().extend(HeaderValue::from_str(&range).map(|range| (CONTENT_RANGE, range)));
+    response
+}
+
+/// The part that is asked for. `None` if it is to be passed over, `Some(None)` if there is no such part.
+fn asked_range(text: &str, length: usize) -> Option<Option<Range<usize>>> {
+    let parsed = http_range_header::parse_range_header(text).ok()?;
+    match parsed.validate(length as u64) {
+        Ok(ranges) => match &ranges[..] {
+            [range] => Some(Some(*range.start() as usize..*range.end() as usize + 1)),
+            // Several parts at once: nobody needs that of a register.
+            _ => None,
+        },
+        Err(_) => Some(None),
+    }
+}
+
+fn all(bytes: Bytes) -> Response<Body> {
+    stream(REGISTER, Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// What stands behind the question mark.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Follows {
+    /// The sequence number that the replica has.
+    #[param(example = 1000)]
+    from: u64,
+    /// Most changes of the answer, from 1 to 100 000; 10 000 if it is missing.
+    #[param(minimum = 1, maximum = 100_000)]
+    limit: Option<usize>,
+    /// For how long to wait if there are none, such as `30s`, at most a minute.
+    #[param(example = "1s", value_type = Option<String>)]
+    wait: Option<super::config::Time>,
+}
+
+/// The changes after a number; if there are none, as soon as there are.
+pub(super) async fn changes(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    request: &Request<Unread>,
+) -> Result<Response<Body>, Problem> {
+    may_replicate(exchange)?;
+    let asks: Follows = query(request.uri().query())?;
+    let limit = asks.limit.unwrap_or(CHANGES_USUAL);
+    if !(1..=CHANGES_MAX).contains(&limit) {
+        return Err(Problem::bad_request("bad-query", format!("limit is 1 to {CHANGES_MAX}")));
+    }
+    let wait = asks.wait.and_then(|wait| Duration::try_from(wait.0).ok()).unwrap_or_default();
+    let register = wait_for_another(exchange, live, asks.from, wait.min(WAIT_MAX)).await;
+    if asks.from > register.sequence() {
+        let detail = "the register has no such change yet: is this the register that it comes from?";
+        return Err(Problem::bad_request("unknown-change", detail));
+    }
+    let read = tokio::task::block_in_place(|| read(live, &register, asks.from, limit));
+    let (out, to) = match read {
+        Ok(read) => read,
+        Err(StoreError::Gone { oldest, .. }) => return Ok(gone(oldest)),
+        // A checkpoint has just removed the segment.
+        Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(gone(header(&live.register())?.sequence));
+        }
+        Err(error) => return Err(Problem::damaged(&error)),
+    };
+    let mut response = respond(JSON_LINES, out);
+    for (name, number) in [(FROM, asks.from), (TO, to), (LATEST, register.sequence())] {
+        response.headers_mut().insert(name, number.into());
+    }
+    Ok(with_note(response, Noted::of(&register, None, 0)))
+}
+
+/// The newest version; if it is at a sequence number, one after it as soon as there is one.
+async fn wait_for_another(
+    exchange: &Exchange<'_>,
+    live: &Live,
+    sequence: u64,
+    wait: Duration,
+) -> Arc<Register> {
+    let register = live.register();
+    if register.sequence() != sequence || wait.is_zero() {
+        return register;
+    }
+    tokio::select! {
+        () = live.other_than(sequence) => {}
+        () = tokio::time::sleep(wait) => {}
+        () = exchange.service.stopping.notified() => {}
+    }
+    live.register()
+}
+
+fn gone(oldest: u64) -> Response<Body> {
+    let detail = format!("the changes are gone; the oldest here follow {oldest}: take GET /v1/snapshot");
+    let mut response = Problem::new(StatusCode::GONE, "changes-gone", detail).into_response();
+    response.headers_mut().insert(OLDEST, oldest.into());
+    response
+}
+
+/// Changes as JSON Lines, and the number of the last one.
+fn read(live: &Live, register: &Register, from: u64, limit: usize) -> Result<(Vec<u8>, u64), StoreError> {
+    let (mut out, mut to) = (Vec::new(), from);
+    if from == register.sequence() {
+        return Ok((out, to));
+    }
+    // A register file has no changes but is itself as new as it gets.
+    let log = live.log().ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
+    for change in log.changes(from)?.take(limit) {
+        let change = change?;
+        if change.sequence() > register.sequence() || out.len() > BYTES_MAX {
+            break;
+        }
+        out.extend_from_slice(change.to_json().as_bytes());
+        out.push(b'\n');
+        to = change.sequence();
+    }
+    Ok((out, to))
+}
