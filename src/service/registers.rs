@@ -1,6 +1,5 @@
 //! The registers that are served, and how they stay up to date.
 
-use crate::register::column::Storage;
 use crate::register::{Decided, NotAsked, Register};
 use crate::snapshot::{OpenError, Snapshot};
 use crate::store::{Log, Reader, StoreError};
@@ -47,6 +46,9 @@ pub enum OpenFailed {
     Twice(String),
 }
 
+/// A register file as it is mapped.
+type Mapped = dyn AsRef<[u8]> + Send + Sync;
+
 /// A register that is served, always the newest version that is known.
 pub struct Live {
     /// Under which name; empty if it is at the root.
@@ -59,8 +61,8 @@ pub struct Live {
     versions: Mutex<Vec<Weak<Register>>>,
     /// Told the sequence number of each version.
     published: watch::Sender<u64>,
-    /// Of the register file, by where it is mapped.
-    digest: Mutex<Option<(Storage, String)>>,
+    /// Of the register file, by where it is mapped; a file that is gone is not kept for it.
+    digest: Mutex<Option<(Weak<Mapped>, String)>>,
     /// Changes that were taken in since the service began.
     pub(super) applied: AtomicU64,
     /// Whether the last attempt to take in what is new failed.
@@ -143,12 +145,13 @@ impl Live {
     /// BLAKE3 of a version's register file. Cost: all of it is read, once for each file.
     pub(super) fn digest_of(&self, register: &Register) -> String {
         let mut kept = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, digest)) = kept.as_ref().filter(|(file, _)| Arc::ptr_eq(file, register.file())) {
+        let file = register.file();
+        let same = |(of, _): &&(Weak<Mapped>, String)| of.upgrade().is_some_and(|of| Arc::ptr_eq(&of, file));
+        if let Some((_, digest)) = kept.as_ref().filter(same) {
             return digest.clone();
         }
-        let file = register.file();
         let digest = blake3::Hasher::new().update_rayon((**file).as_ref()).finalize().to_hex().to_string();
-        *kept = Some((Arc::clone(file), digest.clone()));
+        *kept = Some((Arc::downgrade(file), digest.clone()));
         digest
     }
 

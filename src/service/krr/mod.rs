@@ -133,10 +133,7 @@ pub(super) async fn changes(
     })?;
     exchange.count_ids(page.persons.len())?;
     let told = page.persons.into_iter();
-    let list = told.map(|(identity, recipient)| {
-        let gone = || Person { status: "SLETTET".to_owned(), ..nobody(identity.as_str()) };
-        scopes.allowed(known(recipient, day).unwrap_or_else(gone))
-    });
+    let list = told.map(|(identity, recipient)| scopes.allowed(known_or_gone(&identity, recipient, day)));
     let changes = Changes {
         list: list.collect(),
         fra_endrings_id: page.from,
@@ -179,6 +176,12 @@ fn known(recipient: Option<Recipient>, day: Day) -> Option<Person> {
     let Some(Recipient::Krr { state, person }) = recipient else { return None };
     let notifiable = state.notifiable(day_number(day.date));
     Some(Person { varslingsstatus: notifiability(notifiable), ..*person })
+}
+
+/// Somebody on a page of changes, who may have left the register.
+fn known_or_gone(identity: &Identity, recipient: Option<Recipient>, day: Day) -> Person {
+    let gone = || Person { status: "SLETTET".to_owned(), ..nobody(identity.as_str()) };
+    known(recipient, day).unwrap_or_else(gone)
 }
 
 /// Somebody whom the register does not know, or an id that is none.

@@ -1,7 +1,7 @@
 //! KRR's SOAP service of contract 16-02, Oppslagstjenesten: SOAP 1.2, without message-level security.
 
 use super::feed::{self, NoPage};
-use super::{KAN_VARSLES, Scopes, find, known, nobody};
+use super::{KAN_VARSLES, Scopes, find, known_or_gone};
 use crate::limits::CALL_IDS_MAX;
 use crate::register::{Kontaktinformasjon, Person, Register};
 use crate::service::body::Unread;
@@ -274,8 +274,7 @@ fn changes(
     ));
     let persons = page.persons.len();
     for (identity, recipient) in page.persons {
-        let gone = || Person { status: "SLETTET".to_owned(), ..nobody(identity.as_str()) };
-        wanted.put(&mut out, known(recipient, day).unwrap_or_else(gone), false);
+        wanted.put(&mut out, known_or_gone(&identity, recipient, day), false);
     }
     out.push_str("</o:HentEndringerRespons>");
     out.push_str(soap::CLOSE);
