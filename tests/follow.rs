@@ -78,6 +78,20 @@ fn whoever_falls_behind_begins_anew_while_readers_read() {
     same(&work);
 }
 
+#[test]
+fn one_process_follows_and_its_log_is_folded() {
+    let (work, server) = served("far");
+    apply(&work, &server, &lines_of("changes/far.jsonl"));
+    let mut follower =
+        work.spawn(&["follow", &address(&server), "replica", "--quiet", "--checkpoint-at", "1000"]);
+    work.until("it is folded", || work.path("replica").join(register_file(1300)).exists());
+    let said = work.fails(1, &["follow", "--once", &address(&server), "replica"]);
+    assert!(said.contains("another process keeps"), "{said}");
+    follower.kill().expect("killed");
+    follower.wait().expect("ended");
+    same(&work);
+}
+
 /// Killed again and again, with a source that comes and goes.
 #[test]
 fn a_replica_that_is_killed_goes_on() {

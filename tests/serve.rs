@@ -25,6 +25,8 @@ mod privacy;
 mod problems;
 #[path = "serve/regressions.rs"]
 mod regressions;
+#[path = "serve/replicas.rs"]
+mod replicas;
 #[path = "serve/soap.rs"]
 mod soap;
 #[path = "serve/stop.rs"]

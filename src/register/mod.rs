@@ -290,7 +290,7 @@ impl Register {
         self.index().view(&self.base.trust, part)
     }
 
-    /// The register file that it is made of, and the changes after it.
+    /// The bytes of the register file that it is made of. Changes since are not in them.
     pub(crate) fn file(&self) -> &column::Storage {
         self.base.parts.directory.storage()
     }

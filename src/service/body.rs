@@ -114,7 +114,8 @@ impl Exchange<'_> {
             }
             if length * weight > paid {
                 let whole = announced.unwrap_or(2 * length).max(length);
-                let aim = (whole * weight).min(most);
+                // In whole permits, so that parts do not add up to more than there are.
+                let aim = (whole * weight).next_multiple_of(PERMIT_BYTES).min(most);
                 share.push(self.room(aim - paid, share.is_empty()).await?);
                 paid = if announced.is_some() || aim == most { usize::MAX } else { aim };
             }

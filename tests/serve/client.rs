@@ -195,7 +195,7 @@ impl Client {
         let (status, headers) = self.head()?;
         let mut reply = Reply { status, headers, body: Vec::new() };
         let length = reply.header("content-length").and_then(|length| length.parse::<usize>().ok());
-        if method == "HEAD" || status == 100 || status == 204 {
+        if method == "HEAD" || status == 100 || matches!(status, 204 | 304) {
         } else if reply.header("transfer-encoding") == Some("chunked") {
             while let Some(data) = self.chunk()? {
                 reply.body.extend_from_slice(&data);

@@ -270,13 +270,7 @@ fn great_bodies_at_once_are_all_answered() {
     let body = format!("{{\"recipients\":[{}]}}", recipients.trim_end_matches(','));
     let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
     let whole = request("POST", TARGET, "Content-Type: application/json\r\n", body.as_bytes());
-    let chunked = [
-        format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-            .into_bytes(),
-        chunk(body.as_bytes()),
-        chunk(b""),
-    ]
-    .concat();
+    let chunked = chunked_in(&body, body.len());
     std::thread::scope(|scope| {
         let answered: Vec<_> = clients
             .iter_mut()
@@ -294,4 +288,17 @@ fn great_bodies_at_once_are_all_answered() {
         // Who does not say how much will come gets it if there is room.
         assert!([200, 503].contains(&statuses[3]), "{statuses:?}");
     });
+    // Alone it has room, although it comes in parts that add up to all that a client may have.
+    let mut client = server.connect();
+    client.send(&chunked_in(&body, 10_007));
+    assert_eq!(client.reply().status, 200);
+}
+
+/// A question in JSON, in pieces of so many bytes.
+fn chunked_in(body: &str, bytes: usize) -> Vec<u8> {
+    let head = format!(
+        "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    let pieces = body.as_bytes().chunks(bytes).flat_map(chunk);
+    head.into_bytes().into_iter().chain(pieces).chain(*b"0\r\n\r\n").collect()
 }
