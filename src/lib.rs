@@ -41,5 +41,6 @@ mod memory;
 pub mod register;
 pub mod replica;
 pub mod service;
+pub mod signing;
 pub mod snapshot;
 pub mod store;

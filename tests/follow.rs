@@ -7,7 +7,11 @@ mod client;
 #[path = "changes/workspace.rs"]
 mod workspace;
 
+#[path = "follow/proxy.rs"]
+mod proxy;
+
 use client::Server;
+use proxy::{Passing, Proxy};
 use std::fs;
 use workspace::{Workspace, fixture, lines_of, register_file, text};
 
@@ -179,13 +183,169 @@ fn what_cannot_be_followed_is_told() {
     work.done(&["init", &fixture("far"), "replica", "--quiet"]);
     work.apply(&["replica", &fixture("changes/far.jsonl")]);
     let said = work.fails(1, &["follow", "--once", &address(&server), "replica"]);
-    assert!(said.contains("no such change yet"), "{said}");
+    assert!(said.contains("rolled back"), "{said}");
     // Of the other country.
     let krr = Workspace::with("krr", &["replica"]);
     krr.write("none.pem", "");
     apply(&work, &server, &lines_of("changes/far.jsonl"));
     let said = krr.fails(1, &["follow", "--once", &address(&server), "replica"]);
-    assert!(said.contains("not the register that the source has"), "{said}");
+    assert!(said.contains("the source has another register, far"), "{said}");
     let said = krr.fails(2, &["follow", "--once", &address(&server), "other", "--ca", "none.pem"]);
     assert!(said.contains("holds no certificate"), "{said}");
+}
+
+/// A source whose answers are signed, through a proxy, with the keys `old` and `new`.
+fn signed() -> (Workspace, Server, Proxy) {
+    let work = Workspace::with("far", &["source"]);
+    for name in ["old", "new", "other"] {
+        let said = work.done(&["keygen", name]);
+        assert!(said.contains(&format!("{name}.key: signs")), "{said}");
+    }
+    let server = Server::with(&work, &["source"], &["--sign", "old.key"]);
+    let proxy = Proxy::to(server.address());
+    (work, server, proxy)
+}
+
+#[test]
+fn a_signed_replica_refuses_what_is_not_signed() {
+    let (work, server, proxy) = signed();
+    let trusting = |key: &'static str| ["follow", "--once", "--trust", key];
+    let source = proxy.address();
+    let follow = |key| work.run(&[&trusting(key)[..], &[&source, "replica"]].concat());
+    let refused = |key, why: &str| {
+        let said = work.fails(1, &[&trusting(key)[..], &[&source, "replica"]].concat());
+        assert!(said.contains("refused") && said.contains(why), "{said}");
+    };
+    refused("other.pub", "snapshot: it is signed by no key that is trusted");
+    proxy.does(|answer| Some(answer.without("nabar-signature")));
+    refused("old.pub", "snapshot: it is not signed");
+    assert!(!work.path("replica").exists(), "nothing of it was taken");
+    proxy.does(Some);
+    assert!(follow("old.pub").status.success());
+
+    // Changes that were altered on their way, although all sums in them are made to hold.
+    let changes = lines_of("changes/far.jsonl");
+    apply(&work, &server, &changes[..10]);
+    proxy.does(|answer| {
+        Some(Passing { head: answer.head.replace("nabar-to: 1010", "nabar-to: 1009"), ..answer })
+    });
+    refused("old.pub", "changes: it has been altered");
+    proxy.does(|mut answer| {
+        // The first byte of the first change.
+        answer.body[88] ^= 1;
+        Some(answer)
+    });
+    refused("old.pub", "changes: it has been altered");
+
+    // What was signed for another question is given again: the source as it was before.
+    let mut before: Option<Passing> = None;
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let keeps = std::sync::Arc::clone(&kept);
+    proxy.does(move |answer| {
+        *keeps.lock().expect("no panic") = Some(answer.clone());
+        Some(answer)
+    });
+    assert!(follow("old.pub").status.success());
+    assert_eq!(work.sequence("replica"), 1010);
+    std::mem::swap(&mut before, &mut kept.lock().expect("no panic"));
+    let replayed = before.expect("an answer");
+    proxy.does(move |answer| Some(Passing { target: answer.target, ..replayed.clone() }));
+    apply(&work, &server, &changes[10..20]);
+    refused("old.pub", "answers another question");
+    assert_eq!(work.sequence("replica"), 1010);
+    proxy.does(Some);
+    assert!(follow("old.pub").status.success());
+    same(&work);
+}
+
+/// The new key joins, replicas go over to it, the old one goes: nobody is ever without.
+#[test]
+fn keys_are_changed_with_an_overlap() {
+    let (work, server, _) = signed();
+    let listen = server.address().to_string();
+    let address = address(&server);
+    let follow = |trusted: &[&str]| {
+        let trusted: Vec<&str> = trusted.iter().flat_map(|key| ["--trust", key]).collect();
+        let output = work.run(&[&["follow", "--once", &address, "replica"], &trusted[..]].concat());
+        output.status.success()
+    };
+    let signing = |server: Server, keys: &[&str]| {
+        drop(server);
+        let keys: Vec<&str> = keys.iter().flat_map(|key| ["--sign", key]).collect();
+        Server::of(work.spawn(&[&["serve", "--listen", &listen, "-r", "source"], &keys[..]].concat()))
+    };
+    assert!(follow(&["old.pub"]) && !follow(&["new.pub"]));
+    let server = signing(server, &["old.key", "new.key"]);
+    assert!(follow(&["old.pub"]) && follow(&["new.pub"]) && follow(&["old.pub", "new.pub"]));
+    let server = signing(server, &["new.key"]);
+    assert!(!follow(&["old.pub"]) && follow(&["new.pub"]) && follow(&["old.pub", "new.pub"]));
+    let _server = signing(server, &[]);
+    assert!(!follow(&["old.pub"]) && !follow(&["new.pub"]) && follow(&[]));
+}
+
+/// Somebody has changed the replica: the digests tell, and it begins anew.
+#[test]
+fn a_replica_that_is_not_its_source_begins_anew() {
+    let (work, server) = served("far");
+    follow(&work, &server);
+    let changes = lines_of("changes/far.jsonl");
+    apply(&work, &server, &changes[..20]);
+    // Under the same numbers, but the last one says something else.
+    let other = workspace::edited(&changes[19], |line| {
+        let time = line["time"].take();
+        *line = serde_json::json!({"sequence": 1020, "time": time,
+            "put_sender": {"id": "162021005489", "name": "Another", "attention": ""}});
+    });
+    work.write("other.jsonl", text(&changes[..19]) + &other);
+    work.apply(&["replica", "other.jsonl"]);
+    let replica = Server::start(&work, &["replica"]);
+    let output = work.run(&["follow", "--once", &address(&server), "replica", "--quiet"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("ALARM") && said.contains("content digests"), "{said}");
+    work.until("readers have it too", || {
+        let content =
+            |server: &Server| server.get("/v1/changes?from=1020").header("nabar-content").map(str::to_owned);
+        content(&replica).is_some() && content(&replica) == content(&server)
+    });
+    same(&work);
+}
+
+#[test]
+fn a_service_follows_and_is_followed() {
+    let (work, server) = served("krr");
+    let options = ["--follow", &address(&server)];
+    let middle = Server::with(&work, &["middle"], &options);
+    let changes = lines_of("changes/krr.jsonl");
+    apply(&work, &server, &changes);
+    let last = server.get("/v1/register").sequence();
+    work.until("the one in the middle has it", || middle.get("/v1/register").sequence() == last);
+    follow(&work, &middle);
+    assert_eq!(work.sequence("replica"), last);
+    assert_eq!(work.done(&["diff", "replica", "source"]), "");
+    same(&work);
+}
+
+/// What `diff` prints makes one register of the other, both ways.
+#[test]
+fn a_difference_makes_one_of_the_other() {
+    for kind in ["far", "krr"] {
+        let (work, server) = served(kind);
+        work.done(&["init", &fixture(kind), "other", "--quiet"]);
+        assert_eq!(work.done(&["diff", "other", &address(&server)]), "");
+        work.apply(&["other", &fixture(&format!("changes/{kind}.jsonl"))]);
+        for (a, b) in [("source", "other"), ("other", "source")] {
+            work.done(&["export", a, "--output", &format!("{a}.extract")]);
+            work.done(&["init", &format!("{a}.extract"), "copy", "--quiet"]);
+            let output = work.run(&["diff", a, b]);
+            assert_eq!(output.status.code(), Some(3));
+            assert_eq!(work.run(&["diff", a, b, "--quiet"]).stdout, b"");
+            work.write("difference.jsonl", output.stdout);
+            work.apply(&["copy", "difference.jsonl"]);
+            assert_eq!(work.done(&["diff", "copy", b]), "", "{kind}");
+            fs::remove_dir_all(work.path("copy")).expect("removed");
+        }
+        let other = if kind == "far" { "krr" } else { "far" };
+        work.done(&["init", &fixture(other), "foreign", "--quiet"]);
+        assert!(work.fails(2, &["diff", "source", "foreign"]).contains("two countries"));
+    }
 }

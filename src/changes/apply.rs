@@ -12,11 +12,13 @@ use super::{Change, Reason};
 use crate::consent::{RuleSet, RuleTail};
 use crate::cpu::prefetch;
 use crate::extract::reason;
+use crate::identities::Ordinal;
 use crate::index::{Edit, Index, LivePart, Overlay, Put, Slot, Width};
 use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
+use crate::register::content::{self, Content, Hashes, Sum};
 use crate::register::state::{FarState, State, StateRule};
-use crate::register::{At, Changes, Damage, Register, Version};
+use crate::register::{At, Changes, Damage, Kind, Register, Version};
 use actors::Places;
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -46,6 +48,7 @@ pub(crate) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 /// Applies changes to the versions of one register, one after another. Knows what the register has by
 /// content: states, rules, certificates, organisations.
 pub(crate) struct Editor {
+    kind: Kind,
     states: Arc<Vec<State>>,
     state_numbers: HashMap<State, u32>,
     rules: RuleTail,
@@ -56,6 +59,7 @@ pub(crate) struct Editor {
     certificates: Arc<Vec<Arc<str>>>,
     certificate_numbers: HashMap<Arc<str>, u32>,
     places: Places,
+    hashes: Hashes,
     /// Kept from batch to batch, so that its memory is there.
     steps: Steps,
 }
@@ -87,13 +91,10 @@ impl Batch<'_> {
             keys.iter().for_each(|key| prefetch(&steps.steps, step(*key)));
             index.ask_for(index.part_of(ordinal(keys[0])));
         }
-        // What a change of acceptance builds upon.
-        let accepts = || {
-            let keys = parts.iter().copied().flatten().copied();
-            keys.filter(|key| matches!(steps.steps[step(*key)].what, StepWhat::Accept { .. })).map(ordinal)
-        };
-        accepts().for_each(|recipient| index.ask_for_page(register.trust(), recipient));
-        accepts().for_each(|recipient| register.ask_for_times(index, recipient));
+        // What the recipients have, for the sum of the content and for changes that build upon it.
+        let recipients = || parts.iter().copied().flatten().map(|key| ordinal(*key));
+        recipients().for_each(|recipient| index.ask_for_page(register.trust(), recipient));
+        recipients().for_each(|recipient| register.ask_for_times(index, recipient));
     }
 }
 
@@ -103,6 +104,8 @@ struct Edited {
     made: LivePart,
     /// Recipients more than before.
     more: i64,
+    /// By how much the sum of its content differs.
+    sum: Sum,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
 }
@@ -114,6 +117,7 @@ struct Folded {
     cold: Vec<u8>,
     /// States that have no number yet.
     unknown: Vec<State>,
+    sum: Sum,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
 }
@@ -125,10 +129,11 @@ thread_local! {
 
 impl Folded {
     fn clear(&mut self) {
-        let Folded { edits, cold, unknown, bad, without_effect } = self;
+        let Folded { edits, cold, unknown, sum, bad, without_effect } = self;
         edits.clear();
         cold.clear();
         unknown.clear();
+        *sum = Sum::default();
         bad.clear();
         *without_effect = 0;
     }
@@ -139,6 +144,7 @@ impl Editor {
     pub(crate) fn of(register: &Register) -> Result<Editor, Damage> {
         let changes = register.version().changes.as_ref();
         let mut editor = Editor {
+            kind: register.kind(),
             states: Arc::clone(&register.version().states),
             state_numbers: HashMap::new(),
             rules: changes.map(|changes| changes.rules.clone()).unwrap_or_default(),
@@ -148,6 +154,7 @@ impl Editor {
             certificates: changes.map(|changes| Arc::clone(&changes.certificates)).unwrap_or_default(),
             certificate_numbers: HashMap::new(),
             places: Places::of(register.version()),
+            hashes: Hashes::of(register)?,
             steps: Steps::default(),
         };
         // Of equal states the first counts; 0 is nobody's.
@@ -190,7 +197,25 @@ impl Editor {
             as_of: changes.iter().map(|change| change.time()).fold(before.as_of, Ord::max),
             ..self.version(&applied.register, None)
         });
+        let content = self.content(register, &applied.register)?;
+        applied.register = applied.register.at(Version { content, ..applied.register.version().clone() });
         Ok(applied)
+    }
+
+    /// What is known of the sum of a version, whose recipients have been counted in, with its organisations.
+    fn content(&mut self, before: &Register, after: &Register) -> Result<Content, Damage> {
+        if std::mem::take(&mut self.places.removed) {
+            // Any recipient may have named it.
+            self.hashes = Hashes::of(after)?;
+            return after.content_anew().map(Content::Whole);
+        }
+        let (kind, content) = (after.kind(), after.version().content);
+        if Arc::ptr_eq(&before.version().actors, &self.places.actors) {
+            return Ok(content);
+        }
+        let [old, new] =
+            [before.actors(), &self.places.actors].map(|actors| content::of_actors(kind, actors));
+        Ok(content.plus(new - old))
     }
 
     /// The register's version with the tables of this editor, and changed parts.
@@ -270,6 +295,7 @@ impl Editor {
     /// Puts finished parts into the register.
     fn take(&self, applied: &mut Applied, done: Vec<Edited>) {
         let more = done.iter().map(|edited| edited.more).sum();
+        let sum = done.iter().map(|edited| edited.sum).sum();
         let mut parts = Vec::with_capacity(done.len());
         for edited in done {
             applied.bad.extend(edited.bad);
@@ -279,7 +305,8 @@ impl Editor {
         let before = overlay_of(&applied.register);
         let overlay = before.with(before.width(), parts);
         let version = self.version(&applied.register, Some((overlay, more)));
-        applied.register = applied.register.at(version);
+        let content = version.content.plus(sum);
+        applied.register = applied.register.at(Version { content, ..version });
     }
 
     fn add_states(&mut self, unknown: Vec<State>) {
@@ -287,6 +314,8 @@ impl Editor {
         for state in unknown {
             self.state_numbers.entry(state).or_insert_with(|| {
                 states.push(state);
+                let Places { actors, operator_numbers, .. } = &self.places;
+                self.hashes.add_state(self.kind, state, actors, operator_numbers);
                 states.len() as u32 - 1
             });
         }
@@ -340,7 +369,7 @@ impl Editor {
         let made = LivePart::edited(&view, width, &folded.edits, &folded.cold);
         let more = i64::from(made.records()) - i64::from(view.records());
         let bad = std::mem::take(&mut folded.bad);
-        Ok(Ok(Edited { part, made, more, bad, without_effect: folded.without_effect }))
+        Ok(Ok(Edited { part, made, more, sum: folded.sum, bad, without_effect: folded.without_effect }))
     }
 
     /// What one recipient's changes come to.
@@ -403,6 +432,15 @@ impl Editor {
             let put = now.and_then(|(state, rule)| {
                 self.put(state, rule, entry..folded.cold.len(), &mut folded.unknown)
             });
+            let kind = batch.register.kind();
+            let ordinal = Ordinal(at.index.first_of(at.part).0 + u32::from(at.offset));
+            if present == 1 {
+                folded.sum = folded.sum - self.hashes.record(batch.register, ordinal, at)?;
+            }
+            if let Some(Put { code, rule, cold }) = &put {
+                let made = self.hashes.made(kind, ordinal, *code, *rule, &folded.cold[cold.clone()]);
+                folded.sum = folded.sum + made;
+            }
             folded.edits.push(Edit { offset: at.offset, put });
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! `apply::Editor` makes of a register and some changes the register after them.
 
 pub(crate) mod apply;
+mod diff;
 pub(crate) mod encoding;
 pub(crate) mod json;
 pub(crate) mod pages;
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 pub use crate::extract::Reason;
+pub use diff::difference;
 pub use pages::BadPage;
 
 /// One change of a register.

@@ -110,6 +110,9 @@ fn check<M: Model>(first: M, batches: Vec<Batch<M::Op>>) {
     let at_once = at_once.expect("undamaged");
     assert_eq!((reasons(&at_once.bad), at_once.without_effect), (all_bad, all_without_effect));
     agrees(&at_once.register, &model, sequence, as_of);
+    if let Some((last, ..)) = versions.last() {
+        assert_eq!(at_once.register.content().expect("undamaged"), last.content().expect("undamaged"));
+    }
     for (register, model, sequence, as_of) in &versions {
         agrees(register, model, *sequence, *as_of);
     }
@@ -143,6 +146,7 @@ fn reasons(bad: &[(usize, Reason)]) -> Vec<(usize, (&'static str, &'static str))
 
 fn agrees<M: Model>(register: &Register, model: &M, sequence: u64, as_of: i64) {
     assert_eq!((register.sequence(), register.as_of().as_second()), (sequence, as_of));
+    assert_eq!(register.content_sum().expect("undamaged"), register.content_anew().expect("undamaged"));
     model.agrees(register);
 }
 

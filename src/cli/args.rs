@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     Serve(Serve),
     Follow(FollowArgs),
+    Diff(DiffArgs),
+    Keygen(KeygenArgs),
     /// Print a completion script for a shell
     ///
     /// For example: nabar completions bash > /etc/bash_completion.d/nabar
@@ -189,6 +191,14 @@ pub(crate) struct Serve {
     /// Age of a register beyond which /readyz says no, such as 36h or 2d
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) max_age: Option<jiff::SignedDuration>,
+    /// Follow the register of another service, into the data directory that is served; address without /v1
+    #[arg(long, value_name = "URL")]
+    pub(crate) follow: Option<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Private key, PEM, that signs what replicas are told. Again for each key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign: Vec<PathBuf>,
     /// What is logged, as JSON Lines on standard error: error, warn, info (refused requests too), debug (all), off
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: String,
@@ -315,6 +325,19 @@ pub(crate) struct FollowArgs {
     /// End when the replica has what the service has
     #[arg(long)]
     pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) checkpoint_at: u64,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// How a service is reached, and what of it is believed.
+#[derive(Args)]
+pub(crate) struct Connection {
     /// Roots of the service's certificate, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
@@ -327,12 +350,39 @@ pub(crate) struct FollowArgs {
     /// File with a bearer token for the service
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
-    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
-    pub(crate) checkpoint_at: u64,
-    /// Print nothing but errors
+    /// Public key of the service, PEM; what no such key has signed is refused. Again for each key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust: Vec<PathBuf>,
+}
+
+/// Tell what makes one register of another
+///
+/// Prints the changes, a line each, that make the content of A that of B; `nabar apply` takes them. They follow A's
+/// sequence number. Exit code 0 if both have the same content, 3 if not.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar diff far.nabar http://localhost:8080")]
+pub(crate) struct DiffArgs {
+    /// Register file, data directory, or address of a service without /v1
+    pub(crate) a: PathBuf,
+    /// The same of the other one
+    pub(crate) b: PathBuf,
+    /// Print nothing; only the exit code tells
     #[arg(short, long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// Make a pair of keys that sign what replicas are told
+///
+/// NAME.key signs (nabar serve --sign), NAME.pub is for replicas (nabar follow --trust). Files that are there are left
+/// alone.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar keygen source")]
+pub(crate) struct KeygenArgs {
+    /// Path of both files, without .key and .pub
+    #[arg(value_name = "NAME")]
+    pub(crate) name: PathBuf,
 }
 
 #[derive(Args)]

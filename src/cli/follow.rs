@@ -1,27 +1,21 @@
-//! `follow`.
+//! `follow` and `keygen`; what else is asked of a service.
 
-use super::args::FollowArgs;
+use super::args::{Connection, FollowArgs, KeygenArgs};
 use super::{Done, Failure};
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
+use nabar::signing::{self, KeyError};
 use std::io::{self, Write};
 
 pub(super) fn follow(args: &FollowArgs) -> Done {
-    let certificate = args.certificate.clone().zip(args.key.clone());
-    let source = SourceOptions {
-        address: args.source.clone(),
-        ca: args.ca.clone(),
-        certificate,
-        token: args.token.clone(),
-    };
     let follow = Follow {
-        source,
+        source: args.connection.to(&args.source),
         directory: args.directory.clone(),
         once: args.once,
         checkpoint_at: if args.checkpoint_at == 0 { u64::MAX } else { args.checkpoint_at },
     };
     let mut said = Said::default();
     replica::follow(&follow, |event| {
-        if let Some(line) = said.line(&event).filter(|_| !args.quiet) {
+        if let Some(line) = said.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
             // If nobody reads it, it is followed all the same.
             let _ = writeln!(io::stderr(), "{line}");
         }
@@ -29,16 +23,44 @@ pub(super) fn follow(args: &FollowArgs) -> Done {
     Ok(())
 }
 
+pub(super) fn keygen(args: &KeygenArgs) -> Done {
+    let [private, public] = signing::generate(&args.name)?;
+    let (private, public) = (private.display(), public.display());
+    Ok(writeln!(
+        io::stdout(),
+        "{private}: signs (nabar serve --sign {private}); keep it to yourself\n\
+         {public}: give it to those who follow (nabar follow --trust {public})"
+    )?)
+}
+
+impl Connection {
+    /// The service at an address.
+    pub(super) fn to(&self, address: &str) -> SourceOptions {
+        SourceOptions {
+            address: address.to_owned(),
+            ca: self.ca.clone(),
+            certificate: self.certificate.clone().zip(self.key.clone()),
+            token: self.token.clone(),
+            trusted: self.trust.clone(),
+        }
+    }
+}
+
+/// Whether somebody must look at it.
+pub(super) fn is_alarm(event: &Event) -> bool {
+    matches!(event, Event::Diverged(_) | Event::Untrusted(_))
+}
+
 /// What has been told, so that it is not told again.
 #[derive(Default)]
-struct Said {
+pub(super) struct Said {
     level: bool,
     coming: u64,
 }
 
 impl Said {
     /// The line that tells of an event; none of what goes on as before.
-    fn line(&mut self, event: &Event) -> Option<String> {
+    pub(super) fn line(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Coming(here, all) => {
                 // Every tenth.
@@ -46,6 +68,7 @@ impl Said {
                 let told = std::mem::replace(&mut self.coming, tenth);
                 (tenth != told).then(|| format!("register file: {here} of {all} bytes"))
             }
+            Event::Open(_) => None,
             Event::At(at, latest) => {
                 let level = at == latest;
                 let before = std::mem::replace(&mut self.level, level);
@@ -54,9 +77,16 @@ impl Said {
             Event::Behind => {
                 Some("too far behind: the changes are gone at the source; beginning anew".to_owned())
             }
+            Event::Diverged(why) => {
+                Some(format!("ALARM: this is not the register that the source has: {why}; beginning anew"))
+            }
+            Event::Untrusted(why) => {
+                self.level = false;
+                Some(format!("ALARM: {why}; trying again"))
+            }
             Event::Away(why) => {
                 self.level = false;
-                Some(format!("the source does not answer, trying again: {why}"))
+                Some(format!("trying again: {why}"))
             }
         }
     }
@@ -67,6 +97,15 @@ impl From<FollowError> for Failure {
         match error {
             FollowError::Options(_) => Failure::Usage(error.to_string()),
             _ => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Failure {
+        match error {
+            KeyError::Io { .. } | KeyError::Random(_) => Failure::Failed(error.to_string()),
+            KeyError::NoKey { .. } => Failure::Usage(error.to_string()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod changes;
+mod diff;
 mod follow;
 mod lookup;
 mod mailing;
@@ -117,6 +118,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Checkpoint(args) => changes::checkpoint(&args),
         Command::Serve(args) => serve::serve(&args),
         Command::Follow(args) => follow::follow(&args),
+        Command::Diff(args) => diff::diff(&args),
+        Command::Keygen(args) => follow::keygen(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

@@ -1,18 +1,27 @@
 //! `serve`.
 
 use super::args::Serve;
+use super::follow::{Said, is_alarm};
 use super::{Done, Failure};
+use nabar::replica::{self, Event, Follow};
 use nabar::service::{self, CannotServe, Config, OpenFailed, Registers, Service};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::thread;
 use tracing_subscriber::EnvFilter;
 
 /// Where it listens if nobody says.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
+/// Bytes of log after which a register that is followed is folded into its register file.
+const CHECKPOINT_AT: u64 = 64 << 20;
+
 pub(super) fn serve(args: &Serve) -> Done {
     let config = args.config.as_deref().map(Config::read).transpose();
-    let config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
+    let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
+    config.replicas.keys.extend(args.sign.iter().cloned());
     let mut registers: Vec<_> =
         args.registers.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
     if registers.is_empty() {
@@ -23,6 +32,9 @@ pub(super) fn serve(args: &Serve) -> Done {
         return Err(Failure::Usage(text.to_owned()));
     }
     log(&args.log)?;
+    if let Some(address) = &args.follow {
+        follow_beside(args, address, &registers)?;
+    }
     let max_age = args.max_age.or(config.max_age.map(|age| age.0));
     let registers = Registers::open(registers, max_age).map_err(|error| match error {
         OpenFailed::Name(_) | OpenFailed::Twice(_) => Failure::Usage(error.to_string()),
@@ -38,6 +50,42 @@ pub(super) fn serve(args: &Serve) -> Done {
         let _ = writeln!(io::stderr(), "listening on {scheme}://{at}{who}");
     })?;
     Ok(())
+}
+
+/// Follows the register of another service in a thread of its own; returns when there is something to serve.
+fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -> Done {
+    let [(_, directory)] = registers else {
+        let text = "--follow follows one register: name one data directory with --register";
+        return Err(Failure::Usage(text.to_owned()));
+    };
+    let follow = Follow {
+        source: args.connection.to(address),
+        directory: directory.clone(),
+        once: false,
+        checkpoint_at: CHECKPOINT_AT,
+    };
+    let (opened, is_open) = channel();
+    thread::spawn(move || {
+        let mut said = Said::default();
+        let ended = replica::follow(&follow, |event| {
+            if matches!(event, Event::Open(_)) {
+                // Whoever waited for the first has gone.
+                let _ = opened.send(Ok(()));
+            }
+            match said.line(&event) {
+                Some(what) if is_alarm(&event) => tracing::error!(what, "replica"),
+                Some(what) => tracing::info!(what, "replica"),
+                None => {}
+            }
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "the replica follows no more; what it has is served on");
+            let _ = opened.send(Err(error));
+        }
+    });
+    // Only a thread that panicked tells nothing.
+    let gone = || Failure::Failed("the replica cannot be followed".to_owned());
+    Ok(is_open.recv().map_err(|_| gone())??)
 }
 
 impl From<CannotServe> for Failure {

@@ -94,6 +94,18 @@ impl Contact {
         mask | if self.certificate.is_some() { CERTIFICATE } else { 0 }
     }
 
+    /// The packed form at the beginning of some bytes, without what lies behind it. `None` if that is not one.
+    pub(crate) fn packed(bytes: &[u8]) -> Option<&[u8]> {
+        let mask = u32::from_le_bytes(*bytes.first_chunk()?);
+        let times = (mask & ((1 << 7) - 1)).count_ones() as usize;
+        let mut end = 4 + 8 * times;
+        for _ in 0..(mask >> TEXTS & 0b1111).count_ones() {
+            end += 2 + usize::from(u16::from_le_bytes(*bytes.get(end..)?.first_chunk()?));
+        }
+        end += if mask & CERTIFICATE != 0 { 4 } else { 0 };
+        bytes.get(..end)
+    }
+
     /// The number of the certificate in a packed form, which ends with it.
     pub(crate) fn certificate_of(packed: &[u8]) -> Option<u32> {
         let mask = u32::from_le_bytes(*packed.first_chunk()?);

@@ -9,6 +9,7 @@ mod census;
 pub(crate) mod cold;
 pub(crate) mod column;
 pub(crate) mod contact;
+pub(crate) mod content;
 pub(crate) mod moment;
 pub(crate) mod numbers;
 mod outcome;
@@ -19,6 +20,7 @@ pub(crate) mod state;
 pub use actors::{Actors, Dispatcher, Operator, Sender};
 pub use census::Census;
 pub use column::DamagedSection;
+pub use content::ContentDigest;
 pub use moment::day_number;
 pub use outcome::{Answer, Outcome, PaperReason};
 pub use person::{DigitalPost, Kontaktinformasjon, Person};
@@ -33,6 +35,7 @@ use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
+use content::{Content, Sum};
 use jiff::Timestamp;
 use numbers::Numbers;
 use state::State;
@@ -117,6 +120,9 @@ struct Base {
     cold_checked: Box<[AtomicBool]>,
     /// Whether the heads of the rules lead through their members.
     rules_lead: OnceLock<bool>,
+    /// The version in the file, and its sum.
+    first: Version,
+    content: OnceLock<Sum>,
 }
 
 /// What tells one version of a register from another: its small parts, and the parts that have changed
@@ -132,6 +138,7 @@ pub(crate) struct Version {
     pub(crate) operators: Arc<Numbers>,
     pub(crate) senders: Arc<Numbers>,
     pub(crate) states: Arc<Vec<State>>,
+    pub(crate) content: Content,
     pub(crate) changes: Option<Changes>,
 }
 
@@ -178,7 +185,8 @@ impl Register {
     pub(crate) fn new(parts: Parts, version: Version) -> Register {
         let trust = Trust::new(parts.kind.country());
         let cold_checked = parts.directory.get().iter().map(|_| AtomicBool::new(false)).collect();
-        let base = Base { parts, trust, cold_checked, rules_lead: OnceLock::new() };
+        let (rules_lead, content) = (OnceLock::new(), OnceLock::new());
+        let base = Base { parts, trust, cold_checked, rules_lead, first: version.clone(), content };
         Register { base: Arc::new(base), version }
     }
 
@@ -391,6 +399,12 @@ impl Register {
                 found.map(|text| &**text).ok_or(DamagedSection { name: "certificates" })
             }
         }
+    }
+
+    /// Number of certificates.
+    pub(crate) fn certificates(&self) -> Result<u32, DamagedSection> {
+        let later = self.version.changes.as_ref().map_or(0, |changes| changes.certificates.len());
+        Ok((self.base.parts.cold.certificates()? + later) as u32)
     }
 
     /// Asks for the memory of a recipient's times in the file.

@@ -5,6 +5,7 @@ use super::exchange::Problem;
 use super::tls::{self, BadKeys, Expiry};
 use super::tokens::Keys;
 use crate::register::{Kind, Register};
+use crate::signing;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -99,6 +100,7 @@ pub(super) struct Access {
     config: Config,
     tls: ArcSwapOption<ServerConfig>,
     tokens: ArcSwapOption<Keys>,
+    signing: ArcSwap<signing::Keys>,
     pub(super) expiries: ArcSwap<Vec<Expiry>>,
     seen: Mutex<Seen>,
 }
@@ -116,6 +118,7 @@ impl Access {
             config: config.clone(),
             tls: ArcSwapOption::empty(),
             tokens: ArcSwapOption::empty(),
+            signing: ArcSwap::default(),
             expiries: ArcSwap::default(),
             seen: Mutex::new(Seen { files: Vec::new(), fetched: Instant::now() }),
         };
@@ -134,7 +137,13 @@ impl Access {
             }
         });
         let tokens = self.config.tokens.as_ref().map(Keys::load).transpose();
-        tls.and(tokens.map(|tokens| self.tokens.store(tokens.map(Arc::new))))
+        let signing =
+            signing::Keys::read(&self.config.replicas.keys).map(|keys| self.signing.store(Arc::new(keys)));
+        let signing = signing.map_err(|error| {
+            let (path, finding) = error.finding();
+            BadKeys { path, finding }
+        });
+        tls.and(tokens.map(|tokens| self.tokens.store(tokens.map(Arc::new)))).and(signing)
     }
 
     /// Reads them anew if a file has changed, or if an address is due to be asked again.
@@ -167,6 +176,7 @@ impl Access {
             .collect();
         let tokens = self.config.tokens.iter().filter(|tokens| !tokens.is_remote());
         files.extend(tokens.map(|tokens| PathBuf::from(&tokens.jwks)));
+        files.extend(self.config.replicas.keys.iter().cloned());
         files.iter().map(|file| std::fs::metadata(file).and_then(|found| found.modified()).ok()).collect()
     }
 
@@ -179,6 +189,11 @@ impl Access {
     pub(super) fn may_replicate(&self, organisation: &str) -> bool {
         let organisations = &self.config.replicas.organisations;
         organisations.iter().any(|given| tls::normal(given).as_deref() == Some(organisation))
+    }
+
+    /// What signs what replicas are told.
+    pub(super) fn signing(&self) -> Arc<signing::Keys> {
+        self.signing.load_full()
     }
 
     /// Whether tokens are taken.

@@ -144,12 +144,14 @@ impl Default for Limits {
     }
 }
 
-/// Who may have all of a register, where callers are known.
+/// Replicas: who may have all of a register, where callers are known, and what signs what they are told.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Replicas {
     /// Numbers of organisations.
     pub organisations: Vec<String>,
+    /// Private keys, PEM; each signs everything.
+    pub keys: Vec<PathBuf>,
 }
 
 /// The audit log.

@@ -6,14 +6,17 @@ use super::exchange::{AS_OF, Body, Noted, Problem, query, respond, stream, with_
 use super::registers::Live;
 use super::routes::Exchange;
 use crate::register::{Register, moment};
+use crate::signing::Statement;
 use crate::snapshot::{Header, Snapshot};
 use crate::store::StoreError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT, ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
+    RANGE, VARY,
 };
 use hyper::{Request, Response, StatusCode};
+use jiff::Timestamp;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,8 +24,19 @@ use std::time::Duration;
 
 const REGISTER: &str = "application/vnd.nabar.register";
 const JSON_LINES: &str = "application/jsonl";
+const FRAMES: &str = "application/vnd.nabar.changes";
 /// Sequence number before the first change of an answer, or of the register file.
 const FROM: HeaderName = HeaderName::from_static("nabar-from");
+/// What this is a register of: `far` or `krr`.
+const REGISTER_KIND: HeaderName = HeaderName::from_static("nabar-register");
+/// Content digest at the last sequence number of an answer, if that is the register's.
+const CONTENT: HeaderName = HeaderName::from_static("nabar-content");
+/// When what is signed was made.
+const TIME: HeaderName = HeaderName::from_static("nabar-time");
+/// What the replica wants to have signed too.
+const NONCE: HeaderName = HeaderName::from_static("nabar-nonce");
+/// Signatures, `ID=BASE64`.
+const SIGNATURE: HeaderName = HeaderName::from_static("nabar-signature");
 /// The last sequence number of an answer.
 const TO: HeaderName = HeaderName::from_static("nabar-to");
 /// The register's last sequence number.
@@ -37,6 +51,8 @@ const CHANGES_USUAL: usize = 10_000;
 const CHANGES_MAX: usize = 100_000;
 /// Bytes of an answer after which no change is added.
 const BYTES_MAX: usize = 16 << 20;
+/// Longest text that a replica may have signed.
+const NONCE_MAX: usize = 64;
 /// For how long a client may wait for changes.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -64,16 +80,57 @@ pub(super) fn snapshot(
     let digest = tokio::task::block_in_place(|| live.digest_of(&register));
     let tag = format!("\"{digest}\"");
     let mut response = answer_range(request.headers(), &tag, &bytes);
-    let headers = response.headers_mut();
     let as_of = moment::of_nanoseconds(header.as_of).to_string();
-    let texts = [(ETAG, tag), (DIGEST, digest), (AS_OF, as_of)];
-    for (name, text) in texts {
-        headers.extend(HeaderValue::from_str(&text).map(|value| (name, value)));
-    }
-    headers.insert(FROM, header.sequence.into());
-    headers.insert(LATEST, register.sequence().into());
-    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    put(&mut response, [(ETAG, tag), (DIGEST, digest.clone()), (AS_OF, as_of)]);
+    response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let said = Statement {
+        what: "snapshot",
+        from: header.sequence,
+        to: header.sequence,
+        body: digest,
+        ..statement(&register, request)?
+    };
+    sign(exchange, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
+}
+
+/// What is said of an answer, but for what it is.
+fn statement(register: &Register, request: &Request<Unread>) -> Result<Statement, Problem> {
+    let nonce = request.headers().get(NONCE).map_or(Some(""), |value| value.to_str().ok());
+    let good =
+        |nonce: &&str| nonce.len() <= NONCE_MAX && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let bad =
+        || Problem::bad_request("bad-nonce", format!("{NONCE} is up to {NONCE_MAX} letters and digits"));
+    Ok(Statement {
+        what: "",
+        register: register.kind().name().to_owned(),
+        from: 0,
+        to: 0,
+        latest: register.sequence(),
+        content: String::new(),
+        body: String::new(),
+        nonce: nonce.filter(good).ok_or_else(bad)?.to_owned(),
+        time: String::new(),
+    })
+}
+
+/// Says of an answer what it is, and signs that if there are keys.
+fn sign(exchange: &Exchange<'_>, response: &mut Response<Body>, mut said: Statement) {
+    for (name, number) in [(FROM, said.from), (TO, said.to), (LATEST, said.latest)] {
+        response.headers_mut().insert(name, number.into());
+    }
+    put(response, [(REGISTER_KIND, said.register.clone()), (CONTENT, said.content.clone())]);
+    let keys = exchange.service.access.signing();
+    if !keys.is_empty() {
+        said.time = Timestamp::now().to_string();
+        put(response, [(TIME, said.time.clone()), (SIGNATURE, keys.sign(&said))]);
+    }
+}
+
+fn put<const N: usize>(response: &mut Response<Body>, headers: [(HeaderName, String); N]) {
+    let headers = headers.into_iter().filter(|(_, text)| !text.is_empty());
+    let good = headers.filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?)));
+    response.headers_mut().extend(good);
 }
 
 fn header(register: &Register) -> Result<Header, Problem> {
@@ -170,7 +227,9 @@ pub(super) async fn changes(
         let detail = "the register has no such change yet: is this the register that it comes from?";
         return Err(Problem::bad_request("unknown-change", detail));
     }
-    let read = tokio::task::block_in_place(|| read(live, &register, asks.from, limit));
+    let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let frames = accepted.is_some_and(|accepted| accepted.contains(FRAMES));
+    let read = tokio::task::block_in_place(|| read(live, &register, asks.from, limit, frames));
     let (out, to) = match read {
         Ok(read) => read,
         Err(StoreError::Gone { oldest, .. }) => return Ok(gone(oldest)),
@@ -180,10 +239,15 @@ pub(super) async fn changes(
         }
         Err(error) => return Err(Problem::damaged(&error)),
     };
-    let mut response = respond(JSON_LINES, out);
-    for (name, number) in [(FROM, asks.from), (TO, to), (LATEST, register.sequence())] {
-        response.headers_mut().insert(name, number.into());
+    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(&register, request)? };
+    if to == register.sequence() {
+        let content = tokio::task::block_in_place(|| register.content());
+        said.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();
     }
+    said.body = blake3::hash(&out).to_hex().to_string();
+    let mut response = respond(if frames { FRAMES } else { JSON_LINES }, out);
+    response.headers_mut().insert(VARY, ACCEPT.into());
+    sign(exchange, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
 }
 
@@ -213,14 +277,23 @@ fn gone(oldest: u64) -> Response<Body> {
     response
 }
 
-/// Changes as JSON Lines, and the number of the last one.
-fn read(live: &Live, register: &Register, from: u64, limit: usize) -> Result<(Vec<u8>, u64), StoreError> {
+/// Changes as frames or as JSON Lines, and the number of the last one.
+fn read(
+    live: &Live,
+    register: &Register,
+    from: u64,
+    limit: usize,
+    frames: bool,
+) -> Result<(Vec<u8>, u64), StoreError> {
     let (mut out, mut to) = (Vec::new(), from);
     if from == register.sequence() {
         return Ok((out, to));
     }
     // A register file has no changes but is itself as new as it gets.
     let log = live.log().ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
+    if frames {
+        return log.frames(from, register.sequence(), limit, BYTES_MAX);
+    }
     for change in log.changes(from)?.take(limit) {
         let change = change?;
         if change.sequence() > register.sequence() || out.len() > BYTES_MAX {

@@ -5,6 +5,7 @@ use super::load::{Loading, Place};
 use super::walk::Walk;
 use super::writer::Writer;
 use super::{StoreError, names};
+use crate::register::Register;
 use crate::snapshot::Snapshot;
 use crate::snapshot::write::Draft;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -51,7 +52,7 @@ impl Writer {
         }
         let removed = if keep { 0 } else { self.remove_before(sequence)? };
         if sequence != base {
-            self.rebase(sequence)?;
+            self.rebase(&register)?;
         }
         let name = names::register(sequence);
         let file_bytes =
@@ -60,7 +61,7 @@ impl Writer {
     }
 
     /// Writes a register file, and gives it its name when it is durable and has been verified.
-    fn write_register(&self, register: &crate::register::Register) -> Result<(), StoreError> {
+    fn write_register(&self, register: &Register) -> Result<(), StoreError> {
         let draft = Draft::of(register).map_err(|damage| self.place.unusable(&damage))?;
         self.place.write_register(register.sequence(), |out| draft.write_to(out))
     }
@@ -73,9 +74,11 @@ impl Writer {
     }
 
     /// Goes over to the new register file: reads it, applies what has come since, and takes the place of
-    /// the version that was made of the old one.
-    fn rebase(&self, sequence: u64) -> Result<(), StoreError> {
+    /// the version that was made of the old one. `of` is what is in it.
+    fn rebase(&self, of: &Register) -> Result<(), StoreError> {
+        let sequence = of.sequence();
         let register = self.place.register(sequence)?;
+        register.has_content_of(of);
         let mut editor = self.place.editor(&register)?;
         let mut loading = Loading::new(&self.place, register, &mut editor);
         let mut at = sequence;

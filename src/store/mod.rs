@@ -47,7 +47,7 @@ mod writer;
 pub use batch::{ApplyError, Batch, Lines, SetAside, input};
 pub use checkpoint::Checkpoint;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
-pub use history::{History, Log, changes};
+pub use history::{History, Log, changes, changes_of_frames};
 pub use init::{InitError, init};
 pub use names::is_data_directory;
 pub use reader::Reader;

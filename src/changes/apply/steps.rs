@@ -311,6 +311,7 @@ impl Editor {
         }
         let next = self.file_certificates + self.certificates.len() as u32;
         let text: Arc<str> = Arc::from(text);
+        self.hashes.add_certificate(&text);
         Arc::make_mut(&mut self.certificates).push(Arc::clone(&text));
         self.certificate_numbers.insert(text, next);
         next
@@ -337,6 +338,7 @@ impl Editor {
             return number;
         }
         self.rules.push(&rule);
+        self.hashes.add_rule(&rule, &self.places.actors, &self.places.sender_numbers);
         self.rule_numbers.insert(rule, self.rule_count);
         self.rule_count += 1;
         self.rule_count - 1

@@ -70,7 +70,8 @@ pub(super) fn dump(register: &Register) -> Dump {
     let mut text = String::new();
     let (sequence, as_of, recipients) = (register.sequence(), register.as_of(), register.recipients());
     let actors = (register.operators(), register.senders(), register.dispatchers());
-    write!(text, "{sequence} {as_of} {recipients} {actors:?}").expect("into memory");
+    let content = register.content().expect("whole");
+    write!(text, "{sequence} {as_of} {recipients} {actors:?} {content}").expect("into memory");
     for identity in everybody() {
         let mut recipient = register.recipient(identity).expect("whole");
         // How the rule is kept is nobody's business; which it is follows.

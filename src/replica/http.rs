@@ -1,6 +1,9 @@
 //! The service that a replica follows, as its client.
 
-use super::FollowError;
+use super::following::WAIT;
+use super::{FollowError, Offer, Source, Told};
+use crate::signing::{self, Statement, Trusted};
+use crate::store::changes_of_frames;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,9 @@ const STALL_TIME: Duration = Duration::from_secs(30);
 /// Bytes of changes that are taken at a time.
 const CHANGES_BYTES_MAX: u64 = 256 << 20;
 
+/// How changes are told.
+const FRAMES: &str = "application/vnd.nabar.changes";
+
 /// How the service is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct SourceOptions {
@@ -26,34 +32,21 @@ pub struct SourceOptions {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// File with a bearer token, read for each request.
     pub token: Option<PathBuf>,
+    /// Public keys, PEM; if there are any, what is signed by none of them is refused.
+    pub trusted: Vec<PathBuf>,
 }
 
 /// A service that is followed.
-pub(super) struct Source {
+pub(super) struct Http {
     agent: Agent,
     options: SourceOptions,
+    trusted: Trusted,
 }
 
-/// The register file that the source offers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Offer {
-    /// BLAKE3, 64 hexadecimal digits.
-    pub(super) digest: String,
-    pub(super) bytes: u64,
-}
-
-/// Changes as the source tells them.
-pub(super) struct Told {
-    /// JSON Lines.
-    pub(super) text: Vec<u8>,
-    /// Sequence number of the last one.
-    pub(super) to: u64,
-    /// The source's own.
-    pub(super) latest: u64,
-}
-
-impl Source {
-    pub(super) fn new(options: SourceOptions) -> Result<Source, FollowError> {
+impl Http {
+    pub(super) fn new(options: SourceOptions) -> Result<Http, FollowError> {
+        let trusted =
+            Trusted::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
         let mut tls = TlsConfig::builder();
         if let Some(ca) = &options.ca {
             tls = tls.root_certs(RootCerts::new_with_certs(&certificates(ca)?));
@@ -68,19 +61,26 @@ impl Source {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIME))
-            .timeout_per_read(Some(STALL_TIME + super::WAIT))
+            .timeout_per_read(Some(STALL_TIME + WAIT))
             .user_agent(concat!("nabar/", env!("CARGO_PKG_VERSION")));
-        Ok(Source { agent: config.build().into(), options })
+        Ok(Http { agent: config.build().into(), options, trusted })
     }
 
     fn address(&self, path: &str) -> String {
         format!("{}/v1/{path}", self.options.address.trim_end_matches('/'))
     }
 
-    fn ask(&self, head: bool, path: &str, headers: &[(&str, String)]) -> Result<Response<Body>, FollowError> {
+    /// `here` is what the replica has.
+    fn ask(
+        &self,
+        head: bool,
+        path: &str,
+        here: u64,
+        headers: &[(&str, String)],
+    ) -> Result<Response<Body>, FollowError> {
         let address = self.address(path);
         let mut request = if head { self.agent.head(&address) } else { self.agent.get(&address) };
-        for (name, value) in headers {
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, value);
         }
         if let Some(token) = &self.options.token {
@@ -99,46 +99,101 @@ impl Source {
             StatusCode::GONE => FollowError::Gone,
             StatusCode::NOT_FOUND => FollowError::NoSource,
             StatusCode::TOO_MANY_REQUESTS => FollowError::Away(detail),
+            _ if problem["type"] == "urn:nabar:problem:unknown-change" => FollowError::RolledBack { here },
             _ if status.is_server_error() => FollowError::Away(format!("{status} {detail}")),
             _ => FollowError::Refused { status: status.as_u16(), detail },
         })
     }
 
-    /// The register file that it has now.
-    pub(super) fn offer(&self) -> Result<Offer, FollowError> {
-        let response = self.ask(true, "snapshot", &[])?;
-        let digest = text(response.headers(), "nabar-digest")?.to_owned();
+    /// What is asked to be signed, if it has to be.
+    fn nonce(&self) -> Result<String, FollowError> {
+        if self.trusted.is_empty() {
+            return Ok(String::new());
+        }
+        signing::nonce().map_err(|error| FollowError::Options(error.to_string()))
+    }
+
+    /// What the source says of an answer, signed by somebody who is trusted.
+    fn said(
+        &self,
+        what: &'static str,
+        headers: &HeaderMap,
+        body: String,
+        nonce: String,
+    ) -> Result<Statement, FollowError> {
+        let or_empty = |name| text(headers, name).unwrap_or_default().to_owned();
+        let said = Statement {
+            what,
+            register: or_empty("nabar-register"),
+            from: number(headers, "nabar-from")?,
+            to: number(headers, "nabar-to")?,
+            latest: number(headers, "nabar-latest")?,
+            content: or_empty("nabar-content"),
+            body,
+            nonce,
+            time: or_empty("nabar-time"),
+        };
+        if !self.trusted.is_empty() {
+            let signatures = text(headers, "nabar-signature").ok();
+            let believed = self.trusted.check(&said, signatures);
+            believed.map_err(|why| FollowError::Untrusted(format!("{what}: {why}")))?;
+        }
+        Ok(said)
+    }
+}
+
+impl Source for Http {
+    fn offer(&self) -> Result<Offer, FollowError> {
+        let nonce = self.nonce()?;
+        let response = self.ask(true, "snapshot", 0, &[("nabar-nonce", nonce.clone())])?;
+        let headers = response.headers();
+        let digest = text(headers, "nabar-digest")?.to_owned();
         if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(FollowError::NoSource);
         }
-        Ok(Offer { digest, bytes: number(response.headers(), "content-length")? })
+        let said = self.said("snapshot", headers, digest.clone(), nonce)?;
+        Ok(Offer { digest, bytes: number(headers, "content-length")?, latest: said.latest })
     }
 
-    /// What is still missing of a register file. `None` if it is not what is offered any more.
-    pub(super) fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<impl Read>, FollowError> {
+    fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
         let tag = format!("\"{}\"", offer.digest);
         let headers = [("range", format!("bytes={from}-")), ("if-range", tag.clone())];
-        let response = self.ask(false, "snapshot", &headers)?;
+        let response = self.ask(false, "snapshot", 0, &headers)?;
         let same = response.headers().get("etag").is_some_and(|other| other.as_bytes() == tag.as_bytes());
         let part = response.status() == StatusCode::PARTIAL_CONTENT;
-        Ok((same && part).then(|| response.into_body().into_reader()))
+        Ok((same && part).then(|| Box::new(response.into_body().into_reader()) as Box<dyn Read>))
     }
 
-    /// The changes after a sequence number; waits for some if there are none.
-    pub(super) fn changes(&self, from: u64, most: usize, wait: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, from: u64, most: usize, wait: Duration) -> Result<Told, FollowError> {
         let wait = match wait.as_secs() {
             0 => String::new(),
             seconds => format!("&wait={seconds}s"),
         };
-        let mut response = self.ask(false, &format!("changes?from={from}&limit={most}{wait}"), &[])?;
-        let headers = response.headers();
-        let (to, latest) = (number(headers, "nabar-to")?, number(headers, "nabar-latest")?);
-        if number(headers, "nabar-from")? != from {
+        let nonce = self.nonce()?;
+        let headers = [("accept", FRAMES.to_owned()), ("nabar-nonce", nonce.clone())];
+        let path = format!("changes?from={from}&limit={most}{wait}");
+        let mut response = self.ask(false, &path, from, &headers)?;
+        if response.headers().get("content-type").is_none_or(|found| found != FRAMES) {
             return Err(FollowError::NoSource);
         }
         let body = response.body_mut().with_config().limit(CHANGES_BYTES_MAX).read_to_vec();
-        let text = body.map_err(|error| FollowError::Away(error.to_string()))?;
-        Ok(Told { text, to, latest })
+        let body = body.map_err(|error| FollowError::Away(error.to_string()))?;
+        let digest = match self.trusted.is_empty() {
+            true => String::new(),
+            false => blake3::hash(&body).to_hex().to_string(),
+        };
+        let said = self.said("changes", response.headers(), digest, nonce)?;
+        let changes = changes_of_frames(&body, from).filter(|_| said.from == from);
+        let register = said.register;
+        let damaged = || FollowError::Away("its changes came damaged".to_owned());
+        let content = Some(said.content).filter(|content| !content.is_empty());
+        Ok(Told {
+            register,
+            changes: changes.ok_or_else(damaged)?,
+            to: said.to,
+            latest: said.latest,
+            content,
+        })
     }
 }
 

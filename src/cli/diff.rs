@@ -1,0 +1,48 @@
+//! `diff`.
+
+use super::args::{Connection, DiffArgs};
+use super::{Done, Failure, Source};
+use nabar::changes::difference;
+use nabar::register::Register;
+use nabar::replica::{self, Follow};
+use nabar::store::Reader;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) fn diff(args: &DiffArgs) -> Done {
+    let (a, b) = (register(&args.a, &args.connection)?, register(&args.b, &args.connection)?);
+    if a.kind() != b.kind() {
+        let (a, b) = (a.kind().name(), b.kind().name());
+        return Err(Failure::Usage(format!("these are registers of two countries: {a} and {b}")));
+    }
+    let different = a.content()? != b.content()?;
+    if different && !args.quiet {
+        let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
+        difference::<Failure>(&a, &b, |change| Ok(writeln!(out, "{}", change.to_json())?))?;
+        out.flush()?;
+    }
+    match different {
+        true => Err(Failure::Refused("the registers have different content".to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// The register in a file or a data directory, or that a service has now.
+fn register(given: &Path, connection: &Connection) -> Result<Arc<Register>, Failure> {
+    let address = given.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"));
+    let Some(address) = address else {
+        return Ok(Source::open(given)?.register());
+    };
+    let failed =
+        |error| Failure::Failed(format!("cannot write to the directory for temporary files: {error}"));
+    let work = tempfile::tempdir().map_err(failed)?;
+    let directory = work.path().join("register");
+    let source = connection.to(address);
+    replica::follow(
+        &Follow { source, directory: directory.clone(), once: true, checkpoint_at: u64::MAX },
+        |_| {},
+    )?;
+    // What is mapped and opened outlives its name.
+    Ok(Reader::open(&directory)?.register())
+}
