@@ -326,6 +326,8 @@ fn options_in_the_documentation_exist() {
         "checkpoint",
         "serve",
         "follow",
+        "diff",
+        "keygen",
     ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';

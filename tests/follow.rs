@@ -349,3 +349,36 @@ fn a_difference_makes_one_of_the_other() {
         assert!(work.fails(2, &["diff", "source", "foreign"]).contains("two countries"));
     }
 }
+
+/// An operator's part and a dispatcher's, over the same addresses, each following as the whole register changes.
+#[test]
+fn parts_of_a_register_are_followed() {
+    let work = Workspace::with("far", &["source"]);
+    let (operator, dispatcher) = ("164921000016", "164727000046");
+    let parts = format!("[\"operator:{operator}\", \"dispatcher:{dispatcher}\"]");
+    work.write("nabar.toml", format!("[replicas]\nparts = {parts}\ndirectory = \"parts\"\n"));
+    let server = Server::with(&work, &["source"], &["--config", "nabar.toml"]);
+    let follow = |part: &str| {
+        let output = work.run(&["follow", "--once", "--part", part, &address(&server), part]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        work.sequence(part)
+    };
+    let parts = [format!("operator:{operator}"), format!("dispatcher:{dispatcher}")];
+    for part in &parts {
+        assert_eq!(follow(part), 1000);
+    }
+    let changes = lines_of("changes/far.jsonl");
+    for batch in changes.chunks(100) {
+        apply(&work, &server, batch);
+        let to = work.sequence("source");
+        for part in &parts {
+            work.until("the part has it", || follow(part) == to);
+        }
+    }
+    let recipients = |register: &str| work.json(&["inspect", register, "--json"])["recipients"].as_u64();
+    assert!(recipients(&parts[0]) < recipients("source"), "an operator has its own");
+    assert_eq!(recipients(&parts[1]), recipients("source"), "a dispatcher has all");
+    let said =
+        work.fails(1, &["follow", "--once", "--part", "operator:164821000025", &address(&server), "other"]);
+    assert!(said.contains("403"), "{said}");
+}

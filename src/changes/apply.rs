@@ -16,9 +16,9 @@ use crate::identities::Ordinal;
 use crate::index::{Edit, Index, LivePart, Overlay, Put, Slot, Width};
 use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
-use crate::register::content::{self, Content, Hashes, Sum};
+use crate::register::content::{Hashes, Of, Sum, Sums};
 use crate::register::state::{FarState, State, StateRule};
-use crate::register::{At, Changes, Damage, Kind, Register, Version};
+use crate::register::{At, Changes, Damage, Register, Version};
 use actors::Places;
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -48,7 +48,6 @@ pub(crate) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 /// Applies changes to the versions of one register, one after another. Knows what the register has by
 /// content: states, rules, certificates, organisations.
 pub(crate) struct Editor {
-    kind: Kind,
     states: Arc<Vec<State>>,
     state_numbers: HashMap<State, u32>,
     rules: RuleTail,
@@ -91,7 +90,7 @@ impl Batch<'_> {
             keys.iter().for_each(|key| prefetch(&steps.steps, step(*key)));
             index.ask_for(index.part_of(ordinal(keys[0])));
         }
-        // What the recipients have, for the sum of the content and for changes that build upon it.
+        // What the recipients have, for the sums of the content and for changes that build upon it.
         let recipients = || parts.iter().copied().flatten().map(|key| ordinal(*key));
         recipients().for_each(|recipient| index.ask_for_page(register.trust(), recipient));
         recipients().for_each(|recipient| register.ask_for_times(index, recipient));
@@ -104,8 +103,6 @@ struct Edited {
     made: LivePart,
     /// Recipients more than before.
     more: i64,
-    /// By how much the sum of its content differs.
-    sum: Sum,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
 }
@@ -117,9 +114,30 @@ struct Folded {
     cold: Vec<u8>,
     /// States that have no number yet.
     unknown: Vec<State>,
-    sum: Sum,
+    /// By how much the sums of the content differ.
+    sums: Vec<(Of, Sum)>,
     bad: Vec<(usize, Reason)>,
     without_effect: u64,
+}
+
+/// What became of some parts.
+#[derive(Default)]
+struct Done<'k> {
+    edited: Vec<Edited>,
+    /// Those with states that have no number yet.
+    again: Vec<&'k [u64]>,
+    unknown: Vec<State>,
+    sums: Sums,
+}
+
+impl Done<'_> {
+    fn and(mut self, more: Self) -> Self {
+        self.edited.extend(more.edited);
+        self.again.extend(more.again);
+        self.unknown.extend(more.unknown);
+        self.sums.add_all(&more.sums);
+        self
+    }
 }
 
 thread_local! {
@@ -129,11 +147,11 @@ thread_local! {
 
 impl Folded {
     fn clear(&mut self) {
-        let Folded { edits, cold, unknown, sum, bad, without_effect } = self;
+        let Folded { edits, cold, unknown, sums, bad, without_effect } = self;
         edits.clear();
         cold.clear();
         unknown.clear();
-        *sum = Sum::default();
+        sums.clear();
         bad.clear();
         *without_effect = 0;
     }
@@ -144,7 +162,6 @@ impl Editor {
     pub(crate) fn of(register: &Register) -> Result<Editor, Damage> {
         let changes = register.version().changes.as_ref();
         let mut editor = Editor {
-            kind: register.kind(),
             states: Arc::clone(&register.version().states),
             state_numbers: HashMap::new(),
             rules: changes.map(|changes| changes.rules.clone()).unwrap_or_default(),
@@ -197,25 +214,7 @@ impl Editor {
             as_of: changes.iter().map(|change| change.time()).fold(before.as_of, Ord::max),
             ..self.version(&applied.register, None)
         });
-        let content = self.content(register, &applied.register)?;
-        applied.register = applied.register.at(Version { content, ..applied.register.version().clone() });
         Ok(applied)
-    }
-
-    /// What is known of the sum of a version, whose recipients have been counted in, with its organisations.
-    fn content(&mut self, before: &Register, after: &Register) -> Result<Content, Damage> {
-        if std::mem::take(&mut self.places.removed) {
-            // Any recipient may have named it.
-            self.hashes = Hashes::of(after)?;
-            return after.content_anew().map(Content::Whole);
-        }
-        let (kind, content) = (after.kind(), after.version().content);
-        if Arc::ptr_eq(&before.version().actors, &self.places.actors) {
-            return Ok(content);
-        }
-        let [old, new] =
-            [before.actors(), &self.places.actors].map(|actors| content::of_actors(kind, actors));
-        Ok(content.plus(new - old))
     }
 
     /// The register's version with the tables of this editor, and changed parts.
@@ -253,60 +252,40 @@ impl Editor {
         let parts: Vec<&[u64]> = steps.keys.chunk_by(|a, b| part(a) == part(b)).collect();
         // A batch that was thrown away may have left more states behind than the register has.
         self.widen(applied)?;
-        let (mut left, mut done) = (parts.clone(), Vec::with_capacity(parts.len()));
+        let (mut left, mut all) = (parts.clone(), Done::default());
         loop {
             // A part is made if all its states are known; else they are added, and it is tried again.
             let register = &applied.register;
             let batch = &Batch { register, index: &register.index(), changes, steps };
-            let edit = |parts: &[&[u64]]| {
-                batch.ask_for(parts);
-                FOLDED.with_borrow_mut(|folded| {
-                    let edit = |keys: &&[u64]| self.edit(batch, keys, folded);
-                    parts.iter().map(edit).collect::<Vec<_>>()
-                })
-            };
-            let edited: Vec<_> = match parallel {
-                true => left.par_chunks(GROUP_PARTS).flat_map_iter(edit).collect(),
-                false => left.chunks(GROUP_PARTS).flat_map(edit).collect(),
-            };
-            let (mut again, mut unknown) = (Vec::new(), Vec::new());
-            for (keys, result) in left.iter().zip(edited) {
-                match result? {
-                    Ok(edited) => done.push(edited),
-                    Err(states) => {
-                        unknown.extend(states);
-                        again.push(*keys);
-                    }
-                }
-            }
-            if again.is_empty() {
-                self.take(applied, done);
+            let done = self.edit_all(batch, &left, parallel)?;
+            all = all.and(done);
+            if all.again.is_empty() {
+                self.take(applied, all);
                 return Ok(());
             }
-            self.add_states(unknown);
-            left = again;
+            self.add_states(std::mem::take(&mut all.unknown));
+            left = std::mem::take(&mut all.again);
             if self.widen(applied)? {
                 left.clone_from(&parts);
-                done.clear();
+                all = Done::default();
             }
         }
     }
 
     /// Puts finished parts into the register.
-    fn take(&self, applied: &mut Applied, done: Vec<Edited>) {
-        let more = done.iter().map(|edited| edited.more).sum();
-        let sum = done.iter().map(|edited| edited.sum).sum();
-        let mut parts = Vec::with_capacity(done.len());
-        for edited in done {
+    fn take(&self, applied: &mut Applied, done: Done<'_>) {
+        let more = done.edited.iter().map(|edited| edited.more).sum();
+        let mut parts = Vec::with_capacity(done.edited.len());
+        for edited in done.edited {
             applied.bad.extend(edited.bad);
             applied.without_effect += edited.without_effect;
             parts.push((edited.part, edited.made));
         }
         let before = overlay_of(&applied.register);
         let overlay = before.with(before.width(), parts);
-        let version = self.version(&applied.register, Some((overlay, more)));
-        let content = version.content.plus(sum);
-        applied.register = applied.register.at(Version { content, ..version });
+        let mut version = self.version(&applied.register, Some((overlay, more)));
+        Arc::make_mut(&mut version.sums).add_all(&done.sums);
+        applied.register = applied.register.at(version);
     }
 
     fn add_states(&mut self, unknown: Vec<State>) {
@@ -314,8 +293,6 @@ impl Editor {
         for state in unknown {
             self.state_numbers.entry(state).or_insert_with(|| {
                 states.push(state);
-                let Places { actors, operator_numbers, .. } = &self.places;
-                self.hashes.add_state(self.kind, state, actors, operator_numbers);
                 states.len() as u32 - 1
             });
         }
@@ -343,13 +320,48 @@ impl Editor {
         Ok(true)
     }
 
-    /// Makes one part anew. `Err` within: states that have no number yet.
-    fn edit(
+    /// Makes parts anew.
+    fn edit_all<'k>(
         &self,
         batch: &Batch<'_>,
-        keys: &[u64],
-        folded: &mut Folded,
-    ) -> Result<Result<Edited, Vec<State>>, Damage> {
+        parts: &[&'k [u64]],
+        parallel: bool,
+    ) -> Result<Done<'k>, Damage> {
+        let edit = |done: Done<'k>, parts: &[&'k [u64]]| self.edit_some(batch, parts, done);
+        if parallel {
+            let groups = parts.par_chunks(GROUP_PARTS).try_fold(Done::default, edit);
+            return groups.try_reduce(Done::default, |done, more| Ok(done.and(more)));
+        }
+        parts.chunks(GROUP_PARTS).try_fold(Done::default(), edit)
+    }
+
+    /// Makes some parts anew, and adds what became of them.
+    fn edit_some<'k>(
+        &self,
+        batch: &Batch<'_>,
+        parts: &[&'k [u64]],
+        mut done: Done<'k>,
+    ) -> Result<Done<'k>, Damage> {
+        batch.ask_for(parts);
+        FOLDED.with_borrow_mut(|folded| {
+            for keys in parts {
+                match self.edit(batch, keys, folded)? {
+                    Some(edited) => {
+                        done.edited.push(edited);
+                        folded.sums.drain(..).for_each(|(of, sum)| done.sums.add(of, sum));
+                    }
+                    None => {
+                        done.again.push(keys);
+                        done.unknown.append(&mut folded.unknown);
+                    }
+                }
+            }
+            Ok(done)
+        })
+    }
+
+    /// Makes one part anew. `None` if there are states that have no number yet.
+    fn edit(&self, batch: &Batch<'_>, keys: &[u64], folded: &mut Folded) -> Result<Option<Edited>, Damage> {
         let Batch { register, index, steps, .. } = *batch;
         let part = index.part_of(ordinal(keys[0]));
         let first = index.first_of(part).0;
@@ -362,14 +374,14 @@ impl Editor {
             self.fold(batch, folded, &At { index, part, offset, record, view }, steps_of)?;
         }
         if !folded.unknown.is_empty() {
-            return Ok(Err(std::mem::take(&mut folded.unknown)));
+            return Ok(None);
         }
         let changes = register.version().changes.as_ref();
         let width = changes.map_or(index.codes.width(), |changes| changes.overlay.width());
         let made = LivePart::edited(&view, width, &folded.edits, &folded.cold);
         let more = i64::from(made.records()) - i64::from(view.records());
         let bad = std::mem::take(&mut folded.bad);
-        Ok(Ok(Edited { part, made, more, sum: folded.sum, bad, without_effect: folded.without_effect }))
+        Ok(Some(Edited { part, made, more, bad, without_effect: folded.without_effect }))
     }
 
     /// What one recipient's changes come to.
@@ -414,9 +426,7 @@ impl Editor {
                 }
                 StepWhat::Accept { rule, changed: time } => {
                     if !read {
-                        let code = at.view.codes.get(Slot(at.record));
-                        let state =
-                            FarState::from(self.states.get(code as usize).copied().unwrap_or_default());
+                        let state = FarState::from(self.state(at.view.codes.get(Slot(at.record))));
                         now = Some((FarState { rule: StateRule::AcceptsAll, ..state }.into(), 0));
                         folded.cold.extend_from_slice(&entry_of_times(batch.register.times(at)?));
                     }
@@ -432,14 +442,17 @@ impl Editor {
             let put = now.and_then(|(state, rule)| {
                 self.put(state, rule, entry..folded.cold.len(), &mut folded.unknown)
             });
-            let kind = batch.register.kind();
             let ordinal = Ordinal(at.index.first_of(at.part).0 + u32::from(at.offset));
+            let Folded { cold, sums, .. } = &mut *folded;
             if present == 1 {
-                folded.sum = folded.sum - self.hashes.record(batch.register, ordinal, at)?;
+                let state = self.state(at.view.codes.get(Slot(at.record)));
+                let take = |of, sum| sums.push((of, Sum::default() - sum));
+                self.hashes.record(batch.register, (ordinal, state), at, take)?;
             }
-            if let Some(Put { code, rule, cold }) = &put {
-                let made = self.hashes.made(kind, ordinal, *code, *rule, &folded.cold[cold.clone()]);
-                folded.sum = folded.sum + made;
+            if let Some(Put { code, rule, cold: range }) = &put {
+                let (kind, cold) = (batch.register.kind(), &cold[range.clone()]);
+                let add = |of, sum| sums.push((of, sum));
+                self.hashes.made(kind, (ordinal, self.state(*code)), (*rule, cold), add);
             }
             folded.edits.push(Edit { offset: at.offset, put });
         }
@@ -456,6 +469,10 @@ impl Editor {
             Some(&code) => Some(Put { code, rule: 0, cold }),
             None => self.code(with(StateRule::Listed), unknown).map(|code| Put { code, rule, cold }),
         }
+    }
+
+    fn state(&self, code: u32) -> State {
+        self.states.get(code as usize).copied().unwrap_or_default()
     }
 
     fn code(&self, state: State, unknown: &mut Vec<State>) -> Option<u32> {

@@ -21,6 +21,7 @@ mod number {
     pub(super) const PUT_PERSON: u8 = 10;
     pub(super) const PUT_PERSONS: u8 = 11;
     pub(super) const SET_ASIDE: u8 = 12;
+    pub(super) const OTHERS: u8 = 13;
 }
 
 /// Bits of the flags.
@@ -32,7 +33,7 @@ const DELETED: u8 = 1 << 5;
 /// Ordinal of nobody: there is no operator.
 const NONE: u32 = u32::MAX;
 
-/// Appends a change. Its sequence number is not written, except for a page, which may leave numbers out.
+/// Appends a change. Its sequence number is not written, except where a change uses up several.
 pub(crate) fn encode(change: &Change, out: &mut Vec<u8>) {
     let only = |rule: &NamedRule| if rule.acceptance == Acceptance::Only { ONLY } else { 0 };
     match &change.what {
@@ -86,6 +87,11 @@ pub(crate) fn encode(change: &Change, out: &mut Vec<u8>) {
         What::SetAside { reason, column } => {
             head(out, number::SET_ASIDE, 0, 0, Ordinal::NOBODY, change.time);
             texts(out, &[reason, column]);
+        }
+        What::Others { previous } => {
+            head(out, number::OTHERS, 0, 0, Ordinal::NOBODY, change.time);
+            out.extend_from_slice(&previous.to_le_bytes());
+            out.extend_from_slice(&change.sequence.to_le_bytes());
         }
     }
 }
@@ -182,6 +188,11 @@ impl<'a> Decoder<'a> {
                 let previous = u64::from_le_bytes(self.take()?);
                 sequence = u64::from_le_bytes(self.take()?);
                 What::PutPersons { previous, persons: self.persons()? }
+            }
+            number::OTHERS => {
+                let previous = u64::from_le_bytes(self.take()?);
+                sequence = u64::from_le_bytes(self.take()?);
+                What::Others { previous }
             }
             number::SET_ASIDE => What::SetAside { reason: self.text()?.into(), column: self.text()?.into() },
             _ => return None,

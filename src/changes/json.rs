@@ -48,6 +48,8 @@ struct Line<'a> {
     put_persons: Option<PersonsLine>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     set_aside: Option<ReasonLine<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    others: Option<OthersLine>,
 }
 
 /// A text that is borrowed from the line where it can be.
@@ -159,6 +161,12 @@ struct ReasonLine<'a> {
     column: Cow<'a, str>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OthersLine {
+    previous: u64,
+}
+
 /// Why a line is no change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadLine {
@@ -237,6 +245,7 @@ impl<'a> Line<'a> {
             }),
             self.set_aside
                 .map(|line| Ok(What::SetAside { reason: line.reason.into(), column: line.column.into() })),
+            self.others.map(|line| Ok(What::Others { previous: line.previous })),
         ]
         .into_iter()
         .flatten();
@@ -283,6 +292,7 @@ impl<'a> Line<'a> {
                 let persons = persons.iter().map(person_of).collect();
                 self.put_persons = Some(PersonsLine { previous: *previous, persons });
             }
+            What::Others { previous } => self.others = Some(OthersLine { previous: *previous }),
             What::SetAside { reason, column } => {
                 let (reason, column) = (reason.to_string().into(), column.to_string().into());
                 self.set_aside = Some(ReasonLine { reason, column });

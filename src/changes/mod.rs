@@ -53,7 +53,7 @@ impl Change {
     /// The sequence number that the register had before it.
     pub fn previous(&self) -> u64 {
         match &self.what {
-            What::PutPersons { previous, .. } => *previous,
+            What::PutPersons { previous, .. } | What::Others { previous } => *previous,
             _ => self.sequence.saturating_sub(1),
         }
     }
@@ -86,6 +86,10 @@ pub(crate) enum What {
         reason: Box<str>,
         column: Box<str>,
     },
+    /// Changes after `previous` that are not of the part of the register that is told; their numbers are used up.
+    Others {
+        previous: u64,
+    },
 }
 
 impl What {
@@ -107,6 +111,7 @@ impl What {
             What::PutPerson(_) => "put_person",
             What::PutPersons { .. } => "put_persons",
             What::SetAside { .. } => "set_aside",
+            What::Others { .. } => "others",
         }
     }
 
@@ -122,7 +127,7 @@ impl What {
     /// Which register has such changes; `None` if every one does.
     pub(crate) fn kind(&self) -> Option<Kind> {
         match self {
-            What::SetAside { .. } => None,
+            What::SetAside { .. } | What::Others { .. } => None,
             What::Remove(ordinal) => Space::locate(*ordinal).map(|(space, _)| match space.country() {
                 Country::Sweden => Kind::Far,
                 Country::Norway => Kind::Krr,

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use nabar::mailing::{Duplicates, Language, RejectedLimit};
+use nabar::replica::Part;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -350,6 +351,9 @@ pub(crate) struct Connection {
     /// File with a bearer token for the service
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
+    /// Only a part of the register: operator:NUMBER or dispatcher:NUMBER
+    #[arg(long, value_name = "PART")]
+    pub(crate) part: Option<Part>,
     /// Public key of the service, PEM; what no such key has signed is refused. Again for each key
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Vec<PathBuf>,

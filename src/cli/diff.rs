@@ -39,10 +39,8 @@ fn register(given: &Path, connection: &Connection) -> Result<Arc<Register>, Fail
     let work = tempfile::tempdir().map_err(failed)?;
     let directory = work.path().join("register");
     let source = connection.to(address);
-    replica::follow(
-        &Follow { source, directory: directory.clone(), once: true, checkpoint_at: u64::MAX },
-        |_| {},
-    )?;
+    let follow = Follow { directory: directory.clone(), once: true, checkpoint_at: u64::MAX };
+    replica::follow(&source, &follow, |_| {})?;
     // What is mapped and opened outlives its name.
     Ok(Reader::open(&directory)?.register())
 }

@@ -8,13 +8,12 @@ use std::io::{self, Write};
 
 pub(super) fn follow(args: &FollowArgs) -> Done {
     let follow = Follow {
-        source: args.connection.to(&args.source),
         directory: args.directory.clone(),
         once: args.once,
         checkpoint_at: if args.checkpoint_at == 0 { u64::MAX } else { args.checkpoint_at },
     };
     let mut said = Said::default();
-    replica::follow(&follow, |event| {
+    replica::follow(&args.connection.to(&args.source), &follow, |event| {
         if let Some(line) = said.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
             // If nobody reads it, it is followed all the same.
             let _ = writeln!(io::stderr(), "{line}");
@@ -41,6 +40,7 @@ impl Connection {
             ca: self.ca.clone(),
             certificate: self.certificate.clone().zip(self.key.clone()),
             token: self.token.clone(),
+            part: self.part.clone(),
             trusted: self.trust.clone(),
         }
     }

@@ -36,8 +36,10 @@ pub(super) fn serve(args: &Serve) -> Done {
         follow_beside(args, address, &registers)?;
     }
     let max_age = args.max_age.or(config.max_age.map(|age| age.0));
-    let registers = Registers::open(registers, max_age).map_err(|error| match error {
-        OpenFailed::Name(_) | OpenFailed::Twice(_) => Failure::Usage(error.to_string()),
+    let registers = Registers::open(registers, max_age, &config.replicas).map_err(|error| match error {
+        OpenFailed::Name(_) | OpenFailed::Twice(_) | OpenFailed::NoParts(_) => {
+            Failure::Usage(error.to_string())
+        }
         _ => Failure::Failed(error.to_string()),
     })?;
     let service = Service::new(registers, &config)?;
@@ -58,16 +60,12 @@ fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -
         let text = "--follow follows one register: name one data directory with --register";
         return Err(Failure::Usage(text.to_owned()));
     };
-    let follow = Follow {
-        source: args.connection.to(address),
-        directory: directory.clone(),
-        once: false,
-        checkpoint_at: CHECKPOINT_AT,
-    };
+    let source = args.connection.to(address);
+    let follow = Follow { directory: directory.clone(), once: false, checkpoint_at: CHECKPOINT_AT };
     let (opened, is_open) = channel();
     thread::spawn(move || {
         let mut said = Said::default();
-        let ended = replica::follow(&follow, |event| {
+        let ended = replica::follow(&source, &follow, |event| {
             if matches!(event, Event::Open(_)) {
                 // Whoever waited for the first has gone.
                 let _ = opened.send(Ok(()));

@@ -1,20 +1,21 @@
 //! Content digests: whether two registers say the same, whatever files and logs they come from.
 //!
-//! Each recipient and each organisation has a hash of 128 bits (XXH3), and a register's sum is the sum of them all
-//! modulo 2^128. So the order in which they came does not matter, and a change takes one hash away and adds one: some
-//! tens of nanoseconds. The [`ContentDigest`] is BLAKE3 of the sum. It finds what went wrong, in a program, a memory or
-//! a disk; somebody who forges registers could make one of the same sum, so whoever must be sure of whom a register comes
-//! checks a signature.
+//! Whatever a register says of a recipient or an organisation has a hash of 128 bits (XXH3), and a register's sum is the
+//! sum of them all modulo 2^128. So the order in which they came does not matter, and a change takes some hashes away
+//! and adds some: tens of nanoseconds. That a recipient has an operator, or that its rule names a sender, is a hash of its
+//! own, and these are summed up for each operator and sender: when one leaves the register, its sum is left out. The
+//! [`ContentDigest`] is BLAKE3 of the sum. It finds what went wrong, in a program, a memory or a disk; somebody who forges
+//! registers could make one of the same sum, so whoever must be sure of whom a register comes checks a signature.
 //!
-//! What counts is what can be asked for: organisations by their ids, not by their numbers; a rule's senders as far as
-//! the register has them; of KRR's operators those that persons name. Sequence number and time do not count.
+//! What counts is what can be asked for: organisations by their ids, not by their numbers; of KRR's operators those that
+//! persons name. Sequence number and time do not count.
 
 use super::actors::Actors;
 use super::cold::times_of_entry;
 use super::contact::Contact;
 use super::numbers::Numbers;
 use super::state::{FarState, KrrState, State, StateRule};
-use super::{At, Damage, Kind, Register};
+use super::{At, Damage, Kind, Register, Version};
 use crate::consent::{Acceptance, RuleSet};
 use crate::identities::Ordinal;
 use crate::index::{DamagedBlock, Slot};
@@ -67,47 +68,84 @@ impl std::iter::Sum for Sum {
     }
 }
 
-/// What is known of the sum of a version.
+/// What a hash is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Content {
-    /// By how much it differs from the file's.
-    SinceFile(Sum),
-    /// All of it.
-    Whole(Sum),
+pub(crate) enum Of {
+    /// That somebody has the operator with a number.
+    Operator(u16),
+    /// That somebody's rule names the sender with a number.
+    Sender(u16),
+    /// All else.
+    Rest,
 }
 
-impl Default for Content {
-    fn default() -> Content {
-        Content::SinceFile(Sum::default())
+/// Sums of what a register says, or differences of such.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sums {
+    rest: Sum,
+    /// By number of the operator.
+    operators: Vec<Sum>,
+    /// By number of the sender.
+    senders: Vec<Sum>,
+}
+
+impl Sums {
+    pub(crate) fn add(&mut self, of: Of, sum: Sum) {
+        let to = match of {
+            Of::Rest => &mut self.rest,
+            Of::Operator(number) => at(&mut self.operators, number),
+            Of::Sender(number) => at(&mut self.senders, number),
+        };
+        *to = *to + sum;
     }
-}
 
-impl Content {
-    pub(crate) fn plus(self, more: Sum) -> Content {
-        match self {
-            Content::SinceFile(sum) => Content::SinceFile(sum + more),
-            Content::Whole(sum) => Content::Whole(sum + more),
+    pub(crate) fn add_all(&mut self, other: &Sums) {
+        self.rest = self.rest + other.rest;
+        for (number, &sum) in (0..).zip(&other.operators) {
+            self.add(Of::Operator(number), sum);
+        }
+        for (number, &sum) in (0..).zip(&other.senders) {
+            self.add(Of::Sender(number), sum);
         }
     }
+
+    /// The sum of what counts in a version: organisations that have left do not.
+    fn of(&self, version: &Version) -> Sum {
+        let operators =
+            (0..).zip(&self.operators).filter(|(number, _)| counts(version, Of::Operator(*number)));
+        let senders = (0..).zip(&self.senders).filter(|(number, _)| counts(version, Of::Sender(*number)));
+        self.rest + operators.chain(senders).map(|(_, sum)| *sum).sum()
+    }
 }
 
-/// Hashes of what records name by numbers.
+fn at(sums: &mut Vec<Sum>, number: u16) -> &mut Sum {
+    let number = usize::from(number);
+    if sums.len() <= number {
+        sums.resize(number + 1, Sum::default());
+    }
+    &mut sums[number]
+}
+
+/// Whether what is said of an organisation counts: it has not left.
+fn counts(version: &Version, of: Of) -> bool {
+    match of {
+        Of::Rest => true,
+        Of::Operator(number) => version.operators.place(number).is_some(),
+        Of::Sender(number) => version.senders.place(number).is_some(),
+    }
+}
+
+/// What records name by numbers, hashed.
 #[derive(Default)]
 pub(crate) struct Hashes {
-    /// By number of the state.
-    states: Vec<StateHash>,
-    /// By number of the rule.
-    rules: Vec<u128>,
+    /// Of the ids of operators and senders, by number.
+    operators: Vec<u64>,
+    senders: Vec<u64>,
+    /// For each rule where its senders end, and its acceptance.
+    rules: Vec<(u32, Acceptance)>,
+    rule_senders: Vec<u16>,
     /// By number of the certificate.
     certificates: Vec<u128>,
-}
-
-/// What a state says: all but a rule that is listed.
-#[derive(Clone, Copy, Default)]
-struct StateHash {
-    flags: u32,
-    operator: u64,
-    rule: Option<u128>,
 }
 
 impl Hashes {
@@ -115,51 +153,34 @@ impl Hashes {
     pub(crate) fn of(register: &Register) -> Result<Hashes, Damage> {
         let mut hashes = Hashes::default();
         let version = register.version();
+        hashes.add_actors(&version.actors, &version.operators, &version.senders);
         let rules = register.rules()?;
         for number in 0..rules.len() as u32 {
             let rule = rules.get(number).unwrap_or_else(|| RuleSet::new(Acceptance::AllExcept, Vec::new()));
-            hashes.add_rule(&rule, &version.actors, &version.senders);
+            hashes.add_rule(&rule);
         }
-        for &state in version.states.iter() {
-            hashes.add_state(register.kind(), state, &version.actors, &version.operators);
-        }
-        let certificates = register.certificates()?;
-        for number in 0..certificates {
+        for number in 0..register.certificates()? {
             hashes.add_certificate(register.certificate(Some(number))?);
         }
         Ok(hashes)
     }
 
-    /// Adds the next rule, whose senders have numbers.
-    pub(crate) fn add_rule(&mut self, rule: &RuleSet, actors: &Actors, senders: &Numbers) {
-        let places = rule.senders.iter().filter_map(|&sender| senders.place(sender));
-        let mut ids: Vec<u64> = places.map(|place| of_id(&actors.senders[usize::from(place)].id)).collect();
-        ids.sort_unstable();
-        ids.push(u64::from(rule.acceptance == Acceptance::Only));
-        self.rules.push(xxh3_128(bytemuck::cast_slice(&ids)));
+    /// Adds organisations that are new in their lists.
+    pub(crate) fn add_actors(&mut self, actors: &Actors, operators: &Numbers, senders: &Numbers) {
+        let id = |place| of_id(&actors.operators[usize::from(place)].id);
+        for number in self.operators.len() as u16..operators.given() {
+            self.operators.push(operators.place(number).map_or(0, id));
+        }
+        let id = |place| of_id(&actors.senders[usize::from(place)].id);
+        for number in self.senders.len() as u16..senders.given() {
+            self.senders.push(senders.place(number).map_or(0, id));
+        }
     }
 
-    /// Adds the next state, whose operator has a number. Its rule must be there.
-    pub(crate) fn add_state(&mut self, kind: Kind, state: State, actors: &Actors, operators: &Numbers) {
-        let place = state.operator().and_then(|number| operators.place(number));
-        let operator = place.map_or(0, |place| of_id(&actors.operators[usize::from(place)].id));
-        let of_rule = |number: u32| self.rules.get(number as usize).copied();
-        let (flags, rule) = match kind {
-            Kind::Far => {
-                let FarState { account_type, pending, rule, .. } = state.into();
-                let rule = match rule {
-                    StateRule::AcceptsAll => of_rule(0),
-                    StateRule::Shared(number) => of_rule(number),
-                    StateRule::Listed => None,
-                };
-                (account_type as u32 | u32::from(pending) << 8, rule)
-            }
-            Kind::Krr => {
-                let KrrState { reserved, deleted, .. } = state.into();
-                (u32::from(reserved) | u32::from(deleted) << 8, None)
-            }
-        };
-        self.states.push(StateHash { flags, operator, rule });
+    /// Adds the next rule, whose senders have numbers.
+    pub(crate) fn add_rule(&mut self, rule: &RuleSet) {
+        self.rule_senders.extend_from_slice(&rule.senders);
+        self.rules.push((self.rule_senders.len() as u32, rule.acceptance));
     }
 
     /// Adds the next certificate.
@@ -167,59 +188,111 @@ impl Hashes {
         self.certificates.push(xxh3_128(text.as_bytes()));
     }
 
-    /// Of a recipient as a register has it.
-    pub(crate) fn record(&self, register: &Register, ordinal: Ordinal, at: &At<'_>) -> Result<Sum, Damage> {
-        let code = at.view.codes.get(Slot(at.record));
-        Ok(match register.kind() {
-            Kind::Far => self.far(ordinal, code, || at.view.rule(at.record), register.times(at)?),
+    /// Hashes of what a register says of somebody.
+    pub(crate) fn record(
+        &self,
+        register: &Register,
+        (ordinal, state): (Ordinal, State),
+        at: &At<'_>,
+        each: impl FnMut(Of, Sum),
+    ) -> Result<(), Damage> {
+        match register.kind() {
+            Kind::Far => self.far(ordinal, state, || at.view.rule(at.record), register.times(at)?, each),
             Kind::Krr => {
                 let finding = "a person's contact data cannot be read";
                 let damaged = DamagedBlock { block: at.block(), finding };
-                self.krr(ordinal, code, register.contact(at)?).ok_or(damaged)?
+                self.krr(ordinal, state, register.contact(at)?, each).ok_or(damaged)?;
             }
-        })
+        }
+        Ok(())
     }
 
-    /// Of a recipient with a record that is made of it: `rule` if it is listed, and the cold entry.
-    pub(crate) fn made(&self, kind: Kind, ordinal: Ordinal, code: u32, rule: u32, cold: &[u8]) -> Sum {
+    /// Hashes of what is said of somebody in a state: the number of the rule if it is listed, and the cold entry.
+    pub(crate) fn made(
+        &self,
+        kind: Kind,
+        (ordinal, state): (Ordinal, State),
+        (rule, cold): (u32, &[u8]),
+        each: impl FnMut(Of, Sum),
+    ) {
         match kind {
-            Kind::Far => self.far(ordinal, code, || rule, times_of_entry(cold)),
+            Kind::Far => self.far(ordinal, state, || rule, times_of_entry(cold), each),
             // It has been packed here.
-            Kind::Krr => self.krr(ordinal, code, cold).unwrap_or_default(),
+            Kind::Krr => drop(self.krr(ordinal, state, cold, each)),
         }
     }
 
-    fn far(&self, ordinal: Ordinal, code: u32, listed: impl FnOnce() -> u32, times: [i64; 2]) -> Sum {
-        let state = self.states.get(code as usize).copied().unwrap_or_default();
-        let rule = match state.rule {
-            Some(rule) => rule,
-            None => self.rules.get(listed() as usize).copied().unwrap_or_default(),
-        };
+    fn far(
+        &self,
+        ordinal: Ordinal,
+        state: State,
+        listed: impl FnOnce() -> u32,
+        times: [i64; 2],
+        mut each: impl FnMut(Of, Sum),
+    ) {
+        let FarState { account_type, pending, operator, rule } = state.into();
+        let rule = match rule {
+            StateRule::AcceptsAll => 0,
+            StateRule::Shared(number) => number,
+            StateRule::Listed => listed(),
+        } as usize;
+        let (end, acceptance) = self.rules.get(rule).copied().unwrap_or((0, Acceptance::AllExcept));
+        let start = rule.checked_sub(1).and_then(|before| self.rules.get(before)).map_or(0, |(end, _)| *end);
+        let only = u64::from(acceptance == Acceptance::Only);
+        let flags = account_type as u64 | u64::from(pending) << 8 | only << 16;
         let [registration, change] = times.map(i64::cast_unsigned);
-        let subject = u64::from(ordinal.0) << 32 | u64::from(state.flags);
-        of_words(&[subject, state.operator, rule as u64, (rule >> 64) as u64, registration, change])
+        each(Of::Rest, of_words(&[subject(ordinal, flags), registration, change]));
+        self.operator(ordinal, operator, &mut each);
+        for &sender in self.rule_senders.get(start as usize..end as usize).unwrap_or_default() {
+            let id = self.senders.get(usize::from(sender)).copied().unwrap_or_default();
+            each(Of::Sender(sender), of_words(&[subject(ordinal, SENDER), id]));
+        }
     }
 
-    fn krr(&self, ordinal: Ordinal, code: u32, contact: &[u8]) -> Option<Sum> {
-        let state = self.states.get(code as usize).copied().unwrap_or_default();
+    fn krr(
+        &self,
+        ordinal: Ordinal,
+        state: State,
+        contact: &[u8],
+        mut each: impl FnMut(Of, Sum),
+    ) -> Option<()> {
+        let KrrState { reserved, deleted, operator, .. } = state.into();
         let contact = Contact::packed(contact)?;
         let (contact, certificate) = match Contact::certificate_of(contact) {
             Some(number) => (&contact[..contact.len() - 4], *self.certificates.get(number as usize)?),
             None => (contact, 0),
         };
-        let contact = xxh3_128(contact);
-        let subject = u64::from(ordinal.0) << 32 | u64::from(state.flags);
-        let [contact, certificate] = [contact, certificate].map(|hash| [hash as u64, (hash >> 64) as u64]);
-        Some(of_words(&[subject, state.operator, contact[0], contact[1], certificate[0], certificate[1]]))
+        let flags = u64::from(reserved) | u64::from(deleted) << 8;
+        let [contact, certificate] =
+            [xxh3_128(contact), certificate].map(|hash| [hash as u64, (hash >> 64) as u64]);
+        let words = [subject(ordinal, flags), contact[0], contact[1], certificate[0], certificate[1]];
+        each(Of::Rest, of_words(&words));
+        self.operator(ordinal, operator, &mut each);
+        Some(())
     }
+
+    fn operator(&self, ordinal: Ordinal, operator: Option<u16>, each: &mut impl FnMut(Of, Sum)) {
+        if let Some(number) = operator {
+            let id = self.operators.get(usize::from(number)).copied().unwrap_or_default();
+            each(Of::Operator(number), of_words(&[subject(ordinal, OPERATOR), id]));
+        }
+    }
+}
+
+/// What tells hashes of organisations that somebody names from each other, and from flags.
+const OPERATOR: u64 = 1 << 30;
+const SENDER: u64 = 1 << 31;
+
+fn subject(ordinal: Ordinal, flags: u64) -> u64 {
+    u64::from(ordinal.0) << 32 | flags
 }
 
 fn of_id(id: &str) -> u64 {
     xxh3_64(id.as_bytes())
 }
 
-fn of_words(words: &[u64; 6]) -> Sum {
-    let bytes: [[u8; 8]; 6] = words.map(u64::to_le_bytes);
+fn of_words<const N: usize>(words: &[u64; N]) -> Sum {
+    let bytes: [[u8; 8]; N] = words.map(u64::to_le_bytes);
     Sum(xxh3_128(bytes.as_flattened()))
 }
 
@@ -264,11 +337,17 @@ pub(crate) fn differing<E: From<Damage>>(
     let hashes = [Hashes::of(one)?, Hashes::of(other)?];
     for part in 0..one.index().parts() {
         let [ours, theirs] = [(one, &hashes[0]), (other, &hashes[1])].map(|(register, hashes)| {
-            let mut sums = Vec::new();
-            register.sums_of_part(hashes, part, |ordinal, sum| sums.push((ordinal, sum))).map(|()| sums)
+            let mut sums: Vec<(Ordinal, Sum)> = Vec::new();
+            let add = |ordinal, of, sum| {
+                if of == Of::Rest {
+                    sums.push((ordinal, sum));
+                } else if let Some((_, last)) = sums.last_mut().filter(|_| counts(&register.version, of)) {
+                    *last = *last + sum;
+                }
+            };
+            register.hashes_of_part(hashes, part, add).map(|()| sums.into_iter().peekable())
         });
-        let (ours, theirs) = (ours?, theirs?);
-        let (mut ours, mut theirs) = (ours.into_iter().peekable(), theirs.into_iter().peekable());
+        let (mut ours, mut theirs) = (ours?, theirs?);
         while let Some(next) = ours.peek().into_iter().chain(theirs.peek()).map(|(ordinal, _)| *ordinal).min()
         {
             let sum = ours.next_if(|(ordinal, _)| *ordinal == next);
@@ -283,76 +362,71 @@ pub(crate) fn differing<E: From<Damage>>(
 impl Register {
     /// What tells its content from that of others.
     ///
-    /// Cost: nothing, except for the first version of each register file that is asked: then all of the file is read,
-    /// on all cores, which takes a fifth of a second for 8 million recipients.
+    /// Cost: some microseconds, except for the first version of each register file that is asked: then all of the file
+    /// is read, on all cores, which takes a fifth of a second for 8 million recipients.
     ///
     /// Errors: a part of the register is damaged.
     pub fn content(&self) -> Result<ContentDigest, Damage> {
+        let sum = self.file_sums()?.of(&self.version) + self.version.sums.of(&self.version);
+        Ok(self.digest_of(sum))
+    }
+
+    /// The same by reading all that the register has.
+    #[cfg(test)]
+    pub(crate) fn content_anew(&self) -> Result<ContentDigest, Damage> {
+        Ok(self.digest_of(self.sums_anew()?.of(&self.version)))
+    }
+
+    fn digest_of(&self, sum: Sum) -> ContentDigest {
+        let Sum(sum) = sum + of_actors(self.kind(), &self.version.actors);
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"nabar content 1\n").update(self.kind().name().as_bytes());
-        hasher.update(&self.recipients().to_le_bytes()).update(&self.content_sum()?.0.to_le_bytes());
-        Ok(ContentDigest(*hasher.finalize().as_bytes()))
+        hasher.update(&self.recipients().to_le_bytes()).update(&sum.to_le_bytes());
+        ContentDigest(*hasher.finalize().as_bytes())
     }
 
-    pub(crate) fn content_sum(&self) -> Result<Sum, Damage> {
-        let since = match self.version.content {
-            Content::Whole(sum) => return Ok(sum),
-            Content::SinceFile(since) => since,
-        };
-        if let Some(&sum) = self.base.content.get() {
-            return Ok(sum + since);
+    /// The sums of the register file.
+    fn file_sums(&self) -> Result<&Sums, Damage> {
+        if let Some(sums) = self.base.sums.get() {
+            return Ok(sums);
         }
-        let sum = self.at(self.base.first.clone()).content_anew()?;
-        Ok(*self.base.content.get_or_init(|| sum) + since)
+        let sums = self.at(self.base.first.clone()).sums_anew()?;
+        Ok(self.base.sums.get_or_init(|| sums))
     }
 
-    /// The sum, by reading all that the register has.
-    pub(crate) fn content_anew(&self) -> Result<Sum, Damage> {
+    fn sums_anew(&self) -> Result<Sums, Damage> {
         let hashes = Hashes::of(self)?;
         let parts = self.index().parts();
         let groups = (0..parts.div_ceil(GROUP_PARTS)).into_par_iter();
-        let sums = groups.map(|group| {
-            let first = group * GROUP_PARTS;
-            self.sum_of_parts(&hashes, first..parts.min(first + GROUP_PARTS))
+        let sums = groups.try_fold(Sums::default, |mut sums, group| {
+            for part in group * GROUP_PARTS..parts.min((group + 1) * GROUP_PARTS) {
+                self.hashes_of_part(&hashes, part, |_, of, sum| sums.add(of, sum))?;
+            }
+            Ok(sums)
         });
-        let add = |sum: Sum, more: Result<Sum, Damage>| Ok::<_, Damage>(sum + more?);
-        let records = sums.try_fold(Sum::default, add).try_reduce(Sum::default, |a, b| Ok(a + b))?;
-        Ok(records + of_actors(self.kind(), &self.version.actors))
+        sums.try_reduce(Sums::default, |mut sums, more| {
+            sums.add_all(&more);
+            Ok(sums)
+        })
     }
 
-    fn sum_of_parts(&self, hashes: &Hashes, parts: std::ops::Range<usize>) -> Result<Sum, Damage> {
-        let mut sum = Sum::default();
-        for part in parts {
-            self.sums_of_part(hashes, part, |_, more| sum = sum + more)?;
-        }
-        Ok(sum)
-    }
-
-    /// Calls `visit` with the hash of everybody in a part.
-    fn sums_of_part(
+    /// Calls `visit` with the hashes of everybody in a part, of each first with that of [`Of::Rest`].
+    fn hashes_of_part(
         &self,
         hashes: &Hashes,
         part: usize,
-        mut visit: impl FnMut(Ordinal, Sum),
+        mut visit: impl FnMut(Ordinal, Of, Sum),
     ) -> Result<(), Damage> {
         let index = &self.index();
         let Some(view) = index.view(self.trust(), part)? else { return Ok(()) };
         for (record, offset) in (0..).zip(view.offsets()) {
             let ordinal = Ordinal(index.first_of(part).0 + offset);
             let at = At { index, part, offset: offset as u16, record, view };
-            visit(ordinal, hashes.record(self, ordinal, &at)?);
+            let code = view.codes.get(Slot(record)) as usize;
+            let state = self.version.states.get(code).copied().unwrap_or_default();
+            hashes.record(self, (ordinal, state), &at, |of, sum| visit(ordinal, of, sum))?;
         }
         Ok(())
-    }
-
-    /// Takes over what is known of the sum of another version, which this one is made of: its register file has the
-    /// same content.
-    pub(crate) fn has_content_of(&self, other: &Register) {
-        let known = match other.version.content {
-            Content::Whole(sum) => Some(sum),
-            Content::SinceFile(since) => other.base.content.get().map(|&sum| sum + since),
-        };
-        known.map(|sum| self.base.content.set(sum));
     }
 }
 

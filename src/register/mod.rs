@@ -35,7 +35,7 @@ use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
-use content::{Content, Sum};
+use content::Sums;
 use jiff::Timestamp;
 use numbers::Numbers;
 use state::State;
@@ -120,9 +120,9 @@ struct Base {
     cold_checked: Box<[AtomicBool]>,
     /// Whether the heads of the rules lead through their members.
     rules_lead: OnceLock<bool>,
-    /// The version in the file, and its sum.
+    /// The version in the file, and the sums of its content.
     first: Version,
-    content: OnceLock<Sum>,
+    sums: OnceLock<Sums>,
 }
 
 /// What tells one version of a register from another: its small parts, and the parts that have changed
@@ -138,7 +138,8 @@ pub(crate) struct Version {
     pub(crate) operators: Arc<Numbers>,
     pub(crate) senders: Arc<Numbers>,
     pub(crate) states: Arc<Vec<State>>,
-    pub(crate) content: Content,
+    /// By how much the sums of the content differ from the file's.
+    pub(crate) sums: Arc<Sums>,
     pub(crate) changes: Option<Changes>,
 }
 
@@ -185,8 +186,8 @@ impl Register {
     pub(crate) fn new(parts: Parts, version: Version) -> Register {
         let trust = Trust::new(parts.kind.country());
         let cold_checked = parts.directory.get().iter().map(|_| AtomicBool::new(false)).collect();
-        let (rules_lead, content) = (OnceLock::new(), OnceLock::new());
-        let base = Base { parts, trust, cold_checked, rules_lead, first: version.clone(), content };
+        let (rules_lead, sums) = (OnceLock::new(), OnceLock::new());
+        let base = Base { parts, trust, cold_checked, rules_lead, first: version.clone(), sums };
         Register { base: Arc::new(base), version }
     }
 

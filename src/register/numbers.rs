@@ -20,6 +20,11 @@ impl Numbers {
         Numbers { numbers: places.clone().collect(), places: places.map(Some).collect() }
     }
 
+    /// How many numbers have been given.
+    pub(crate) fn given(&self) -> u16 {
+        self.places.len() as u16
+    }
+
     /// The place of a number, `None` if that organisation has left.
     pub(crate) fn place(&self, number: u16) -> Option<u16> {
         self.places.get(usize::from(number)).copied().flatten()

@@ -95,7 +95,7 @@ impl Following<'_> {
     fn step(&mut self, writer: &Writer) -> Result<At, FollowError> {
         let here = writer.register().sequence();
         let wait = if self.follow.once { Duration::ZERO } else { WAIT };
-        let told = self.source.changes(here, BATCH, wait)?;
+        let told = self.source.changes(&writer.register(), BATCH, wait)?;
         if told.register.split(' ').next() != Some(writer.kind().name()) {
             return Err(FollowError::Another { found: told.register });
         }

@@ -1,7 +1,8 @@
 //! The service that a replica follows, as its client.
 
 use super::following::WAIT;
-use super::{FollowError, Offer, Source, Told};
+use super::{FollowError, Offer, Part, Source, Told};
+use crate::register::Register;
 use crate::signing::{self, Statement, Trusted};
 use crate::store::changes_of_frames;
 use std::fs;
@@ -32,6 +33,8 @@ pub struct SourceOptions {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// File with a bearer token, read for each request.
     pub token: Option<PathBuf>,
+    /// The part of the register that is asked for; what the source gives if `None`.
+    pub part: Option<Part>,
     /// Public keys, PEM; if there are any, what is signed by none of them is refused.
     pub trusted: Vec<PathBuf>,
 }
@@ -67,7 +70,12 @@ impl Http {
     }
 
     fn address(&self, path: &str) -> String {
-        format!("{}/v1/{path}", self.options.address.trim_end_matches('/'))
+        let address = self.options.address.trim_end_matches('/');
+        let mark = if path.contains('?') { '&' } else { '?' };
+        match &self.options.part {
+            None => format!("{address}/v1/{path}"),
+            Some(part) => format!("{address}/v1/{path}{mark}part={part}"),
+        }
     }
 
     /// `here` is what the replica has.
@@ -138,6 +146,12 @@ impl Http {
             let believed = self.trusted.check(&said, signatures);
             believed.map_err(|why| FollowError::Untrusted(format!("{what}: {why}")))?;
         }
+        let part = said.register.split_once(' ').map(|(_, part)| part);
+        if let Some(asked) = &self.options.part
+            && part != Some(&asked.to_string()[..])
+        {
+            return Err(FollowError::Another { found: said.register });
+        }
         Ok(said)
     }
 }
@@ -164,7 +178,8 @@ impl Source for Http {
         Ok((same && part).then(|| Box::new(response.into_body().into_reader()) as Box<dyn Read>))
     }
 
-    fn changes(&self, from: u64, most: usize, wait: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError> {
+        let from = here.sequence();
         let wait = match wait.as_secs() {
             0 => String::new(),
             seconds => format!("&wait={seconds}s"),

@@ -8,13 +8,17 @@
 mod directory;
 mod following;
 mod http;
+mod part;
 
 pub use http::SourceOptions;
+pub use part::Part;
 
 use crate::changes::Change;
+use crate::register::Register;
 use crate::store::{ApplyError, InitError, StoreError, Writer};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -133,8 +137,6 @@ pub enum Event {
 /// How a replica is kept.
 #[derive(Clone, Debug)]
 pub struct Follow {
-    /// Where from.
-    pub source: SourceOptions,
     /// Its data directory.
     pub directory: PathBuf,
     /// Whether to end when it has what the source has.
@@ -147,9 +149,34 @@ pub struct Follow {
 ///
 /// Errors: those that waiting does not help; with `once` also [`FollowError::Untrusted`] at once, and
 /// [`FollowError::Away`] after a minute or so.
-pub fn follow(follow: &Follow, mut tell: impl FnMut(Event)) -> Result<(), FollowError> {
-    let source = http::Http::new(follow.source.clone())?;
+pub fn follow(
+    source: &SourceOptions,
+    follow: &Follow,
+    mut tell: impl FnMut(Event),
+) -> Result<(), FollowError> {
+    let source = http::Http::new(source.clone())?;
     following::run(follow, &source, &mut tell)
+}
+
+/// Follows a part of the register in a data directory on this machine into another directory, until it is told to end.
+///
+/// Errors: as [`follow`].
+pub fn follow_part(
+    whole: &Path,
+    part: &Part,
+    directory: &Path,
+    checkpoint_at: u64,
+    stop: &AtomicBool,
+    mut tell: impl FnMut(Event),
+) -> Result<(), FollowError> {
+    let mut made = directory.as_os_str().to_owned();
+    made.push(".made");
+    let source = part::Whole::new(whole, part.clone(), made.into(), stop);
+    let follow = Follow { directory: directory.to_owned(), once: false, checkpoint_at };
+    match following::run(&follow, &source, &mut tell) {
+        Err(_) if stop.load(Ordering::Relaxed) => Ok(()),
+        ended => ended,
+    }
 }
 
 /// The register file that a source offers.
@@ -181,8 +208,8 @@ pub(crate) trait Source {
     fn offer(&self) -> Result<Offer, FollowError>;
     /// What is missing of a register file. `None` if it is not what is offered any more.
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError>;
-    /// The changes after a sequence number; waits for some if there are none.
-    fn changes(&self, from: u64, most: usize, wait: Duration) -> Result<Told, FollowError>;
+    /// The changes after the register that is here; waits for some if there are none.
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError>;
 
     /// Waits before something is tried again.
     fn pause(&self, time: Duration) {

@@ -1,5 +1,6 @@
 //! `nabar.toml`: what the service is told. `docs/service.md` has every name.
 
+use crate::replica::Part;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
 use serde::de::Error as _;
@@ -145,13 +146,30 @@ impl Default for Limits {
 }
 
 /// Replicas: who may have all of a register, where callers are known, and what signs what they are told.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Replicas {
     /// Numbers of organisations.
     pub organisations: Vec<String>,
     /// Private keys, PEM; each signs everything.
     pub keys: Vec<PathBuf>,
+    /// Parts that are kept for those who may have no more: `operator:NUMBER` or `dispatcher:NUMBER`.
+    #[serde(deserialize_with = "parts")]
+    pub parts: Vec<Part>,
+    /// Where they are kept.
+    pub directory: PathBuf,
+}
+
+impl Default for Replicas {
+    fn default() -> Replicas {
+        let (organisations, keys, parts) = (Vec::new(), Vec::new(), Vec::new());
+        Replicas { organisations, keys, parts, directory: super::parts::usual_directory() }
+    }
+}
+
+fn parts<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Vec<Part>, D::Error> {
+    let texts = Vec::<String>::deserialize(given)?;
+    texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// The audit log.

@@ -17,6 +17,7 @@ mod lines;
 mod lists;
 mod metrics;
 mod openapi;
+mod parts;
 mod reachability;
 mod registers;
 mod replicas;

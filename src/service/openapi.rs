@@ -122,7 +122,7 @@ mod paths {
     pub(super) fn operators() {}
 
     /// The register file, for replicas: all of it, or the part that `Range` names
-    #[utoipa::path(get, path = "/v1/snapshot", responses(
+    #[utoipa::path(get, path = "/v1/snapshot", params(replicas::Of), responses(
         (status = 200, description = "The register file that the changes follow", body = String, content_type = "application/vnd.nabar.register"),
         (status = 206, description = "A part of it", body = String, content_type = "application/vnd.nabar.register"),
         (status = 304, description = "The client has it"),

@@ -1,6 +1,9 @@
 //! The registers that are served, and how they stay up to date.
 
+use super::config::Replicas;
+use super::parts::{self, Kept};
 use crate::register::{Decided, NotAsked, Register};
+use crate::replica::Part;
 use crate::snapshot::{OpenError, Snapshot};
 use crate::store::{Log, Reader, StoreError};
 use arc_swap::ArcSwap;
@@ -16,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often a data directory is asked for news: some microseconds each time.
-const DIRECTORY_POLL: Duration = Duration::from_millis(10);
+const DIRECTORY_POLL: Duration = Duration::from_millis(2);
 /// How often a register file is looked at: whether another has taken its place.
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// Questions of which it is kept what has been decided.
@@ -41,6 +44,9 @@ pub enum OpenFailed {
     /// A name that cannot be a part of an address.
     #[error("a register is named with small letters, digits and - (NAME=REGISTER), not {0:?}")]
     Name(String),
+    /// Parts of a register file.
+    #[error("{} is a register file: parts are kept of a data directory, which `nabar init` makes", .0.display())]
+    NoParts(PathBuf),
     /// Two registers at one address.
     #[error("two registers are named {0:?}; with more than one, give each a name of its own: NAME=REGISTER")]
     Twice(String),
@@ -53,6 +59,10 @@ type Mapped = dyn AsRef<[u8]> + Send + Sync;
 pub struct Live {
     /// Under which name; empty if it is at the root.
     pub(super) name: String,
+    /// If it is a part.
+    pub(super) part: Option<Part>,
+    /// Parts of it.
+    pub(super) parts: Vec<Arc<Kept>>,
     path: PathBuf,
     /// Of a data directory; another one if another directory takes its place.
     log: ArcSwap<Log>,
@@ -168,6 +178,36 @@ impl Live {
         self.max_age.is_none_or(|max| age <= max)
     }
 
+    fn new(name: String, path: &Path, max_age: Option<SignedDuration>) -> Result<(Live, Source), OpenFailed> {
+        let (register, source) = Live::open(path)?;
+        let live = Live {
+            name,
+            part: None,
+            parts: Vec::new(),
+            log: ArcSwap::new(Log::new(path)),
+            path: path.to_owned(),
+            decided: Mutex::default(),
+            versions: Mutex::new(vec![Arc::downgrade(&register)]),
+            published: watch::Sender::new(register.sequence()),
+            digest: Mutex::default(),
+            current: ArcSwap::new(register),
+            applied: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+            max_age,
+        };
+        Ok((live, source))
+    }
+
+    /// Follows a part in its directory, until it is told to end.
+    pub(super) fn of_part(path: &Path, part: &Part, stop: &Arc<AtomicBool>) -> Result<Arc<Live>, OpenFailed> {
+        let (mut live, source) = Live::new(part.to_string(), path, None)?;
+        live.part = Some(part.clone());
+        let (live, stop) = (Arc::new(live), Arc::clone(stop));
+        let followed = Arc::clone(&live);
+        std::thread::spawn(move || run(&followed, source, &stop));
+        Ok(live)
+    }
+
     fn open(path: &Path) -> Result<(Arc<Register>, Source), OpenFailed> {
         if path.is_dir() {
             // As below.
@@ -236,6 +276,7 @@ impl Registers {
     pub fn open(
         given: Vec<(String, PathBuf)>,
         max_age: Option<SignedDuration>,
+        replicas: &Replicas,
     ) -> Result<Registers, OpenFailed> {
         let mut registers =
             Registers { all: Vec::new(), stop: Arc::default(), followers: Vec::with_capacity(given.len()) };
@@ -248,20 +289,9 @@ impl Registers {
             if name.is_empty() && !alone || registers.all.iter().any(|live| live.name == name) {
                 return Err(OpenFailed::Twice(name));
             }
-            let (register, source) = Live::open(&path)?;
-            let live = Arc::new(Live {
-                name,
-                log: ArcSwap::new(Log::new(&path)),
-                path,
-                decided: Mutex::default(),
-                versions: Mutex::new(vec![Arc::downgrade(&register)]),
-                published: watch::Sender::new(register.sequence()),
-                digest: Mutex::default(),
-                current: ArcSwap::new(register),
-                applied: AtomicU64::new(0),
-                failing: AtomicBool::new(false),
-                max_age,
-            });
+            let (mut live, source) = Live::new(name, &path, max_age)?;
+            live.parts = parts::keep(&path, &live, replicas, &registers.stop, &mut registers.followers)?;
+            let live = Arc::new(live);
             registers.all.push(Arc::clone(&live));
             let stop = Arc::clone(&registers.stop);
             registers.followers.push(std::thread::spawn(move || run(&live, source, &stop)));

@@ -6,6 +6,7 @@ use super::exchange::{AS_OF, Body, Noted, Problem, query, respond, stream, with_
 use super::registers::Live;
 use super::routes::Exchange;
 use crate::register::{Register, moment};
+use crate::replica::Part;
 use crate::signing::Statement;
 use crate::snapshot::{Header, Snapshot};
 use crate::store::StoreError;
@@ -56,15 +57,36 @@ const NONCE_MAX: usize = 64;
 /// For how long a client may wait for changes.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Whether a caller may have all of a register.
-fn may_replicate(exchange: &Exchange<'_>) -> Result<(), Problem> {
-    let allowed = match (&exchange.caller, exchange.caller.organisation()) {
-        (Caller::Anyone, _) => true,
-        (_, Some(organisation)) => exchange.service.access.may_replicate(organisation),
-        (_, None) => false,
+/// The register that a caller may have: all of it, or a part.
+fn allowed<'l>(exchange: &Exchange<'_>, live: &'l Live, asked: Option<&str>) -> Result<&'l Live, Problem> {
+    let asked = asked.map(str::parse::<Part>).transpose();
+    let asked = asked.map_err(|form| Problem::bad_request("bad-query", form))?;
+    let organisation = exchange.caller.organisation();
+    let all = matches!(exchange.caller, Caller::Anyone)
+        || organisation.is_some_and(|organisation| exchange.service.access.may_replicate(organisation));
+    if all && asked.is_none() {
+        return Ok(live);
+    }
+    let may = |part: &Part| {
+        let own = all || Some(part.organisation()) == organisation;
+        own && asked.as_ref().is_none_or(|asked| asked == part)
     };
-    let detail = "replicas.organisations in nabar.toml lists who may have all of a register";
-    if allowed { Ok(()) } else { Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail)) }
+    let Some(kept) = live.parts.iter().find(|kept| may(&kept.part)) else {
+        let detail = "replicas.organisations in nabar.toml lists who may have all of a register, replicas.parts \
+                      what others may have of it";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
+    };
+    let making = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the part is being made");
+    kept.live().map(|live| &**live).ok_or_else(making)
+}
+
+/// What stands behind the question mark of a register file.
+#[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Of {
+    /// Only a part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
+    part: Option<String>,
 }
 
 /// The register file that the changes follow, or a part of it.
@@ -73,7 +95,8 @@ pub(super) fn snapshot(
     live: &Live,
     request: &Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
-    may_replicate(exchange)?;
+    let asks: Of = query(request.uri().query())?;
+    let live = allowed(exchange, live, asks.part.as_deref())?;
     let register = live.register();
     let header = header(&register)?;
     let bytes = Bytes::from_owner(Mapped(register.file().clone()));
@@ -88,14 +111,14 @@ pub(super) fn snapshot(
         from: header.sequence,
         to: header.sequence,
         body: digest,
-        ..statement(&register, request)?
+        ..statement(live, &register, request)?
     };
     sign(exchange, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
 }
 
 /// What is said of an answer, but for what it is.
-fn statement(register: &Register, request: &Request<Unread>) -> Result<Statement, Problem> {
+fn statement(live: &Live, register: &Register, request: &Request<Unread>) -> Result<Statement, Problem> {
     let nonce = request.headers().get(NONCE).map_or(Some(""), |value| value.to_str().ok());
     let good =
         |nonce: &&str| nonce.len() <= NONCE_MAX && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -103,7 +126,10 @@ fn statement(register: &Register, request: &Request<Unread>) -> Result<Statement
         || Problem::bad_request("bad-nonce", format!("{NONCE} is up to {NONCE_MAX} letters and digits"));
     Ok(Statement {
         what: "",
-        register: register.kind().name().to_owned(),
+        register: match &live.part {
+            None => register.kind().name().to_owned(),
+            Some(part) => format!("{} {part}", register.kind().name()),
+        },
         from: 0,
         to: 0,
         latest: register.sequence(),
@@ -207,6 +233,8 @@ pub(super) struct Follows {
     /// For how long to wait if there are none, such as `30s`, at most a minute.
     #[param(example = "1s", value_type = Option<String>)]
     wait: Option<super::config::Time>,
+    /// Only a part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
+    part: Option<String>,
 }
 
 /// The changes after a number; if there are none, as soon as there are.
@@ -215,8 +243,8 @@ pub(super) async fn changes(
     live: &Live,
     request: &Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
-    may_replicate(exchange)?;
     let asks: Follows = query(request.uri().query())?;
+    let live = allowed(exchange, live, asks.part.as_deref())?;
     let limit = asks.limit.unwrap_or(CHANGES_USUAL);
     if !(1..=CHANGES_MAX).contains(&limit) {
         return Err(Problem::bad_request("bad-query", format!("limit is 1 to {CHANGES_MAX}")));
@@ -239,7 +267,7 @@ pub(super) async fn changes(
         }
         Err(error) => return Err(Problem::damaged(&error)),
     };
-    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(&register, request)? };
+    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(live, &register, request)? };
     if to == register.sequence() {
         let content = tokio::task::block_in_place(|| register.content());
         said.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();

@@ -20,7 +20,6 @@ use crate::index::{Page, directory_length};
 use crate::memory;
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Column, Guarded, Storage};
-use crate::register::content::Content;
 use crate::register::numbers::Numbers;
 use crate::register::state::State;
 use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
@@ -103,7 +102,7 @@ impl Snapshot {
             senders: Arc::new(Numbers::in_order(actors.senders.len())),
             actors: Arc::new(actors),
             states: Arc::new(states),
-            content: Content::default(),
+            sums: Arc::default(),
             changes: None,
         };
         Ok(Register::new(parts, version))

@@ -237,7 +237,7 @@ impl Assembly {
     }
 
     fn add(&mut self, line: u64, mut change: Change, current: u64) -> Result<(), ApplyError> {
-        if let What::PutPersons { previous, .. } = &mut change.what {
+        if let What::PutPersons { previous, .. } | What::Others { previous } = &mut change.what {
             // A page has everybody who changed since `previous`, so it may begin earlier.
             self.release();
             if change.sequence <= self.cursor {
@@ -391,6 +391,8 @@ impl Compared {
 
 /// Whether two changes with the same number say different things. What was set aside cannot be compared.
 fn differ(one: &Change, other: &Change) -> bool {
-    let aside = |change: &Change| matches!(change.what, What::SetAside { .. } | What::PutPersons { .. });
+    let aside = |change: &Change| {
+        matches!(change.what, What::SetAside { .. } | What::PutPersons { .. } | What::Others { .. })
+    };
     one != other && !aside(one) && !aside(other)
 }

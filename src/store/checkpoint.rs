@@ -52,7 +52,7 @@ impl Writer {
         }
         let removed = if keep { 0 } else { self.remove_before(sequence)? };
         if sequence != base {
-            self.rebase(&register)?;
+            self.rebase(sequence)?;
         }
         let name = names::register(sequence);
         let file_bytes =
@@ -74,11 +74,9 @@ impl Writer {
     }
 
     /// Goes over to the new register file: reads it, applies what has come since, and takes the place of
-    /// the version that was made of the old one. `of` is what is in it.
-    fn rebase(&self, of: &Register) -> Result<(), StoreError> {
-        let sequence = of.sequence();
+    /// the version that was made of the old one.
+    fn rebase(&self, sequence: u64) -> Result<(), StoreError> {
         let register = self.place.register(sequence)?;
-        register.has_content_of(of);
         let mut editor = self.place.editor(&register)?;
         let mut loading = Loading::new(&self.place, register, &mut editor);
         let mut at = sequence;

@@ -199,7 +199,7 @@ impl<'t> Log<'t> {
                 }
                 other => panic!("{other}"),
             };
-            if (&name[..], field) == ("put_persons", "sequence") {
+            if ["put_persons", "others"].contains(&&name[..]) && field == "sequence" {
                 number_of = value.as_u64().expect("a number");
                 continue;
             }
@@ -319,6 +319,11 @@ fn logs_are_as_documented() {
             more,
             vec![format!(
                 r#"{{"sequence":{},"time":"2026-06-02T00:00:00Z","set_aside":{{"reason":"bad_time"}}}}"#,
+                last + 2
+            )],
+            vec![format!(
+                r#"{{"sequence":{},"time":"2026-06-02T00:00:00Z","others":{{"previous":{}}}}}"#,
+                last + 9,
                 last + 2
             )],
         ]

@@ -13,8 +13,6 @@ pub(super) struct Places {
     pub(super) actors: Arc<Actors>,
     pub(super) operator_numbers: Arc<Numbers>,
     pub(super) sender_numbers: Arc<Numbers>,
-    /// Whether an operator or a sender has left since this was last asked.
-    pub(super) removed: bool,
     operators: HashMap<OrganisationId, u16>,
     senders: HashMap<OrganisationId, u16>,
     dispatchers: HashMap<OrganisationId, u16>,
@@ -28,7 +26,6 @@ impl Places {
             actors: Arc::clone(&version.actors),
             operator_numbers: Arc::clone(&version.operators),
             sender_numbers: Arc::clone(&version.senders),
-            removed: false,
             operators: HashMap::new(),
             senders: HashMap::new(),
             dispatchers: HashMap::new(),
@@ -105,7 +102,6 @@ impl Places {
         let Some(&place) = self.operators.get(&id) else { return false };
         Arc::make_mut(&mut self.actors).operators.remove(usize::from(place));
         Arc::make_mut(&mut self.operator_numbers).remove(place);
-        self.removed = true;
         self.number();
         true
     }
@@ -116,7 +112,6 @@ impl Places {
         let actors = Arc::make_mut(&mut self.actors);
         actors.senders.remove(usize::from(place));
         Arc::make_mut(&mut self.sender_numbers).remove(place);
-        self.removed = true;
         for dispatcher in &mut actors.dispatchers {
             dispatcher.senders.retain(|&sender| sender != place);
             dispatcher.senders.iter_mut().for_each(|sender| *sender -= u16::from(*sender > place));

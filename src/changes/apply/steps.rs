@@ -1,5 +1,6 @@
 //! Changes of recipients, resolved: what they name has been looked up.
 
+use super::actors::Places;
 use super::{Editor, PARALLEL_CHANGES};
 use crate::changes::{Change, NamedRule, PutPerson, Reason, What};
 use crate::consent::{Acceptance, RuleSet, RuleSlice};
@@ -278,13 +279,23 @@ impl Editor {
                 }
                 resolved?;
             }
-            What::PutOperator(operator) => self.places.put_operator(operator)?,
-            What::PutSender(sender) => self.places.put_sender(sender)?,
+            What::PutOperator(operator) => {
+                self.places.put_operator(operator)?;
+                self.hash_actors();
+            }
+            What::PutSender(sender) => {
+                self.places.put_sender(sender)?;
+                self.hash_actors();
+            }
             What::PutDispatcher(put) => self.places.put_dispatcher(put)?,
             What::RemoveOperator(id) => *without_effect += u64::from(!self.places.remove_operator(*id)),
             What::RemoveSender(id) => *without_effect += u64::from(!self.places.remove_sender(*id)),
             What::RemoveDispatcher(id) => *without_effect += u64::from(!self.places.remove_dispatcher(*id)),
-            What::PutRecipient(_) | What::SetAcceptance(_) | What::Remove(_) | What::SetAside { .. } => {}
+            What::PutRecipient(_)
+            | What::SetAcceptance(_)
+            | What::Remove(_)
+            | What::SetAside { .. }
+            | What::Others { .. } => {}
         }
         Ok(())
     }
@@ -299,9 +310,16 @@ impl Editor {
         let mut state = put.state;
         if !put.operator.is_empty() {
             state.operator = Some(self.places.krr_operator(&put.operator)?);
+            self.hash_actors();
         }
         let certificate = (!put.certificate.is_empty()).then(|| self.certificate(&put.certificate));
         steps.push(put.person, place, StepWhat::PutPerson { state: state.into(), certificate, person })
+    }
+
+    /// Hashes organisations that are new.
+    fn hash_actors(&mut self) {
+        let Places { actors, operator_numbers, sender_numbers, .. } = &self.places;
+        self.hashes.add_actors(actors, operator_numbers, sender_numbers);
     }
 
     /// Number of a certificate.
@@ -338,7 +356,7 @@ impl Editor {
             return number;
         }
         self.rules.push(&rule);
-        self.hashes.add_rule(&rule, &self.places.actors, &self.places.sender_numbers);
+        self.hashes.add_rule(&rule);
         self.rule_numbers.insert(rule, self.rule_count);
         self.rule_count += 1;
         self.rule_count - 1
