@@ -15,6 +15,7 @@ use nabar::identities::Identity;
 use nabar::register::{Damage, Outcome, Recipient, Register};
 use servers::{Server, resp};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 const DATE: &str = "2026-06-01";
@@ -48,7 +49,6 @@ fn main() {
     let directory = data.directory.join("nginx");
     fs::create_dir_all(&directory).expect("a directory");
     let soap = soap_questions(&nabar, &register, &sender, &thousands[..thousands.len().min(40)]);
-    fs::write(directory.join("answer.xml"), &soap.asked[0].1).expect("written");
     let mut contestants = vec![
         ("compact, 1000 ids", compact_questions(&nabar, &register, &sender, &thousands)),
         (
@@ -60,14 +60,19 @@ fn main() {
     ];
     let nginx = Server::nginx(&directory);
     if let Some(nginx) = &nginx {
-        let request = b"GET /answer.xml HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
-        let asked = vec![(request, contestants[3].1.asked[0].1.clone())];
-        let file = Questions { address: nginx.address, wire: Wire::Http, asked, ids: 1000 };
-        contestants.push(("nginx: the same answer from a file", file));
+        for (name, file, of) in [
+            ("nginx: the same answer from a file", "answer.xml", 3),
+            ("nginx: compact, 1000 ids from a file", "answer.1000", 0),
+            ("nginx: compact, 10 000 ids from a file", "answer.10000", 1),
+        ] {
+            contestants.push((name, nginx_file(nginx, &directory, file, &contestants[of].1)));
+        }
     }
     let redis = Server::redis();
     if let Some(redis) = &redis {
         contestants.push(("Redis `MGET`, 1000 keys", redis_questions(redis, &register, &sender, &thousands)));
+        contestants
+            .push(("Redis pipelined `GET`, 1000 keys", pipelined(&contestants[contestants.len() - 1].1)));
     }
 
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
@@ -76,10 +81,23 @@ fn main() {
             rates.push(questions.rate(effort.window));
         }
     }
+    write_rates(&contestants, &rates);
     let rates: Vec<[f64; 3]> = rates.into_iter().map(spread).collect();
     print_rates(&contestants, &rates, register.recipients());
     latency(&contestants[0].1, rates[0][1] / 2.0, &effort);
     memory(&nabar, &contestants, &rates, &effort);
+}
+
+/// Every round's rates as `asked;ids;round;requests a second`, into the file that `NABAR_BENCH_RATES` names.
+fn write_rates(contestants: &[(&str, Questions)], rates: &[Vec<f64>]) {
+    let Some(path) = std::env::var_os("NABAR_BENCH_RATES") else { return };
+    let mut text = String::new();
+    for ((name, questions), rates) in contestants.iter().zip(rates) {
+        for (round, rate) in (1..).zip(rates) {
+            text += &format!("{name};{};{round};{rate}\n", questions.ids);
+        }
+    }
+    fs::write(path, text).expect("written");
 }
 
 /// The least, the middle and the greatest of some numbers.
@@ -252,6 +270,30 @@ fn soap_questions(server: &Server, register: &Register, sender: &str, sets: &[&[
         (request, answer)
     });
     Questions { address: server.address, wire: Wire::Http, asked: asked.collect(), ids: sets[0].len() }
+}
+
+/// The first answer to somebody's questions, as a file that nginx sends.
+fn nginx_file(nginx: &Server, directory: &Path, name: &str, of: &Questions) -> Questions {
+    fs::write(directory.join(name), &of.asked[0].1).expect("written");
+    let request = format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
+    let asked = vec![(request, of.asked[0].1.clone())];
+    Questions { address: nginx.address, wire: Wire::Http, asked, ids: of.ids }
+}
+
+/// The same keys of Redis, with a command for each: all sent before the first reply is read.
+fn pipelined(multiple: &Questions) -> Questions {
+    let single = |(request, reply): &(Vec<u8>, Vec<u8>)| {
+        let keys = request.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+        let mut commands = Vec::new();
+        // After the number of words each second line is a word, the first of them the command.
+        for key in keys.skip(4).step_by(2) {
+            resp(&mut commands, &[&b"GET"[..], key]);
+        }
+        let values = reply.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
+        (commands, reply[values..].to_vec())
+    };
+    let asked = multiple.asked.iter().map(single).collect();
+    Questions { address: multiple.address, wire: Wire::Redis, asked, ids: multiple.ids }
 }
 
 /// Each key has the byte of its answer, as somebody would keep it who decides beforehand.

@@ -37,6 +37,8 @@ pub struct Summary {
 
 /// Draws for missing ids may meet the register or each other this many times over.
 const MOST_ROUNDS: u64 = 200;
+/// After so many rounds the register has nearly everybody who is likely, and anybody will do.
+const LIKELY_ROUNDS: u64 = 20;
 
 /// Writes a list for the people of an extract.
 pub fn write(extract: &Path, output: &Path, options: &Options) -> Result<Summary> {
@@ -87,12 +89,13 @@ fn plan(register: Register, mut ids: Vec<u64>, options: &Options) -> Result<(Vec
 /// `count` distinct valid ids that are not among the ascending ids `known`.
 fn choose_missing(universe: &Universe, known: &[u64], count: u64, random: &mut Random) -> Result<Vec<u64>> {
     let mut missing: Vec<u64> = Vec::new();
-    for _ in 0..MOST_ROUNDS {
+    for round in 0..MOST_ROUNDS {
+        let draw = if round < LIKELY_ROUNDS { Universe::draw } else { Universe::draw_evenly };
         let wanted = (count as usize).saturating_sub(missing.len());
         if wanted == 0 {
             break;
         }
-        let drawn = (0..wanted + wanted / 4 + 16).filter_map(|_| universe.draw(random));
+        let drawn = (0..wanted + wanted / 4 + 16).filter_map(|_| draw(universe, random));
         missing.extend(drawn.filter(|id| known.binary_search(id).is_err()));
         missing.sort_unstable();
         missing.dedup();

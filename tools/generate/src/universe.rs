@@ -23,6 +23,8 @@ pub struct Universe {
     strata: Vec<Stratum>,
     /// The sum of the weights up to and including each stratum.
     cumulative: Vec<u64>,
+    /// The sum of the spans up to and including each stratum.
+    spans: Vec<u64>,
 }
 
 /// Strata that together have a fixed share of the universe.
@@ -44,14 +46,9 @@ impl Universe {
     pub fn new(register: Register, groups: Vec<Group>) -> Self {
         let mut strata: Vec<Stratum> = groups.into_iter().flat_map(scaled).collect();
         strata.sort_unstable_by_key(|stratum| stratum.first_stem);
-        let cumulative = strata
-            .iter()
-            .scan(0, |sum, stratum| {
-                *sum += stratum.weight;
-                Some(*sum)
-            })
-            .collect();
-        Universe { register, strata, cumulative }
+        let cumulative = sums(strata.iter().map(|stratum| stratum.weight));
+        let spans = sums(strata.iter().map(|stratum| stratum.span));
+        Universe { register, strata, cumulative, spans }
     }
 
     fn weight(&self) -> u64 {
@@ -104,6 +101,23 @@ impl Universe {
         let stratum = self.strata[index];
         self.register.complete(stratum.first_stem + random.below(stratum.span))
     }
+
+    /// Draws one number, each as likely as any other: for registers that have nearly all of the heavy strata.
+    pub fn draw_evenly(&self, random: &mut Random) -> Option<u64> {
+        let position = random.below(self.spans.last().copied().unwrap_or(0));
+        let index = self.spans.partition_point(|&end| end <= position);
+        let stratum = self.strata[index];
+        self.register.complete(stratum.first_stem + (self.spans[index] - 1 - position))
+    }
+}
+
+/// The sums up to and including each number.
+fn sums(numbers: impl Iterator<Item = u64>) -> Vec<u64> {
+    let add = |sum: &mut u64, number| {
+        *sum += number;
+        Some(*sum)
+    };
+    numbers.scan(0, add).collect()
 }
 
 /// Gives the group's strata absolute weights. None becomes zero.
@@ -190,6 +204,15 @@ mod tests {
     fn the_seed_decides() {
         assert_eq!(universe().select(100, 1), universe().select(100, 1));
         assert_ne!(universe().select(100, 1), universe().select(100, 2));
+    }
+
+    #[test]
+    fn even_draws_are_of_every_stratum() {
+        let mut random = Random::new(1, Stream::Choice, 0);
+        let mut drawn: Vec<u64> = (0..20_000).filter_map(|_| universe().draw_evenly(&mut random)).collect();
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), 1000);
     }
 
     #[test]

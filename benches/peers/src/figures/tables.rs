@@ -1,0 +1,315 @@
+//! The tables, by their names in the documents.
+
+use super::{Row, Spread, limits, peers, spread, values};
+
+/// Registers of this size are what most tables show.
+const COMMON: u64 = 8_000_000;
+
+/// A table in Markdown; `None` if the record has nothing for it.
+pub(crate) fn table(name: &str, rows: &[Row]) -> Option<String> {
+    match name {
+        "lookup-peers" => lookup_peers(rows),
+        "lookup-orders" => lookup_orders(rows),
+        "lookup-sizes" => lookup_sizes(rows),
+        "lookup-single" => lookup_single(rows),
+        "split-rows" => split(rows, common(rows, "split"), None),
+        "split-sizes" => split(rows, None, common_rows(rows)),
+        "split-memory" => split_memory(rows),
+        "service" => service(rows),
+        "floors" => floors(rows),
+        "limits" => limits::limits(rows),
+        "model" => limits::model_table(rows),
+        "peers-short" => short(rows),
+        _ => panic!("there is no table {name}"),
+    }
+}
+
+/// Rows of a suite.
+pub(super) fn of<'r>(rows: &'r [Row], suite: &'r str, job: &'r str) -> impl Iterator<Item = &'r Row> + Clone {
+    rows.iter().filter(move |row| row.suite == suite && row.job == job)
+}
+
+/// The size that tables show: the common one, or the greatest.
+pub(super) fn common(rows: &[Row], suite: &str) -> Option<u64> {
+    let sizes = values(rows.iter().filter(|row| row.suite == suite), |row| row.recipients);
+    sizes.iter().copied().find(|&size| size == COMMON).or(sizes.last().copied())
+}
+
+/// The number of rows that most registers were asked for.
+fn common_rows(rows: &[Row]) -> Option<u64> {
+    let counts = values(of(rows, "split", "split"), |row| row.rows);
+    let sizes = |count: &u64| {
+        let of_count = of(rows, "split", "split").filter(|row| row.rows == *count);
+        values(of_count, |row| row.recipients).len()
+    };
+    counts.into_iter().max_by_key(sizes)
+}
+
+/// 8000000 as 8 M.
+pub(super) fn count(number: u64) -> String {
+    match number {
+        0..1000 => number.to_string(),
+        1000..1_000_000 => format!("{} k", number as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{} M", number as f64 / 1e6),
+        _ => format!("{} G", number as f64 / 1e9),
+    }
+}
+
+/// Bytes in the unit that has few digits.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    }
+}
+
+/// Three digits.
+pub(super) fn digits(number: f64) -> String {
+    match number {
+        100.0.. => format!("{number:.0}"),
+        10.0.. => format!("{number:.1}"),
+        _ => format!("{number:.2}"),
+    }
+}
+
+/// The median, and in brackets least and most; a dash if it was not measured.
+pub(super) fn cell(spread: Option<Spread>) -> String {
+    spread.map_or("–".to_owned(), |Spread { least, median, most, .. }| {
+        format!("{} ({} to {})", digits(median), digits(least), digits(most))
+    })
+}
+
+/// A table from its head and rows.
+pub(super) fn markdown(head: &[String], body: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let ruler = format!("|{}\n", "---|".repeat(head.len()));
+    let body: String = body.iter().map(|cells| line(cells)).collect();
+    line(head) + &ruler + &body
+}
+
+fn head(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// nabar in bold.
+fn named(peer: &str) -> String {
+    if peer == "nabar" { "**nabar**".to_owned() } else { peer.to_owned() }
+}
+
+/// Nanoseconds for an id, of a batch.
+fn batch(rows: &[Row], peer: &str, recipients: u64, order: &str, hits: u64, threads: u64) -> Option<Spread> {
+    let matching = of(rows, "lookup", "batch").filter(|row| {
+        (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate, row.threads)
+            == (peer, recipients, order, hits, threads)
+    });
+    spread(matching.map(Row::nanoseconds))
+}
+
+/// The most threads that were used.
+pub(super) fn most_threads(rows: &[Row], suite: &str) -> u64 {
+    rows.iter().filter(|row| row.suite == suite).map(|row| row.threads).max().unwrap_or(1)
+}
+
+/// Who looks up, the fastest first.
+fn by_speed(rows: &[Row], recipients: u64) -> Vec<&str> {
+    let mut names = peers(of(rows, "lookup", "batch").filter(|row| row.recipients == recipients));
+    let median =
+        |peer: &str| batch(rows, peer, recipients, "random", 50, 1).map_or(f64::MAX, |spread| spread.median);
+    names.sort_by(|one, other| median(one).total_cmp(&median(other)));
+    names
+}
+
+fn lookup_peers(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "lookup")?;
+    let threads = most_threads(rows, "lookup");
+    let line = |peer: &&str| {
+        let row = of(rows, "lookup", "batch").find(|row| row.peer == **peer && row.recipients == recipients);
+        let bytes = row.map_or(0.0, |row| row.bytes as f64 / row.recipients as f64);
+        let mut cells = vec![named(peer), format!("{bytes:.1}")];
+        cells.extend([0, 50, 100].map(|hits| cell(batch(rows, peer, recipients, "random", hits, 1))));
+        cells.push(cell(batch(rows, peer, recipients, "random", 50, threads)));
+        cells
+    };
+    let title = format!("{} recipients, ns an id", count(recipients));
+    let last = format!("{threads} threads, 50 % hits");
+    let head = head(&[&title, "bytes a recipient", "no hits", "50 % hits", "all hits", &last]);
+    Some(markdown(&head, &by_speed(rows, recipients).iter().map(line).collect::<Vec<_>>()))
+}
+
+fn lookup_orders(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "lookup")?;
+    let line = |peer: &&str| {
+        let mut cells = vec![named(peer)];
+        cells.extend(
+            ["random", "list", "sorted"].map(|order| cell(batch(rows, peer, recipients, order, 50, 1))),
+        );
+        cells
+    };
+    let title = format!("{} recipients, ns an id", count(recipients));
+    let head = head(&[&title, "drawn at random", "as in a list", "sorted by id"]);
+    Some(markdown(&head, &by_speed(rows, recipients).iter().map(line).collect::<Vec<_>>()))
+}
+
+fn lookup_sizes(rows: &[Row]) -> Option<String> {
+    let sizes = values(of(rows, "lookup", "batch"), |row| row.recipients);
+    let line = |peer: &&str| {
+        let mut cells = vec![named(peer)];
+        cells.extend(sizes.iter().map(|&size| cell(batch(rows, peer, size, "random", 50, 1))));
+        cells
+    };
+    let mut head = head(&["ns an id"]);
+    head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
+    let names = by_speed(rows, common(rows, "lookup")?);
+    Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+fn lookup_single(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "lookup")?;
+    let single = |peer: &str, order: &str, hits: u64| {
+        let matching = of(rows, "lookup", "single").filter(|row| {
+            (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate)
+                == (peer, recipients, order, hits)
+        });
+        cell(spread(matching.map(Row::nanoseconds)))
+    };
+    let names = peers(of(rows, "lookup", "single"));
+    let line = |peer: &&str| {
+        let [half, all] = [50, 100].map(|hits| single(peer, "random", hits));
+        vec![named(peer), half, all, single(peer, "sorted", 50)]
+    };
+    let title = format!("{} recipients, ns an id", count(recipients));
+    let head = head(&[&title, "random, 50 % hits", "random, all hits", "sorted, 50 % hits"]);
+    Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+/// Seconds of a split.
+pub(super) fn split_seconds(rows: &[Row], peer: &str, recipients: u64, count: u64) -> Option<Spread> {
+    let matching = of(rows, "split", "split")
+        .filter(|row| (row.peer.as_str(), row.recipients, row.rows) == (peer, recipients, count));
+    spread(matching.map(|row| row.seconds))
+}
+
+/// One register and growing lists, or one length of list and growing registers.
+fn split(rows: &[Row], recipients: Option<u64>, length: Option<u64>) -> Option<String> {
+    let measured = of(rows, "split", "split").filter(|row| {
+        recipients.is_none_or(|recipients| row.recipients == recipients)
+            && length.is_none_or(|length| row.rows == length)
+    });
+    let grows = if recipients.is_some() { |row: &Row| row.rows } else { |row: &Row| row.recipients };
+    let sizes = values(measured.clone(), grows);
+    let line = |peer: &&str| {
+        let at = |size: &u64| {
+            let (recipients, rows_of_list) = (recipients.unwrap_or(*size), length.unwrap_or(*size));
+            cell(split_seconds(rows, peer, recipients, rows_of_list))
+        };
+        std::iter::once(named(peer)).chain(sizes.iter().map(at)).collect::<Vec<_>>()
+    };
+    let what = if recipients.is_some() { "rows" } else { "recipients" };
+    let fixed = recipients.map(|number| format!("{} recipients, s", count(number)));
+    let mut head = vec![fixed.or(length.map(|number| format!("{} rows, s", count(number))))?];
+    head.extend(sizes.iter().map(|&size| format!("{} {what}", count(size))));
+    (!sizes.is_empty()).then(|| markdown(&head, &peers(measured).iter().map(line).collect::<Vec<_>>()))
+}
+
+fn split_memory(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "split")?;
+    let measured = of(rows, "split", "split").filter(|row| row.recipients == recipients && row.memory > 0);
+    let sizes = values(measured.clone(), |row| row.rows);
+    let line = |peer: &&str| {
+        let at = |length: &u64| {
+            let row = measured.clone().find(|row| row.peer == **peer && row.rows == *length);
+            row.map_or("–".to_owned(), |row| (row.memory >> 20).to_string())
+        };
+        std::iter::once(named(peer)).chain(sizes.iter().map(at)).collect::<Vec<_>>()
+    };
+    let mut head = vec![format!("{} recipients, MiB at most", count(recipients))];
+    head.extend(sizes.iter().map(|&size| format!("{} rows", count(size))));
+    (!sizes.is_empty())
+        .then(|| markdown(&head, &peers(measured.clone()).iter().map(line).collect::<Vec<_>>()))
+}
+
+/// The jobs of the service, in their order.
+pub(super) fn service_jobs(rows: &[Row]) -> Vec<&str> {
+    let mut jobs: Vec<&str> = Vec::new();
+    for row in rows.iter().filter(|row| row.suite == "service") {
+        if !jobs.contains(&row.job.as_str()) {
+            jobs.push(&row.job);
+        }
+    }
+    jobs
+}
+
+fn service(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "service")?;
+    let line = |job: &&str| {
+        let rate = spread(of(rows, "service", job).map(|row| 1.0 / row.seconds));
+        let ids = spread(of(rows, "service", job).map(|row| row.rows as f64 / row.seconds / 1e6));
+        vec![(*job).to_owned(), cell(rate), cell(ids)]
+    };
+    let title = format!("{} recipients", count(recipients));
+    let head = head(&[&title, "requests a second", "million ids a second"]);
+    Some(markdown(&head, &service_jobs(rows).iter().map(line).collect::<Vec<_>>()))
+}
+
+fn floors(rows: &[Row]) -> Option<String> {
+    let threads = most_threads(rows, "floors");
+    let read = |job: &str, pages: &str, bytes: u64, threads: u64| {
+        let matching = of(rows, "floors", job)
+            .filter(|row| (row.peer.as_str(), row.bytes, row.threads) == (pages, bytes, threads));
+        cell(spread(matching.map(Row::nanoseconds)))
+    };
+    let sizes = values(of(rows, "floors", "throughput"), |row| row.bytes);
+    let line = |bytes: &u64| {
+        vec![
+            size(*bytes),
+            read("latency", "small pages", *bytes, 1),
+            read("latency", "huge pages", *bytes, 1),
+            read("throughput", "small pages", *bytes, 1),
+            read("throughput", "huge pages", *bytes, 1),
+            read("throughput", "small pages", *bytes, threads),
+        ]
+    };
+    let last = format!("the same, {threads} threads");
+    let names = ["ns a read", "one after another", "huge pages", "asked for ahead", "huge pages", &last];
+    let reads = markdown(&head(&names), &sizes.iter().map(line).collect::<Vec<_>>());
+    let copies = values(of(rows, "floors", "memcpy"), |row| row.threads).into_iter().map(|threads| {
+        let copied = of(rows, "floors", "memcpy").filter(|row| row.threads == threads);
+        vec![threads.to_string(), cell(spread(copied.map(|row| row.bytes as f64 / row.seconds / 1e9)))]
+    });
+    let copies = markdown(&head(&["copying, threads", "GB a second"]), &copies.collect::<Vec<_>>());
+    (!sizes.is_empty()).then(|| format!("{reads}\n{copies}"))
+}
+
+/// What README shows: each job, nabar, and the others in the order of their times.
+fn short(rows: &[Row]) -> Option<String> {
+    let mut body = Vec::new();
+    if let Some(recipients) = common(rows, "lookup") {
+        let median = |peer: &str| batch(rows, peer, recipients, "random", 50, 1).map(|spread| spread.median);
+        let job =
+            format!("look up a batch at random, {} recipients, one thread, ns an id", count(recipients));
+        body.push(ranked(job, &by_speed(rows, recipients), median));
+    }
+    if let Some(recipients) = common(rows, "split") {
+        let measured = of(rows, "split", "split").filter(|row| row.recipients == recipients);
+        for length in values(measured.clone(), |row| row.rows).into_iter().rev().take(2).rev() {
+            let median =
+                |peer: &str| split_seconds(rows, peer, recipients, length).map(|spread| spread.median);
+            let job = format!("split a list of {} rows, {} recipients, s", count(length), count(recipients));
+            body.push(ranked(job, &peers(measured.clone()), median));
+        }
+    }
+    (!body.is_empty()).then(|| markdown(&head(&["medians", "nabar", "others"]), &body))
+}
+
+fn ranked(job: String, names: &[&str], median: impl Fn(&str) -> Option<f64>) -> Vec<String> {
+    let mut others: Vec<(f64, &str)> = names
+        .iter()
+        .filter(|name| **name != "nabar")
+        .filter_map(|name| Some((median(name)?, *name)))
+        .collect();
+    others.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let others: Vec<String> =
+        others.into_iter().map(|(number, name)| format!("{name} {}", digits(number))).collect();
+    vec![job, median("nabar").map_or("–".to_owned(), digits), others.join(", ")]
+}

@@ -1,0 +1,165 @@
+//! What memory gives, whoever asks: copying, one read that waits for another, reads that do not.
+
+use crate::data::Tools;
+use crate::figures::Row;
+use crate::record::Record;
+use crate::{Effort, say};
+use memmap2::{Advice, MmapMut};
+use prefetch_index::prefetch_index;
+use rayon::prelude::*;
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+/// Reads that are on their way at a time: as many as nabar's lookups have.
+const GROUP: usize = 128;
+/// Bytes that are copied, far more than caches hold.
+const COPIED: usize = 256 << 20;
+
+/// The next number of SplitMix64.
+#[inline(always)]
+pub(crate) fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut value = *state;
+    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+/// A place below a bound.
+#[inline(always)]
+fn below(state: &mut u64, bound: usize) -> usize {
+    ((u128::from(random(state)) * bound as u128) >> 64) as usize
+}
+
+/// Memory in pages of one kind, as lines of numbers.
+struct Memory {
+    map: MmapMut,
+    pages: &'static str,
+}
+
+impl Memory {
+    fn new(bytes: usize, huge: bool) -> Memory {
+        let map = MmapMut::map_anon(bytes).expect("memory");
+        let advice = if huge { Advice::HugePage } else { Advice::NoHugePage };
+        // Systems without huge pages refuse; what is measured then are small ones.
+        let granted = map.advise(advice).is_ok();
+        Memory { map, pages: if huge && granted { "huge pages" } else { "small pages" } }
+    }
+
+    /// Each line gets the place of the next, in one circle through all (Sattolo's algorithm).
+    fn circle(mut self) -> Memory {
+        let lines = self.map.len() / LINE;
+        let mut order: Vec<u32> = (0..lines as u32).collect();
+        let mut state = 1;
+        for place in (1..lines).rev() {
+            order.swap(place, below(&mut state, place));
+        }
+        for (line, next) in order.iter().enumerate() {
+            self.map[line * LINE..][..4].copy_from_slice(&next.to_le_bytes());
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn next(&self, line: usize) -> usize {
+        let bytes = self.map[line * LINE..].first_chunk().expect("four bytes");
+        u32::from_le_bytes(*bytes) as usize
+    }
+
+    /// Follows the circle.
+    fn follow(&self, reads: usize) {
+        let mut line = 0;
+        for _ in 0..reads {
+            line = self.next(line);
+        }
+        black_box(line);
+    }
+
+    /// Reads lines at random, each asked for before the first of its group is read.
+    fn read_ahead(&self, reads: usize, mut state: u64) {
+        let (lines, mut sum) = (self.map.len() / LINE, 0);
+        let mut places = [0; GROUP];
+        for _ in 0..reads / GROUP {
+            for place in &mut places {
+                *place = below(&mut state, lines);
+                prefetch_index(&self.map[..], *place * LINE);
+            }
+            sum += places.iter().map(|place| self.next(*place)).sum::<usize>();
+        }
+        black_box(sum);
+    }
+}
+
+fn seconds(work: impl FnOnce()) -> f64 {
+    let started = Instant::now();
+    work();
+    started.elapsed().as_secs_f64()
+}
+
+/// Measures all.
+pub(crate) fn measure(_: &Tools, effort: &Effort, record: &mut Record) {
+    record.begin("floors", Vec::new());
+    say("floors: copying");
+    copying(effort, record);
+    for bytes in effort.probes() {
+        for huge in [false, true] {
+            say(&format!("floors: reads in {} MB, huge pages: {huge}", bytes >> 20));
+            let memory = Memory::new(bytes, huge).circle();
+            reading(&memory, effort, record);
+        }
+    }
+    record.write();
+}
+
+fn copying(effort: &Effort, record: &mut Record) {
+    let length = if effort.quick { COPIED / 16 } else { COPIED };
+    let (from, mut to) = (vec![1u8; length], vec![2u8; length]);
+    for round in 1..=effort.rounds {
+        for threads in crate::lookup::threads() {
+            let part = length.div_ceil(threads as usize);
+            let seconds = seconds(|| {
+                from.par_chunks(part)
+                    .zip(to.par_chunks_mut(part))
+                    .for_each(|(from, to)| to.copy_from_slice(from));
+            });
+            assert!(to[length - 1] == 1);
+            black_box(&mut to);
+            record.push(floor("memcpy", "memory", threads, round, length, seconds, length));
+        }
+    }
+}
+
+fn reading(memory: &Memory, effort: &Effort, record: &mut Record) {
+    let reads = if effort.quick { 1 << 16 } else { 1 << 22 };
+    let bytes = memory.map.len();
+    memory.read_ahead(reads, 1);
+    for round in 1..=effort.rounds {
+        let waiting = seconds(|| memory.follow(reads / 8));
+        record.push(floor("latency", memory.pages, 1, round, reads / 8, waiting, bytes));
+        for threads in crate::lookup::threads() {
+            let part = reads / threads as usize;
+            let all = 0..threads;
+            let seconds = seconds(|| {
+                all.into_par_iter().for_each(|thread| memory.read_ahead(part, round * 100 + thread))
+            });
+            record.push(floor("throughput", memory.pages, threads, round, reads, seconds, bytes));
+        }
+    }
+}
+
+fn floor(job: &str, peer: &str, threads: u64, round: u64, rows: usize, seconds: f64, bytes: usize) -> Row {
+    Row {
+        suite: "floors".to_owned(),
+        job: job.to_owned(),
+        peer: peer.to_owned(),
+        rows: rows as u64,
+        order: "random".to_owned(),
+        threads,
+        round,
+        seconds,
+        bytes: bytes as u64,
+        ..Row::default()
+    }
+}

@@ -1,0 +1,142 @@
+//! Peers in memory: a hash map, a minimal perfect hash, bitmaps.
+
+use super::{Asked, Codes, Store, stem};
+use nabar::register::Answer;
+use prefetch_index::prefetch_index;
+use ptr_hash::{FastPtrHash, PtrHashParams};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// hashbrown with its own hash function; the answer lies beside the number.
+#[derive(Clone)]
+pub(super) struct HashMap(Arc<hashbrown::HashMap<u64, Answer>>);
+
+impl HashMap {
+    pub(super) fn new(decided: &[(u64, u8)]) -> HashMap {
+        let codes = Codes::new();
+        HashMap(Arc::new(decided.iter().map(|&(number, code)| (number, codes.of(code))).collect()))
+    }
+
+    #[inline(always)]
+    pub(super) fn get(&self, number: u64) -> Answer {
+        self.0.get(&number).copied().unwrap_or_default()
+    }
+}
+
+impl Store for HashMap {
+    fn name(&self) -> &'static str {
+        "hashbrown"
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.allocation_size() as u64
+    }
+
+    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+        for (answer, number) in answers.iter_mut().zip(asked.numbers) {
+            *answer = self.get(*number);
+        }
+    }
+}
+
+/// ptr_hash, its fastest variant, and at each one's place number and code in 64 bits.
+///
+/// Places are streamed (which asks for the memory of the hash ahead), then the entries of a group are asked for
+/// before the first is read.
+pub(super) struct PerfectHash {
+    hash: FastPtrHash,
+    entries: Vec<u64>,
+    codes: Codes,
+}
+
+/// Ids whose entries are asked for before the first is read.
+const GROUP: usize = 128;
+/// Ids that ptr_hash has on their way. Its author's advice.
+const AHEAD: usize = 32;
+
+impl PerfectHash {
+    pub(super) fn new(decided: &[(u64, u8)]) -> PerfectHash {
+        let numbers: Vec<u64> = decided.iter().map(|&(number, _)| number).collect();
+        let hash = FastPtrHash::new(&numbers, PtrHashParams::default_fast());
+        let mut entries = vec![0; hash.max_index()];
+        for &(number, code) in decided {
+            entries[hash.index(&number)] = number << 8 | u64::from(code);
+        }
+        PerfectHash { hash, entries, codes: Codes::new() }
+    }
+
+    fn answer_group(&self, numbers: &[u64], places: &[usize; GROUP], answers: &mut [Answer]) {
+        for ((answer, number), place) in answers.iter_mut().zip(numbers).zip(places) {
+            let entry = self.entries[*place];
+            let code = if entry >> 8 == *number { entry as u8 } else { crate::data::NOT_REGISTERED };
+            *answer = self.codes.of(code);
+        }
+    }
+}
+
+impl Store for PerfectHash {
+    fn name(&self) -> &'static str {
+        "ptr_hash"
+    }
+
+    fn bytes(&self) -> u64 {
+        let (pilots, remapped) = self.hash.bits_per_element();
+        ((pilots + remapped) / 8.0 * self.hash.n() as f64) as u64 + self.entries.len() as u64 * 8
+    }
+
+    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+        let (mut places, mut count) = ([0; GROUP], 0);
+        // The stream may only be folded.
+        self.hash.index_stream::<AHEAD, _>(asked.numbers).for_each(|place| {
+            prefetch_index(&self.entries, place);
+            places[count % GROUP] = place;
+            count += 1;
+            if count % GROUP == 0 {
+                let group = count - GROUP..count;
+                self.answer_group(&asked.numbers[group.clone()], &places, &mut answers[group]);
+            }
+        });
+        let rest = count - count % GROUP..count;
+        self.answer_group(&asked.numbers[rest.clone()], &places, &mut answers[rest]);
+    }
+}
+
+/// Roaring bitmaps, one for each answer. Numbers are cut to 32 bits, the form that they are made for.
+pub(super) struct Bitmaps {
+    bitmaps: Vec<(u8, RoaringBitmap)>,
+    codes: Codes,
+}
+
+impl Bitmaps {
+    /// `decided` ascends.
+    pub(super) fn new(decided: &[(u64, u8)]) -> Bitmaps {
+        let bitmap = |code: u8| {
+            let members = decided.iter().filter(|&&(_, other)| other == code);
+            let mut bitmap: RoaringBitmap = members.map(|&(number, _)| stem(number)).collect();
+            bitmap.optimize();
+            (code, bitmap)
+        };
+        // Who is in none of them is not registered, so these need no bitmap.
+        let mut bitmaps: Vec<(u8, RoaringBitmap)> = (1..=u8::MAX).map(bitmap).collect();
+        bitmaps.retain(|(_, bitmap)| !bitmap.is_empty());
+        bitmaps.sort_by_key(|(_, bitmap)| std::cmp::Reverse(bitmap.len()));
+        Bitmaps { bitmaps, codes: Codes::new() }
+    }
+}
+
+impl Store for Bitmaps {
+    fn name(&self) -> &'static str {
+        "roaring"
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bitmaps.iter().map(|(_, bitmap)| bitmap.serialized_size() as u64).sum()
+    }
+
+    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+        for (answer, stem) in answers.iter_mut().zip(asked.stems) {
+            let member = self.bitmaps.iter().find(|(_, bitmap)| bitmap.contains(*stem));
+            *answer = self.codes.of(member.map_or(crate::data::NOT_REGISTERED, |(code, _)| *code));
+        }
+    }
+}

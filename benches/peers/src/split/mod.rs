@@ -1,0 +1,148 @@
+//! A whole split of a mailing list, from a process that is started to its end: one file for each operator, one for
+//! paper, and what became of each row.
+//!
+//! nabar decides while it splits; the others are given each recipient's outcome, in the form that they read
+//! fastest. Lists are clean, since none of the others could read a dirty one. What they write is compared
+//! before anything is timed: the same rows in the same files, in whatever order, and the same feedback.
+
+mod commands;
+mod outputs;
+
+use crate::data::{Data, Tools};
+use crate::figures::Row;
+use crate::record::{Record, first_line};
+use crate::{Effort, note, say};
+use commands::{Peer, peers};
+use outputs::Outputs;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// To whom the others are compared.
+const NABAR: &str = "nabar";
+/// Rows that repeat another row's id.
+const DUPLICATES: f64 = 0.005;
+/// Rows that are in the register, if it has as many.
+const HITS: f64 = 0.65;
+
+/// Measures all sizes.
+pub(crate) fn measure(tools: &Tools, effort: &Effort, record: &mut Record) {
+    record.begin("split", versions());
+    note("qsv is left out: as published (16.1.0) it does not compile, and Debian has no package of it");
+    for &(recipients, rows) in &effort.splits {
+        // Not so many that the list would be nearly the register.
+        let most = recipients as f64 * 0.8 / rows as f64;
+        let hits = if most < HITS { (most * 100.0).floor() / 100.0 } else { HITS };
+        say(&format!("split: {recipients} recipients, {rows} rows, {:.0} % in the register", hits * 100.0));
+        let data = Data::new(tools, recipients);
+        let list = data.list(tools, rows, hits, DUPLICATES);
+        of_size(tools, &data, &list, effort, record, (rows, hits));
+        record.write();
+    }
+}
+
+fn versions() -> Vec<(&'static str, String)> {
+    let python = "import duckdb, polars; print(duckdb.__version__, polars.__version__)";
+    let both = first_line(Command::new(commands::python()).args(["-c", python]));
+    let (duckdb, polars) = both.split_once(' ').unwrap_or(("none", "none"));
+    vec![
+        ("duckdb", duckdb.to_owned()),
+        ("polars", polars.to_owned()),
+        ("python", first_line(Command::new(commands::python()).arg("--version"))),
+        ("coreutils", first_line(Command::new("sort").arg("--version"))),
+        ("awk", first_line(Command::new("awk").args(["-W", "version"]))),
+    ]
+}
+
+fn of_size(
+    tools: &Tools,
+    data: &Data,
+    list: &Path,
+    effort: &Effort,
+    record: &mut Record,
+    (rows, hits): (usize, f64),
+) {
+    let directory = tools.directory.join("splits");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir_all(&directory).expect("a directory");
+    let mut peers = peers(tools, data, list, &directory);
+    let mut first: Option<Outputs> = None;
+    let (mut memory, mut bytes) = (Vec::new(), Vec::new());
+    for peer in &mut peers {
+        let used = with_memory(peer);
+        let outputs = Outputs::read(&peer.output);
+        if peer.name == NABAR {
+            outputs.check_total(list, rows);
+        }
+        let expected = first.get_or_insert_with(|| outputs.clone());
+        assert!(outputs == *expected, "{} splits otherwise than {}", peer.name, NABAR);
+        memory.push(used);
+        bytes.push(outputs.bytes);
+        if peer.name != NABAR {
+            peer.clear();
+        }
+    }
+    // nabar's first outputs stay, for `cp` to copy.
+    let copied = peers[0].output.clone();
+    peers[0].output = directory.join("again");
+    peers.push(commands::copy(&copied, &directory.join("copied")));
+    memory.push(0);
+    bytes.push(bytes[0]);
+    for round in 1..=effort.rounds_for(rows.max(data.recipients) as u64) {
+        for (place, peer) in peers.iter().enumerate() {
+            let seconds = timed(peer);
+            peer.clear();
+            record.push(Row {
+                suite: "split".to_owned(),
+                job: "split".to_owned(),
+                peer: peer.name.to_owned(),
+                recipients: data.recipients as u64,
+                rows: rows as u64,
+                order: "list".to_owned(),
+                hit_rate: (hits * 100.0).round() as u64,
+                threads: rayon::current_num_threads() as u64,
+                round,
+                seconds,
+                bytes: bytes[place],
+                memory: memory[place],
+            });
+        }
+    }
+    fs::remove_dir_all(&directory).expect("removed");
+}
+
+fn timed(peer: &Peer) -> f64 {
+    let mut command = peer.command();
+    let started = Instant::now();
+    let status = command.stdout(Stdio::null()).status().expect("started");
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(status.success(), "{} failed", peer.name);
+    seconds
+}
+
+/// Runs it once; the most memory that all its processes had at a time, mapped files included.
+fn with_memory(peer: &Peer) -> u64 {
+    let mut child: Child = peer.command().stdout(Stdio::null()).spawn().expect("started");
+    let mut most = 0;
+    loop {
+        if let Some(status) = child.try_wait().expect("watched") {
+            assert!(status.success(), "{} failed", peer.name);
+            return most;
+        }
+        most = most.max(resident(child.id()));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Memory of a process and of those that it started.
+fn resident(process: u32) -> u64 {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
+    let status = read("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes =
+        line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+    let children = read(&format!("task/{process}/children"));
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok()).map(resident);
+    kilobytes * 1024 + children.sum::<u64>()
+}
