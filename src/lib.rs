@@ -33,6 +33,7 @@ pub mod consent;
 mod cpu;
 pub mod extract;
 mod files;
+pub mod fleet;
 pub mod identities;
 mod index;
 pub mod limits;

@@ -328,6 +328,7 @@ fn options_in_the_documentation_exist() {
         "follow",
         "diff",
         "keygen",
+        "publish",
     ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';

@@ -3,6 +3,7 @@
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
+use nabar::fleet::Stream;
 use nabar::mailing::{Duplicates, Language, RejectedLimit};
 use nabar::replica::Part;
 use std::convert::Infallible;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Follow(FollowArgs),
     Diff(DiffArgs),
     Keygen(KeygenArgs),
+    Publish(PublishArgs),
     /// Print a completion script for a shell
     ///
     /// For example: nabar completions bash > /etc/bash_completion.d/nabar
@@ -317,7 +319,8 @@ pub(crate) struct CheckpointArgs {
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar follow http://localhost:8080 replica/far")]
 pub(crate) struct FollowArgs {
-    /// Address of the service, without /v1: http://localhost:8080, https://nabar.example/se
+    /// Address of the service, without /v1: http://localhost:8080, https://nabar.example/se; or of a stream:
+    /// nats://HOST:4222/STREAM
     #[arg(value_name = "URL")]
     pub(crate) source: String,
     /// The replica's data directory
@@ -328,6 +331,15 @@ pub(crate) struct FollowArgs {
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
+    /// Register files of a stream: a directory, or an address such as s3://BUCKET/PATH
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// Under which name the server of a stream knows this replica [default: from host and directory]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    /// Credentials for the server of a stream
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_credentials: Option<PathBuf>,
     /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) checkpoint_at: u64,
@@ -375,6 +387,47 @@ pub(crate) struct DiffArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
+}
+
+/// Mirror a data directory to a stream of NATS and an object store, for fleets of replicas
+///
+/// Changes go to the stream as they come, each once and in order; the register file that they follow goes to the store.
+/// It can be ended at any time and goes on where it was.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  nabar publish data/far --nats nats://localhost:4222/far --store /srv/far"
+)]
+pub(crate) struct PublishArgs {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// The stream, which is made if it is not there: nats://HOST:4222/STREAM
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Stream,
+    /// Where register files go: a directory, or an address such as s3://BUCKET/PATH
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: String,
+    /// Private key, PEM, that signs. Again for each key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign: Vec<PathBuf>,
+    /// Credentials for the server
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_credentials: Option<PathBuf>,
+    /// Roots of the server's certificate, PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Servers that keep a stream that is made
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) replicas: usize,
+    /// For how long a stream that is made keeps changes; without it for ever
+    #[arg(long, value_name = "AGE", value_parser = duration)]
+    pub(crate) retain: Option<jiff::SignedDuration>,
+    /// End when all is published
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
 }
 
 /// Make a pair of keys that sign what replicas are told

@@ -1,7 +1,7 @@
 //! `follow` and `keygen`; what else is asked of a service.
 
 use super::args::{Connection, FollowArgs, KeygenArgs};
-use super::{Done, Failure};
+use super::{Done, Failure, fleet};
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
 use nabar::signing::{self, KeyError};
 use std::io::{self, Write};
@@ -13,13 +13,16 @@ pub(super) fn follow(args: &FollowArgs) -> Done {
         checkpoint_at: if args.checkpoint_at == 0 { u64::MAX } else { args.checkpoint_at },
     };
     let mut said = Said::default();
-    replica::follow(&args.connection.to(&args.source), &follow, |event| {
+    let tell = |event| {
         if let Some(line) = said.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
             // If nobody reads it, it is followed all the same.
             let _ = writeln!(io::stderr(), "{line}");
         }
-    })?;
-    Ok(())
+    };
+    if ["nats://", "tls://"].iter().any(|scheme| args.source.starts_with(scheme)) {
+        return fleet::follow(args, &follow, tell);
+    }
+    Ok(replica::follow(&args.connection.to(&args.source), &follow, tell)?)
 }
 
 pub(super) fn keygen(args: &KeygenArgs) -> Done {

@@ -3,6 +3,7 @@
 mod args;
 mod changes;
 mod diff;
+mod fleet;
 mod follow;
 mod lookup;
 mod mailing;
@@ -120,6 +121,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Follow(args) => follow::follow(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Keygen(args) => follow::keygen(&args),
+        Command::Publish(args) => fleet::publish(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };

@@ -385,6 +385,24 @@ impl Register {
         ContentDigest(*hasher.finalize().as_bytes())
     }
 
+    /// The sums of the register file, for tests that read the same file again and again.
+    #[cfg(test)]
+    pub(crate) fn known_sums(&self) -> Sums {
+        self.file_sums().expect("undamaged").clone()
+    }
+
+    /// Whether it is known already.
+    #[cfg(test)]
+    pub(crate) fn has_known_sums(&self) -> bool {
+        self.base.sums.get().is_some()
+    }
+
+    /// Takes over the sums of the register file from another register of the same file.
+    #[cfg(test)]
+    pub(crate) fn set_known_sums(&self, sums: Sums) {
+        let _ = self.base.sums.set(sums);
+    }
+
     /// The sums of the register file.
     fn file_sums(&self) -> Result<&Sums, Damage> {
         if let Some(sums) = self.base.sums.get() {

@@ -18,7 +18,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 const ATTEMPTS_ONCE: u32 = 9;
 
 /// Follows a source until that cannot go on.
-pub(super) fn run(
+pub(crate) fn run(
     follow: &Follow,
     source: &dyn Source,
     tell: &mut dyn FnMut(Event),
@@ -57,8 +57,10 @@ pub(super) fn run(
                     _ => Event::Behind,
                 });
                 suspect |= diverged;
+                // Readers have seen what was taken in before it turned out to be something else.
+                let least = writer.register().sequence();
                 drop(writer);
-                following.begin_anew(from)?;
+                following.begin_anew(least)?;
                 writer = following.open()?;
                 began = Some(writer.register().sequence());
             }
@@ -129,17 +131,20 @@ impl Following<'_> {
     /// Opens the replica, which begins if it is not there.
     fn open(&mut self) -> Result<Writer, FollowError> {
         let path = self.directory.path.clone();
+        if !store::is_data_directory(&path) {
+            self.begin(&path, 0)?;
+        }
+        let writer = self.open_with_room(&path)?;
+        (self.tell)(Event::Open(writer.register().sequence()));
+        Ok(writer)
+    }
+
+    /// Opens a data directory, as soon as the disk has room for it.
+    fn open_with_room(&mut self, path: &Path) -> Result<Writer, FollowError> {
         loop {
-            if !store::is_data_directory(&path) {
-                self.begin(&path, 0)?;
-            }
-            match self.source.open(&path).map_err(FollowError::from) {
+            match self.source.open(path).map_err(FollowError::from) {
                 Err(error) if error.is_full() => self.wait(error)?,
-                Err(error) => return Err(error),
-                Ok(writer) => {
-                    (self.tell)(Event::Open(writer.register().sequence()));
-                    return Ok(writer);
-                }
+                opened => return opened,
             }
         }
     }
@@ -150,7 +155,8 @@ impl Following<'_> {
         loop {
             let made = self.source.offer().and_then(|offer| {
                 if offer.latest < least {
-                    return Err(FollowError::RolledBack { here: least });
+                    // It may have been given by somebody in between who has kept it.
+                    return Err(FollowError::Away("the register that is offered is older".to_owned()));
                 }
                 self.directory.make(path, self.source, &offer, self.tell)
             });
@@ -172,11 +178,20 @@ impl Following<'_> {
         'anew: loop {
             directory::remove(&next)?;
             self.begin(&next, least)?;
-            let writer = self.source.open(&next)?;
+            let mut writer = self.open_with_room(&next)?;
             while writer.register().sequence() < least {
                 match self.step(&writer) {
                     Ok(_) => {}
-                    Err(FollowError::Gone) => continue 'anew,
+                    Err(error @ FollowError::Gone) => {
+                        self.wait(FollowError::Away(error.to_string()))?;
+                        continue 'anew;
+                    }
+                    // As in `run`.
+                    Err(error) if error.is_full() => {
+                        drop(writer);
+                        self.wait(error)?;
+                        writer = self.open_with_room(&next)?;
+                    }
                     Err(error) => self.wait(error)?,
                 }
             }

@@ -6,9 +6,12 @@
 //! when it has fallen so far behind that it begins anew.
 
 mod directory;
-mod following;
+pub(crate) mod following;
 mod http;
 mod part;
+
+#[cfg(test)]
+mod tests;
 
 pub use http::SourceOptions;
 pub use part::Part;

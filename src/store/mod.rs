@@ -49,6 +49,8 @@ pub use checkpoint::Checkpoint;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
 pub use init::{InitError, init};
+#[cfg(test)]
+pub(crate) use load::Place;
 pub use names::is_data_directory;
 pub use reader::Reader;
 pub use writer::{Pending, Recovered, Writer};

@@ -1,0 +1,80 @@
+//! `publish`, and `follow` of a stream.
+
+use super::args::{FollowArgs, PublishArgs};
+use super::{Done, Failure};
+use nabar::fleet::{self, Fleet, FleetError, Publish, Published, Stream};
+use nabar::replica::{Event, Follow};
+use nabar::signing::Keys;
+use std::io::{self, Write};
+use std::time::Duration;
+
+pub(super) fn publish(args: &PublishArgs) -> Done {
+    let fleet = Fleet {
+        stream: args.nats.clone(),
+        store: args.store.clone(),
+        credentials: args.nats_credentials.clone(),
+        ca: args.ca.clone(),
+    };
+    let publish = Publish {
+        directory: args.directory.clone(),
+        fleet,
+        keys: Keys::read(&args.sign)?,
+        replicas: args.replicas,
+        retain: args.retain.map_or(Duration::ZERO, jiff::SignedDuration::unsigned_abs),
+        once: args.once,
+    };
+    let mut said = None;
+    fleet::publish(&publish, |event| {
+        let line = match &event {
+            Published::Register(sequence) => format!("register file of sequence {sequence} is in the store"),
+            Published::To(sequence) => {
+                // While it goes on as before, nothing.
+                let before = said.replace(event.clone());
+                if matches!(before, Some(Published::To(_))) {
+                    return;
+                }
+                format!("at sequence {sequence}")
+            }
+            Published::Away(why) => {
+                said = None;
+                format!("trying again: {why}")
+            }
+        };
+        if !args.quiet {
+            // If nobody reads it, it is published all the same.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    })?;
+    Ok(())
+}
+
+/// Follows a stream and its store.
+pub(super) fn follow(args: &FollowArgs, follow: &Follow, tell: impl FnMut(Event)) -> Done {
+    let stream: Stream = args.source.parse().map_err(|form: &str| Failure::Usage(form.to_owned()))?;
+    let store = args.store.clone();
+    let missing = || Failure::Usage("a stream needs --store, where its register files are".to_owned());
+    let connection = &args.connection;
+    let fleet = Fleet {
+        stream,
+        store: store.ok_or_else(missing)?,
+        credentials: args.nats_credentials.clone(),
+        ca: connection.ca.clone(),
+    };
+    let consumer = args.consumer.clone().unwrap_or_else(|| {
+        let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+        let directory = std::path::absolute(&args.directory).unwrap_or_else(|_| args.directory.clone());
+        let digest = blake3::hash(format!("{} {}", host.trim(), directory.display()).as_bytes());
+        format!("nabar-{}", &digest.to_hex()[..16])
+    });
+    Ok(fleet::follow(&fleet, &consumer, &connection.trust, follow, tell)?)
+}
+
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Failure {
+        match error {
+            FleetError::Options(_) => Failure::Usage(error.to_string()),
+            FleetError::Store(error) => error.into(),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+}

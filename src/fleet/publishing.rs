@@ -1,0 +1,259 @@
+//! A data directory's log and register files, mirrored to a fleet.
+
+use super::store::{Latest, Store};
+use super::{Fleet, FleetError, away, header, runtime};
+use crate::register::Register;
+use crate::signing::{Keys, Statement};
+use crate::snapshot::Snapshot;
+use crate::store::{Log, Reader, StoreError};
+use async_nats::HeaderMap;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType};
+use async_nats::jetstream::{Context, stream};
+use bytes::Bytes;
+use jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes of a message, about: the servers' usual limit is 1 MiB.
+const MESSAGE_BYTES: usize = 256 << 10;
+/// Changes of a message, at most.
+const MESSAGE_CHANGES: usize = 100_000;
+/// How often the directory is asked for news.
+const POLL: Duration = Duration::from_millis(2);
+/// How long to wait before something is tried again: at first, and at most.
+const RETRY: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What is published, and where.
+pub struct Publish {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Where to.
+    pub fleet: Fleet,
+    /// What signs.
+    pub keys: Keys,
+    /// Servers that keep the stream, in a cluster.
+    pub replicas: usize,
+    /// For how long the stream keeps changes; for ever if it is zero.
+    pub retain: Duration,
+    /// Whether to end when all is published.
+    pub once: bool,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// A register file is in the store.
+    Register(u64),
+    /// The stream has all changes up to a sequence number.
+    To(u64),
+    /// Something does not answer; told once until it does.
+    Away(String),
+}
+
+/// Publishes until it cannot, or has published all if it is told to end then.
+///
+/// Each message has its last sequence number as its id, and names the id that must be before it: so whatever is tried
+/// again, and whoever else publishes, every change is in the stream once, in order.
+///
+/// Errors: those that waiting does not help.
+pub fn publish(publish: &Publish, mut tell: impl FnMut(Published)) -> Result<(), FleetError> {
+    let store = Store::open(&publish.fleet.store, &publish.fleet.stream.name)?;
+    let reader = Reader::open(&publish.directory)?;
+    let log = Log::new(&publish.directory);
+    let mut publishing = Publishing { publish, store, reader, log, failures: 0, stored: None };
+    runtime()?.block_on(async {
+        loop {
+            match publishing.session(&mut tell).await {
+                Err(FleetError::Away { what, why }) => {
+                    if publishing.failures == 0 {
+                        tell(Published::Away(format!("{what}: {why}")));
+                    }
+                    let wait = RETRY.saturating_mul(1 << publishing.failures.min(16)).min(RETRY_MAX);
+                    publishing.failures += 1;
+                    tokio::time::sleep(wait).await;
+                }
+                ended => return ended,
+            }
+        }
+    })
+}
+
+struct Publishing<'p> {
+    publish: &'p Publish,
+    store: Store,
+    reader: Reader,
+    log: Arc<Log>,
+    failures: u32,
+    /// Sequence number of the register file in the store.
+    stored: Option<u64>,
+}
+
+impl Publishing<'_> {
+    /// Publishes over one connection.
+    async fn session(&mut self, tell: &mut impl FnMut(Published)) -> Result<(), FleetError> {
+        self.stored = self.store.latest().await?.map(|latest| latest.sequence);
+        let context = self.publish.fleet.connect().await?;
+        let stream = self.stream(&context).await?;
+        let mut published = last(&stream, &self.publish.fleet.stream.subject()).await?;
+        loop {
+            self.reader.refresh()?;
+            let register = self.reader.register();
+            self.put_register(&register, tell).await?;
+            let here = register.sequence();
+            match published {
+                Some(published) if published > here => {
+                    return Err(FleetError::RolledBack { published, here });
+                }
+                Some(published) if published == here => {
+                    if self.publish.once {
+                        return Ok(());
+                    }
+                    tokio::time::sleep(POLL).await;
+                }
+                _ => {
+                    let to = self.publish_next(&context, published, &register).await?;
+                    tell(Published::To(to));
+                    published = Some(to);
+                }
+            }
+            self.failures = 0;
+        }
+    }
+
+    async fn stream(&self, context: &Context) -> Result<stream::Stream, FleetError> {
+        let config = Config {
+            name: self.publish.fleet.stream.name.clone(),
+            subjects: vec![self.publish.fleet.stream.subject()],
+            storage: StorageType::File,
+            num_replicas: self.publish.replicas,
+            max_age: self.publish.retain,
+            ..Config::default()
+        };
+        context.get_or_create_stream(config).await.map_err(away("the stream"))
+    }
+
+    /// Puts the register file into the store that the log follows, if another one is there.
+    async fn put_register(
+        &mut self,
+        register: &Register,
+        tell: &mut impl FnMut(Published),
+    ) -> Result<(), FleetError> {
+        let base = base(register)?;
+        if self.stored.is_some_and(|stored| stored >= base) {
+            return Ok(());
+        }
+        let file = Bytes::from_owner(File(register.file().clone()));
+        let digest = blake3::Hasher::new().update_rayon(&file).finalize().to_hex().to_string();
+        let mut said = self.statement(register, "snapshot");
+        (said.from, said.to, said.body) = (base, base, digest.clone());
+        let latest = Latest {
+            register: said.register.clone(),
+            sequence: base,
+            latest: said.latest,
+            digest,
+            bytes: file.len() as u64,
+            time: said.time.clone(),
+            signature: self.publish.keys.sign(&said),
+        };
+        self.store.put(file, &latest).await?;
+        self.stored = Some(base);
+        tell(Published::Register(base));
+        Ok(())
+    }
+
+    /// Publishes what follows; returns up to where.
+    async fn publish_next(
+        &self,
+        context: &Context,
+        published: Option<u64>,
+        register: &Register,
+    ) -> Result<u64, FleetError> {
+        // Whoever has less than the register file begins with that.
+        let base = base(register)?;
+        let (here, after) = (register.sequence(), published.unwrap_or(base));
+        let read = |after| self.log.frames(after, here, MESSAGE_CHANGES, MESSAGE_BYTES);
+        let (after, (frames, to)) = match read(after) {
+            Err(StoreError::Gone { .. }) if after < base => (base, read(base)?),
+            read => (after, read?),
+        };
+        let mut said = self.statement(register, "changes");
+        (said.from, said.to, said.body) = (after, to, blake3::hash(&frames).to_hex().to_string());
+        if to == here {
+            let content = register.content().map_err(|damage| FleetError::Options(damage.to_string()))?;
+            said.content = content.to_string();
+        }
+        let message = PublishMessage::build()
+            .headers(headers(&said, &self.publish.keys))
+            .payload(frames.into())
+            .message_id(to.to_string());
+        let message = match published {
+            Some(published) => message.expected_last_message_id(published.to_string()),
+            None => message,
+        };
+        let sent = context.send_publish(self.publish.fleet.stream.subject(), message).await;
+        sent.map_err(away("publishing"))?.await.map_err(away("publishing"))?;
+        Ok(to)
+    }
+
+    fn statement(&self, register: &Register, what: &'static str) -> Statement {
+        Statement {
+            what,
+            register: register.kind().name().to_owned(),
+            from: 0,
+            to: 0,
+            latest: register.sequence(),
+            content: String::new(),
+            body: String::new(),
+            nonce: String::new(),
+            time: Timestamp::now().to_string(),
+        }
+    }
+}
+
+/// A mapped register file.
+struct File(crate::register::column::Storage);
+
+impl AsRef<[u8]> for File {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+/// Sequence number of the register file of a version.
+fn base(register: &Register) -> Result<u64, FleetError> {
+    let file = Snapshot::of_storage(register.file().clone());
+    file.map(|file| file.header().sequence).map_err(|error| FleetError::Options(error.to_string()))
+}
+
+/// The sequence number that a stream ends with.
+async fn last(stream: &stream::Stream, subject: &str) -> Result<Option<u64>, FleetError> {
+    match stream.get_last_raw_message_by_subject(subject).await {
+        Ok(message) => {
+            let to = message.headers.get(header::TO).and_then(|to| to.as_str().parse().ok());
+            let foreign = || FleetError::Options("the stream has messages that are not nabar's".to_owned());
+            to.ok_or_else(foreign).map(Some)
+        }
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(away("the stream")(error)),
+    }
+}
+
+fn headers(said: &Statement, keys: &Keys) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let numbers = [(header::FROM, said.from), (header::TO, said.to), (header::LATEST, said.latest)];
+    for (name, number) in numbers {
+        headers.insert(name, number.to_string());
+    }
+    headers.insert(header::REGISTER, said.register.as_str());
+    headers.insert(header::TIME, said.time.as_str());
+    if !said.content.is_empty() {
+        headers.insert(header::CONTENT, said.content.as_str());
+    }
+    if !keys.is_empty() {
+        headers.insert(header::SIGNATURE, keys.sign(said));
+    }
+    headers
+}

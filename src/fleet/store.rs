@@ -1,0 +1,144 @@
+//! Register files in an object store.
+//!
+//! Below the name of the stream: `SEQUENCE-DIGEST.nabar` for each register file that is kept, and `latest.json`, which
+//! names the newest one and is put in place when that is there.
+
+use super::{FleetError, away};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, parse_url_opts};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Read};
+use tokio::runtime::Runtime;
+
+/// Register files that are kept behind the newest one: whoever is fetching the last goes on.
+const KEPT_BEFORE: usize = 1;
+
+/// What `latest.json` says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Latest {
+    /// `far` or `krr`.
+    pub(super) register: String,
+    /// Sequence number of the register file.
+    pub(super) sequence: u64,
+    /// The publisher's, when it was put there.
+    pub(super) latest: u64,
+    /// BLAKE3 of the register file.
+    pub(super) digest: String,
+    pub(super) bytes: u64,
+    /// When that was.
+    pub(super) time: String,
+    /// Signatures, as those of a service; empty if there are none.
+    pub(super) signature: String,
+}
+
+/// An object store, and where in it.
+pub(super) struct Store {
+    store: Box<dyn ObjectStore>,
+    prefix: Path,
+}
+
+impl Store {
+    /// `given` is a directory or an address. Addresses take what they need besides from the environment, such as
+    /// `AWS_ACCESS_KEY_ID`.
+    pub(super) fn open(given: &str, stream: &str) -> Result<Store, FleetError> {
+        let bad = |error: String| FleetError::Options(format!("{given}: {error}"));
+        let (store, prefix): (Box<dyn ObjectStore>, Path) = if given.contains("://") {
+            let url = given.parse::<url::Url>().map_err(|error| bad(error.to_string()))?;
+            let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
+            parse_url_opts(&url, environment).map_err(|error| bad(error.to_string()))?
+        } else {
+            std::fs::create_dir_all(given).map_err(|error| bad(error.to_string()))?;
+            let store = LocalFileSystem::new_with_prefix(given).map_err(|error| bad(error.to_string()))?;
+            (Box::new(store.with_fsync(true)), Path::default())
+        };
+        Ok(Store { store, prefix: prefix.join(stream) })
+    }
+
+    fn register(&self, sequence: u64, digest: &str) -> Path {
+        self.prefix.clone().join(format!("{sequence:020}-{digest}.nabar"))
+    }
+
+    fn pointer(&self) -> Path {
+        self.prefix.clone().join("latest.json")
+    }
+
+    /// `None` if nothing has been put there yet.
+    pub(super) async fn latest(&self) -> Result<Option<Latest>, FleetError> {
+        let failed = away("the object store");
+        let found = match self.store.get(&self.pointer()).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(failed)?,
+        };
+        let bytes = found.bytes().await.map_err(away("the object store"))?;
+        serde_json::from_slice(&bytes).map(Some).map_err(away("latest.json"))
+    }
+
+    /// Puts a register file there, and says so; then removes what is older than the one before.
+    pub(super) async fn put(&self, file: Bytes, latest: &Latest) -> Result<(), FleetError> {
+        let failed = away("the object store");
+        let path = self.register(latest.sequence, &latest.digest);
+        self.store.put(&path, PutPayload::from_bytes(file)).await.map_err(&failed)?;
+        let said = serde_json::to_vec(latest).map_err(away("latest.json"))?;
+        self.store.put(&self.pointer(), said.into()).await.map_err(&failed)?;
+        let listed: Vec<Path> = self
+            .store
+            .list(Some(&self.prefix))
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await
+            .map_err(&failed)?;
+        let mut older: Vec<Path> = listed
+            .into_iter()
+            .filter(|other| *other != path && other.filename().is_some_and(|name| name.ends_with(".nabar")))
+            .collect();
+        older.sort_unstable();
+        older.truncate(older.len().saturating_sub(KEPT_BEFORE));
+        for path in older {
+            self.store.delete(&path).await.map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a register file from a place on. `None` if it is not there any more.
+    pub(super) fn read<'s>(
+        &'s self,
+        runtime: &'s Runtime,
+        latest: &Latest,
+        from: u64,
+    ) -> Result<Option<impl Read + 's>, FleetError> {
+        let options = GetOptions { range: Some(GetRange::Offset(from)), ..GetOptions::default() };
+        let path = self.register(latest.sequence, &latest.digest);
+        let found = match runtime.block_on(self.store.get_opts(&path, options)) {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(away("the object store"))?,
+        };
+        Ok(Some(Reading { runtime, stream: found.into_stream().boxed(), rest: Bytes::new() }))
+    }
+}
+
+/// A stream as a reader.
+struct Reading<'s, S> {
+    runtime: &'s Runtime,
+    stream: S,
+    rest: Bytes,
+}
+
+impl<S> Read for Reading<'_, S>
+where
+    S: futures_util::Stream<Item = object_store::Result<Bytes>> + Unpin,
+{
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match self.runtime.block_on(self.stream.next()) {
+                None => return Ok(0),
+                Some(piece) => self.rest = piece.map_err(io::Error::other)?,
+            }
+        }
+        let length = buffer.len().min(self.rest.len());
+        buffer[..length].copy_from_slice(&self.rest.split_to(length));
+        Ok(length)
+    }
+}

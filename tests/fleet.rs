@@ -1,0 +1,188 @@
+//! `nabar publish` and `nabar follow` by way of a real NATS server and a directory as object store. Where there is no
+//! `nats-server` (a Debian package) nothing of this is tried, and that is said.
+
+#[allow(dead_code)] // Shared with the tests of data directories.
+#[path = "changes/workspace.rs"]
+mod workspace;
+
+use serde_json::Value;
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use workspace::{Workspace, edited, lines_of, text};
+
+/// A process that ends with its value.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A register that changes in `source`, a NATS server, and a store.
+struct Fleet {
+    work: Workspace,
+    port: u16,
+    nats: Option<Process>,
+    /// Changes that have not been applied yet.
+    rest: Vec<String>,
+}
+
+impl Fleet {
+    /// `None` if there is no server on this machine.
+    fn new() -> Option<Fleet> {
+        if Command::new("nats-server").arg("--version").stdout(Stdio::null()).status().is_err() {
+            eprintln!("SKIPPED: there is no nats-server; apt-get install nats-server");
+            return None;
+        }
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let work = Workspace::with("far", &["source"]);
+        work.done(&["keygen", "source-key"]);
+        work.done(&["keygen", "other-key"]);
+        let rest = lines_of("changes/far.jsonl");
+        let mut fleet = Fleet { work, port: free.expect("a port").port(), nats: None, rest };
+        fleet.start_nats();
+        Some(fleet)
+    }
+
+    fn start_nats(&mut self) {
+        let mut command = Command::new("nats-server");
+        command.args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"]);
+        command.arg(self.work.path("nats")).stdout(Stdio::null()).stderr(Stdio::null());
+        self.nats = Some(Process(command.spawn().expect("nats-server")));
+        let port = self.port;
+        self.work.until("NATS listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    fn stream(&self) -> String {
+        format!("nats://127.0.0.1:{}/far", self.port)
+    }
+
+    fn publisher<'a>(&self, stream: &'a str, more: &[&'a str]) -> Process {
+        let fixed = ["publish", "source", "--quiet", "--nats", stream, "--store", "store"];
+        Process(self.work.spawn(&[&fixed[..], more].concat()))
+    }
+
+    fn follower(&self, stream: &str, directory: &str, more: &[&str]) -> Process {
+        let fixed = ["follow", stream, directory, "--quiet", "--store", "store"];
+        Process(self.work.spawn(&[&fixed[..], more].concat()))
+    }
+
+    /// Applies the next changes to the source.
+    fn apply(&mut self, count: usize) {
+        let rest = self.rest.split_off(count);
+        let batch = std::mem::replace(&mut self.rest, rest);
+        self.work.write("changes.jsonl", text(&batch));
+        self.work.apply(&["source", "changes.jsonl"]);
+    }
+
+    /// Waits until a directory has what the source has.
+    fn converges(&self, directory: &str) {
+        let sequence = |directory: &str| {
+            let output = self.work.run(&["inspect", directory, "--json"]);
+            serde_json::from_slice::<Value>(&output.stdout).ok()?["sequence"].as_u64()
+        };
+        let to = sequence("source").expect("the source");
+        self.work.until(directory, || sequence(directory) == Some(to));
+        assert_eq!(self.work.done(&["diff", "source", directory]), "", "the same content");
+    }
+}
+
+#[test]
+fn every_replica_becomes_what_the_source_is_whatever_is_killed() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let signed = ["--sign", "source-key.key"];
+    let trusting = ["--trust", "source-key.pub"];
+    fleet.apply(20);
+    let mut publisher = fleet.publisher(&stream, &signed);
+    let mut one = fleet.follower(&stream, "one", &trusting);
+    let _two = fleet.follower(&stream, "two", &trusting);
+    fleet.apply(20);
+    fleet.converges("one");
+    fleet.converges("two");
+
+    // The publisher, while changes come: what it had published it does not publish again.
+    drop(publisher);
+    fleet.apply(20);
+    publisher = fleet.publisher(&stream, &signed);
+    fleet.converges("one");
+
+    // A replica; it goes on where it was.
+    drop(one);
+    fleet.apply(20);
+    fleet.converges("two");
+    one = fleet.follower(&stream, "one", &trusting);
+    fleet.converges("one");
+
+    // The server, which keeps what it has acknowledged.
+    drop(fleet.nats.take());
+    fleet.apply(20);
+    fleet.start_nats();
+    fleet.converges("one");
+    fleet.converges("two");
+
+    // The source folds its log while nothing is published and nobody follows: the replica begins anew.
+    drop(publisher);
+    drop(one);
+    fleet.apply(20);
+    fleet.work.done(&["checkpoint", "source", "--quiet"]);
+    fleet.apply(20);
+    publisher = fleet.publisher(&stream, &signed);
+    one = fleet.follower(&stream, "one", &trusting);
+    fleet.converges("one");
+    fleet.converges("two");
+
+    // The stream is lost with its server's disk: the publisher makes it anew.
+    drop(fleet.nats.take());
+    fs::remove_dir_all(fleet.work.path("nats")).expect("removed");
+    fleet.apply(20);
+    fleet.start_nats();
+    fleet.converges("one");
+    fleet.converges("two");
+    // And the store: whoever is there needs it no more, who is new waits for the next register file.
+    fs::remove_dir_all(fleet.work.path("store")).expect("removed");
+    fleet.apply(20);
+    fleet.converges("two");
+    drop((publisher, one));
+}
+
+#[test]
+fn a_stream_of_another_source_is_refused() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let publish = |directory: &str, key: &str| {
+        let to = ["--nats", &stream, "--store", "store", "--once", "--quiet"];
+        fleet.work.run(&[&["publish", directory, "--sign", key][..], &to].concat())
+    };
+    let follow = ["follow", &stream, "replica", "--store", "store", "--once", "--trust", "source-key.pub"];
+    assert!(publish("source", "other-key.key").status.success());
+    let said = fleet.work.fails(1, &follow);
+    assert!(said.contains("signed by no key that is trusted"), "{said}");
+    assert!(!fleet.work.path("replica").exists());
+
+    // Published by the source, followed, and then by somebody who has another change under the next number.
+    fs::remove_dir_all(fleet.work.path("store")).expect("removed");
+    let other = edited(&fleet.rest[0], |line| {
+        let time = line["time"].take();
+        *line = serde_json::json!({"sequence": 1001, "time": time,
+            "put_sender": {"id": "162021005489", "name": "Another", "attention": ""}});
+    });
+    assert!(publish("source", "source-key.key").status.success());
+    assert!(fleet.work.run(&follow).status.success());
+    fleet.work.done(&["init", &workspace::fixture("far"), "forged", "--quiet"]);
+    fleet.work.write("forged.jsonl", other);
+    fleet.work.apply(&["forged", "forged.jsonl"]);
+    assert!(publish("forged", "other-key.key").status.success());
+    let said = fleet.work.fails(1, &follow);
+    assert!(said.contains("refused"), "{said}");
+    assert_eq!(fleet.work.sequence("replica"), 1000);
+
+    // The true source finds that the stream is not its own, and says so.
+    let before = publish("source", "source-key.key");
+    assert_eq!(before.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&before.stderr).contains("publish to a new stream"));
+    fleet.apply(1);
+}
