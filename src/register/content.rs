@@ -21,6 +21,7 @@ use crate::identities::Ordinal;
 use crate::index::{DamagedBlock, Slot};
 use rayon::prelude::*;
 use std::fmt;
+use std::sync::{Arc, PoisonError};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Parts that one thread sums up at a time.
@@ -378,11 +379,25 @@ impl Register {
     }
 
     fn digest_of(&self, sum: Sum) -> ContentDigest {
-        let Sum(sum) = sum + of_actors(self.kind(), &self.version.actors);
+        let Sum(sum) = sum + self.actors_sum();
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"nabar content 1\n").update(self.kind().name().as_bytes());
         hasher.update(&self.recipients().to_le_bytes()).update(&sum.to_le_bytes());
         ContentDigest(*hasher.finalize().as_bytes())
+    }
+
+    /// Of all organisations, which stay the same for thousands of versions.
+    fn actors_sum(&self) -> Sum {
+        let actors = &self.version.actors;
+        let mut kept = self.base.actors_sum.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, sum)) = kept.as_ref()
+            && std::ptr::eq(of.as_ptr(), Arc::as_ptr(actors))
+        {
+            return *sum;
+        }
+        let sum = of_actors(self.kind(), actors);
+        *kept = Some((Arc::downgrade(actors), sum));
+        sum
     }
 
     /// The sums of the register file, for tests that read the same file again and again.

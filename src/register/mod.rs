@@ -35,13 +35,13 @@ use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
-use content::Sums;
+use content::{Sum, Sums};
 use jiff::Timestamp;
 use numbers::Numbers;
 use state::State;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 /// Which register it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,6 +123,8 @@ struct Base {
     /// The version in the file, and the sums of its content.
     first: Version,
     sums: OnceLock<Sums>,
+    /// The sum of the organisations that were asked for last.
+    actors_sum: Mutex<Option<(Weak<Actors>, Sum)>>,
 }
 
 /// What tells one version of a register from another: its small parts, and the parts that have changed
@@ -187,7 +189,15 @@ impl Register {
         let trust = Trust::new(parts.kind.country());
         let cold_checked = parts.directory.get().iter().map(|_| AtomicBool::new(false)).collect();
         let (rules_lead, sums) = (OnceLock::new(), OnceLock::new());
-        let base = Base { parts, trust, cold_checked, rules_lead, first: version.clone(), sums };
+        let base = Base {
+            parts,
+            trust,
+            cold_checked,
+            rules_lead,
+            first: version.clone(),
+            sums,
+            actors_sum: Mutex::default(),
+        };
         Register { base: Arc::new(base), version }
     }
 
