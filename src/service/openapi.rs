@@ -126,6 +126,7 @@ mod paths {
         (status = 200, description = "The register file that the changes follow", body = String, content_type = "application/vnd.nabar.register"),
         (status = 206, description = "A part of it", body = String, content_type = "application/vnd.nabar.register"),
         (status = 304, description = "The client has it"),
+        (status = 400, description = "No such part of a register can be", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The caller may not have all of the register", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "No such part")
     ))]
