@@ -16,7 +16,7 @@ use crate::identities::Ordinal;
 use crate::index::{Edit, Index, LivePart, Overlay, Put, Slot, Width};
 use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
-use crate::register::content::{Hashes, Of, Sum, Sums};
+use crate::register::content::{Hashes, Of, Sum};
 use crate::register::state::{FarState, State, StateRule};
 use crate::register::{At, Changes, Damage, Register, Version};
 use actors::Places;
@@ -127,7 +127,8 @@ struct Done<'k> {
     /// Those with states that have no number yet.
     again: Vec<&'k [u64]>,
     unknown: Vec<State>,
-    sums: Sums,
+    /// By how much the sums of the content differ. A list: sums for each sender are too long for each thread's part.
+    sums: Vec<(Of, Sum)>,
 }
 
 impl Done<'_> {
@@ -135,7 +136,7 @@ impl Done<'_> {
         self.edited.extend(more.edited);
         self.again.extend(more.again);
         self.unknown.extend(more.unknown);
-        self.sums.add_all(&more.sums);
+        self.sums.extend(more.sums);
         self
     }
 }
@@ -284,7 +285,8 @@ impl Editor {
         let before = overlay_of(&applied.register);
         let overlay = before.with(before.width(), parts);
         let mut version = self.version(&applied.register, Some((overlay, more)));
-        Arc::make_mut(&mut version.sums).add_all(&done.sums);
+        let sums = Arc::make_mut(&mut version.sums);
+        done.sums.into_iter().for_each(|(of, sum)| sums.add(of, sum));
         applied.register = applied.register.at(version);
     }
 
@@ -348,7 +350,7 @@ impl Editor {
                 match self.edit(batch, keys, folded)? {
                     Some(edited) => {
                         done.edited.push(edited);
-                        folded.sums.drain(..).for_each(|(of, sum)| done.sums.add(of, sum));
+                        done.sums.append(&mut folded.sums);
                     }
                     None => {
                         done.again.push(keys);
