@@ -18,7 +18,7 @@ use crate::register::cold::{entry_of_times, times_of_entry};
 use crate::register::contact::Contact;
 use crate::register::content::{Hashes, Of, Sum};
 use crate::register::state::{FarState, State, StateRule};
-use crate::register::{At, Changes, Damage, Register, Version};
+use crate::register::{At, Changes, Damage, DamagedSection, Register, Version};
 use actors::Places;
 use hashbrown::HashMap;
 use rayon::prelude::*;
@@ -172,7 +172,7 @@ impl Editor {
             certificates: changes.map(|changes| Arc::clone(&changes.certificates)).unwrap_or_default(),
             certificate_numbers: HashMap::new(),
             places: Places::of(register.version()),
-            hashes: Hashes::of(register)?,
+            hashes: Hashes::default(),
             steps: Steps::default(),
         };
         // Of equal states the first counts; 0 is nobody's.
@@ -181,14 +181,18 @@ impl Editor {
         }
         let rules = register.rules()?;
         editor.rule_count = rules.len() as u32;
-        for number in (0..editor.rule_count).rev() {
+        for number in 0..editor.rule_count {
+            let rule = rules.get(number).ok_or(DamagedSection { name: "rule_heads" })?;
+            editor.hashes.add_rule(&rule);
             // Of equal rules the first counts.
-            editor.rule_numbers.extend(rules.get(number).map(|rule| (rule, number)));
+            editor.rule_numbers.entry(rule).or_insert(number);
         }
         for number in 0..editor.file_certificates + editor.certificates.len() as u32 {
             let text = register.certificate(Some(number))?;
+            editor.hashes.add_certificate(text);
             editor.certificate_numbers.entry(text.into()).or_insert(number);
         }
+        editor.hash_actors();
         Ok(editor)
     }
 

@@ -15,7 +15,7 @@ use super::cold::times_of_entry;
 use super::contact::Contact;
 use super::numbers::Numbers;
 use super::state::{FarState, KrrState, State, StateRule};
-use super::{At, Damage, Kind, Register, Version};
+use super::{At, Damage, DamagedSection, Kind, Register, Version};
 use crate::consent::{Acceptance, RuleSet};
 use crate::identities::Ordinal;
 use crate::index::{DamagedBlock, Slot};
@@ -157,8 +157,7 @@ impl Hashes {
         hashes.add_actors(&version.actors, &version.operators, &version.senders);
         let rules = register.rules()?;
         for number in 0..rules.len() as u32 {
-            let rule = rules.get(number).unwrap_or_else(|| RuleSet::new(Acceptance::AllExcept, Vec::new()));
-            hashes.add_rule(&rule);
+            hashes.add_rule(&rules.get(number).ok_or(DamagedSection { name: "rule_heads" })?);
         }
         for number in 0..register.certificates()? {
             hashes.add_certificate(register.certificate(Some(number))?);
@@ -420,6 +419,11 @@ impl Register {
 
     /// The sums of the register file.
     fn file_sums(&self) -> Result<&Sums, Damage> {
+        if let Some(sums) = self.base.sums.get() {
+            return Ok(sums);
+        }
+        // Many may ask at once after a checkpoint: one reads the file for all.
+        let _one = self.base.summing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sums) = self.base.sums.get() {
             return Ok(sums);
         }

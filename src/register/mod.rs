@@ -123,6 +123,8 @@ struct Base {
     /// The version in the file, and the sums of its content.
     first: Version,
     sums: OnceLock<Sums>,
+    /// Held by the one that reads the file for its sums.
+    summing: Mutex<()>,
     /// The sum of the organisations that were asked for last.
     actors_sum: Mutex<Option<(Weak<Actors>, Sum)>>,
 }
@@ -196,6 +198,7 @@ impl Register {
             rules_lead,
             first: version.clone(),
             sums,
+            summing: Mutex::default(),
             actors_sum: Mutex::default(),
         };
         Register { base: Arc::new(base), version }

@@ -21,6 +21,8 @@ pub struct Log {
     place: Place,
     /// Places between frames, by the sequence number there.
     places: Mutex<BTreeMap<u64, Position>>,
+    /// The furthest place: whoever follows asks for what comes behind it.
+    end: Mutex<Option<Position>>,
 }
 
 /// Changes in their order; see [`changes`].
@@ -102,7 +104,7 @@ impl Log {
     }
 
     pub(crate) fn of(place: &Place) -> Arc<Log> {
-        Arc::new(Log { place: place.clone(), places: Mutex::default() })
+        Arc::new(Log { place: place.clone(), places: Mutex::default(), end: Mutex::default() })
     }
 
     /// The changes after a sequence number, as far as they are durable or written now.
@@ -118,7 +120,10 @@ impl Log {
             places.retain(|_, place| place.segment >= oldest);
             places.range(..=after).next_back().map(|(_, place)| place.clone())
         };
-        let walk = match kept.filter(|place| place.segment == segments[first]) {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let end = end.filter(|place| place.sequence <= after);
+        let kept = [kept, end].into_iter().flatten().filter(|place| place.segment == segments[first]);
+        let walk = match kept.max_by_key(|place| place.sequence) {
             Some(position) => Walk::resume(&self.place, position, &segments[first + 1..])?,
             None => Walk::new(&self.place, &segments[first..], None),
         };
@@ -168,6 +173,11 @@ impl Log {
 
     /// Keeps a place in mind, unless there is another one shortly before it.
     fn keep(&self, position: &Position) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.as_ref().is_none_or(|end| end.sequence < position.sequence) {
+            *end = Some(position.clone());
+        }
+        drop(end);
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let before = places.range(..=position.sequence).next_back();
         let near = match before {

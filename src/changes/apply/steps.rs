@@ -317,7 +317,7 @@ impl Editor {
     }
 
     /// Hashes organisations that are new.
-    fn hash_actors(&mut self) {
+    pub(super) fn hash_actors(&mut self) {
         let Places { actors, operator_numbers, sender_numbers, .. } = &self.places;
         self.hashes.add_actors(actors, operator_numbers, sender_numbers);
     }
