@@ -33,15 +33,29 @@ const PARALLEL_CHANGES: usize = 256;
 
 /// Parts that are asked for at a time: what they are made of fits the nearest cache.
 const GROUP_PARTS: usize = 16;
+/// Parts that one thread makes at a time.
+const JOB_PARTS: usize = 4 * GROUP_PARTS;
 
 /// Threads of their own: those that answer for a whole list may be busy for as long as that takes.
 static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| ThreadPoolBuilder::new().build().ok());
 
-/// Runs something on these threads, or here if there are none.
-pub(crate) fn on_threads<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+/// Runs something for so many changes on these threads; here if they are few, or there are no threads.
+pub(crate) fn on_threads<R: Send>(changes: usize, work: impl FnOnce() -> R + Send) -> R {
     match &*THREADS {
-        Some(threads) => threads.install(work),
-        None => work(),
+        Some(threads) if changes >= PARALLEL_CHANGES => threads.install(work),
+        _ => work(),
+    }
+}
+
+/// Runs two things for so many changes, at the same time unless these are few.
+pub(crate) fn both<A: Send, B: Send>(
+    changes: usize,
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    match changes >= PARALLEL_CHANGES {
+        true => on_threads(changes, || rayon::join(one, other)),
+        false => (one(), other()),
     }
 }
 
@@ -127,18 +141,8 @@ struct Done<'k> {
     /// Those with states that have no number yet.
     again: Vec<&'k [u64]>,
     unknown: Vec<State>,
-    /// By how much the sums of the content differ. A list: sums for each sender are too long for each thread's part.
+    /// By how much the sums of the content differ. A list: sums for each sender are too long for each job.
     sums: Vec<(Of, Sum)>,
-}
-
-impl Done<'_> {
-    fn and(mut self, more: Self) -> Self {
-        self.edited.extend(more.edited);
-        self.again.extend(more.again);
-        self.unknown.extend(more.unknown);
-        self.sums.extend(more.sums);
-        self
-    }
 }
 
 thread_local! {
@@ -257,44 +261,49 @@ impl Editor {
         let parts: Vec<&[u64]> = steps.keys.chunk_by(|a, b| part(a) == part(b)).collect();
         // A batch that was thrown away may have left more states behind than the register has.
         self.widen(applied)?;
-        let (mut left, mut all) = (parts.clone(), Done::default());
+        let (mut left, mut all) = (parts.clone(), Vec::new());
         loop {
             // A part is made if all its states are known; else they are added, and it is tried again.
             let register = &applied.register;
             let batch = &Batch { register, index: &register.index(), changes, steps };
-            let done = self.edit_all(batch, &left, parallel)?;
-            all = all.and(done);
-            if all.again.is_empty() {
+            let mut done = self.edit_all(batch, &left, parallel)?;
+            left = done.iter_mut().flat_map(|done| std::mem::take(&mut done.again)).collect();
+            let unknown = done.iter_mut().flat_map(|done| std::mem::take(&mut done.unknown));
+            self.add_states(unknown);
+            all.append(&mut done);
+            if left.is_empty() {
                 self.take(applied, all);
                 return Ok(());
             }
-            self.add_states(std::mem::take(&mut all.unknown));
-            left = std::mem::take(&mut all.again);
             if self.widen(applied)? {
                 left.clone_from(&parts);
-                all = Done::default();
+                all.clear();
             }
         }
     }
 
     /// Puts finished parts into the register.
-    fn take(&self, applied: &mut Applied, done: Done<'_>) {
-        let more = done.edited.iter().map(|edited| edited.more).sum();
-        let mut parts = Vec::with_capacity(done.edited.len());
-        for edited in done.edited {
-            applied.bad.extend(edited.bad);
-            applied.without_effect += edited.without_effect;
-            parts.push((edited.part, edited.made));
+    fn take(&self, applied: &mut Applied, all: Vec<Done<'_>>) {
+        let mut more = 0;
+        let mut parts = Vec::with_capacity(all.iter().map(|done| done.edited.len()).sum());
+        let mut sums = Arc::clone(&applied.register.version().sums);
+        let adding = Arc::make_mut(&mut sums);
+        for done in all {
+            for edited in done.edited {
+                more += edited.more;
+                applied.bad.extend(edited.bad);
+                applied.without_effect += edited.without_effect;
+                parts.push((edited.part, edited.made));
+            }
+            done.sums.into_iter().for_each(|(of, sum)| adding.add(of, sum));
         }
         let before = overlay_of(&applied.register);
         let overlay = before.with(before.width(), parts);
-        let mut version = self.version(&applied.register, Some((overlay, more)));
-        let sums = Arc::make_mut(&mut version.sums);
-        done.sums.into_iter().for_each(|(of, sum)| sums.add(of, sum));
+        let version = Version { sums, ..self.version(&applied.register, Some((overlay, more))) };
         applied.register = applied.register.at(version);
     }
 
-    fn add_states(&mut self, unknown: Vec<State>) {
+    fn add_states(&mut self, unknown: impl Iterator<Item = State>) {
         let states = Arc::make_mut(&mut self.states);
         for state in unknown {
             self.state_numbers.entry(state).or_insert_with(|| {
@@ -326,39 +335,37 @@ impl Editor {
         Ok(true)
     }
 
-    /// Makes parts anew.
+    /// Makes parts anew. What became of them stays in the lists of the jobs: putting these together costs more than
+    /// all that is done with them.
     fn edit_all<'k>(
         &self,
         batch: &Batch<'_>,
         parts: &[&'k [u64]],
         parallel: bool,
-    ) -> Result<Done<'k>, Damage> {
-        let edit = |done: Done<'k>, parts: &[&'k [u64]]| self.edit_some(batch, parts, done);
-        if parallel {
-            let groups = parts.par_chunks(GROUP_PARTS).try_fold(Done::default, edit);
-            return groups.try_reduce(Done::default, |done, more| Ok(done.and(more)));
+    ) -> Result<Vec<Done<'k>>, Damage> {
+        let edit = |parts: &[&'k [u64]]| self.edit_some(batch, parts);
+        match parallel {
+            true => parts.par_chunks(JOB_PARTS).map(edit).collect(),
+            false => parts.chunks(JOB_PARTS).map(edit).collect(),
         }
-        parts.chunks(GROUP_PARTS).try_fold(Done::default(), edit)
     }
 
-    /// Makes some parts anew, and adds what became of them.
-    fn edit_some<'k>(
-        &self,
-        batch: &Batch<'_>,
-        parts: &[&'k [u64]],
-        mut done: Done<'k>,
-    ) -> Result<Done<'k>, Damage> {
-        batch.ask_for(parts);
+    /// Makes some parts anew.
+    fn edit_some<'k>(&self, batch: &Batch<'_>, parts: &[&'k [u64]]) -> Result<Done<'k>, Damage> {
+        let mut done = Done { edited: Vec::with_capacity(parts.len()), ..Done::default() };
         FOLDED.with_borrow_mut(|folded| {
-            for keys in parts {
-                match self.edit(batch, keys, folded)? {
-                    Some(edited) => {
-                        done.edited.push(edited);
-                        done.sums.append(&mut folded.sums);
-                    }
-                    None => {
-                        done.again.push(keys);
-                        done.unknown.append(&mut folded.unknown);
+            for group in parts.chunks(GROUP_PARTS) {
+                batch.ask_for(group);
+                for keys in group {
+                    match self.edit(batch, keys, folded)? {
+                        Some(edited) => {
+                            done.edited.push(edited);
+                            done.sums.append(&mut folded.sums);
+                        }
+                        None => {
+                            done.again.push(keys);
+                            done.unknown.append(&mut folded.unknown);
+                        }
                     }
                 }
             }

@@ -31,6 +31,7 @@ use bytemuck::{Pod, Zeroable};
 use codes::{Code, with_codes};
 use kernel::Kernel;
 use live_kernel::LiveKernel;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Number of a record; 0 is nobody's.
@@ -237,6 +238,13 @@ impl<'a> Index<'a> {
     /// Number of parts.
     pub(crate) fn parts(&self) -> usize {
         self.directory.len() * BLOCK_PARTS as usize
+    }
+
+    /// Those of some parts that the file or the changes have.
+    pub(crate) fn present(&self, parts: Range<usize>) -> impl Iterator<Item = usize> + use<'a> {
+        let Index { directory, overlay, .. } = *self;
+        let changed = move |part| overlay.is_some_and(|overlay| overlay.get(part).is_some());
+        parts.filter(move |&part| directory[part / BLOCK_PARTS as usize] != 0 || changed(part))
     }
 
     /// The content of a part, `None` if neither the file nor the changes have it.

@@ -39,7 +39,7 @@ fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: 
         index.look_up(&trust, &[ordinal], &mut alone).expect("undamaged");
         assert_eq!(alone[0], found);
     }
-    let listed = (0..index.parts()).flat_map(|part| {
+    let listed = index.present(0..index.parts()).flat_map(|part| {
         let view = index.view(&trust, part).expect("undamaged");
         let offsets = view.into_iter().flat_map(|view| view.offsets());
         offsets.map(move |offset| index.first_of(part).0 + offset)

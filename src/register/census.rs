@@ -65,8 +65,9 @@ impl Register {
     /// Number of records of each state.
     fn records_by_state(&self) -> Result<Vec<u64>, Damage> {
         let mut counts = vec![0; self.states().len()];
-        for part in 0..self.index().parts() {
-            if let Some(view) = self.view(part)? {
+        let index = self.index();
+        for part in index.present(0..index.parts()) {
+            if let Some(view) = index.view(self.trust(), part)? {
                 view.codes.iter().for_each(|code| counts[code as usize] += 1);
             }
         }

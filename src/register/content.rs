@@ -18,7 +18,7 @@ use super::state::{FarState, KrrState, State, StateRule};
 use super::{At, Damage, DamagedSection, Kind, Register, Version};
 use crate::consent::{Acceptance, RuleSet};
 use crate::identities::Ordinal;
-use crate::index::{DamagedBlock, Slot};
+use crate::index::{DamagedBlock, Index, Slot};
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -335,8 +335,10 @@ pub(crate) fn differing<E: From<Damage>>(
     mut visit: impl FnMut(Ordinal) -> Result<(), E>,
 ) -> Result<(), E> {
     let hashes = [Hashes::of(one)?, Hashes::of(other)?];
-    for part in 0..one.index().parts() {
-        let [ours, theirs] = [(one, &hashes[0]), (other, &hashes[1])].map(|(register, hashes)| {
+    let [of_one, of_other] = [one.index(), other.index()];
+    for part in 0..of_one.parts() {
+        let sides = [(one, &of_one, &hashes[0]), (other, &of_other, &hashes[1])];
+        let [ours, theirs] = sides.map(|(register, index, hashes)| {
             let mut sums: Vec<(Ordinal, Sum)> = Vec::new();
             let add = |ordinal, of, sum| {
                 if of == Of::Rest {
@@ -345,7 +347,7 @@ pub(crate) fn differing<E: From<Damage>>(
                     *last = *last + sum;
                 }
             };
-            register.hashes_of_part(hashes, part, add).map(|()| sums.into_iter().peekable())
+            register.hashes_of_part(hashes, index, part, add).map(|()| sums.into_iter().peekable())
         });
         let (mut ours, mut theirs) = (ours?, theirs?);
         while let Some(next) = ours.peek().into_iter().chain(theirs.peek()).map(|(ordinal, _)| *ordinal).min()
@@ -433,11 +435,12 @@ impl Register {
 
     fn sums_anew(&self) -> Result<Sums, Damage> {
         let hashes = Hashes::of(self)?;
-        let parts = self.index().parts();
+        let index = &self.index();
+        let parts = index.parts();
         let groups = (0..parts.div_ceil(GROUP_PARTS)).into_par_iter();
         let sums = groups.try_fold(Sums::default, |mut sums, group| {
-            for part in group * GROUP_PARTS..parts.min((group + 1) * GROUP_PARTS) {
-                self.hashes_of_part(&hashes, part, |_, of, sum| sums.add(of, sum))?;
+            for part in index.present(group * GROUP_PARTS..parts.min((group + 1) * GROUP_PARTS)) {
+                self.hashes_of_part(&hashes, index, part, |_, of, sum| sums.add(of, sum))?;
             }
             Ok(sums)
         });
@@ -451,10 +454,10 @@ impl Register {
     fn hashes_of_part(
         &self,
         hashes: &Hashes,
+        index: &Index<'_>,
         part: usize,
         mut visit: impl FnMut(Ordinal, Of, Sum),
     ) -> Result<(), Damage> {
-        let index = &self.index();
         let Some(view) = index.view(self.trust(), part)? else { return Ok(()) };
         for (record, offset) in (0..).zip(view.offsets()) {
             let ordinal = Ordinal(index.first_of(part).0 + offset);

@@ -495,7 +495,7 @@ impl Register {
     ) -> Result<(), E> {
         let index = &self.index();
         let first_part = if first <= index.first_of(0) { 0 } else { index.part_of(first) };
-        for part in first_part..index.parts() {
+        for part in index.present(first_part..index.parts()) {
             let Some(view) = index.view(&self.base.trust, part).map_err(Damage::from)? else { continue };
             for (record, offset) in (0..).zip(view.offsets()) {
                 let ordinal = Ordinal(index.first_of(part).0 + offset);

@@ -1,13 +1,20 @@
 //! The directory of a replica, and what lies beside it until it is complete, under names that begin with a dot.
 
 use super::{Event, FollowError, Offer, Source, io_error};
-use crate::{files, store};
+use crate::{files, memory, store};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
 
 /// Bytes of a register file that are taken at a time.
 const PIECE: usize = 1 << 20;
+/// Pieces that may have come and not been written.
+const PIECES_AHEAD: usize = 16;
+/// Pieces that are made durable at a time.
+const SYNC_PIECES: usize = 16;
 
 /// A replica's directory.
 pub(super) struct Directory {
@@ -85,9 +92,14 @@ impl Directory {
         if !fetch(&path, source, offer, tell)? {
             return Ok(false);
         }
-        verify(&path, offer)?;
-        store::init(&path, directory)?;
-        fs::remove_file(&path).map_err(io_error(&path))?;
+        store::adopt(&path, directory).map_err(|error| match FollowError::from(error) {
+            error if error.io_kind() == Some(io::ErrorKind::CrossesDevices) => FollowError::Options(format!(
+                "{} lies on another file system than the directory that it is in, where a replica is made: name a \
+                 directory inside it",
+                directory.display()
+            )),
+            error => error,
+        })?;
         Ok(true)
     }
 
@@ -107,7 +119,9 @@ impl Directory {
     }
 }
 
-/// Fetches what is missing of a register file. `false` if the source has replaced it.
+/// Fetches what is missing of a register file, durably. `false` if the source has replaced it.
+///
+/// Errors: what has come is not what was offered, and is removed.
 fn fetch(
     path: &Path,
     source: &dyn Source,
@@ -115,37 +129,71 @@ fn fetch(
     tell: &mut dyn FnMut(Event),
 ) -> Result<bool, FollowError> {
     let failed = io_error(path);
-    let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(&failed)?;
-    let mut here = file.metadata().map_err(&failed)?.len();
-    if here >= offer.bytes {
+    let file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(&failed)?;
+    let mut hasher = blake3::Hasher::new();
+    let before = memory::map(&file).map_err(&failed)?;
+    let mut here = before.as_ref().len() as u64;
+    hasher.update_rayon(before.as_ref());
+    if here < offer.bytes {
+        let Some(mut reader) = source.snapshot(offer, here)? else { return Ok(false) };
+        receive(&mut *reader, &file, &failed, |piece| {
+            hasher.update(piece);
+            here += piece.len() as u64;
+            tell(Event::Coming(here, offer.bytes));
+        })?;
+        if here < offer.bytes {
+            return Err(FollowError::Away("the register file broke off".to_owned()));
+        }
+    } else {
+        // It came before a process ended.
+        file.sync_all().map_err(&failed)?;
+    }
+    if *hasher.finalize().to_hex().as_str() == *offer.digest {
         return Ok(true);
     }
-    let Some(mut reader) = source.snapshot(offer, here)? else { return Ok(false) };
-    let mut piece = vec![0; PIECE];
-    loop {
-        let read = reader.read(&mut piece).map_err(|error| FollowError::Away(error.to_string()))?;
-        if read == 0 {
-            break;
-        }
-        file.write_all(&piece[..read]).map_err(&failed)?;
-        here += read as u64;
-        tell(Event::Coming(here, offer.bytes));
-    }
-    if here < offer.bytes {
-        return Err(FollowError::Away("the register file broke off".to_owned()));
-    }
-    Ok(true)
+    fs::remove_file(path).map_err(&failed)?;
+    Err(FollowError::Altered)
 }
 
-/// Errors: it is not what was offered, and is removed.
-fn verify(path: &Path, offer: &Offer) -> Result<(), FollowError> {
-    let bytes = crate::memory::map_path(path).map_err(io_error(path))?;
-    let digest = blake3::Hasher::new().update_rayon(bytes.as_ref()).finalize().to_hex();
-    if *digest.as_str() == *offer.digest {
-        return Ok(());
-    }
-    fs::remove_file(path).map_err(io_error(path))?;
-    Err(FollowError::Altered)
+/// Takes in what comes, in pieces, while another thread writes them and makes them durable: the disk, the network and
+/// the digest do not wait for each other.
+fn receive(
+    reader: &mut dyn Read,
+    mut file: &File,
+    failed: impl Fn(io::Error) -> FollowError,
+    mut each: impl FnMut(&[u8]),
+) -> Result<(), FollowError> {
+    let (come, to_write) = sync_channel::<Vec<u8>>(PIECES_AHEAD);
+    let (written, free) = channel::<Vec<u8>>();
+    let (read, kept) = thread::scope(|scope| {
+        let keeping = scope.spawn(move || {
+            for (place, piece) in to_write.into_iter().enumerate() {
+                file.write_all(&piece)?;
+                if (place + 1) % SYNC_PIECES == 0 {
+                    file.sync_data()?;
+                }
+                // Nobody needs it if all has come.
+                let _ = written.send(piece);
+            }
+            file.sync_all()
+        });
+        let read = loop {
+            let mut piece = free.try_recv().unwrap_or_else(|_| Vec::with_capacity(PIECE));
+            piece.clear();
+            // What came before an error is in it too.
+            let read = (&mut *reader).take(PIECE as u64).read_to_end(&mut piece);
+            let last = piece.len() < PIECE;
+            each(&piece);
+            // It has ended if it cannot write; its error is what counts.
+            if come.send(piece).is_err() || last || read.is_err() {
+                break read;
+            }
+        };
+        drop(come);
+        (read, keeping.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    kept.map_err(failed)?;
+    read.map(drop).map_err(|error| FollowError::Away(error.to_string()))
 }
 
 /// Removes a directory, if it is there.

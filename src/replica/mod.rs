@@ -99,13 +99,19 @@ impl FollowError {
 
     /// Whether there is no room on the disk.
     fn is_full(&self) -> bool {
-        let kind = match self {
-            FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => error.kind(),
-            FollowError::Store(StoreError::Failed { kind, .. }) => *kind,
-            FollowError::Init(InitError::Store(StoreError::Io { error, .. })) => error.kind(),
-            _ => return false,
-        };
-        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    /// What the system says, if it is the system.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => {
+                Some(error.kind())
+            }
+            FollowError::Store(StoreError::Failed { kind, .. }) => Some(*kind),
+            FollowError::Init(InitError::Store(StoreError::Io { error, .. })) => Some(error.kind()),
+            _ => None,
+        }
     }
 }
 

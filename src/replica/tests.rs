@@ -24,8 +24,8 @@ use std::thread;
 use tempfile::TempDir;
 use world::World;
 
-/// Seeds that are tried if nobody says how many.
-const SIMULATIONS: u64 = 150;
+/// Seeds that are tried if nobody says how many: a minute on two cores.
+const SIMULATIONS: u64 = 1000;
 /// What must have happened in so many simulations, at least once.
 const HAPPENS: [&str; 16] = [
     "a process ended",

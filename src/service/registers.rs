@@ -64,8 +64,8 @@ pub struct Live {
     /// Parts of it.
     pub(super) parts: Vec<Arc<Kept>>,
     path: PathBuf,
-    /// Of a data directory; another one if another directory takes its place.
-    log: ArcSwap<Log>,
+    /// Of a data directory.
+    log: Arc<Log>,
     current: ArcSwap<Register>,
     decided: Mutex<DecidedFor>,
     versions: Mutex<Vec<Weak<Register>>>,
@@ -91,8 +91,7 @@ struct DecidedFor {
 /// What a register is read from.
 enum Source {
     File(FileId),
-    /// Whose path is the same directory as when it was opened.
-    Directory(FileId, Box<Reader>),
+    Directory(Box<Reader>),
 }
 
 /// What tells one file from another under the same name.
@@ -100,12 +99,6 @@ enum Source {
 struct FileId(u64, u64, i64, i64, u64);
 
 impl FileId {
-    /// Of a directory, whose times change with its files; of none if it is not there.
-    fn of_directory(path: &Path) -> FileId {
-        let metadata = std::fs::metadata(path);
-        metadata.map_or(FileId(0, 0, 0, 0, 0), |found| FileId(found.dev(), found.ino(), 0, 0, 0))
-    }
-
     fn of(metadata: &Metadata) -> FileId {
         FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
     }
@@ -143,7 +136,7 @@ impl Live {
 
     /// The changes of a data directory; none of a register file.
     pub(super) fn log(&self) -> Option<Arc<Log>> {
-        self.path.is_dir().then(|| self.log.load_full())
+        self.path.is_dir().then(|| Arc::clone(&self.log))
     }
 
     /// Waits until the newest version is another than at a sequence number.
@@ -184,7 +177,7 @@ impl Live {
             name,
             part: None,
             parts: Vec::new(),
-            log: ArcSwap::new(Log::new(path)),
+            log: Log::new(path),
             path: path.to_owned(),
             decided: Mutex::default(),
             versions: Mutex::new(vec![Arc::downgrade(&register)]),
@@ -210,10 +203,8 @@ impl Live {
 
     fn open(path: &Path) -> Result<(Arc<Register>, Source), OpenFailed> {
         if path.is_dir() {
-            // As below.
-            let id = FileId::of_directory(path);
             let reader = Reader::open(path)?;
-            return Ok((reader.register(), Source::Directory(id, Box::new(reader))));
+            return Ok((reader.register(), Source::Directory(Box::new(reader))));
         }
         let failed = |error| OpenFailed::File { path: path.to_owned(), error };
         // The id first: if another file takes its place now, that is seen at the next look.
@@ -225,7 +216,6 @@ impl Live {
     /// Takes what has been opened anew.
     fn replace(&self, source: &mut Source, (register, new): (Arc<Register>, Source)) {
         *source = new;
-        self.log.store(Log::new(&self.path));
         self.publish(register);
     }
 
@@ -241,11 +231,7 @@ impl Live {
     /// Takes in what is new; returns how long to wait before the next time.
     fn follow(&self, source: &mut Source) -> Result<Duration, OpenFailed> {
         match source {
-            Source::Directory(id, reader) => {
-                if FileId::of_directory(&self.path) != *id {
-                    self.replace(source, Live::open(&self.path)?);
-                    return Ok(DIRECTORY_POLL);
-                }
+            Source::Directory(reader) => {
                 if reader.refresh()? {
                     self.publish(reader.register());
                 }
@@ -338,10 +324,6 @@ fn run(live: &Live, mut source: Source, stop: &AtomicBool) {
             Err(error) => {
                 if !live.failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(register = live.name, %error, "cannot take in what is new; trying again");
-                }
-                // What a reader had read in part is not used again.
-                if let Ok(opened) = Live::open(&live.path) {
-                    live.replace(&mut source, opened);
                 }
                 RETRY
             }

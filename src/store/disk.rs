@@ -4,7 +4,7 @@ use crate::memory;
 use crate::register::column::Storage;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use std::sync::Arc;
 ///
 /// What is relied upon: `docs/data-directory.md`, "What is expected of the disk".
 pub(crate) trait Disk: Send + Sync {
+    /// Which directory it is: device and inode. `None` if there is none.
+    fn identity(&self) -> Option<(u64, u64)>;
     /// The names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
     /// The content of a file, which is not written to while somebody holds it.
@@ -48,6 +50,10 @@ pub(crate) struct Directory(pub(crate) PathBuf);
 pub(crate) const LOCK: &str = "lock";
 
 impl Disk for Directory {
+    fn identity(&self) -> Option<(u64, u64)> {
+        fs::metadata(&self.0).ok().map(|found| (found.dev(), found.ino()))
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         let name = |entry: io::Result<fs::DirEntry>| {
             entry.map(|entry| entry.file_name().to_string_lossy().into_owned())

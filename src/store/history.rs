@@ -10,7 +10,7 @@ use crate::changes::encoding::{Decoder, encode};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of log between the places that are kept.
 const KEPT_EVERY: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
@@ -19,15 +19,25 @@ const KEPT_EVERY: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 /// changes are, some hundred bytes for each MiB that has been read.
 pub struct Log {
     place: Place,
+    known: Mutex<Known>,
+}
+
+/// Places in a log that are known.
+#[derive(Default)]
+struct Known {
+    /// The directory that has them.
+    identity: Option<(u64, u64)>,
     /// Places between frames, by the sequence number there.
-    places: Mutex<BTreeMap<u64, Position>>,
+    places: BTreeMap<u64, Position>,
     /// The furthest place: whoever follows asks for what comes behind it.
-    end: Mutex<Option<Position>>,
+    end: Option<Position>,
 }
 
 /// Changes in their order; see [`changes`].
 pub struct History {
     log: Arc<Log>,
+    /// The directory that is read.
+    identity: (u64, u64),
     walk: Walk,
     /// The changes of the frame in hand.
     changes: std::vec::IntoIter<Change>,
@@ -83,11 +93,17 @@ pub fn changes_of_frames(bytes: &[u8], after: u64) -> Option<Vec<Change>> {
         payloads.push(frame.clone());
         (at, to, sum) = (frame.end(), frame.to, frame.sum);
     }
-    let decoded = payloads.par_iter().map(|frame| {
+    let decoded = |frame: &Frame| {
         let changes: Option<Vec<Change>> = Decoder::new(&bytes[frame.payload.clone()], frame.after).collect();
         changes.filter(|changes| changes.len() == frame.changes as usize)
-    });
-    Some(decoded.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+    };
+    match &payloads[..] {
+        // Most often there is one: waking other cores takes longer.
+        [frame] => decoded(frame),
+        frames => {
+            Some(frames.par_iter().map(decoded).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        }
+    }
 }
 
 /// The changes of a data directory after a sequence number, as far as they are durable or written now.
@@ -104,30 +120,24 @@ impl Log {
     }
 
     pub(crate) fn of(place: &Place) -> Arc<Log> {
-        Arc::new(Log { place: place.clone(), places: Mutex::default(), end: Mutex::default() })
+        Arc::new(Log { place: place.clone(), known: Mutex::default() })
     }
 
     /// The changes after a sequence number, as far as they are durable or written now.
     ///
     /// Errors: they are gone; the log is damaged.
     pub fn changes(self: &Arc<Log>, after: u64) -> Result<History, StoreError> {
+        let identity = self.place.identity()?;
         let segments = self.place.contents()?.segments;
         let oldest = *segments.first().ok_or_else(|| StoreError::NotOne(self.place.path.clone()))?;
         let first = segments.iter().rposition(|&segment| segment <= after);
         let first = first.ok_or(StoreError::Gone { asked: after, oldest })?;
-        let kept = {
-            let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-            places.retain(|_, place| place.segment >= oldest);
-            places.range(..=after).next_back().map(|(_, place)| place.clone())
-        };
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let end = end.filter(|place| place.sequence <= after);
-        let kept = [kept, end].into_iter().flatten().filter(|place| place.segment == segments[first]);
-        let walk = match kept.max_by_key(|place| place.sequence) {
+        let kept = self.known().before(after, oldest, identity);
+        let walk = match kept.filter(|place| place.segment == segments[first]) {
             Some(position) => Walk::resume(&self.place, position, &segments[first + 1..])?,
             None => Walk::new(&self.place, &segments[first..], None),
         };
-        Ok(History { log: Arc::clone(self), walk, changes: Vec::new().into_iter(), after })
+        Ok(History { log: Arc::clone(self), identity, walk, changes: Vec::new().into_iter(), after })
     }
 
     /// The same as frames that follow one another, for whoever sends them on: from `after` up to `until`, at most so
@@ -143,13 +153,14 @@ impl Log {
         bytes: usize,
     ) -> Result<(Vec<u8>, u64), StoreError> {
         let mut frames = Frames::after(after);
-        let (mut walk, mut left) = (self.changes(after)?.walk, most);
+        let History { mut walk, identity, .. } = self.changes(after)?;
+        let mut left = most;
         while left > 0
             && frames.bytes.len() < bytes
             && frames.to < until
             && let Some(step) = walk.next()?
         {
-            self.keep(&walk.position);
+            self.known().keep(&walk.position, identity);
             let Frame { after: before, to, changes, .. } = step.frame;
             if to <= after {
                 continue;
@@ -171,21 +182,38 @@ impl Log {
         Ok((frames.bytes, frames.to))
     }
 
-    /// Keeps a place in mind, unless there is another one shortly before it.
-    fn keep(&self, position: &Position) {
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        if end.as_ref().is_none_or(|end| end.sequence < position.sequence) {
-            *end = Some(position.clone());
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// The last place in a directory that is not behind a sequence number. `oldest` is its first segment.
+    fn before(&mut self, after: u64, oldest: u64, identity: (u64, u64)) -> Option<Position> {
+        if self.identity != Some(identity) {
+            *self = Known { identity: Some(identity), ..Known::default() };
         }
-        drop(end);
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = places.range(..=position.sequence).next_back();
+        self.places.retain(|_, place| place.segment >= oldest);
+        let kept = self.places.range(..=after).next_back().map(|(_, place)| place);
+        let end = self.end.as_ref().filter(|place| place.sequence <= after);
+        kept.into_iter().chain(end).max_by_key(|place| place.sequence).cloned()
+    }
+
+    /// Keeps a place in mind, but of those shortly behind another one only the last of all.
+    fn keep(&mut self, position: &Position, identity: (u64, u64)) {
+        if self.identity != Some(identity) {
+            return;
+        }
+        if self.end.as_ref().is_none_or(|end| end.sequence < position.sequence) {
+            self.end = Some(position.clone());
+        }
+        let before = self.places.range(..=position.sequence).next_back();
         let near = match before {
             Some((_, place)) if place.segment == position.segment => place.bytes,
             _ => SEGMENT_HEAD_BYTES as u64,
         };
         if position.bytes >= near + KEPT_EVERY {
-            places.insert(position.sequence, position.clone());
+            self.places.insert(position.sequence, position.clone());
         }
     }
 }
@@ -197,7 +225,7 @@ impl History {
                 return Ok(Some(change));
             }
             let Some(step) = self.walk.next()? else { return Ok(None) };
-            self.log.keep(&self.walk.position);
+            self.log.known().keep(&self.walk.position, self.identity);
             let frame = &step.frame;
             if frame.to <= self.after {
                 continue;
@@ -222,7 +250,7 @@ impl Iterator for History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Lines, Writer, init};
+    use crate::store::{Lines, Reader, Writer, init};
     use std::path::PathBuf;
 
     fn fixture(name: &str) -> PathBuf {
@@ -265,7 +293,44 @@ mod tests {
             }
             assert_eq!(read, all);
         }
-        assert!(log.places.lock().expect("no panic").len() > 3);
+        assert!(log.known().places.len() > 3);
         assert!(matches!(log.changes(999), Err(StoreError::Gone { asked: 999, oldest: 1000 })));
+    }
+
+    /// Another directory under the same name, whose log has other changes at the same places: whoever reads it goes
+    /// over to it, whatever they had read of the one before.
+    #[test]
+    fn another_directory_takes_its_place() {
+        let directory = tempfile::tempdir().expect("directory");
+        let [data, old, new] = ["far", "old", "new"].map(|name| directory.path().join(name));
+        let text = std::fs::read(fixture("changes/far.jsonl")).expect("changes");
+        let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+        let fill = |path: &Path, batch: usize| {
+            init(&fixture("far"), path).expect("a data directory");
+            let writer = Writer::open(path).expect("a writer");
+            for batch in lines.chunks(batch) {
+                writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+            }
+        };
+        fill(&data, 100);
+        fill(&new, 7);
+        let (log, mut reader) = (Log::new(&data), Reader::open(&data).expect("a reader"));
+        let read = || -> Vec<Change> { log.changes(1200).and_then(Iterator::collect).expect("changes") };
+        let before = read();
+        assert!(!reader.refresh().expect("nothing new"));
+        std::fs::rename(&data, &old).expect("renamed");
+        assert!(matches!(reader.refresh(), Err(StoreError::NotOne(_))));
+        std::fs::rename(&new, &data).expect("renamed");
+        assert!(reader.refresh().expect("another directory"));
+        assert!(!reader.refresh().expect("nothing new"));
+        assert_eq!(read(), before);
+        // What cannot be read is read anew as soon as it can.
+        let segment = data.join(names::segment(1000));
+        let bytes = std::fs::read(&segment).expect("a segment");
+        std::fs::remove_file(&segment).expect("removed");
+        assert!(reader.refresh().is_err());
+        std::fs::write(&segment, bytes).expect("written");
+        assert!(reader.refresh().expect("whole again"));
+        assert_eq!(reader.register().sequence(), 1000 + lines.len() as u64);
     }
 }

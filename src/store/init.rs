@@ -3,12 +3,13 @@
 use super::StoreError;
 use super::disk::{Directory, Disk};
 use super::format::root_sum;
-use super::load::Place;
+use super::load::{Place, place};
 use super::names::{self, Contents};
 use super::writer::new_segment;
 use crate::extract::{BuildError, Summary, build};
 use crate::files;
 use crate::memory;
+use crate::snapshot::Header;
 use crate::snapshot::format::{self, HEADER_BYTES};
 use std::io::{self, Write};
 use std::path::Path;
@@ -61,11 +62,30 @@ pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitErro
     Ok(summary)
 }
 
+/// Makes a data directory of a register file on the same file system, which moves into it. It is not read for that:
+/// whoever calls knows that it is what it should be, and has synced it.
+pub(crate) fn adopt(register: &Path, directory: &Path) -> Result<(), InitError> {
+    let place = place(directory);
+    std::fs::create_dir_all(directory).map_err(place.io(""))?;
+    let bytes = memory::map_path(register).map_err(StoreError::io(register, ""))?;
+    let (_lock, header) = begin(&place, bytes.as_ref())?;
+    let name = names::register(header.sequence);
+    std::fs::rename(register, directory.join(&name)).map_err(place.io(&name))?;
+    place.disk.sync_names().and_then(|()| files::sync_directory(directory)).map_err(place.io(""))?;
+    Ok(())
+}
+
 /// Makes a data directory of the bytes of a register file.
 ///
 /// The register file gets its name last: without it the directory is none.
 pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), InitError> {
-    let _lock = place.disk.lock().map_err(|error| match error.kind() {
+    let (_lock, header) = begin(place, register)?;
+    Ok(place.write_register(header.sequence, |mut out| out.write_all(register))?)
+}
+
+/// Begins the log of a new data directory, and keeps others away as long as what is returned is held.
+fn begin(place: &Place, register: &[u8]) -> Result<(Box<dyn Send + Sync>, Header), InitError> {
+    let lock = place.disk.lock().map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => StoreError::Locked(place.path.clone()),
         _ => place.io("lock")(error),
     })?;
@@ -80,5 +100,5 @@ pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), InitError> {
     let header = format::decode(register);
     let (header, _) = header.map_err(|error| StoreError::Register { path: place.path.clone(), error })?;
     new_segment(place, header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
-    Ok(place.write_register(header.sequence, |mut out| out.write_all(register))?)
+    Ok((lock, header))
 }

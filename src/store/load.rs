@@ -12,9 +12,14 @@ use crate::register::{Damage, Register};
 use crate::snapshot::Snapshot;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Changes that are applied at a time while reading the log.
 const SLICE: usize = 500_000;
+
+/// How often a directory is looked for that is not there, and after what time each.
+const IDENTITY_ATTEMPTS: usize = 20;
+const IDENTITY_WAIT: Duration = Duration::from_millis(1);
 
 /// Where a log is read or written on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +86,18 @@ impl Place {
     /// What applies changes to a register.
     pub(crate) fn editor(&self, register: &Register) -> Result<Editor, StoreError> {
         Editor::of(register).map_err(|damage| self.unusable(&damage))
+    }
+
+    /// Which directory it is, for those who have seen one: between it and another that takes its place there may be
+    /// none for a moment.
+    pub(crate) fn identity(&self) -> Result<(u64, u64), StoreError> {
+        for _ in 0..IDENTITY_ATTEMPTS {
+            if let Some(identity) = self.disk.identity() {
+                return Ok(identity);
+            }
+            std::thread::sleep(IDENTITY_WAIT);
+        }
+        Err(StoreError::NotOne(self.path.clone()))
     }
 
     pub(crate) fn contents(&self) -> Result<Contents, StoreError> {
@@ -174,7 +191,7 @@ impl<'p> Loading<'p> {
             return Ok(());
         }
         let (editor, register, pending) = (&mut *self.editor, &self.register, &self.pending);
-        let applied = on_threads(|| editor.apply(register, pending));
+        let applied = on_threads(pending.len(), || editor.apply(register, pending));
         let applied = applied.map_err(|damage| self.place.unusable(&damage))?;
         if let Some((place, why)) = applied.bad.first() {
             let finding =

@@ -48,6 +48,7 @@ pub use batch::{ApplyError, Batch, Lines, SetAside, input};
 pub use checkpoint::Checkpoint;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
+pub(crate) use init::adopt;
 pub use init::{InitError, init};
 #[cfg(test)]
 pub(crate) use load::Place;

@@ -16,6 +16,8 @@ const ATTEMPTS: usize = 16;
 /// the writer wait.
 pub struct Reader {
     place: Place,
+    /// Which directory is read; `None` if it is read anew because it could not be read on.
+    identity: Option<(u64, u64)>,
     loaded: Loaded,
     segment: Box<dyn DiskFile>,
 }
@@ -27,8 +29,10 @@ impl Reader {
     }
 
     pub(crate) fn of(place: Place) -> Result<Reader, StoreError> {
+        // First: if another directory takes its place now, that is seen at the next look.
+        let identity = place.disk.identity().ok_or_else(|| StoreError::NotOne(place.path.clone()))?;
         let (loaded, segment) = load(&place)?;
-        Ok(Reader { place, loaded, segment })
+        Ok(Reader { place, identity: Some(identity), loaded, segment })
     }
 
     /// The register as of the last [`refresh`](Self::refresh). Whoever keeps it keeps that version.
@@ -41,11 +45,24 @@ impl Reader {
         self.place.path.join(names::register(self.loaded.base))
     }
 
-    /// Takes in what has been written since. Returns whether there was anything: changes, or a register file that
-    /// they have been folded into.
+    /// Takes in what has been written since. Returns whether there was anything: changes, a register file that
+    /// they have been folded into, or another directory that has taken the place of the one that was read.
     ///
-    /// What it shows from then on is durable. Cost: some microseconds if there was nothing.
+    /// What it shows from then on is durable. After an error the directory is read anew at the next call.
+    /// Cost: some microseconds if there was nothing.
     pub fn refresh(&mut self) -> Result<bool, StoreError> {
+        if self.identity != Some(self.place.identity()?) {
+            *self = Reader::of(self.place.clone())?;
+            return Ok(true);
+        }
+        let read = self.read_all();
+        if read.is_err() {
+            self.identity = None;
+        }
+        read
+    }
+
+    fn read_all(&mut self) -> Result<bool, StoreError> {
         let before = (self.loaded.position.sequence, self.loaded.base);
         let passed;
         loop {

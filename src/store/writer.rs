@@ -7,7 +7,7 @@ use super::format::{self, FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
 use super::load::{Loaded, Place, Position, Tail, place};
 use super::{StoreError, names};
 use crate::changes::Change;
-use crate::changes::apply::{Applied, Editor, on_threads};
+use crate::changes::apply::{Applied, Editor, both};
 use crate::changes::encoding::encode;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::register::{Kind, Register, moment};
@@ -193,7 +193,7 @@ impl Writer {
         let editor = &mut inner.editor;
         let changes = &assembly.changes;
         let (applied, mut frame) =
-            on_threads(|| rayon::join(|| editor.apply(&register, changes), || encoded(changes)));
+            both(changes.len(), || editor.apply(&register, changes), || encoded(changes));
         let applied: Applied = applied.map_err(|damage| self.place.unusable(&damage))?;
         if let Some(&(place, reason)) = applied.bad.first() {
             if !skip_bad {

@@ -17,7 +17,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -92,37 +91,28 @@ pub(super) struct Whole<'s> {
     /// Where the part's register file is made.
     made: PathBuf,
     log: Arc<Log>,
-    opened: RefCell<Option<Opened>>,
+    reader: RefCell<Option<Reader>>,
     stop: &'s AtomicBool,
-}
-
-/// A directory, and which it was when it was opened: a replica may let another one take its place.
-struct Opened {
-    reader: Reader,
-    id: (u64, u64),
 }
 
 impl<'s> Whole<'s> {
     pub(super) fn new(directory: &Path, part: Part, made: PathBuf, stop: &'s AtomicBool) -> Whole<'s> {
         let (log, directory) = (Log::new(directory), directory.to_owned());
-        Whole { directory, part, made, log, opened: RefCell::new(None), stop }
+        Whole { directory, part, made, log, reader: RefCell::new(None), stop }
     }
 
     /// The whole register as it is now.
     fn register(&self) -> Result<Arc<Register>, FollowError> {
-        let mut opened = self.opened.borrow_mut();
-        let metadata = fs::metadata(&self.directory).map_err(|error| FollowError::Away(error.to_string()))?;
-        let id = (metadata.dev(), metadata.ino());
-        let fresh = match opened.as_mut().filter(|opened| opened.id == id) {
-            Some(opened) => opened.reader.refresh().map(drop),
-            None => Reader::open(&self.directory).map(|reader| *opened = Some(Opened { reader, id })),
+        let away = |error: StoreError| FollowError::Away(error.to_string());
+        let mut reader = self.reader.borrow_mut();
+        let reader = match reader.take() {
+            Some(mut open) => {
+                open.refresh().map_err(away)?;
+                reader.insert(open)
+            }
+            None => reader.insert(Reader::open(&self.directory).map_err(away)?),
         };
-        if let Err(error) = fresh {
-            *opened = None;
-            return Err(FollowError::Away(error.to_string()));
-        }
-        let register = opened.as_ref().map(|opened| opened.reader.register());
-        register.ok_or_else(|| FollowError::Away("it is not open".to_owned()))
+        Ok(reader.register())
     }
 
     /// The whole register, as soon as it is at another sequence number.

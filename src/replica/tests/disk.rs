@@ -63,6 +63,10 @@ impl Failing {
 }
 
 impl Disk for Failing {
+    fn identity(&self) -> Option<(u64, u64)> {
+        self.disk.identity()
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         self.disk.names()
     }

@@ -345,6 +345,10 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
+    fn identity(&self) -> Option<(u64, u64)> {
+        Some((0, 0))
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         let state = self.state();
         state.alive()?;
