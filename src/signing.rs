@@ -3,6 +3,11 @@
 //! What is signed is a [`Statement`]: a few lines of text that name what was asked, what the answer leads to, and the
 //! BLAKE3 of its bytes. `docs/replicas.md` has the lines.
 
+mod statement;
+
+pub use statement::Statement;
+pub(crate) use statement::header;
+
 use crate::files;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -56,40 +61,6 @@ pub struct Keys(Vec<SigningKey>);
 /// Keys that are trusted: a signature by any of them is enough.
 #[derive(Clone, Debug, Default)]
 pub struct Trusted(Vec<VerifyingKey>);
-
-/// What a source says of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// `snapshot` or `changes`.
-    pub what: &'static str,
-    /// `far` or `krr`, and behind a blank whose part of it, if it is not all.
-    pub register: String,
-    /// Sequence number of the register file, or the one that the changes follow.
-    pub from: u64,
-    /// Sequence number after it.
-    pub to: u64,
-    /// The source's own.
-    pub latest: u64,
-    /// Content digest at `to`; empty if it is not told.
-    pub content: String,
-    /// BLAKE3 of the register file, or of the answer's bytes, hexadecimal.
-    pub body: String,
-    /// What the replica gave to be signed, so that the answer is to it and was made now; empty if nothing.
-    pub nonce: String,
-    /// When it was made, RFC 3339.
-    pub time: String,
-}
-
-impl Statement {
-    /// The lines that are signed.
-    fn text(&self) -> String {
-        let Statement { what, register, from, to, latest, content, body, nonce, time } = self;
-        format!(
-            "nabar 1\nwhat: {what}\nregister: {register}\nfrom: {from}\nto: {to}\nlatest: {latest}\n\
-             content: {content}\nbody: {body}\nnonce: {nonce}\ntime: {time}\n"
-        )
-    }
-}
 
 /// Why something is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,7 +156,11 @@ pub fn generate(name: &Path) -> Result<[PathBuf; 2], KeyError> {
     let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable(&private))?;
     write_new(&private, pem.as_bytes(), 0o600)?;
     let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unusable(&public))?;
-    write_new(&public, pem.as_bytes(), 0o644)?;
+    if let Err(error) = write_new(&public, pem.as_bytes(), 0o644) {
+        // Half a pair is of use to nobody.
+        let _ = fs::remove_file(&private);
+        return Err(error);
+    }
     Ok([private, public])
 }
 

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use nabar::fleet::Stream;
 use nabar::mailing::{Duplicates, Language, RejectedLimit};
 use nabar::replica::Part;
+use nabar::store::CHECKPOINT_AT;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -267,7 +268,7 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "TIME")]
     pub(crate) time: Option<jiff::Timestamp>,
     /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = CHECKPOINT_AT)]
     pub(crate) checkpoint_at: u64,
     /// Keep the files that a checkpoint makes superfluous
     #[arg(long)]
@@ -341,7 +342,7 @@ pub(crate) struct FollowArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,
     /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = CHECKPOINT_AT)]
     pub(crate) checkpoint_at: u64,
     /// Print nothing but errors
     #[arg(short, long)]

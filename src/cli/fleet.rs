@@ -54,6 +54,7 @@ pub(super) fn follow(args: &FollowArgs, follow: &Follow, tell: impl FnMut(Event)
     let store = args.store.clone();
     let missing = || Failure::Usage("a stream needs --store, where its register files are".to_owned());
     let connection = &args.connection;
+    connection.only(&["--ca", "--trust"], "for a stream, which knows replicas by --nats-credentials")?;
     let fleet = Fleet {
         stream,
         store: store.ok_or_else(missing)?,

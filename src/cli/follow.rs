@@ -22,6 +22,10 @@ pub(super) fn follow(args: &FollowArgs) -> Done {
     if ["nats://", "tls://"].iter().any(|scheme| args.source.starts_with(scheme)) {
         return fleet::follow(args, &follow, tell);
     }
+    if args.store.is_some() || args.consumer.is_some() || args.nats_credentials.is_some() {
+        let text = "--store, --consumer and --nats-credentials are for a stream, nats://HOST:4222/STREAM";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     Ok(replica::follow(&args.connection.to(&args.source), &follow, tell)?)
 }
 
@@ -36,6 +40,21 @@ pub(super) fn keygen(args: &KeygenArgs) -> Done {
 }
 
 impl Connection {
+    /// Errors: options are given that mean nothing where only some do; `but` are those that do.
+    pub(super) fn only(&self, but: &[&str], place: &str) -> Done {
+        let given = [
+            ("--ca", self.ca.is_some()),
+            ("--certificate", self.certificate.is_some()),
+            ("--token", self.token.is_some()),
+            ("--part", self.part.is_some()),
+            ("--trust", !self.trust.is_empty()),
+        ];
+        match given.iter().find(|(name, given)| *given && !but.contains(name)) {
+            Some((name, _)) => Err(Failure::Usage(format!("{name} means nothing {place}: leave it out"))),
+            None => Ok(()),
+        }
+    }
+
     /// The service at an address.
     pub(super) fn to(&self, address: &str) -> SourceOptions {
         SourceOptions {

@@ -5,6 +5,7 @@ use super::follow::{Said, is_alarm};
 use super::{Done, Failure};
 use nabar::replica::{self, Event, Follow};
 use nabar::service::{self, CannotServe, Config, OpenFailed, Registers, Service};
+use nabar::store::CHECKPOINT_AT;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -14,9 +15,6 @@ use tracing_subscriber::EnvFilter;
 
 /// Where it listens if nobody says.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-/// Bytes of log after which a register that is followed is folded into its register file.
-const CHECKPOINT_AT: u64 = 64 << 20;
 
 pub(super) fn serve(args: &Serve) -> Done {
     let config = args.config.as_deref().map(Config::read).transpose();
@@ -32,8 +30,9 @@ pub(super) fn serve(args: &Serve) -> Done {
         return Err(Failure::Usage(text.to_owned()));
     }
     log(&args.log)?;
-    if let Some(address) = &args.follow {
-        follow_beside(args, address, &registers)?;
+    match &args.follow {
+        Some(address) => follow_beside(args, address, &registers)?,
+        None => args.connection.only(&[], "without --follow")?,
     }
     let max_age = args.max_age.or(config.max_age.map(|age| age.0));
     let registers = Registers::open(registers, max_age, &config.replicas).map_err(|error| match error {

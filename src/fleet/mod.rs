@@ -17,17 +17,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use tokio::runtime::Runtime;
 
-/// What messages say of themselves, as answers of a service do.
-pub(crate) mod header {
-    pub(crate) const REGISTER: &str = "nabar-register";
-    pub(crate) const FROM: &str = "nabar-from";
-    pub(crate) const TO: &str = "nabar-to";
-    pub(crate) const LATEST: &str = "nabar-latest";
-    pub(crate) const CONTENT: &str = "nabar-content";
-    pub(crate) const TIME: &str = "nabar-time";
-    pub(crate) const SIGNATURE: &str = "nabar-signature";
-}
-
 /// Why a fleet cannot be fed or followed.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {

@@ -1,9 +1,10 @@
 //! A data directory's log and register files, mirrored to a fleet.
 
 use super::store::{Latest, Store};
-use super::{Fleet, FleetError, away, header, runtime};
+use super::{Fleet, FleetError, away, runtime};
 use crate::register::Register;
-use crate::signing::{Keys, Statement};
+use crate::replica::backoff::Backoff;
+use crate::signing::{Keys, Statement, header};
 use crate::snapshot::Snapshot;
 use crate::store::{Log, Reader, StoreError};
 use async_nats::HeaderMap;
@@ -22,9 +23,6 @@ const MESSAGE_BYTES: usize = 256 << 10;
 const MESSAGE_CHANGES: usize = 100_000;
 /// How often the directory is asked for news.
 const POLL: Duration = Duration::from_millis(2);
-/// How long to wait before something is tried again: at first, and at most.
-const RETRY: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// What is published, and where.
 pub struct Publish {
@@ -38,7 +36,7 @@ pub struct Publish {
     pub replicas: usize,
     /// For how long the stream keeps changes; for ever if it is zero.
     pub retain: Duration,
-    /// Whether to end when all is published.
+    /// Whether to end when all is published, or what fails has been tried again for a minute or so.
     pub once: bool,
 }
 
@@ -63,17 +61,16 @@ pub fn publish(publish: &Publish, mut tell: impl FnMut(Published)) -> Result<(),
     let store = Store::open(&publish.fleet.store, &publish.fleet.stream.name)?;
     let reader = Reader::open(&publish.directory)?;
     let log = Log::new(&publish.directory);
-    let mut publishing = Publishing { publish, store, reader, log, failures: 0, stored: None };
+    let mut publishing =
+        Publishing { publish, store, reader, log, backoff: Backoff::default(), stored: None };
     runtime()?.block_on(async {
         loop {
             match publishing.session(&mut tell).await {
-                Err(FleetError::Away { what, why }) => {
-                    if publishing.failures == 0 {
-                        tell(Published::Away(format!("{what}: {why}")));
+                Err(error @ FleetError::Away { .. }) if !(publish.once && publishing.backoff.is_over()) => {
+                    if publishing.backoff.is_first() {
+                        tell(Published::Away(error.to_string()));
                     }
-                    let wait = RETRY.saturating_mul(1 << publishing.failures.min(16)).min(RETRY_MAX);
-                    publishing.failures += 1;
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(publishing.backoff.next()).await;
                 }
                 ended => return ended,
             }
@@ -86,7 +83,7 @@ struct Publishing<'p> {
     store: Store,
     reader: Reader,
     log: Arc<Log>,
-    failures: u32,
+    backoff: Backoff,
     /// Sequence number of the register file in the store.
     stored: Option<u64>,
 }
@@ -119,7 +116,7 @@ impl Publishing<'_> {
                     published = Some(to);
                 }
             }
-            self.failures = 0;
+            self.backoff.reset();
         }
     }
 
@@ -141,12 +138,13 @@ impl Publishing<'_> {
         register: &Register,
         tell: &mut impl FnMut(Published),
     ) -> Result<(), FleetError> {
-        let base = base(register)?;
+        let file = file(register)?;
+        let base = file.header().sequence;
         if self.stored.is_some_and(|stored| stored >= base) {
             return Ok(());
         }
-        let file = Bytes::from_owner(File(register.file().clone()));
-        let digest = blake3::Hasher::new().update_rayon(&file).finalize().to_hex().to_string();
+        let digest = file.digest();
+        let file = Bytes::from_owner(file);
         let mut said = self.statement(register, "snapshot");
         (said.from, said.to, said.body) = (base, base, digest.clone());
         let latest = Latest {
@@ -172,7 +170,7 @@ impl Publishing<'_> {
         register: &Register,
     ) -> Result<u64, FleetError> {
         // Whoever has less than the register file begins with that.
-        let base = base(register)?;
+        let base = file(register)?.header().sequence;
         let (here, after) = (register.sequence(), published.unwrap_or(base));
         let read = |after| self.log.frames(after, here, MESSAGE_CHANGES, MESSAGE_BYTES);
         let (after, (frames, to)) = match read(after) {
@@ -185,10 +183,10 @@ impl Publishing<'_> {
             let content = register.content().map_err(|damage| FleetError::Options(damage.to_string()))?;
             said.content = content.to_string();
         }
-        let message = PublishMessage::build()
-            .headers(headers(&said, &self.publish.keys))
-            .payload(frames.into())
-            .message_id(to.to_string());
+        let mut headers = HeaderMap::new();
+        said.headers(&self.publish.keys).for_each(|(name, text)| headers.insert(name, text));
+        let message =
+            PublishMessage::build().headers(headers).payload(frames.into()).message_id(to.to_string());
         let message = match published {
             Some(published) => message.expected_last_message_id(published.to_string()),
             None => message,
@@ -213,19 +211,9 @@ impl Publishing<'_> {
     }
 }
 
-/// A mapped register file.
-struct File(crate::register::column::Storage);
-
-impl AsRef<[u8]> for File {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
-
-/// Sequence number of the register file of a version.
-fn base(register: &Register) -> Result<u64, FleetError> {
-    let file = Snapshot::of_storage(register.file().clone());
-    file.map(|file| file.header().sequence).map_err(|error| FleetError::Options(error.to_string()))
+/// The file that a version is made of.
+fn file(register: &Register) -> Result<Snapshot, FleetError> {
+    Snapshot::of_register(register).map_err(|error| FleetError::Options(error.to_string()))
 }
 
 /// The sequence number that a stream ends with.
@@ -239,21 +227,4 @@ async fn last(stream: &stream::Stream, subject: &str) -> Result<Option<u64>, Fle
         Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
         Err(error) => Err(away("the stream")(error)),
     }
-}
-
-fn headers(said: &Statement, keys: &Keys) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    let numbers = [(header::FROM, said.from), (header::TO, said.to), (header::LATEST, said.latest)];
-    for (name, number) in numbers {
-        headers.insert(name, number.to_string());
-    }
-    headers.insert(header::REGISTER, said.register.as_str());
-    headers.insert(header::TIME, said.time.as_str());
-    if !said.content.is_empty() {
-        headers.insert(header::CONTENT, said.content.as_str());
-    }
-    if !keys.is_empty() {
-        headers.insert(header::SIGNATURE, keys.sign(said));
-    }
-    headers
 }

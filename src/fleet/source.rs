@@ -1,11 +1,11 @@
 //! A fleet as what a replica follows.
 
 use super::store::{Latest, Store};
-use super::{Fleet, FleetError, away, header, runtime};
+use super::{Fleet, FleetError, away, runtime};
 use crate::changes::Change;
 use crate::register::Register;
-use crate::replica::{FollowError, Offer, Source, Told};
-use crate::signing::{Statement, Trusted};
+use crate::replica::{FollowError, Offer, Source, Told, believed};
+use crate::signing::{Statement, Trusted, header};
 use crate::store::changes_of_frames;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
@@ -61,15 +61,6 @@ impl Nats {
         Ok(Nats { runtime: runtime()?, fleet, consumer, store, trusted, session: RefCell::new(None) })
     }
 
-    /// What is said, signed by somebody who is trusted.
-    fn believed(&self, said: Statement, signature: Option<&str>) -> Result<Statement, FollowError> {
-        if !self.trusted.is_empty() {
-            let believed = self.trusted.check(&said, signature);
-            believed.map_err(|why| FollowError::Untrusted(format!("{}: {why}", said.what)))?;
-        }
-        Ok(said)
-    }
-
     fn latest(&self) -> Result<Latest, FollowError> {
         let latest = self.runtime.block_on(self.store.latest())?;
         let latest = latest.ok_or_else(|| FollowError::Away("nothing is published there yet".to_owned()))?;
@@ -84,25 +75,16 @@ impl Nats {
             nonce: String::new(),
             time: latest.time.clone(),
         };
-        self.believed(said, Some(&latest.signature))?;
+        believed(&self.trusted, &said, Some(&latest.signature))?;
         Ok(latest)
     }
 
     fn piece(&self, headers: Option<&HeaderMap>, payload: &[u8]) -> Result<Piece, FollowError> {
-        let text = |name| headers.and_then(|headers| headers.get(name)).map_or("", |value| value.as_str());
-        let foreign = |_| FollowError::Away("the stream has a message that is not nabar's".to_owned());
-        let said = Statement {
-            what: "changes",
-            register: text(header::REGISTER).to_owned(),
-            from: text(header::FROM).parse().map_err(foreign)?,
-            to: text(header::TO).parse().map_err(foreign)?,
-            latest: text(header::LATEST).parse().map_err(foreign)?,
-            content: text(header::CONTENT).to_owned(),
-            body: blake3::hash(payload).to_hex().to_string(),
-            nonce: String::new(),
-            time: text(header::TIME).to_owned(),
-        };
-        let said = self.believed(said, Some(text(header::SIGNATURE)))?;
+        let get = |name| headers?.get(name).map(|value| value.as_str());
+        let foreign = || FollowError::Away("the stream has a message that is not nabar's".to_owned());
+        let digest = blake3::hash(payload).to_hex().to_string();
+        let said = Statement::of_headers("changes", get, digest, String::new()).ok_or_else(foreign)?;
+        believed(&self.trusted, &said, get(header::SIGNATURE))?;
         let changes = changes_of_frames(payload, said.from);
         let damaged = || FollowError::Away("a message came damaged".to_owned());
         Ok(Piece { changes: changes.ok_or_else(damaged)?, said })

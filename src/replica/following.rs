@@ -1,9 +1,9 @@
 //! What a replica does, one thing after the other, whatever it follows.
 
+use super::backoff::Backoff;
 use super::directory::{self, Directory};
 use super::{Event, Follow, FollowError, Source};
 use crate::store::{self, Lines, Writer};
-use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,11 +11,6 @@ use std::time::Duration;
 pub(super) const WAIT: Duration = Duration::from_secs(25);
 /// Changes of one batch, at most.
 const BATCH: usize = 100_000;
-/// How long to wait before something is tried again: at first, and at most.
-const RETRY: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(30);
-/// How often something is tried again by a replica that is to end: for half a minute to a minute.
-const ATTEMPTS_ONCE: u32 = 9;
 
 /// Follows a source until that cannot go on.
 pub(crate) fn run(
@@ -26,7 +21,7 @@ pub(crate) fn run(
     let directory = Directory::new(&follow.directory)?;
     let _alone = directory.lock()?;
     directory.recover()?;
-    let mut following = Following { follow, source, directory, failures: 0, tell };
+    let mut following = Following { follow, source, directory, backoff: Backoff::default(), tell };
     let mut writer = following.open()?;
     // Where it has begun anew, until something has come since; whether that was because it had diverged.
     let (mut began, mut suspect) = (None, false);
@@ -87,8 +82,7 @@ struct Following<'f> {
     follow: &'f Follow,
     source: &'f dyn Source,
     directory: Directory,
-    /// How often something has failed since it last went well.
-    failures: u32,
+    backoff: Backoff,
     tell: &'f mut dyn FnMut(Event),
 }
 
@@ -121,7 +115,7 @@ impl Following<'_> {
                     || return Err(FollowError::Diverged("the content digests differ".to_owned()))
             }
         };
-        self.failures = 0;
+        self.backoff.reset();
         if writer.log_bytes() > self.follow.checkpoint_at {
             writer.checkpoint(false)?;
         }
@@ -205,18 +199,15 @@ impl Following<'_> {
     /// Errors: trying again does not help.
     fn wait(&mut self, error: FollowError) -> Result<(), FollowError> {
         let untrusted = matches!(error, FollowError::Untrusted(_));
-        let give_up = self.follow.once && (untrusted || self.failures >= ATTEMPTS_ONCE);
+        let give_up = self.follow.once && (untrusted || self.backoff.is_over());
         if !error.passes() || give_up {
             return Err(error);
         }
-        if self.failures == 0 {
+        if self.backoff.is_first() {
             let why = error.to_string();
             (self.tell)(if untrusted { Event::Untrusted(why) } else { Event::Away(why) });
         }
-        let longest = RETRY.saturating_mul(1 << self.failures.min(16)).min(RETRY_MAX);
-        self.failures += 1;
-        let part = RandomState::new().hash_one(self.failures) as f64 / u64::MAX as f64;
-        self.source.pause(longest.mul_f64(0.5 + part / 2.0));
+        self.source.pause(self.backoff.next());
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::following::WAIT;
 use super::{FollowError, Offer, Part, Source, Told};
 use crate::register::Register;
-use crate::signing::{self, Statement, Trusted};
+use crate::signing::{self, Statement, Trusted, header};
 use crate::store::changes_of_frames;
 use std::fs;
 use std::io::Read;
@@ -18,9 +18,6 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 const STALL_TIME: Duration = Duration::from_secs(30);
 /// Bytes of changes that are taken at a time.
 const CHANGES_BYTES_MAX: u64 = 256 << 20;
-
-/// How changes are told.
-const FRAMES: &str = "application/vnd.nabar.changes";
 
 /// How the service is reached, and as whom.
 #[derive(Clone, Debug, Default)]
@@ -129,23 +126,9 @@ impl Http {
         body: String,
         nonce: String,
     ) -> Result<Statement, FollowError> {
-        let or_empty = |name| text(headers, name).unwrap_or_default().to_owned();
-        let said = Statement {
-            what,
-            register: or_empty("nabar-register"),
-            from: number(headers, "nabar-from")?,
-            to: number(headers, "nabar-to")?,
-            latest: number(headers, "nabar-latest")?,
-            content: or_empty("nabar-content"),
-            body,
-            nonce,
-            time: or_empty("nabar-time"),
-        };
-        if !self.trusted.is_empty() {
-            let signatures = text(headers, "nabar-signature").ok();
-            let believed = self.trusted.check(&said, signatures);
-            believed.map_err(|why| FollowError::Untrusted(format!("{what}: {why}")))?;
-        }
+        let get = |name| text(headers, name).ok();
+        let said = Statement::of_headers(what, get, body, nonce).ok_or(FollowError::NoSource)?;
+        super::believed(&self.trusted, &said, get(header::SIGNATURE))?;
         let part = said.register.split_once(' ').map(|(_, part)| part);
         if let Some(asked) = &self.options.part
             && part != Some(&asked.to_string()[..])
@@ -159,9 +142,9 @@ impl Http {
 impl Source for Http {
     fn offer(&self) -> Result<Offer, FollowError> {
         let nonce = self.nonce()?;
-        let response = self.ask(true, "snapshot", 0, &[("nabar-nonce", nonce.clone())])?;
+        let response = self.ask(true, "snapshot", 0, &[(header::NONCE, nonce.clone())])?;
         let headers = response.headers();
-        let digest = text(headers, "nabar-digest")?.to_owned();
+        let digest = text(headers, header::DIGEST)?.to_owned();
         if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(FollowError::NoSource);
         }
@@ -185,10 +168,10 @@ impl Source for Http {
             seconds => format!("&wait={seconds}s"),
         };
         let nonce = self.nonce()?;
-        let headers = [("accept", FRAMES.to_owned()), ("nabar-nonce", nonce.clone())];
+        let headers = [("accept", header::FRAMES.to_owned()), (header::NONCE, nonce.clone())];
         let path = format!("changes?from={from}&limit={most}{wait}");
         let mut response = self.ask(false, &path, from, &headers)?;
-        if response.headers().get("content-type").is_none_or(|found| found != FRAMES) {
+        if response.headers().get("content-type").is_none_or(|found| found != header::FRAMES) {
             return Err(FollowError::NoSource);
         }
         let body = response.body_mut().with_config().limit(CHANGES_BYTES_MAX).read_to_vec();

@@ -5,6 +5,7 @@
 //! and a register file that was coming is gone on with. Readers of the directory are served all the while, also
 //! when it has fallen so far behind that it begins anew.
 
+pub(crate) mod backoff;
 mod directory;
 pub(crate) mod following;
 mod http;
@@ -18,6 +19,7 @@ pub use part::Part;
 
 use crate::changes::Change;
 use crate::register::Register;
+use crate::signing::{Statement, Trusted};
 use crate::store::{ApplyError, InitError, StoreError, Writer};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -229,6 +231,19 @@ pub(crate) trait Source {
     fn open(&self, directory: &Path) -> Result<Writer, StoreError> {
         Writer::open(directory)
     }
+}
+
+/// Whether what is said is signed by somebody who is trusted, if anybody is.
+pub(crate) fn believed(
+    trusted: &Trusted,
+    said: &Statement,
+    signatures: Option<&str>,
+) -> Result<(), FollowError> {
+    if trusted.is_empty() {
+        return Ok(());
+    }
+    let believed = trusted.check(said, signatures);
+    believed.map_err(|why| FollowError::Untrusted(format!("{}: {why}", said.what)))
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> FollowError + use<> {

@@ -3,13 +3,11 @@
 use super::config::Replicas;
 use super::registers::{Live, OpenFailed};
 use crate::replica::{self, Event, Part};
+use crate::store::CHECKPOINT_AT;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-
-/// Bytes of log after which a part's is folded into its register file.
-const CHECKPOINT_AT: u64 = 64 << 20;
 
 /// A part, and the register that it is when it is ready.
 pub(super) struct Kept {

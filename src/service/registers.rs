@@ -145,15 +145,15 @@ impl Live {
         let _ = self.published.subscribe().wait_for(|newest| *newest != sequence).await;
     }
 
-    /// BLAKE3 of a version's register file. Cost: all of it is read, once for each file.
-    pub(super) fn digest_of(&self, register: &Register) -> String {
+    /// BLAKE3 of the register file that a version is made of. Cost: all of it is read, once for each file.
+    pub(super) fn digest_of(&self, register: &Register, snapshot: &Snapshot) -> String {
         let mut kept = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         let file = register.file();
         let same = |(of, _): &&(Weak<Mapped>, String)| of.upgrade().is_some_and(|of| Arc::ptr_eq(&of, file));
         if let Some((_, digest)) = kept.as_ref().filter(same) {
             return digest.clone();
         }
-        let digest = blake3::Hasher::new().update_rayon((**file).as_ref()).finalize().to_hex().to_string();
+        let digest = snapshot.digest();
         *kept = Some((Arc::downgrade(file), digest.clone()));
         digest
     }

@@ -7,8 +7,8 @@ use super::registers::Live;
 use super::routes::Exchange;
 use crate::register::{Register, moment};
 use crate::replica::Part;
-use crate::signing::Statement;
-use crate::snapshot::{Header, Snapshot};
+use crate::signing::{Statement, header};
+use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -25,28 +25,6 @@ use std::time::Duration;
 
 const REGISTER: &str = "application/vnd.nabar.register";
 const JSON_LINES: &str = "application/jsonl";
-const FRAMES: &str = "application/vnd.nabar.changes";
-/// Sequence number before the first change of an answer, or of the register file.
-const FROM: HeaderName = HeaderName::from_static("nabar-from");
-/// What this is a register of: `far` or `krr`.
-const REGISTER_KIND: HeaderName = HeaderName::from_static("nabar-register");
-/// Content digest at the last sequence number of an answer, if that is the register's.
-const CONTENT: HeaderName = HeaderName::from_static("nabar-content");
-/// When what is signed was made.
-const TIME: HeaderName = HeaderName::from_static("nabar-time");
-/// What the replica wants to have signed too.
-const NONCE: HeaderName = HeaderName::from_static("nabar-nonce");
-/// Signatures, `ID=BASE64`.
-const SIGNATURE: HeaderName = HeaderName::from_static("nabar-signature");
-/// The last sequence number of an answer.
-const TO: HeaderName = HeaderName::from_static("nabar-to");
-/// The register's last sequence number.
-const LATEST: HeaderName = HeaderName::from_static("nabar-latest");
-/// The sequence number that the oldest change follows that is still there.
-const OLDEST: HeaderName = HeaderName::from_static("nabar-oldest");
-/// BLAKE3 of the whole register file, in hexadecimal digits.
-const DIGEST: HeaderName = HeaderName::from_static("nabar-digest");
-
 /// Changes of an answer, if nobody says how many, and at most.
 const CHANGES_USUAL: usize = 10_000;
 const CHANGES_MAX: usize = 100_000;
@@ -98,18 +76,22 @@ pub(super) fn snapshot(
     let asks: Of = query(request.uri().query())?;
     let live = allowed(exchange, live, asks.part.as_deref())?;
     let register = live.register();
-    let header = header(&register)?;
-    let bytes = Bytes::from_owner(Mapped(register.file().clone()));
-    let digest = tokio::task::block_in_place(|| live.digest_of(&register));
+    let file = file(&register)?;
+    let (sequence, as_of) = (file.header().sequence, moment::of_nanoseconds(file.header().as_of).to_string());
+    let digest = tokio::task::block_in_place(|| live.digest_of(&register, &file));
+    // It is sent from where it is mapped.
+    let bytes = Bytes::from_owner(file);
     let tag = format!("\"{digest}\"");
     let mut response = answer_range(request.headers(), &tag, &bytes);
-    let as_of = moment::of_nanoseconds(header.as_of).to_string();
-    put(&mut response, [(ETAG, tag), (DIGEST, digest.clone()), (AS_OF, as_of)]);
+    put(
+        &mut response,
+        [(ETAG, tag), (HeaderName::from_static(header::DIGEST), digest.clone()), (AS_OF, as_of)],
+    );
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let said = Statement {
         what: "snapshot",
-        from: header.sequence,
-        to: header.sequence,
+        from: sequence,
+        to: sequence,
         body: digest,
         ..statement(live, &register, request)?
     };
@@ -119,11 +101,13 @@ pub(super) fn snapshot(
 
 /// What is said of an answer, but for what it is.
 fn statement(live: &Live, register: &Register, request: &Request<Unread>) -> Result<Statement, Problem> {
-    let nonce = request.headers().get(NONCE).map_or(Some(""), |value| value.to_str().ok());
+    let nonce = request.headers().get(header::NONCE).map_or(Some(""), |value| value.to_str().ok());
     let good =
         |nonce: &&str| nonce.len() <= NONCE_MAX && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let bad =
-        || Problem::bad_request("bad-nonce", format!("{NONCE} is up to {NONCE_MAX} letters and digits"));
+    let bad = || {
+        let detail = format!("{} is up to {NONCE_MAX} letters and digits", header::NONCE);
+        Problem::bad_request("bad-nonce", detail)
+    };
     Ok(Statement {
         what: "",
         register: match &live.part {
@@ -142,35 +126,22 @@ fn statement(live: &Live, register: &Register, request: &Request<Unread>) -> Res
 
 /// Says of an answer what it is, and signs that if there are keys.
 fn sign(exchange: &Exchange<'_>, response: &mut Response<Body>, mut said: Statement) {
-    for (name, number) in [(FROM, said.from), (TO, said.to), (LATEST, said.latest)] {
-        response.headers_mut().insert(name, number.into());
-    }
-    put(response, [(REGISTER_KIND, said.register.clone()), (CONTENT, said.content.clone())]);
     let keys = exchange.service.access.signing();
     if !keys.is_empty() {
         said.time = Timestamp::now().to_string();
-        put(response, [(TIME, said.time.clone()), (SIGNATURE, keys.sign(&said))]);
     }
+    put(response, said.headers(&keys).map(|(name, text)| (HeaderName::from_static(name), text)));
 }
 
-fn put<const N: usize>(response: &mut Response<Body>, headers: [(HeaderName, String); N]) {
-    let headers = headers.into_iter().filter(|(_, text)| !text.is_empty());
+fn put(response: &mut Response<Body>, headers: impl IntoIterator<Item = (HeaderName, String)>) {
+    let headers = headers.into_iter();
     let good = headers.filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?)));
     response.headers_mut().extend(good);
 }
 
-fn header(register: &Register) -> Result<Header, Problem> {
-    let file = Snapshot::of_storage(register.file().clone());
-    file.map(|file| *file.header()).map_err(|error| Problem::damaged(&error))
-}
-
-/// A mapped file that is sent from where it is.
-struct Mapped(crate::register::column::Storage);
-
-impl AsRef<[u8]> for Mapped {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
+/// The file that a register is made of.
+fn file(register: &Register) -> Result<Snapshot, Problem> {
+    Snapshot::of_register(register).map_err(|error| Problem::damaged(&error))
 }
 
 /// All of a file, the part that is asked for, or nothing if the client has it.
@@ -256,14 +227,14 @@ pub(super) async fn changes(
         return Err(Problem::bad_request("unknown-change", detail));
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
-    let frames = accepted.is_some_and(|accepted| accepted.contains(FRAMES));
+    let frames = accepted.is_some_and(|accepted| accepted.contains(header::FRAMES));
     let read = tokio::task::block_in_place(|| read(live, &register, asks.from, limit, frames));
     let (out, to) = match read {
         Ok(read) => read,
         Err(StoreError::Gone { oldest, .. }) => return Ok(gone(oldest)),
         // A checkpoint has just removed the segment.
         Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(gone(header(&live.register())?.sequence));
+            return Ok(gone(file(&live.register())?.header().sequence));
         }
         Err(error) => return Err(Problem::damaged(&error)),
     };
@@ -275,7 +246,7 @@ pub(super) async fn changes(
     if !exchange.service.access.signing().is_empty() {
         said.body = blake3::hash(&out).to_hex().to_string();
     }
-    let mut response = respond(if frames { FRAMES } else { JSON_LINES }, out);
+    let mut response = respond(if frames { header::FRAMES } else { JSON_LINES }, out);
     response.headers_mut().insert(VARY, ACCEPT.into());
     sign(exchange, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
@@ -303,7 +274,7 @@ async fn wait_for_another(
 fn gone(oldest: u64) -> Response<Body> {
     let detail = format!("the changes are gone; the oldest here follow {oldest}: take GET /v1/snapshot");
     let mut response = Problem::new(StatusCode::GONE, "changes-gone", detail).into_response();
-    response.headers_mut().insert(OLDEST, oldest.into());
+    response.headers_mut().insert(header::OLDEST, oldest.into());
     response
 }
 

@@ -38,6 +38,13 @@ pub struct Snapshot {
     entries: Vec<Entry>,
 }
 
+/// The bytes of the file.
+impl AsRef<[u8]> for Snapshot {
+    fn as_ref(&self) -> &[u8] {
+        (*self.storage).as_ref()
+    }
+}
+
 impl Snapshot {
     /// Opens and maps a file. Cost: some tenths of a millisecond, whatever the number of recipients.
     ///
@@ -61,6 +68,16 @@ impl Snapshot {
     pub(crate) fn of_storage(storage: Storage) -> Result<Snapshot, OpenError> {
         let (header, entries) = format::decode((*storage).as_ref())?;
         Ok(Snapshot { storage, header, entries })
+    }
+
+    /// The file that a register is made of.
+    pub(crate) fn of_register(register: &Register) -> Result<Snapshot, OpenError> {
+        Self::of_storage(register.file().clone())
+    }
+
+    /// BLAKE3 of the whole file, 64 hexadecimal digits. Cost: reads it, on all cores.
+    pub(crate) fn digest(&self) -> String {
+        blake3::Hasher::new().update_rayon(self.as_ref()).finalize().to_hex().to_string()
     }
 
     /// What the header says.

@@ -60,6 +60,9 @@ use crate::snapshot::OpenError;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Bytes of log after which it is folded into the register file, if nobody says another number.
+pub const CHECKPOINT_AT: u64 = 64 << 20;
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {

@@ -12,6 +12,7 @@ mod telling;
 use super::{FollowError, Offer, Source, Told, io_error};
 use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
+use crate::snapshot::Snapshot;
 use crate::store::{Log, Reader, StoreError, Writer};
 use std::cell::RefCell;
 use std::fmt;
@@ -157,9 +158,8 @@ impl Source for Whole<'_> {
         let failed = io_error(&self.made);
         let draft = made::draft(&self.part, &register)?;
         draft.write(&self.made).map_err(&failed)?;
-        let bytes = crate::memory::map_path(&self.made).map_err(&failed)?;
-        let digest = blake3::Hasher::new().update_rayon(bytes.as_ref()).finalize().to_hex().to_string();
-        Ok(Offer { digest, bytes: bytes.as_ref().len() as u64, latest: register.sequence() })
+        let made = Snapshot::open(&self.made).map_err(|error| FollowError::Away(error.to_string()))?;
+        Ok(Offer { digest: made.digest(), bytes: made.as_ref().len() as u64, latest: register.sequence() })
     }
 
     fn snapshot(&self, _: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
