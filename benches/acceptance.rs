@@ -196,7 +196,7 @@ fn check_rows(directory: &Path, list: &Path, rows: usize) {
 fn lookups(data: &support::Data, sender: &str) -> Vec<(usize, f64, f64)> {
     let register = data.open();
     let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
-    let map = support::hash_map(&register, sender);
+    let map = support::hash_map(&register, Some(sender));
     let identities = data.identities();
     let ordinals = support::ordinals(&identities);
     let numbers: Vec<u64> = identities.iter().map(support::number).collect();

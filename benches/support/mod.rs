@@ -1,7 +1,7 @@
 //! Data for benchmarks: made once by the generator, with a fixed seed, under `target/bench-data`.
 #![allow(dead_code)] // no benchmark uses all of it
 
-use nabar::identities::{Country, Identity, Ordinal, Today};
+use nabar::identities::{Identity, Ordinal, Today};
 use nabar::register::Register;
 use nabar::snapshot::Snapshot;
 use std::path::{Path, PathBuf};
@@ -41,28 +41,60 @@ fn generate(arguments: &[&str]) {
     run(command.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
 impl Data {
     /// A FaR register of `recipients` and a list of `rows`; what is there already is taken.
     pub(crate) fn far(recipients: usize, rows: usize) -> Data {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-data");
-        let data = Data {
-            extract: directory.join(format!("far-{recipients}")),
-            register: directory.join(format!("far-{recipients}.nabar")),
-            list: directory.join(format!("list-{recipients}-{rows}.csv")),
-            directory,
-        };
-        let text = |path: &Path| path.display().to_string();
-        std::fs::create_dir_all(&data.directory).expect("a directory for the data");
+        let data = Data::new("far", recipients, &format!("list-{recipients}-{rows}.csv"));
         if !data.extract.join("recipients.csv").exists() {
             generate(&["far", "--recipients", &recipients.to_string(), "-o", &text(&data.extract)]);
         }
-        if !data.list.exists() {
-            let (extract, list) = (text(&data.extract), text(&data.list));
-            generate(&["list", "--extract", &extract, "--rows", &rows.to_string(), "-o", &list]);
+        data.with_list(rows, &[])
+    }
+
+    /// A KRR register of `persons` and a list of `rows`; what is there already is taken.
+    pub(crate) fn krr(persons: usize, rows: usize) -> Data {
+        let data = Data::new("krr", persons, &format!("list-krr-{persons}-{rows}.csv"));
+        if !data.extract.join("persons.jsonl").exists() {
+            generate(&["krr", "--persons", &persons.to_string(), "-o", &text(&data.extract)]);
         }
+        data.with_list(rows, &[])
+    }
+
+    /// The same with a list that is made with other options of the generator, under a name of its own.
+    pub(crate) fn with_dialect(&self, name: &str, rows: usize, options: &[&str]) -> PathBuf {
+        let list = self.list.with_extension(format!("{}.csv", name.replace(' ', "-")));
+        self.generate_list(&list, rows, options);
+        list
+    }
+
+    fn new(kind: &str, recipients: usize, list: &str) -> Data {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-data");
+        std::fs::create_dir_all(&directory).expect("a directory for the data");
+        Data {
+            extract: directory.join(format!("{kind}-{recipients}")),
+            register: directory.join(format!("{kind}-{recipients}.nabar")),
+            list: directory.join(list),
+            directory,
+        }
+    }
+
+    fn with_list(self, rows: usize, options: &[&str]) -> Data {
+        self.generate_list(&self.list, rows, options);
         // The register is always built anew: its format is what is being worked on.
-        nabar::extract::build(&data.extract, &data.register, true).expect("a register");
-        data
+        nabar::extract::build(&self.extract, &self.register, true).expect("a register");
+        self
+    }
+
+    fn generate_list(&self, list: &Path, rows: usize, options: &[&str]) {
+        if !list.exists() {
+            let (extract, rows, list) = (text(&self.extract), rows.to_string(), text(list));
+            let fixed = ["list", "--extract", &extract, "--rows", &rows, "-o", &list];
+            generate(&[&fixed[..], options].concat());
+        }
     }
 
     /// A stream of so many changes of the register, as JSON Lines.
@@ -71,7 +103,6 @@ impl Data {
         name.push(format!("-changes-{count}.jsonl"));
         let path = self.directory.join(name);
         if !path.exists() {
-            let text = |path: &Path| path.display().to_string();
             let (extract, path) = (text(&self.extract), text(&path));
             generate(&["changes", &extract, "--count", &count.to_string(), "-o", &path]);
         }
@@ -90,9 +121,9 @@ impl Data {
 
     /// The valid identities of the list, in its order.
     pub(crate) fn identities(&self) -> Vec<Identity> {
-        let list = std::fs::read(&self.list).expect("the list");
+        let (list, country) = (std::fs::read(&self.list).expect("the list"), self.open().kind().country());
         let cells = list.split(|&byte| byte == b'\n').map(|row| row.split(|&byte| byte == b';').next());
-        cells.flatten().filter_map(|cell| Identity::parse(cell, Country::Sweden, today()).ok()).collect()
+        cells.flatten().filter_map(|cell| Identity::parse(cell, country, today()).ok()).collect()
     }
 }
 
@@ -109,9 +140,9 @@ pub(crate) fn number(identity: &Identity) -> u64 {
 /// A hash map of every recipient and its answer, as a program without nabar would keep it.
 pub(crate) fn hash_map(
     register: &Register,
-    sender: &str,
+    sender: Option<&str>,
 ) -> hashbrown::HashMap<u64, nabar::register::Answer> {
-    let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
+    let question = register.question(sender, jiff::civil::date(2026, 6, 1)).expect("a question");
     let mut map = hashbrown::HashMap::with_capacity(register.recipients() as usize);
     let all = register.for_each::<nabar::register::Damage>(|identity, _| {
         map.insert(number(identity), question.ask(identity)?.into());
@@ -119,4 +150,15 @@ pub(crate) fn hash_map(
     });
     all.expect("an undamaged register");
     map
+}
+
+/// Pseudorandom numbers below a bound: SplitMix64 (Steele, Lea, Flood 2014), with a fixed seed.
+pub(crate) fn draws(below: usize) -> impl FnMut() -> usize {
+    let mut state = 7u64;
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ mixed >> 31) % below as u64) as usize
+    }
 }

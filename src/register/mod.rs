@@ -296,12 +296,6 @@ impl Register {
         if lead { Ok(Rules::new(heads, members, tail)) } else { Err(DamagedSection { name: "rule_heads" }) }
     }
 
-    fn find(&self, ordinal: Ordinal) -> Result<Found, DamagedBlock> {
-        let mut found = [Found::default()];
-        self.look_up(&[ordinal], &mut found)?;
-        Ok(found[0])
-    }
-
     /// Looks up any number of ordinals.
     pub(crate) fn look_up(&self, ordinals: &[Ordinal], found: &mut [Found]) -> Result<(), DamagedBlock> {
         self.index().look_up(&self.base.trust, ordinals, found)

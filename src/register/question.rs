@@ -8,7 +8,7 @@ use super::state::{FarState, KrrState, StateRule};
 use super::{Damage, DamagedSection, Kind, Register};
 use crate::consent::Rules;
 use crate::identities::{Identity, Ordinal};
-use crate::index::{Found, Slot};
+use crate::index::{Found, Index, Slot};
 use crate::limits::GROUP_IDS;
 use jiff::civil::Date;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -57,6 +57,8 @@ pub(crate) struct Decided {
 /// A question to a register, ready to be asked of any number of recipients.
 pub struct Question<'r> {
     register: &'r Register,
+    /// The register's; finding its columns anew takes as long as a lookup.
+    index: Index<'r>,
     decided: Arc<Decided>,
     /// FaR: the rules, and the number of the sender in them.
     rules: Option<(Rules<'r>, u16)>,
@@ -86,7 +88,7 @@ impl Register {
     /// A question that has been decided for this version already.
     pub(crate) fn question_of(&self, decided: &Arc<Decided>) -> Result<Question<'_>, DamagedSection> {
         let rules = self.rules_for(decided.sender)?;
-        Ok(Question { register: self, decided: Arc::clone(decided), rules })
+        Ok(Question { register: self, index: self.index(), decided: Arc::clone(decided), rules })
     }
 
     /// The rules, and the number of a sender in them.
@@ -144,7 +146,9 @@ impl<'r> Question<'r> {
 
     /// The outcome for one recipient: a batch of one.
     pub fn ask(&self, identity: &Identity) -> Result<Outcome, Damage> {
-        let found = self.register.find(identity.ordinal())?;
+        let mut found = [Found::default()];
+        self.index.look_up(self.register.trust(), &[identity.ordinal()], &mut found)?;
+        let [found] = found;
         let mut answers = [self.decided.by_state[found.code as usize].accepting];
         if self.is_listed(found) {
             self.decide_listed(&[(0, identity.ordinal(), found)], &mut answers)?;
@@ -162,7 +166,7 @@ impl<'r> Question<'r> {
         let by_state = &self.decided.by_state[..];
         for (group, ordinals) in ordinals.chunks(GROUP_IDS).enumerate() {
             let found = &mut found[..ordinals.len()];
-            self.register.look_up(ordinals, found)?;
+            self.index.look_up(self.register.trust(), ordinals, found)?;
             let first = group * GROUP_IDS;
             for (place, (answer, found)) in answers[first..].iter_mut().zip(&*found).enumerate() {
                 let answers = by_state[found.code as usize];
@@ -196,7 +200,7 @@ impl<'r> Question<'r> {
         let many = asked > rules.len() / RULES_A_LISTED;
         let table = many.then(|| accepting.get_or_init(|| rules.accepting(sender)));
         let mut damaged = false;
-        self.register.index().rules_of(&recipients, |place, rule| {
+        self.index.rules_of(&recipients, |place, rule| {
             let (row, _, found) = listed[place];
             let accepts = match table {
                 Some(table) => table.get(rule as usize).copied(),
