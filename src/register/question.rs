@@ -144,16 +144,32 @@ impl<'r> Question<'r> {
         self.decided.day
     }
 
-    /// The outcome for one recipient: a batch of one.
+    /// The outcome for one recipient.
     pub fn ask(&self, identity: &Identity) -> Result<Outcome, Damage> {
+        self.answer(identity.ordinal()).map(Answer::outcome)
+    }
+
+    /// The answer for one recipient: a batch of one.
+    ///
+    /// No branch depends on whether it is registered, so that the processor begins the next one while it waits for
+    /// the memory of this one.
+    #[inline]
+    pub fn answer(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
         let mut found = [Found::default()];
-        self.index.look_up(self.register.trust(), &[identity.ordinal()], &mut found)?;
+        self.index.look_up(self.register.trust(), &[ordinal], &mut found)?;
         let [found] = found;
-        let mut answers = [self.decided.by_state[found.code as usize].accepting];
-        if self.is_listed(found) {
-            self.decide_listed(&[(0, identity.ordinal(), found)], &mut answers)?;
+        let answers = self.decided.by_state[found.code as usize];
+        match answers.accepting == answers.declining {
+            true => Ok(answers.accepting),
+            false => self.answer_listed(ordinal, found),
         }
-        Ok(answers[0].outcome())
+    }
+
+    #[cold]
+    fn answer_listed(&self, ordinal: Ordinal, found: Found) -> Result<Answer, Damage> {
+        let mut answers = [self.decided.by_state[found.code as usize].accepting];
+        self.decide_listed(&[(0, ordinal, found)], &mut answers)?;
+        Ok(answers[0])
     }
 
     /// The answers for any number of recipients, by their ordinals; `answers` is as long as they.
@@ -177,13 +193,6 @@ impl<'r> Question<'r> {
             }
         }
         self.decide_listed(&listed, answers)
-    }
-
-    /// Whether the answer depends on a rule that is listed recipient by recipient.
-    #[inline(always)]
-    fn is_listed(&self, found: Found) -> bool {
-        let answers = self.decided.by_state[found.code as usize];
-        answers.accepting != answers.declining
     }
 
     /// Decides for the recipients whose rule is listed. They are few.
