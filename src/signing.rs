@@ -12,7 +12,9 @@ use crate::files;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
+use ed25519_dalek::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, KeypairBytes,
+};
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use std::fmt::Write as _;
 use std::fs;
@@ -91,6 +93,12 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Whether all of these keys, and no others, have made some signatures. Whether they hold is not asked.
+    pub(crate) fn have_signed(&self, signatures: &str) -> bool {
+        let names = signatures.split(", ").filter_map(|part| part.split_once('=')).map(|(name, _)| name);
+        names.eq(self.0.iter().map(|key| id(&key.verifying_key())))
+    }
+
     /// Signatures of a statement, by all keys: `ID=BASE64`, with a comma and a blank between them.
     pub fn sign(&self, statement: &Statement) -> String {
         let text = statement.text();
@@ -153,7 +161,9 @@ pub fn generate(name: &Path) -> Result<[PathBuf; 2], KeyError> {
     };
     let [private, public] = [with(".key"), with(".pub")];
     let unusable = |path: &Path| KeyError::NoKey { path: path.to_owned(), what: "key" };
-    let pem = key.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable(&private))?;
+    // Without the public key in it, which OpenSSL 3.0 does not read.
+    let bytes = KeypairBytes { secret_key: secret, public_key: None };
+    let pem = bytes.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable(&private))?;
     write_new(&private, pem.as_bytes(), 0o600)?;
     let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unusable(&public))?;
     if let Err(error) = write_new(&public, pem.as_bytes(), 0o644) {

@@ -184,5 +184,15 @@ fn a_stream_of_another_source_is_refused() {
     let before = publish("source", "source-key.key");
     assert_eq!(before.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&before.stderr).contains("publish to a new stream"));
-    fleet.apply(1);
+    // And also when it has come as far, or further, with changes of its own.
+    for change in &fleet.rest[..2] {
+        fleet.work.write("own.jsonl", change);
+        fleet.work.apply(&["source", "own.jsonl"]);
+        let after = publish("source", "source-key.key");
+        assert_eq!(after.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&after.stderr).into_owned();
+        assert!(said.contains("not what the directory has"), "{said}");
+    }
+    fleet.work.done(&["init", &workspace::fixture("krr"), "krr", "--quiet"]);
+    assert_eq!(publish("krr", "source-key.key").status.code(), Some(1));
 }

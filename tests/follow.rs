@@ -165,6 +165,7 @@ fn an_exchange_of_directories_that_was_interrupted_is_ended() {
     // Killed between the two renames, with the new directory complete, and without.
     fs::rename(work.path("replica"), work.path(".replica.old")).expect("renamed");
     work.done(&["init", &fixture("far"), ".replica.next", "--quiet"]);
+    work.write(".replica.next/replica-of", "far\n");
     follow(&work, &server);
     assert_eq!(work.sequence("replica"), 1300);
     fs::rename(work.path("replica"), work.path(".replica.old")).expect("renamed");
@@ -182,16 +183,62 @@ fn what_cannot_be_followed_is_told() {
     // The source is behind its replica: it was restored, or is another register.
     work.done(&["init", &fixture("far"), "replica", "--quiet"]);
     work.apply(&["replica", &fixture("changes/far.jsonl")]);
+    work.write("replica/replica-of", "far\n");
     let said = work.fails(1, &["follow", "--once", &address(&server), "replica"]);
     assert!(said.contains("rolled back"), "{said}");
     // Of the other country.
     let krr = Workspace::with("krr", &["replica"]);
     krr.write("none.pem", "");
+    krr.write("replica/replica-of", "krr\n");
     apply(&work, &server, &lines_of("changes/far.jsonl"));
     let said = krr.fails(1, &["follow", "--once", &address(&server), "replica"]);
     assert!(said.contains("the source has another register, far"), "{said}");
     let said = krr.fails(2, &["follow", "--once", &address(&server), "other", "--ca", "none.pem"]);
     assert!(said.contains("holds no certificate"), "{said}");
+}
+
+/// Whatever lies there that is no replica of this register stays as it is.
+#[test]
+fn nothing_is_followed_into_what_is_something_else() {
+    let (work, server) = served("far");
+    work.done(&["init", &fixture("far"), "own", "--quiet"]);
+    let refused = |directory: &str, code, why: &str| {
+        let said = work.fails(code, &["follow", "--once", &address(&server), directory]);
+        assert!(said.contains(why), "{said}");
+    };
+    apply(&work, &server, &lines_of("changes/far.jsonl"));
+    refused("own", 1, "`nabar follow` has not made");
+    assert_eq!(work.sequence("own"), 1000);
+    work.write("own/replica-of", "far operator:164821000025\n");
+    refused("own", 1, "the source has another register, far:");
+    assert_eq!(work.sequence("own"), 1000);
+    work.write("file", "");
+    refused("file", 2, "is a file");
+    for address in ["127.0.0.1:8080", "nats:/x", "ftp://localhost"] {
+        let said = work.fails(2, &["follow", "--once", address, "replica"]);
+        assert!(said.contains("is no address of a service"), "{said}");
+    }
+    for options in [["--store", "x"], ["--consumer", "x"], ["--nats-credentials", "x"]] {
+        let said = work.fails(2, &[&["follow", &address(&server), "replica"][..], &options].concat());
+        assert!(said.contains("are for a stream"), "{said}");
+    }
+    assert!(!work.path("replica").exists());
+}
+
+/// A replica that is removed while it is kept is not written to any more.
+#[test]
+fn a_replica_that_is_removed_ends() {
+    let (work, server) = served("far");
+    follow(&work, &server);
+    let mut follower = work.spawn(&["follow", &address(&server), "replica", "--quiet"]);
+    let changes = lines_of("changes/far.jsonl");
+    apply(&work, &server, &changes[..10]);
+    work.until("it follows", || work.sequence("replica") == 1010);
+    for entry in fs::read_dir(work.path("replica")).expect("a directory") {
+        fs::remove_file(entry.expect("a file").path()).expect("removed");
+    }
+    apply(&work, &server, &changes[10..]);
+    assert_eq!(follower.wait().expect("ended").code(), Some(1));
 }
 
 /// A source whose answers are signed, through a proxy, with the keys `old` and `new`.

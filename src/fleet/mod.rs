@@ -42,6 +42,15 @@ pub enum FleetError {
         /// In the directory.
         here: u64,
     },
+    /// The stream is of another register, or of another history of it.
+    #[error(
+        "what the stream has up to sequence {published} is not what the directory has: it is of another register, or the \
+         directory was rolled back and changed otherwise; publish to a new stream"
+    )]
+    Another {
+        /// In the stream.
+        published: u64,
+    },
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -115,8 +124,7 @@ pub struct Fleet {
 
 impl Fleet {
     async fn connect(&self) -> Result<async_nats::jetstream::Context, FleetError> {
-        // Whoever builds on it needs one provider for TLS; another one may have been chosen already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        choose_provider();
         let mut options = async_nats::ConnectOptions::new().name("nabar");
         if let Some(credentials) = &self.credentials {
             let unusable = |error| FleetError::Options(format!("{}: {error}", credentials.display()));
@@ -129,6 +137,11 @@ impl Fleet {
         let client = options.connect(servers).await.map_err(away("NATS"))?;
         Ok(async_nats::jetstream::new(client))
     }
+}
+
+/// Chooses who does cryptography for TLS, unless somebody else has already: NATS and stores ask for it.
+fn choose_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn runtime() -> Result<Runtime, FleetError> {

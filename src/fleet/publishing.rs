@@ -2,11 +2,12 @@
 
 use super::store::{Latest, Store};
 use super::{Fleet, FleetError, away, runtime};
+use crate::changes::Change;
 use crate::register::Register;
 use crate::replica::backoff::Backoff;
-use crate::signing::{Keys, Statement, header};
+use crate::signing::{Keys, Statement};
 use crate::snapshot::Snapshot;
-use crate::store::{Log, Reader, StoreError};
+use crate::store::{Log, Reader, StoreError, changes_of_frames};
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, StorageType};
@@ -91,10 +92,14 @@ struct Publishing<'p> {
 impl Publishing<'_> {
     /// Publishes over one connection.
     async fn session(&mut self, tell: &mut impl FnMut(Published)) -> Result<(), FleetError> {
-        self.stored = self.store.latest().await?.map(|latest| latest.sequence);
+        self.reader.refresh()?;
+        self.stored = match self.store.latest().await? {
+            Some(latest) => Some(self.signed_by_all(latest).await?),
+            None => None,
+        };
         let context = self.publish.fleet.connect().await?;
         let stream = self.stream(&context).await?;
-        let mut published = last(&stream, &self.publish.fleet.stream.subject()).await?;
+        let mut published = self.end(&stream).await?;
         loop {
             self.reader.refresh()?;
             let register = self.reader.register();
@@ -120,6 +125,35 @@ impl Publishing<'_> {
         }
     }
 
+    /// Has the keys of today sign what the store has; returns its sequence number.
+    async fn signed_by_all(&self, latest: Latest) -> Result<u64, FleetError> {
+        let sequence = latest.sequence;
+        let register = self.reader.register();
+        let file = file(&register)?;
+        if !self.publish.keys.have_signed(&latest.signature)
+            && sequence == file.header().sequence
+            && latest.digest == file.digest()
+        {
+            self.store.say(&self.latest(&register, sequence, latest.digest, latest.bytes)).await?;
+        }
+        Ok(sequence)
+    }
+
+    /// What is said of a register file in the store.
+    fn latest(&self, register: &Register, sequence: u64, digest: String, bytes: u64) -> Latest {
+        let mut said = self.statement(register, "snapshot");
+        (said.from, said.to, said.body) = (sequence, sequence, digest.clone());
+        Latest {
+            signature: self.publish.keys.sign(&said),
+            register: said.register,
+            sequence,
+            latest: said.latest,
+            digest,
+            bytes,
+            time: said.time,
+        }
+    }
+
     async fn stream(&self, context: &Context) -> Result<stream::Stream, FleetError> {
         let config = Config {
             name: self.publish.fleet.stream.name.clone(),
@@ -130,6 +164,44 @@ impl Publishing<'_> {
             ..Config::default()
         };
         context.get_or_create_stream(config).await.map_err(away("the stream"))
+    }
+
+    /// The sequence number that a stream ends with.
+    ///
+    /// Errors: it is not this register's.
+    async fn end(&self, stream: &stream::Stream) -> Result<Option<u64>, FleetError> {
+        let found = stream.get_last_raw_message_by_subject(&self.publish.fleet.stream.subject()).await;
+        let message = match found {
+            Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => return Ok(None),
+            found => found.map_err(away("the stream"))?,
+        };
+        let get = |name| message.headers.get(name).map(|value| value.as_str());
+        let said = Statement::of_headers("changes", get, String::new(), String::new());
+        let foreign = || FleetError::Options("the stream has messages that are not nabar's".to_owned());
+        let Statement { register, from, to, content, .. } = said.ok_or_else(foreign)?;
+        let own = self.reader.register();
+        let here = own.sequence();
+        if register != own.kind().name() {
+            return Err(FleetError::Another { published: to });
+        }
+        if to > here {
+            return Err(FleetError::RolledBack { published: to, here });
+        }
+        let wanted = (to - from) as usize;
+        let same =
+            match self.log.changes(from).and_then(|log| log.take(wanted).collect::<Result<Vec<_>, _>>()) {
+                Ok(own) => changes_of_frames(&message.payload, from).is_some_and(|changes| {
+                    let last = changes.last().map(Change::sequence);
+                    own.into_iter().take_while(|change| Some(change.sequence()) <= last).eq(changes)
+                }),
+                // They are folded into the register file: only the content can tell.
+                Err(StoreError::Gone { .. }) if to == here && !content.is_empty() => {
+                    own.content().is_ok_and(|own| own.to_string() == content)
+                }
+                Err(StoreError::Gone { .. }) => true,
+                Err(error) => return Err(error.into()),
+            };
+        if same { Ok(Some(to)) } else { Err(FleetError::Another { published: to }) }
     }
 
     /// Puts the register file into the store that the log follows, if another one is there.
@@ -143,19 +215,8 @@ impl Publishing<'_> {
         if self.stored.is_some_and(|stored| stored >= base) {
             return Ok(());
         }
-        let digest = file.digest();
+        let latest = self.latest(register, base, file.digest(), file.as_ref().len() as u64);
         let file = Bytes::from_owner(file);
-        let mut said = self.statement(register, "snapshot");
-        (said.from, said.to, said.body) = (base, base, digest.clone());
-        let latest = Latest {
-            register: said.register.clone(),
-            sequence: base,
-            latest: said.latest,
-            digest,
-            bytes: file.len() as u64,
-            time: said.time.clone(),
-            signature: self.publish.keys.sign(&said),
-        };
         self.store.put(file, &latest).await?;
         self.stored = Some(base);
         tell(Published::Register(base));
@@ -214,17 +275,4 @@ impl Publishing<'_> {
 /// The file that a version is made of.
 fn file(register: &Register) -> Result<Snapshot, FleetError> {
     Snapshot::of_register(register).map_err(|error| FleetError::Options(error.to_string()))
-}
-
-/// The sequence number that a stream ends with.
-async fn last(stream: &stream::Stream, subject: &str) -> Result<Option<u64>, FleetError> {
-    match stream.get_last_raw_message_by_subject(subject).await {
-        Ok(message) => {
-            let to = message.headers.get(header::TO).and_then(|to| to.as_str().parse().ok());
-            let foreign = || FleetError::Options("the stream has messages that are not nabar's".to_owned());
-            to.ok_or_else(foreign).map(Some)
-        }
-        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(error) => Err(away("the stream")(error)),
-    }
 }

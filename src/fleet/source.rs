@@ -9,6 +9,7 @@ use crate::signing::{Statement, Trusted, header};
 use crate::store::changes_of_frames;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::stream::RawMessageError;
 use async_nats::jetstream::{Message, stream};
 use futures_util::StreamExt;
 use std::cell::RefCell;
@@ -20,9 +21,9 @@ use tokio::time::timeout;
 
 /// Messages that are taken at a time.
 const MESSAGES: usize = 64;
-/// How long the server is asked to wait for a message, and how often it says meanwhile that it is there.
+/// How long the server is asked to wait for a message. Without heartbeats: with them async-nats 0.51 is not woken by
+/// a message that comes after one.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-const HEARTBEAT: Duration = Duration::from_secs(1);
 /// After how long without a word something is wrong.
 const SILENT: Duration = Duration::from_secs(7);
 /// How long the server waits for an acknowledgement before it sends a message again.
@@ -47,6 +48,8 @@ struct Session {
     taken: Vec<(u64, Message)>,
     /// The source's last sequence number, as far as is known.
     latest: u64,
+    /// What the last message says that was there at the beginning, if it is believed.
+    end: Option<Statement>,
 }
 
 /// What one message has.
@@ -94,7 +97,7 @@ impl Nats {
     async fn session(&self, here: u64) -> Result<Session, FollowError> {
         let context = self.fleet.connect().await?;
         let stream = context.get_stream(&self.fleet.stream.name).await.map_err(away("the stream"))?;
-        let (start, latest) = position(&stream, here).await?;
+        let (start, latest, end) = self.position(&stream, here).await?;
         // Wherever it stood, it stands here now.
         let _ = stream.delete_consumer(&self.consumer).await;
         let config = pull::Config {
@@ -105,7 +108,7 @@ impl Nats {
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(away("the consumer"))?;
-        Ok(Session { consumer, waiting: VecDeque::new(), taken: Vec::new(), latest: latest.unwrap_or(here) })
+        Ok(Session { consumer, waiting: VecDeque::new(), taken: Vec::new(), latest, end })
     }
 
     /// Takes in what follows `here`, from messages one after another.
@@ -142,7 +145,56 @@ impl Nats {
             }
         }
         told.latest = session.latest.max(told.to);
+        // With nothing new, whether it is the register that was published is told by what was there before.
+        if let Some(end) = session.end.take_if(|end| end.to <= told.to)
+            && end.to == told.to
+            && told.to == here
+        {
+            (told.register, told.content) =
+                (end.register, Some(end.content).filter(|content| !content.is_empty()));
+        }
         Ok(told)
+    }
+
+    /// Where in a stream the message is that leads on from a sequence number, or behind its end; where the stream leads;
+    /// and what its last message says, if it is believed.
+    ///
+    /// Errors: the changes that follow are not there any more.
+    async fn position(
+        &self,
+        stream: &stream::Stream,
+        here: u64,
+    ) -> Result<(u64, u64, Option<Statement>), FollowError> {
+        let failed = away("the stream");
+        let info = stream.get_info().await.map_err(&failed)?;
+        let (mut low, end) = (info.state.first_sequence, info.state.last_sequence + 1);
+        if info.state.messages == 0 {
+            return Ok((end, here, None));
+        }
+        // Where messages are is taken as they say; what they tell is believed when they are taken in.
+        let read = async |place| {
+            let message = stream.get_raw_message(place).await;
+            let message = message.map_err(away::<RawMessageError>("the stream"))?;
+            let number = |name| message.headers.get(name).and_then(|text| text.as_str().parse::<u64>().ok());
+            let foreign = || FollowError::Away("the stream has a message that is not nabar's".to_owned());
+            let (from, to) = number(header::FROM).zip(number(header::TO)).ok_or_else(foreign)?;
+            Ok::<_, FollowError>((from, to, message))
+        };
+        let (_, latest, last) = read(end - 1).await?;
+        let last = self.piece(Some(&last.headers), &last.payload).ok().map(|piece| piece.said);
+        // The first message that leads beyond.
+        let mut high = end;
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match read(middle).await? {
+                (_, to, _) if to > here => high = middle,
+                _ => low = middle + 1,
+            }
+        }
+        if low < end && read(low).await?.0 > here {
+            return Err(FollowError::Gone);
+        }
+        Ok((low, latest, last))
     }
 }
 
@@ -160,8 +212,7 @@ impl Session {
     async fn next(&mut self, wait: Option<Duration>) -> Result<Option<Message>, FleetError> {
         if self.waiting.is_empty() {
             if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
-                let one =
-                    self.consumer.batch().max_messages(1).expires(wait.min(WAIT_MAX)).heartbeat(HEARTBEAT);
+                let one = self.consumer.batch().max_messages(1).expires(wait.min(WAIT_MAX));
                 let one = one.messages().await;
                 self.keep(one.map_err(away("the stream"))?).await?;
             }
@@ -182,45 +233,11 @@ impl Session {
     }
 }
 
-/// Where in a stream the message is that leads on from a sequence number, or behind its end; and where the stream leads.
-///
-/// Errors: the changes that follow are not there any more.
-async fn position(stream: &stream::Stream, here: u64) -> Result<(u64, Option<u64>), FollowError> {
-    let failed = away("the stream");
-    let info = stream.get_info().await.map_err(&failed)?;
-    let (mut low, end) = (info.state.first_sequence, info.state.last_sequence + 1);
-    if info.state.messages == 0 {
-        return Ok((end, None));
-    }
-    let read = async |place| {
-        let message = stream
-            .get_raw_message(place)
-            .await
-            .map_err(away::<async_nats::jetstream::stream::RawMessageError>("the stream"))?;
-        let number = |name| message.headers.get(name).and_then(|text| text.as_str().parse::<u64>().ok());
-        let foreign = || FollowError::Away("the stream has a message that is not nabar's".to_owned());
-        number(header::FROM).zip(number(header::TO)).ok_or_else(foreign)
-    };
-    let (_, latest) = read(end - 1).await?;
-    // The first message that leads beyond.
-    let mut high = end;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match read(middle).await? {
-            (_, to) if to > here => high = middle,
-            _ => low = middle + 1,
-        }
-    }
-    if low < end && read(low).await?.0 > here {
-        return Err(FollowError::Gone);
-    }
-    Ok((low, Some(latest)))
-}
-
 impl Source for Nats {
     fn offer(&self) -> Result<Offer, FollowError> {
         let latest = self.latest()?;
-        Ok(Offer { digest: latest.digest, bytes: latest.bytes, latest: latest.latest })
+        let Latest { register, digest, bytes, latest, .. } = latest;
+        Ok(Offer { register, digest, bytes, latest })
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {

@@ -47,6 +47,7 @@ impl Store {
         let bad = |error: String| FleetError::Options(format!("{given}: {error}"));
         let (store, prefix): (Box<dyn ObjectStore>, Path) = if given.contains("://") {
             let url = given.parse::<url::Url>().map_err(|error| bad(error.to_string()))?;
+            super::choose_provider();
             let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
             parse_url_opts(&url, environment).map_err(|error| bad(error.to_string()))?
         } else {
@@ -81,8 +82,7 @@ impl Store {
         let failed = away("the object store");
         let path = self.register(latest.sequence, &latest.digest);
         self.store.put(&path, PutPayload::from_bytes(file)).await.map_err(&failed)?;
-        let said = serde_json::to_vec(latest).map_err(away("latest.json"))?;
-        self.store.put(&self.pointer(), said.into()).await.map_err(&failed)?;
+        self.say(latest).await?;
         let listed: Vec<Path> = self
             .store
             .list(Some(&self.prefix))
@@ -100,6 +100,12 @@ impl Store {
             self.store.delete(&path).await.map_err(&failed)?;
         }
         Ok(())
+    }
+
+    /// Says which register file is the newest.
+    pub(super) async fn say(&self, latest: &Latest) -> Result<(), FleetError> {
+        let said = serde_json::to_vec(latest).map_err(away("latest.json"))?;
+        self.store.put(&self.pointer(), said.into()).await.map(drop).map_err(away("the object store"))
     }
 
     /// The bytes of a register file from a place on. `None` if it is not there any more.
@@ -140,5 +146,20 @@ where
         let length = buffer.len().min(self.rest.len());
         buffer[..length].copy_from_slice(&self.rest.split_to(length));
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is connected to yet; what is needed for that is there.
+    #[test]
+    fn stores_are_opened_by_their_addresses() {
+        for address in ["s3://bucket/path", "gs://bucket", "az://container", "memory:///"] {
+            let opened = Store::open(address, "far");
+            assert!(!matches!(opened, Err(FleetError::Away { .. })), "{address}");
+        }
+        assert!(matches!(Store::open("s4://bucket", "far"), Err(FleetError::Options(_))));
     }
 }

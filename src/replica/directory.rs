@@ -4,10 +4,14 @@ use super::{Event, FollowError, Offer, Source, io_error};
 use crate::{files, memory, store};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
+
+/// The file in a replica's directory that says which register it is of, as its source calls it.
+const REPLICA_OF: &str = "replica-of";
 
 /// Bytes of a register file that are taken at a time.
 const PIECE: usize = 1 << 20;
@@ -32,7 +36,40 @@ impl Directory {
             return Err(FollowError::Options("name a directory".to_owned()));
         };
         fs::create_dir_all(&parent).map_err(io_error(&parent))?;
-        Ok(Directory { path, parent, name })
+        let directory = Directory { path, parent, name };
+        directory.check()?;
+        Ok(directory)
+    }
+
+    /// Errors: a replica cannot be made here.
+    fn check(&self) -> Result<(), FollowError> {
+        let Ok(found) = fs::metadata(&self.path) else { return Ok(()) };
+        let path = self.path.display();
+        if !found.is_dir() {
+            return Err(FollowError::Options(format!("{path} is a file: name a directory")));
+        }
+        // Directories and register files come to their places by being renamed.
+        let parent = fs::metadata(&self.parent).map_err(io_error(&self.parent))?;
+        match found.dev() == parent.dev() {
+            true => Ok(()),
+            false => {
+                let why = "is a mount point, or lies on another file system than its parent";
+                Err(FollowError::Options(format!("{path} {why}: name a directory inside it")))
+            }
+        }
+    }
+
+    /// Which register the replica is of.
+    ///
+    /// Errors: it is no replica.
+    pub(super) fn register(&self, directory: &Path) -> Result<String, FollowError> {
+        match fs::read_to_string(directory.join(REPLICA_OF)) {
+            Ok(text) => Ok(text.trim_end().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(FollowError::NoReplica(directory.to_owned()))
+            }
+            Err(error) => Err(io_error(directory)(error)),
+        }
     }
 
     fn beside(&self, what: &str) -> PathBuf {
@@ -92,14 +129,13 @@ impl Directory {
         if !fetch(&path, source, offer, tell)? {
             return Ok(false);
         }
-        store::adopt(&path, directory).map_err(|error| match FollowError::from(error) {
-            error if error.io_kind() == Some(io::ErrorKind::CrossesDevices) => FollowError::Options(format!(
-                "{} lies on another file system than the directory that it is in, where a replica is made: name a \
-                 directory inside it",
-                directory.display()
-            )),
-            error => error,
-        })?;
+        // Before the register file: whatever is a data directory then says so.
+        let said = directory.join(REPLICA_OF);
+        fs::create_dir_all(directory)
+            .and_then(|()| fs::write(&said, format!("{}\n", offer.register)))
+            .and_then(|()| File::open(&said)?.sync_all())
+            .map_err(io_error(&said))?;
+        store::adopt(&path, directory)?;
         Ok(true)
     }
 

@@ -21,7 +21,16 @@ pub(crate) fn run(
     let directory = Directory::new(&follow.directory)?;
     let _alone = directory.lock()?;
     directory.recover()?;
-    let mut following = Following { follow, source, directory, backoff: Backoff::default(), tell };
+    let mut following = Following {
+        follow,
+        source,
+        directory,
+        of: String::new(),
+        offered: None,
+        useless: None,
+        backoff: Backoff::default(),
+        tell,
+    };
     let mut writer = following.open()?;
     // Where it has begun anew, until something has come since; whether that was because it had diverged.
     let (mut began, mut suspect) = (None, false);
@@ -43,6 +52,7 @@ pub(crate) fn run(
             // Its register file is older than its changes: it is about to make another one.
             FollowError::Gone if began == Some(from) => {
                 began = None;
+                following.useless = following.offered.take();
                 following.wait(FollowError::Away(error.to_string()))?;
             }
             FollowError::Diverged(_) if suspect => return Err(error),
@@ -82,6 +92,12 @@ struct Following<'f> {
     follow: &'f Follow,
     source: &'f dyn Source,
     directory: Directory,
+    /// The register that it is a replica of, as the source calls it.
+    of: String,
+    /// Digest of the register file that it began with last.
+    offered: Option<String>,
+    /// Digest of one that no changes follow.
+    useless: Option<String>,
     backoff: Backoff,
     tell: &'f mut dyn FnMut(Event),
 }
@@ -92,13 +108,16 @@ impl Following<'_> {
         let here = writer.register().sequence();
         let wait = if self.follow.once { Duration::ZERO } else { WAIT };
         let told = self.source.changes(&writer.register(), BATCH, wait)?;
-        if told.register.split(' ').next() != Some(writer.kind().name()) {
+        if told.register != self.of {
             return Err(FollowError::Another { found: told.register });
         }
         if told.latest < here {
             return Err(FollowError::RolledBack { here });
         }
         if !told.changes.is_empty() {
+            if !store::is_data_directory(writer.directory()) {
+                return Err(FollowError::Removed(writer.directory().to_owned()));
+            }
             writer.apply(Lines::of(told.changes), false)?;
         }
         let register = writer.register();
@@ -125,7 +144,9 @@ impl Following<'_> {
     /// Opens the replica, which begins if it is not there.
     fn open(&mut self) -> Result<Writer, FollowError> {
         let path = self.directory.path.clone();
-        if !store::is_data_directory(&path) {
+        if store::is_data_directory(&path) {
+            self.directory.register(&path)?;
+        } else {
             self.begin(&path, 0)?;
         }
         let writer = self.open_with_room(&path)?;
@@ -138,7 +159,10 @@ impl Following<'_> {
         loop {
             match self.source.open(path).map_err(FollowError::from) {
                 Err(error) if error.is_full() => self.wait(error)?,
-                opened => return opened,
+                opened => {
+                    self.of = self.directory.register(path)?;
+                    return opened;
+                }
             }
         }
     }
@@ -152,6 +176,14 @@ impl Following<'_> {
                     // It may have been given by somebody in between who has kept it.
                     return Err(FollowError::Away("the register that is offered is older".to_owned()));
                 }
+                if self.useless.as_ref() == Some(&offer.digest) {
+                    let why = "the changes that follow the register file are gone; it offers no other yet";
+                    return Err(FollowError::Away(why.to_owned()));
+                }
+                if !self.of.is_empty() && self.of != offer.register {
+                    return Err(FollowError::Another { found: offer.register });
+                }
+                self.offered = Some(offer.digest.clone());
                 self.directory.make(path, self.source, &offer, self.tell)
             });
             match made {

@@ -45,6 +45,10 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(options: SourceOptions) -> Result<Http, FollowError> {
+        if !["http://", "https://"].iter().any(|scheme| options.address.starts_with(scheme)) {
+            let text = "is no address of a service: write http://HOST:PORT or https://HOST:PORT";
+            return Err(FollowError::Options(format!("{} {text}", options.address)));
+        }
         let trusted =
             Trusted::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
         let mut tls = TlsConfig::builder();
@@ -92,10 +96,14 @@ impl Http {
             let token = String::from_utf8(read(token)?).map_err(|_| unusable(token, "it is no text"))?;
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
-        let mut response = request.call().map_err(|error| FollowError::Away(error.to_string()))?;
+        let mut response = request.call().map_err(|error| away(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
+        }
+        if head {
+            // Without a body it does not say why.
+            return self.ask(false, path, here, headers);
         }
         let problem = response.body_mut().with_config().limit(1 << 16).read_to_string().unwrap_or_default();
         let problem: serde_json::Value = serde_json::from_str(&problem).unwrap_or_default();
@@ -149,7 +157,8 @@ impl Source for Http {
             return Err(FollowError::NoSource);
         }
         let said = self.said("snapshot", headers, digest.clone(), nonce)?;
-        Ok(Offer { digest, bytes: number(headers, "content-length")?, latest: said.latest })
+        let bytes = number(headers, "content-length")?;
+        Ok(Offer { register: said.register, digest, bytes, latest: said.latest })
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
@@ -193,6 +202,19 @@ impl Source for Http {
             content,
         })
     }
+}
+
+/// What went wrong on the way, and what to look at.
+fn away(error: &ureq::Error) -> FollowError {
+    let text = error.to_string();
+    let hints = [
+        ("CertificateRequired", "it wants a certificate: --certificate and --key"),
+        ("UnknownIssuer", "name the roots of its certificate with --ca"),
+        ("invalid HTTP version", "is it https://?"),
+        ("InvalidContentType", "is it http://?"),
+    ];
+    let hint = hints.iter().find(|(found, _)| text.contains(found));
+    FollowError::Away(hint.map_or(text.clone(), |(_, hint)| format!("{text} ({hint})")))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, FollowError> {

@@ -62,12 +62,18 @@ pub enum FollowError {
         /// What the replica has.
         here: u64,
     },
-    /// The source has the register of another country.
+    /// The source has the register of another country, or another part.
     #[error("the source has another register, {found}: follow it into another directory")]
     Another {
         /// Which.
         found: String,
     },
+    /// There is a data directory that has changes of its own.
+    #[error("{} is a data directory that `nabar follow` has not made: name another one", .0.display())]
+    NoReplica(PathBuf),
+    /// Somebody has removed the replica, or put something else in its place.
+    #[error("somebody has removed or replaced {} while it was kept: follow anew", .0.display())]
+    Removed(PathBuf),
     /// The replica is not the register that the source has, twice.
     #[error("the replica is not the register that the source has: {0}; it has begun anew once already")]
     Diverged(String),
@@ -101,19 +107,13 @@ impl FollowError {
 
     /// Whether there is no room on the disk.
     fn is_full(&self) -> bool {
-        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
-    }
-
-    /// What the system says, if it is the system.
-    fn io_kind(&self) -> Option<io::ErrorKind> {
-        match self {
-            FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => {
-                Some(error.kind())
-            }
-            FollowError::Store(StoreError::Failed { kind, .. }) => Some(*kind),
-            FollowError::Init(InitError::Store(StoreError::Io { error, .. })) => Some(error.kind()),
-            _ => None,
-        }
+        let kind = match self {
+            FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => error.kind(),
+            FollowError::Store(StoreError::Failed { kind, .. }) => *kind,
+            FollowError::Init(InitError::Store(StoreError::Io { error, .. })) => error.kind(),
+            _ => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 }
 
@@ -193,6 +193,8 @@ pub fn follow_part(
 /// The register file that a source offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
+    /// `far` or `krr`, and behind a blank whose part of it, if it is not all.
+    pub(crate) register: String,
     /// BLAKE3, 64 hexadecimal digits.
     pub(crate) digest: String,
     pub(crate) bytes: u64,

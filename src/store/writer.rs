@@ -128,6 +128,11 @@ impl Writer {
         Ok(Writer { place, inner, committer, checkpointing, kind, recovered, _lock: lock })
     }
 
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.place.path
+    }
+
     /// Which register it is.
     pub fn kind(&self) -> Kind {
         self.kind

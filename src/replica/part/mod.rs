@@ -159,7 +159,12 @@ impl Source for Whole<'_> {
         let draft = made::draft(&self.part, &register)?;
         draft.write(&self.made).map_err(&failed)?;
         let made = Snapshot::open(&self.made).map_err(|error| FollowError::Away(error.to_string()))?;
-        Ok(Offer { digest: made.digest(), bytes: made.as_ref().len() as u64, latest: register.sequence() })
+        Ok(Offer {
+            register: register.kind().name().to_owned(),
+            digest: made.digest(),
+            bytes: made.as_ref().len() as u64,
+            latest: register.sequence(),
+        })
     }
 
     fn snapshot(&self, _: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {

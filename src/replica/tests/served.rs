@@ -66,7 +66,7 @@ impl Served {
         Some(match question {
             Question::Offer => {
                 let digest = self.digest().to_owned();
-                Answer::Offer(Offer { digest, bytes: file.len() as u64, latest })
+                Answer::Offer(Offer { register: "far".to_owned(), digest, bytes: file.len() as u64, latest })
             }
             Question::Snapshot { digest, from } => {
                 let rest = file.get(*from as usize..).filter(|rest| !rest.is_empty());
