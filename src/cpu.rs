@@ -29,21 +29,44 @@ pub(crate) trait Work {
     fn run(self) -> Self::Output;
 }
 
-/// Runs `work` compiled for AVX2, BMI, LZCNT and POPCNT where the processor has them (x86-64-v3, since
-/// 2013 to 2015), else for the least that the program runs on.
+/// What the processor has, for those who ask often: asking takes as long as a short piece of work.
+#[derive(Clone, Copy)]
+pub(crate) struct Processor {
+    /// Whether it has AVX2, BMI, LZCNT and POPCNT (x86-64-v3, since 2013 to 2015).
+    newer: bool,
+}
+
+impl Processor {
+    #[inline(always)]
+    pub(crate) fn detect() -> Processor {
+        #[cfg(target_arch = "x86_64")]
+        let newer = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt");
+        #[cfg(not(target_arch = "x86_64"))]
+        let newer = false;
+        Processor { newer }
+    }
+
+    /// Runs `work` compiled for the newer instructions where the processor has them, else for the least that the
+    /// program runs on.
+    #[inline(always)]
+    pub(crate) fn run<W: Work>(self, work: W) -> W::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.newer {
+            // SAFETY: only `detect` makes a `Processor`, and it has asked the processor for the features.
+            return unsafe { vectorized_v3(work) };
+        }
+        work.run()
+    }
+}
+
+/// Runs `work` as [`Processor::run`] does.
 #[inline(always)]
 pub(crate) fn vectorized<W: Work>(work: W) -> W::Output {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt")
-    {
-        // SAFETY: the processor has just been asked for the features.
-        return unsafe { vectorized_v3(work) };
-    }
-    work.run()
+    Processor::detect().run(work)
 }
 
 /// # Safety

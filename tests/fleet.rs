@@ -151,7 +151,7 @@ fn every_replica_becomes_what_the_source_is_whatever_is_killed() {
 
 #[test]
 fn a_stream_of_another_source_is_refused() {
-    let Some(mut fleet) = Fleet::new() else { return };
+    let Some(fleet) = Fleet::new() else { return };
     let stream = fleet.stream();
     let publish = |directory: &str, key: &str| {
         let to = ["--nats", &stream, "--store", "store", "--once", "--quiet"];

@@ -11,7 +11,7 @@
 
 use super::codes::Code;
 use super::{Found, Page, Slot};
-use crate::cpu::{Work, prefetch, vectorized};
+use crate::cpu::{Processor, Work, prefetch, vectorized};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +51,35 @@ impl<C: Code> Kernel<'_, C> {
     pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
         assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
         vectorized(Group { kernel: self, ordinals, found })
+    }
+
+    /// Looks up one ordinal. `None` if its block is not trusted yet.
+    #[inline(always)]
+    pub(super) fn one(&self, ordinal: Ordinal, processor: Processor) -> Option<Found> {
+        processor.run(One { kernel: self, ordinal })
+    }
+
+    /// As in a group, without asking for anything ahead. The fewer instructions it takes, the more lookups the
+    /// processor has under way at a time.
+    #[inline(always)]
+    fn look_up(&self, ordinal: Ordinal) -> Option<Found> {
+        let offset = ordinal.0.wrapping_sub(self.first);
+        let page = offset / PAGE_ORDINALS;
+        let block = ((page / BLOCK_PAGES) as usize).min(self.trusted.len() - 1);
+        let entry = self.trusted[block].load(Ordering::Relaxed);
+        if entry == 0 {
+            return None;
+        }
+        let (number, record) = split_entry(entry);
+        let place = (number * BLOCK_PAGES + page % BLOCK_PAGES) as usize;
+        debug_assert!(place < self.pages.len());
+        // SAFETY: a page of block 0 or of a trusted block; `pages` holds both.
+        let (present, rank) = unsafe { self.pages.get_unchecked(place) }.rank(offset - page * PAGE_ORDINALS);
+        let slot = record.wrapping_add(rank) & 0u32.wrapping_sub(present);
+        debug_assert!((slot as usize) < self.codes.len());
+        // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
+        let code = unsafe { self.codes.get_unchecked(slot as usize) }.number();
+        Some(Found { slot: Slot(slot), code })
     }
 
     #[inline(always)]
@@ -119,6 +148,21 @@ impl<C: Code> Work for Group<'_, C> {
     #[inline(always)]
     fn run(self) -> bool {
         few_or_many!(self)
+    }
+}
+
+/// The lookup of one ordinal.
+struct One<'a, C> {
+    kernel: &'a Kernel<'a, C>,
+    ordinal: Ordinal,
+}
+
+impl<C: Code> Work for One<'_, C> {
+    type Output = Option<Found>;
+
+    #[inline(always)]
+    fn run(self) -> Option<Found> {
+        self.kernel.look_up(self.ordinal)
     }
 }
 

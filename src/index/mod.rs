@@ -22,7 +22,7 @@ pub(crate) use codes::{Codes, Width};
 pub(crate) use live::{Edit, LivePart, Overlay, PartView, Put};
 pub(crate) use page::Page;
 
-use crate::cpu::prefetch;
+use crate::cpu::{Processor, prefetch};
 use crate::identities::{Country, Ordinal};
 use crate::limits::{
     BLOCK_ORDINALS, BLOCK_PAGES, BLOCK_PARTS, GROUP_IDS, PAGE_ORDINALS, PART_ORDINALS, PART_PAGES,
@@ -145,6 +145,36 @@ impl<'a> Index<'a> {
                 Width::Four => self.live_groups(trust, overlay, &[0u32], ordinals, found),
             },
         }
+    }
+
+    /// Looks up one ordinal.
+    ///
+    /// Errors: its block is damaged.
+    #[inline(always)]
+    pub(crate) fn look_up_one(
+        &self,
+        trust: &Trust,
+        ordinal: Ordinal,
+        processor: Processor,
+    ) -> Result<Found, DamagedBlock> {
+        if self.overlay.is_none() {
+            let first = self.country.ordinals().start;
+            let found = with_codes!(self.codes, codes => {
+                Kernel { first, trusted: &trust.entries, pages: self.pages, codes }.one(ordinal, processor)
+            });
+            if let Some(found) = found {
+                return Ok(found);
+            }
+        }
+        self.look_up_alone(trust, ordinal)
+    }
+
+    /// As a group of one.
+    #[inline(never)]
+    fn look_up_alone(&self, trust: &Trust, ordinal: Ordinal) -> Result<Found, DamagedBlock> {
+        let mut found = [Found::default()];
+        self.look_up(trust, &[ordinal], &mut found)?;
+        Ok(found[0])
     }
 
     fn groups<C: Code>(

@@ -38,6 +38,8 @@ fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: 
         let mut alone = [Found::default()];
         index.look_up(&trust, &[ordinal], &mut alone).expect("undamaged");
         assert_eq!(alone[0], found);
+        let one = index.look_up_one(&trust, ordinal, crate::cpu::Processor::detect());
+        assert_eq!(one, Ok(found));
     }
     let listed = index.present(0..index.parts()).flat_map(|part| {
         let view = index.view(&trust, part).expect("undamaged");

@@ -7,6 +7,7 @@ use super::outcome::{Answer, Outcome};
 use super::state::{FarState, KrrState, StateRule};
 use super::{Damage, DamagedSection, Kind, Register};
 use crate::consent::Rules;
+use crate::cpu::Processor;
 use crate::identities::{Identity, Ordinal};
 use crate::index::{Found, Index, Slot};
 use crate::limits::GROUP_IDS;
@@ -59,6 +60,7 @@ pub struct Question<'r> {
     register: &'r Register,
     /// The register's; finding its columns anew takes as long as a lookup.
     index: Index<'r>,
+    processor: Processor,
     decided: Arc<Decided>,
     /// FaR: the rules, and the number of the sender in them.
     rules: Option<(Rules<'r>, u16)>,
@@ -88,7 +90,13 @@ impl Register {
     /// A question that has been decided for this version already.
     pub(crate) fn question_of(&self, decided: &Arc<Decided>) -> Result<Question<'_>, DamagedSection> {
         let rules = self.rules_for(decided.sender)?;
-        Ok(Question { register: self, index: self.index(), decided: Arc::clone(decided), rules })
+        Ok(Question {
+            register: self,
+            index: self.index(),
+            processor: Processor::detect(),
+            decided: Arc::clone(decided),
+            rules,
+        })
     }
 
     /// The rules, and the number of a sender in them.
@@ -155,9 +163,7 @@ impl<'r> Question<'r> {
     /// the memory of this one.
     #[inline]
     pub fn answer(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
-        let mut found = [Found::default()];
-        self.index.look_up(self.register.trust(), &[ordinal], &mut found)?;
-        let [found] = found;
+        let found = self.index.look_up_one(self.register.trust(), ordinal, self.processor)?;
         let answers = self.decided.by_state[found.code as usize];
         match answers.accepting == answers.declining {
             true => Ok(answers.accepting),
