@@ -8,6 +8,7 @@ mod workspace;
 use serde_json::Value;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::process::{Child, Command, Stdio};
 use workspace::{Workspace, edited, lines_of, text};
 
@@ -195,4 +196,70 @@ fn a_stream_of_another_source_is_refused() {
     }
     fleet.work.done(&["init", &workspace::fixture("krr"), "krr", "--quiet"]);
     assert_eq!(publish("krr", "source-key.key").status.code(), Some(1));
+}
+
+/// A replica that begins anew becomes another directory while it is published: the publisher goes over to it and on, also
+/// when the changes between are folded into its register file.
+#[test]
+fn a_directory_that_takes_the_place_of_another_is_published_on() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    // The directory is known by a link, so that one takes the place of the other at once.
+    let exchange = |fleet: &Fleet, directory: &str| {
+        symlink(directory, fleet.work.path("link")).expect("a link");
+        fs::rename(fleet.work.path("link"), fleet.work.path("source")).expect("renamed");
+    };
+    fs::rename(fleet.work.path("source"), fleet.work.path("first")).expect("renamed");
+    exchange(&fleet, "first");
+    fleet.apply(20);
+    let _publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
+    let _replica = fleet.follower(&stream, "replica", &["--trust", "source-key.pub"]);
+    fleet.converges("replica");
+
+    // Its log has the same changes in other batches, and more.
+    let changes = lines_of("changes/far.jsonl");
+    fleet.work.done(&["init", &workspace::fixture("far"), "second", "--quiet"]);
+    for batch in changes[..50].chunks(7) {
+        fleet.work.write("batch.jsonl", text(batch));
+        fleet.work.apply(&["second", "batch.jsonl"]);
+    }
+    exchange(&fleet, "second");
+    fleet.converges("replica");
+    assert_eq!(fleet.work.sequence("replica"), 1050);
+
+    // Its register file is newer than what was published.
+    fleet.work.done(&["init", &workspace::fixture("far"), "third", "--quiet"]);
+    fleet.work.write("batch.jsonl", text(&changes[..80]));
+    fleet.work.apply(&["third", "batch.jsonl"]);
+    fleet.work.done(&["checkpoint", "third", "--quiet"]);
+    fleet.work.write("batch.jsonl", text(&changes[80..100]));
+    fleet.work.apply(&["third", "batch.jsonl"]);
+    exchange(&fleet, "third");
+    fleet.converges("replica");
+    assert_eq!(fleet.work.sequence("replica"), 1100);
+    // And on, as it changes.
+    fleet.rest = changes[100..].to_vec();
+    fleet.apply(20);
+    fleet.converges("replica");
+}
+
+/// The same as a replica does it: one directory goes, and then the other one comes.
+#[test]
+fn a_publisher_waits_for_the_directory_that_comes() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let mut publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
+    let _replica = fleet.follower(&stream, "replica", &["--trust", "source-key.pub"]);
+    fleet.apply(20);
+    fleet.converges("replica");
+    fleet.work.write("batch.jsonl", text(&lines_of("changes/far.jsonl")[..50]));
+    fs::rename(fleet.work.path("source"), fleet.work.path("old")).expect("renamed");
+    fleet.work.done(&["init", &workspace::fixture("far"), "next", "--quiet"]);
+    // As long as a disk may take that has much to do.
+    (0..100).for_each(|_| drop(fleet.work.done(&["--version"])));
+    fleet.work.apply(&["next", "batch.jsonl"]);
+    fs::rename(fleet.work.path("next"), fleet.work.path("source")).expect("renamed");
+    let ended = publisher.0.try_wait().expect("a process");
+    assert!(ended.is_none(), "the publisher has ended: {ended:?}");
+    fleet.converges("replica");
 }

@@ -7,8 +7,12 @@ mod client;
 #[path = "changes/workspace.rs"]
 mod workspace;
 
+#[path = "follow/keys.rs"]
+mod keys;
 #[path = "follow/proxy.rs"]
 mod proxy;
+#[path = "follow/refusals.rs"]
+mod refusals;
 
 use client::Server;
 use proxy::{Passing, Proxy};

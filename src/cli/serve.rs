@@ -5,6 +5,7 @@ use super::follow::{Said, is_alarm};
 use super::{Done, Failure};
 use nabar::replica::{self, Event, Follow};
 use nabar::service::{self, CannotServe, Config, OpenFailed, Registers, Service};
+use nabar::signing::Keys;
 use nabar::store::CHECKPOINT_AT;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ pub(super) fn serve(args: &Serve) -> Done {
     let config = args.config.as_deref().map(Config::read).transpose();
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
+    Keys::read(&config.replicas.keys)?;
     let mut registers: Vec<_> =
         args.registers.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
     if registers.is_empty() {

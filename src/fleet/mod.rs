@@ -53,7 +53,22 @@ pub enum FleetError {
     },
     /// The data directory.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+/// While another directory takes its place, or a checkpoint removes files, some are not there.
+impl From<StoreError> for FleetError {
+    fn from(error: StoreError) -> FleetError {
+        let missing = match &error {
+            StoreError::NotOne(_) | StoreError::LogMissing { .. } => true,
+            StoreError::Io { error, .. } => error.kind() == std::io::ErrorKind::NotFound,
+            _ => false,
+        };
+        match missing {
+            true => FleetError::Away { what: "the directory", why: error.to_string() },
+            false => FleetError::Store(error),
+        }
+    }
 }
 
 impl From<KeyError> for FleetError {

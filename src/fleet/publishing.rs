@@ -60,7 +60,7 @@ pub enum Published {
 /// Errors: those that waiting does not help.
 pub fn publish(publish: &Publish, mut tell: impl FnMut(Published)) -> Result<(), FleetError> {
     let store = Store::open(&publish.fleet.store, &publish.fleet.stream.name)?;
-    let reader = Reader::open(&publish.directory)?;
+    let reader = Reader::open(&publish.directory).map_err(FleetError::Store)?;
     let log = Log::new(&publish.directory);
     let mut publishing =
         Publishing { publish, store, reader, log, backoff: Backoff::default(), stored: None };

@@ -29,6 +29,7 @@ pub(crate) fn run(
         offered: None,
         useless: None,
         backoff: Backoff::default(),
+        alarmed: false,
         tell,
     };
     let mut writer = following.open()?;
@@ -99,6 +100,8 @@ struct Following<'f> {
     /// Digest of one that no changes follow.
     useless: Option<String>,
     backoff: Backoff,
+    /// Whether it has been told that what comes is not to be trusted.
+    alarmed: bool,
     tell: &'f mut dyn FnMut(Event),
 }
 
@@ -135,6 +138,7 @@ impl Following<'_> {
             }
         };
         self.backoff.reset();
+        self.alarmed = false;
         if writer.log_bytes() > self.follow.checkpoint_at {
             writer.checkpoint(false)?;
         }
@@ -235,9 +239,10 @@ impl Following<'_> {
         if !error.passes() || give_up {
             return Err(error);
         }
-        if self.backoff.is_first() {
-            let why = error.to_string();
-            (self.tell)(if untrusted { Event::Untrusted(why) } else { Event::Away(why) });
+        if untrusted && !std::mem::replace(&mut self.alarmed, true) {
+            (self.tell)(Event::Untrusted(error.to_string()));
+        } else if self.backoff.is_first() {
+            (self.tell)(Event::Away(error.to_string()));
         }
         self.source.pause(self.backoff.next());
         Ok(())

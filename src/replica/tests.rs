@@ -9,6 +9,7 @@ mod disk;
 mod follower;
 mod model;
 mod network;
+mod once;
 mod random;
 mod served;
 mod source;

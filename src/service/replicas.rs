@@ -74,7 +74,7 @@ pub(super) fn snapshot(
     request: &Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
     let asks: Of = query(request.uri().query())?;
-    let live = allowed(exchange, live, asks.part.as_deref())?;
+    let (live, nonce) = (allowed(exchange, live, asks.part.as_deref())?, nonce(request)?);
     let register = live.register();
     let file = file(&register)?;
     let (sequence, as_of) = (file.header().sequence, moment::of_nanoseconds(file.header().as_of).to_string());
@@ -93,22 +93,26 @@ pub(super) fn snapshot(
         from: sequence,
         to: sequence,
         body: digest,
-        ..statement(live, &register, request)?
+        ..statement(live, &register, nonce)
     };
     sign(exchange, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
 }
 
-/// What is said of an answer, but for what it is.
-fn statement(live: &Live, register: &Register, request: &Request<Unread>) -> Result<Statement, Problem> {
+/// What the replica wants to have signed too; empty if nothing.
+fn nonce(request: &Request<Unread>) -> Result<&str, Problem> {
     let nonce = request.headers().get(header::NONCE).map_or(Some(""), |value| value.to_str().ok());
     let good =
         |nonce: &&str| nonce.len() <= NONCE_MAX && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let bad = || {
+    nonce.filter(good).ok_or_else(|| {
         let detail = format!("{} is up to {NONCE_MAX} letters and digits", header::NONCE);
         Problem::bad_request("bad-nonce", detail)
-    };
-    Ok(Statement {
+    })
+}
+
+/// What is said of an answer, but for what it is.
+fn statement(live: &Live, register: &Register, nonce: &str) -> Statement {
+    Statement {
         what: "",
         register: match &live.part {
             None => register.kind().name().to_owned(),
@@ -119,9 +123,9 @@ fn statement(live: &Live, register: &Register, request: &Request<Unread>) -> Res
         latest: register.sequence(),
         content: String::new(),
         body: String::new(),
-        nonce: nonce.filter(good).ok_or_else(bad)?.to_owned(),
+        nonce: nonce.to_owned(),
         time: String::new(),
-    })
+    }
 }
 
 /// Says of an answer what it is, and signs that if there are keys.
@@ -215,7 +219,7 @@ pub(super) async fn changes(
     request: &Request<Unread>,
 ) -> Result<Response<Body>, Problem> {
     let asks: Follows = query(request.uri().query())?;
-    let live = allowed(exchange, live, asks.part.as_deref())?;
+    let (live, nonce) = (allowed(exchange, live, asks.part.as_deref())?, nonce(request)?);
     let limit = asks.limit.unwrap_or(CHANGES_USUAL);
     if !(1..=CHANGES_MAX).contains(&limit) {
         return Err(Problem::bad_request("bad-query", format!("limit is 1 to {CHANGES_MAX}")));
@@ -238,7 +242,7 @@ pub(super) async fn changes(
         }
         Err(error) => return Err(Problem::damaged(&error)),
     };
-    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(live, &register, request)? };
+    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(live, &register, nonce) };
     if to == register.sequence() {
         let content = tokio::task::block_in_place(|| register.content());
         said.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();

@@ -118,6 +118,11 @@ impl Server {
         assert!(done.success());
     }
 
+    /// Whether it has ended by now.
+    pub(crate) fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("a process").is_some()
+    }
+
     /// How it ended, and all of its standard error.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("ended");

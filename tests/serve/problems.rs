@@ -110,6 +110,31 @@ fn every_wrong_question_is_told_what_is_wrong() {
     server.is_well("wrong questions");
 }
 
+/// What a replica may have signed is short and plain, so that nobody gets other lines signed than those that are meant.
+#[test]
+fn a_nonce_is_up_to_64_letters_and_digits() {
+    let (_work, server) = both();
+    for target in
+        ["/far/v1/snapshot", "/far/v1/changes?from=1000", "/krr/v1/snapshot", "/krr/v1/changes?from=1000"]
+    {
+        let ask = |nonce: &str| server.ask("GET", target, &format!("Nabar-Nonce: {nonce}\r\n"), b"");
+        for good in ["", "0", "aZ09", &"f".repeat(64)] {
+            assert_eq!(ask(good).status, 200, "{target} {good}");
+        }
+        for bad in
+            [&*"f".repeat(65), &"f".repeat(4000), "a b", "a-b", "a,b", "a=", "å", "\u{ff11}", "a\tb", "\"a\""]
+        {
+            let reply = ask(bad);
+            assert_eq!(reply.status, 400, "{target} {bad}");
+            assert_problem(&reply, 400, "bad-nonce", &format!("{target} {bad}"));
+            assert_eq!(reply.json()["detail"], "nabar-nonce is up to 64 letters and digits");
+        }
+        let head = server.ask("HEAD", target, "Nabar-Nonce: a-b\r\n", b"");
+        assert_eq!(head.status, 400, "{target}");
+    }
+    server.is_well("nonces");
+}
+
 #[test]
 fn addresses_take_their_methods_only() {
     let (_work, server) = both();

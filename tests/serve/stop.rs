@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Server, chunk, request};
 use crate::ids::{far_ids, registers};
-use crate::workspace::SENDER;
+use crate::workspace::{SENDER, Workspace};
 use std::net::TcpStream;
 
 const TARGET: &str = "/v1/reachability?sender=164821000025";
@@ -98,4 +98,15 @@ fn an_address_that_is_taken_is_told() {
     let error = String::from_utf8_lossy(&told.stderr);
     assert!(error.contains("cannot serve at") && !error.contains("listening"), "{error}");
     server.is_well("another service");
+}
+
+/// An organisation that the register does not have, or not yet: its part is waited for, and that hinders no end.
+#[test]
+fn a_service_ends_while_a_part_is_waited_for() {
+    let work = Workspace::with("far", &["source"]);
+    work.write("nabar.toml", "[replicas]\nparts = [\"operator:165560000001\"]\n");
+    let mut server = Server::with(&work, &["source"], &["--config", "nabar.toml"]);
+    work.until("it waits", || server.errors().contains("the part waits"));
+    server.terminate();
+    work.until("it ends", || server.is_over());
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import struct
@@ -17,7 +18,7 @@ import zeep
 
 from running import Certificates, Service, openssl, running
 from soap import Schemas, envelope, is_reachable, post
-from support import DATE, FAR, KRR, NABAR, SENDER, answer, lookup, persons, registered, table
+from support import DATE, FAR, FIXTURES, KRR, NABAR, SENDER, answer, lookup, nabar, persons, registered, table
 
 DISPATCHER = "164727000046"
 """Registered for `SENDER`."""
@@ -25,9 +26,11 @@ OTHER_DISPATCHER = "164727096994"
 """Registered for `OTHER_SENDER` alone."""
 OTHER_SENDER = "164821000108"
 OPERATOR = "164921000016"
+OTHER_OPERATOR = "164921079770"
 STRANGER = "165560000001"
 NORWEGIAN = "991825827"
 AUTHORISED = "the caller is neither the sender nor a dispatcher that is registered for it"
+LISTED = "replicas.organisations in nabar.toml lists who may have all of a register, replicas.parts what others may"
 
 
 def spellings(organisation: str) -> list[str]:
@@ -348,6 +351,16 @@ def test_clients_that_do_not_finish_the_handshake_hinder_nobody(certificates: Ce
             raw.close()
 
 
+def follow(
+    certificates: Certificates, service: Service, organisation: str, replica: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    """Follows with a certificate, until the replica has what the service has for it."""
+    shown = ["--certificate", certificates.file(f"{organisation}.pem")]
+    shown += ["--key", certificates.file(f"{organisation}.key"), "--ca", certificates.file("ca.pem")]
+    command = [NABAR, "follow", "--once", f"https://localhost:{service.port}", replica, *shown, *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
 def test_only_who_is_listed_may_have_all_of_a_register(tmp_path: Path, certificates: Certificates) -> None:
     """The sender is listed, and follows with its certificate; the dispatcher is not."""
     listed = f"[replicas]\norganisations = ['{SENDER}']\n"
@@ -357,10 +370,106 @@ def test_only_who_is_listed_may_have_all_of_a_register(tmp_path: Path, certifica
                 assert http.get("/v1/snapshot").status_code == status
                 assert http.get("/v1/changes", params={"from": 1000}).status_code == status
         for organisation, code in [(SENDER, 0), (DISPATCHER, 1)]:
-            shown = ["--certificate", certificates.file(f"{organisation}.pem")]
-            shown += ["--key", certificates.file(f"{organisation}.key"), "--ca", certificates.file("ca.pem")]
             replica = tmp_path / organisation
-            command = [NABAR, "follow", "--once", f"https://localhost:{service.port}", replica, *shown]
-            told = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            told = follow(certificates, service, organisation, replica)
             assert told.returncode == code, told.stderr
             assert replica.exists() == (code == 0)
+
+
+@pytest.fixture(scope="module")
+def divided(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A data directory of which the sender may have all, and two operators and a dispatcher a part each."""
+    directory = tmp_path_factory.mktemp("divided")
+    nabar("init", str(FIXTURES / "far"), str(directory / "source"), "--quiet")
+    parts = [f"operator:{OPERATOR}", f"operator:{OTHER_OPERATOR}", f"dispatcher:{DISPATCHER}"]
+    listed = f"[replicas]\norganisations = ['{SENDER[2:]}']\nparts = {parts}\ndirectory = '{directory}/parts'\n"
+    with running(directory, config(certificates, listed, str(directory / "source"))) as service:
+        yield service
+
+
+def recipients(register: Path) -> int:
+    return int(json.loads(nabar("inspect", str(register), "--json"))["recipients"])
+
+
+def same(a: Path, b: Path) -> bool:
+    """Whether two registers have the same content."""
+    return subprocess.run([NABAR, "diff", a, b, "--quiet"], timeout=30).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("organisation", "part"),
+    [(OPERATOR, f"operator:{OPERATOR}"), (DISPATCHER, f"dispatcher:{DISPATCHER}")],
+)
+def test_an_organisation_has_its_own_part_without_naming_it(
+    tmp_path: Path, certificates: Certificates, divided: Service, organisation: str, part: str
+) -> None:
+    """And with its name the same; whoever may have all gets that part too if it names it."""
+    replicas = [tmp_path / name for name in ("unnamed", "named", "given")]
+    for replica, caller, more in zip(
+        replicas, (organisation, organisation, SENDER), ([], ["--part", part], ["--part", part]), strict=True
+    ):
+        told = follow(certificates, divided, caller, replica, *more)
+        assert told.returncode == 0, told.stderr
+        assert same(replica, replicas[0])
+    rows = table("far/recipients.csv")
+    own = [row for row in rows if row["operator_id"] == OPERATOR] if organisation == OPERATOR else rows
+    assert recipients(replicas[0]) == len(own) > 0
+    assert not same(replicas[0], divided.log.parent / "source")
+    with certificates.client(divided, organisation) as client:
+        for path in ("/v1/snapshot", "/v1/changes?from=1000"):
+            assert client.get(path).headers["nabar-register"] == f"far {part}"
+
+
+def test_who_is_listed_has_all_of_a_register_that_has_parts(
+    tmp_path: Path, certificates: Certificates, divided: Service
+) -> None:
+    told = follow(certificates, divided, SENDER, tmp_path / "all")
+    assert told.returncode == 0, told.stderr
+    assert same(tmp_path / "all", divided.log.parent / "source")
+    with certificates.client(divided, SENDER) as client:
+        assert client.get("/v1/snapshot").headers["nabar-register"] == "far"
+
+
+@pytest.mark.parametrize(
+    ("organisation", "part"),
+    [
+        (OPERATOR, f"operator:{OTHER_OPERATOR}"),
+        (OPERATOR, f"dispatcher:{DISPATCHER}"),
+        (OPERATOR, f"dispatcher:{OPERATOR}"),
+        (DISPATCHER, f"operator:{OPERATOR}"),
+        # Registered in the same register, but nothing is kept for it: neither all of it nor a part.
+        (OTHER_DISPATCHER, None),
+        (OTHER_DISPATCHER, f"dispatcher:{OTHER_DISPATCHER}"),
+        (OTHER_DISPATCHER, f"dispatcher:{DISPATCHER}"),
+        (OTHER_SENDER, None),
+        (STRANGER, None),
+        (STRANGER, f"operator:{OPERATOR}"),
+        # Whoever may have all: a part that is not kept.
+        (SENDER, f"dispatcher:{OTHER_DISPATCHER}"),
+    ],
+)
+def test_nobody_has_what_is_not_theirs(
+    tmp_path: Path, certificates: Certificates, divided: Service, organisation: str, part: str | None
+) -> None:
+    told = follow(certificates, divided, organisation, tmp_path / "replica", *(["--part", part] if part else []))
+    assert told.returncode == 1, told.stderr
+    assert told.stderr.startswith("nabar: the source refuses (403)"), told.stderr
+    assert not (tmp_path / "replica").exists()
+    with certificates.client(divided, organisation) as client:
+        for path, asked in (("/v1/snapshot", {}), ("/v1/changes", {"from": "1000"})):
+            asked = {**asked, **({"part": part} if part else {})}
+            assert LISTED in problem(client.get(path, params=asked), 403, "not-allowed")
+
+
+def test_whoever_may_follow_no_more_keeps_what_it_has(
+    tmp_path: Path, certificates: Certificates, divided: Service
+) -> None:
+    replica = tmp_path / "replica"
+    nabar("init", str(FIXTURES / "far"), str(replica), "--quiet")
+    (replica / "replica-of").write_text("far\n")
+    before = {path.name: path.read_bytes() for path in replica.iterdir()}
+    for organisation, more in [(STRANGER, []), (OPERATOR, ["--part", f"operator:{OTHER_OPERATOR}"])]:
+        told = follow(certificates, divided, organisation, replica, *more)
+        assert told.returncode == 1, told.stderr
+        assert told.stderr.startswith(f"nabar: the source refuses (403): {LISTED}"), told.stderr
+    assert {path.name: path.read_bytes() for path in replica.iterdir()} == before

@@ -104,6 +104,9 @@ impl<'s> Whole<'s> {
 
     /// The whole register as it is now.
     fn register(&self) -> Result<Arc<Register>, FollowError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(FollowError::Options("it is told to end".to_owned()));
+        }
         let away = |error: StoreError| FollowError::Away(error.to_string());
         let mut reader = self.reader.borrow_mut();
         let reader = match reader.take() {
@@ -120,9 +123,6 @@ impl<'s> Whole<'s> {
     fn other_than(&self, sequence: u64, wait: Duration) -> Result<Arc<Register>, FollowError> {
         let until = Instant::now() + wait;
         loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(FollowError::Options("it is told to end".to_owned()));
-            }
             let register = self.register()?;
             if register.sequence() != sequence || Instant::now() >= until {
                 return Ok(register);
