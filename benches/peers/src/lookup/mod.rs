@@ -295,7 +295,7 @@ fn single(
         };
         let started = Instant::now();
         for identity in &batch.identities {
-            black_box(question.ask(identity).expect("undamaged"));
+            black_box(question.answer(identity.ordinal()).expect("undamaged"));
         }
         push("nabar", started.elapsed().as_secs_f64());
         let started = Instant::now();
