@@ -187,7 +187,7 @@ impl Publishing<'_> {
         if to > here {
             return Err(FleetError::RolledBack { published: to, here });
         }
-        let wanted = (to - from) as usize;
+        let wanted = to.checked_sub(from).ok_or_else(foreign)? as usize;
         let same =
             match self.log.changes(from).and_then(|log| log.take(wanted).collect::<Result<Vec<_>, _>>()) {
                 Ok(own) => changes_of_frames(&message.payload, from).is_some_and(|changes| {
