@@ -150,6 +150,42 @@ fn every_replica_becomes_what_the_source_is_whatever_is_killed() {
     drop((publisher, one));
 }
 
+/// Whoever trusts only a key that has joined begins with what was published before.
+#[test]
+fn a_key_that_joins_signs_what_lies_in_the_store() {
+    let Some(fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let publish = ["publish", "source", "--nats", &stream, "--store", "store", "--once", "--quiet"];
+    let follow = ["follow", &stream, "replica", "--store", "store", "--once", "--trust", "other-key.pub"];
+    fleet.work.done(&[&publish[..], &["--sign", "source-key.key"]].concat());
+    assert!(fleet.work.fails(1, &follow).contains("signed by no key that is trusted"));
+    fleet.work.done(&[&publish[..], &["--sign", "source-key.key", "--sign", "other-key.key"]].concat());
+    assert!(fleet.work.run(&follow).status.success());
+    assert_eq!(fleet.work.sequence("replica"), 1000);
+}
+
+/// A replica that is level with the stream, and is not what was published, begins anew, though no message comes.
+#[test]
+fn a_replica_that_is_something_else_is_found_without_changes() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let other = edited(&fleet.rest[0], |line| {
+        let time = line["time"].take();
+        *line = serde_json::json!({"sequence": 1001, "time": time,
+            "put_sender": {"id": "162021005489", "name": "Another", "attention": ""}});
+    });
+    fleet.apply(1);
+    fleet.work.done(&["publish", "source", "--nats", &stream, "--store", "store", "--once", "--quiet"]);
+    fleet.work.done(&["init", &workspace::fixture("far"), "replica", "--quiet"]);
+    fleet.work.write("replica/replica-of", "far\n");
+    fleet.work.write("other.jsonl", other);
+    fleet.work.apply(&["replica", "other.jsonl"]);
+    fleet.work.fails(3, &["diff", "-q", "source", "replica"]);
+    let followed = fleet.work.run(&["follow", &stream, "replica", "--store", "store", "--once"]);
+    assert!(String::from_utf8_lossy(&followed.stderr).contains("ALARM"), "{followed:?}");
+    fleet.work.done(&["diff", "-q", "source", "replica"]);
+}
+
 #[test]
 fn a_stream_of_another_source_is_refused() {
     let Some(fleet) = Fleet::new() else { return };

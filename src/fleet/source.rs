@@ -42,6 +42,8 @@ pub(super) struct Nats {
 /// A durable consumer that stands where the replica does.
 struct Session {
     consumer: PullConsumer,
+    /// Where a replica stands that has what was taken: another one, made anew, needs a session of its own.
+    at: u64,
     /// Messages that have come and are not taken in.
     waiting: VecDeque<Message>,
     /// Messages that are not acknowledged, and where they lead.
@@ -108,7 +110,7 @@ impl Nats {
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(away("the consumer"))?;
-        Ok(Session { consumer, waiting: VecDeque::new(), taken: Vec::new(), latest, end })
+        Ok(Session { consumer, at: here, waiting: VecDeque::new(), taken: Vec::new(), latest, end })
     }
 
     /// Takes in what follows `here`, from messages one after another.
@@ -144,6 +146,7 @@ impl Nats {
                 told.content = Some(said.content).filter(|content| !content.is_empty());
             }
         }
+        session.at = told.to;
         told.latest = session.latest.max(told.to);
         // With nothing new, whether it is the register that was published is told by what was there before.
         if let Some(end) = session.end.take_if(|end| end.to <= told.to)
@@ -252,7 +255,7 @@ impl Source for Nats {
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError> {
         let sequence = here.sequence();
         // Whatever fails, the next attempt begins with a new connection, where the replica stands then.
-        let kept = self.session.borrow_mut().take();
+        let kept = self.session.borrow_mut().take().filter(|session| session.at == sequence);
         let told = self.runtime.block_on(async {
             let mut session = match kept {
                 Some(session) => session,

@@ -71,8 +71,8 @@ pub enum FollowError {
     /// There is a data directory that has changes of its own.
     #[error("{} is a data directory that `nabar follow` has not made: name another one", .0.display())]
     NoReplica(PathBuf),
-    /// Somebody has removed the replica, or put something else in its place.
-    #[error("somebody has removed or replaced {} while it was kept: follow anew", .0.display())]
+    /// Somebody has removed the replica.
+    #[error("somebody has removed what was in {} while it was kept: follow anew", .0.display())]
     Removed(PathBuf),
     /// The replica is not the register that the source has, twice.
     #[error("the replica is not the register that the source has: {0}; it has begun anew once already")]

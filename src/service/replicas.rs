@@ -7,7 +7,7 @@ use super::registers::Live;
 use super::routes::Exchange;
 use crate::register::{Register, moment};
 use crate::replica::Part;
-use crate::signing::{Statement, header};
+use crate::signing::{Keys, Statement, header};
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use bytes::Bytes;
@@ -95,7 +95,7 @@ pub(super) fn snapshot(
         body: digest,
         ..statement(live, &register, nonce)
     };
-    sign(exchange, &mut response, said);
+    sign(&exchange.service.access.signing(), &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
 }
 
@@ -129,12 +129,11 @@ fn statement(live: &Live, register: &Register, nonce: &str) -> Statement {
 }
 
 /// Says of an answer what it is, and signs that if there are keys.
-fn sign(exchange: &Exchange<'_>, response: &mut Response<Body>, mut said: Statement) {
-    let keys = exchange.service.access.signing();
+fn sign(keys: &Keys, response: &mut Response<Body>, mut said: Statement) {
     if !keys.is_empty() {
         said.time = Timestamp::now().to_string();
     }
-    put(response, said.headers(&keys).map(|(name, text)| (HeaderName::from_static(name), text)));
+    put(response, said.headers(keys).map(|(name, text)| (HeaderName::from_static(name), text)));
 }
 
 fn put(response: &mut Response<Body>, headers: impl IntoIterator<Item = (HeaderName, String)>) {
@@ -247,12 +246,14 @@ pub(super) async fn changes(
         let content = tokio::task::block_in_place(|| register.content());
         said.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();
     }
-    if !exchange.service.access.signing().is_empty() {
+    // Once: they may be read anew meanwhile.
+    let keys = exchange.service.access.signing();
+    if !keys.is_empty() {
         said.body = blake3::hash(&out).to_hex().to_string();
     }
     let mut response = respond(if frames { header::FRAMES } else { JSON_LINES }, out);
     response.headers_mut().insert(VARY, ACCEPT.into());
-    sign(exchange, &mut response, said);
+    sign(&keys, &mut response, said);
     Ok(with_note(response, Noted::of(&register, None, 0)))
 }
 
