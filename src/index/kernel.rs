@@ -9,26 +9,58 @@
 //! [`super::Index::check_block`] before an entry of the trusted directory is ever non-zero.
 #![allow(unsafe_code)]
 
-use super::codes::Code;
+use super::codes::{Code, Codes, with_codes};
 use super::{Found, Page, Slot};
-use crate::cpu::{Processor, Work, prefetch, vectorized};
+use crate::cpu::{Work, prefetch};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Entry of the trusted directory for a block that the register does not have: the empty block 0,
-/// with a record number that is never used.
-pub(super) const ABSENT: u64 = 1;
+/// What every entry of the trusted directory has that may be relied on.
+const TRUSTED: u64 = 1 << 63;
+
+/// Entry of the trusted directory for a block that the register does not have: the empty block 0.
+pub(super) const ABSENT: u64 = TRUSTED;
 
 /// Entry of the trusted directory for a checked block.
 pub(super) fn trusted(block: u32, first_record: u32) -> u64 {
-    u64::from(block) << 32 | u64::from(first_record)
+    TRUSTED | u64::from(block * BLOCK_PAGES) << 32 | u64::from(first_record)
 }
 
-/// The block and the first record of an entry of the trusted directory.
+/// The first page and the first record of an entry of the trusted directory.
 #[inline(always)]
-pub(super) fn split_entry(entry: u64) -> (u32, u32) {
-    ((entry >> 32) as u32, entry as u32)
+pub(super) const fn split_entry(entry: u64) -> (u32, u32) {
+    (((entry & !TRUSTED) >> 32) as u32, entry as u32)
+}
+
+/// Whoever takes in what a group finds.
+pub(crate) trait Sink {
+    /// The first of them is asked for at place `first`. Implementations are `#[inline(always)]`.
+    fn take(&mut self, first: usize, found: impl ExactSizeIterator<Item = Found>);
+}
+
+impl Sink for [Found] {
+    #[inline(always)]
+    fn take(&mut self, first: usize, found: impl ExactSizeIterator<Item = Found>) {
+        self[first..].iter_mut().zip(found).for_each(|(to, found)| *to = found);
+    }
+}
+
+/// What is known of a group's ids between the stages.
+pub(super) struct Room {
+    /// Place in the trusted directory.
+    blocks: [u32; GROUP_IDS],
+    /// Page of the block, later page and first record as an entry of the trusted directory has them.
+    places: [u64; GROUP_IDS],
+    /// Place in the page.
+    bits: [u32; GROUP_IDS],
+    slots: [u32; GROUP_IDS],
+}
+
+impl Room {
+    pub(super) fn new() -> Room {
+        Room { blocks: [0; GROUP_IDS], places: [0; GROUP_IDS], bits: [0; GROUP_IDS], slots: [0; GROUP_IDS] }
+    }
 }
 
 /// What the kernel reads.
@@ -45,22 +77,9 @@ pub(super) struct Kernel<'a, C> {
 }
 
 impl<C: Code> Kernel<'_, C> {
-    /// Looks up at most [`GROUP_IDS`] ordinals. `false` if a block is not trusted yet; then `found` is
-    /// as it was.
-    #[inline(always)]
-    pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
-        vectorized(Group { kernel: self, ordinals, found })
-    }
-
-    /// Looks up one ordinal. `None` if its block is not trusted yet.
-    #[inline(always)]
-    pub(super) fn one(&self, ordinal: Ordinal, processor: Processor) -> Option<Found> {
-        processor.run(One { kernel: self, ordinal })
-    }
-
-    /// As in a group, without asking for anything ahead. The fewer instructions it takes, the more lookups the
-    /// processor has under way at a time.
+    /// Looks up one ordinal, without asking for anything ahead. `None` if its block is not trusted yet.
+    ///
+    /// The fewer instructions it takes, the more lookups the processor has under way at a time.
     #[inline(always)]
     fn look_up(&self, ordinal: Ordinal) -> Option<Found> {
         let offset = ordinal.0.wrapping_sub(self.first);
@@ -70,105 +89,100 @@ impl<C: Code> Kernel<'_, C> {
         if entry == 0 {
             return None;
         }
-        let (number, record) = split_entry(entry);
-        let place = (number * BLOCK_PAGES + page % BLOCK_PAGES) as usize;
-        debug_assert!(place < self.pages.len());
+        let slot = self.slot(entry | u64::from(page % BLOCK_PAGES) << 32, offset - page * PAGE_ORDINALS);
+        Some(Found { slot: Slot(slot), code: self.code(slot) })
+    }
+
+    /// The page that a trusted entry with a page of its block stands for.
+    #[inline(always)]
+    fn page(place: u64) -> usize {
+        ((place & !TRUSTED) >> 32) as usize
+    }
+
+    /// The record of an ordinal on the page of a trusted entry with a page of its block.
+    #[inline(always)]
+    fn slot(&self, place: u64, bit: u32) -> u32 {
+        let page = Self::page(place);
+        debug_assert!(page < self.pages.len());
         // SAFETY: a page of block 0 or of a trusted block; `pages` holds both.
-        let (present, rank) = unsafe { self.pages.get_unchecked(place) }.rank(offset - page * PAGE_ORDINALS);
-        let slot = record.wrapping_add(rank) & 0u32.wrapping_sub(present);
-        debug_assert!((slot as usize) < self.codes.len());
-        // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
-        let code = unsafe { self.codes.get_unchecked(slot as usize) }.number();
-        Some(Found { slot: Slot(slot), code })
+        let (present, rank) = unsafe { self.pages.get_unchecked(page) }.rank(bit);
+        (place as u32).wrapping_add(rank) & 0u32.wrapping_sub(present)
     }
 
     #[inline(always)]
-    fn group_of<const N: usize>(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        let mut places = [Place::default(); N];
-        let last = self.trusted.len() - 1;
-        let mut untrusted = false;
-        for (place, ordinal) in places.iter_mut().zip(ordinals) {
-            let offset = ordinal.0.wrapping_sub(self.first);
-            let page = offset / PAGE_ORDINALS;
-            let block = ((page / BLOCK_PAGES) as usize).min(last);
-            let entry = self.trusted[block].load(Ordering::Relaxed);
-            untrusted |= entry == 0;
-            let (number, record) = split_entry(entry);
-            place.page = number * BLOCK_PAGES + page % BLOCK_PAGES;
-            place.bit = offset - page * PAGE_ORDINALS;
-            place.record = record;
-            prefetch(self.pages, place.page as usize);
-        }
-        if untrusted {
-            return false;
-        }
-        for (place, found) in places.iter().zip(found.iter_mut()) {
-            debug_assert!((place.page as usize) < self.pages.len());
-            // SAFETY: `page` is a page of block 0 or of a trusted block; `pages` holds both.
-            let (present, rank) = unsafe { self.pages.get_unchecked(place.page as usize) }.rank(place.bit);
-            let slot = place.record.wrapping_add(rank) & 0u32.wrapping_sub(present);
-            prefetch(self.codes, slot as usize);
-            found.slot = Slot(slot);
-        }
-        for found in found.iter_mut() {
-            debug_assert!((found.slot.0 as usize) < self.codes.len());
-            // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
-            found.code = unsafe { self.codes.get_unchecked(found.slot.0 as usize) }.number();
-        }
-        true
+    fn code(&self, slot: u32) -> u32 {
+        debug_assert!((slot as usize) < self.codes.len());
+        // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
+        unsafe { self.codes.get_unchecked(slot as usize) }.number()
     }
 }
 
-/// Ids of a small group.
-pub(super) const FEW: usize = 4;
-
-/// A single lookup is a group too, without the room for many.
-macro_rules! few_or_many {
-    ($group:ident) => {
-        match $group.ordinals.len() {
-            ..=$crate::index::kernel::FEW => {
-                $group.kernel.group_of::<{ $crate::index::kernel::FEW }>($group.ordinals, $group.found)
-            }
-            _ => $group.kernel.group_of::<GROUP_IDS>($group.ordinals, $group.found),
-        }
-    };
-}
-pub(super) use few_or_many;
-
-/// The lookup of one group.
-struct Group<'a, C> {
-    kernel: &'a Kernel<'a, C>,
-    ordinals: &'a [Ordinal],
-    found: &'a mut [Found],
+/// The lookup of at most [`GROUP_IDS`] ordinals. `false` if a block is not trusted yet; then `sink` has been given
+/// nothing.
+pub(super) struct Group<'a, 'k, C, S: ?Sized> {
+    pub(super) kernel: &'k Kernel<'a, C>,
+    pub(super) ordinals: &'k [Ordinal],
+    pub(super) room: &'k mut Room,
+    /// Place of the first ordinal for `sink`.
+    pub(super) at: usize,
+    pub(super) sink: &'k mut S,
 }
 
-impl<C: Code> Work for Group<'_, C> {
+impl<C: Code, S: Sink + ?Sized> Work for Group<'_, '_, C, S> {
     type Output = bool;
 
     #[inline(always)]
     fn run(self) -> bool {
-        few_or_many!(self)
+        let Group { kernel, ordinals, room, at, sink } = self;
+        let kernel = *kernel;
+        let Room { blocks, places, bits, slots } = room;
+        let count = ordinals.len();
+        assert!(count <= GROUP_IDS);
+        let last = (kernel.trusted.len() - 1) as u32;
+        // Nothing but arithmetic, for several at a time.
+        for (((block, place), bit), ordinal) in
+            blocks.iter_mut().zip(places.iter_mut()).zip(bits.iter_mut()).zip(ordinals)
+        {
+            let offset = ordinal.0.wrapping_sub(kernel.first);
+            let page = offset / PAGE_ORDINALS;
+            *block = (page / BLOCK_PAGES).min(last);
+            *place = u64::from(page % BLOCK_PAGES) << 32;
+            *bit = offset - page * PAGE_ORDINALS;
+        }
+        let mut all = TRUSTED;
+        for (place, block) in places[..count].iter_mut().zip(&blocks[..count]) {
+            debug_assert!((*block as usize) < kernel.trusted.len());
+            // SAFETY: at most the last.
+            let entry = unsafe { kernel.trusted.get_unchecked(*block as usize) }.load(Ordering::Relaxed);
+            all &= entry;
+            *place |= entry;
+            prefetch(kernel.pages, Kernel::<C>::page(*place));
+        }
+        if all == 0 {
+            return false;
+        }
+        for ((slot, place), bit) in slots[..count].iter_mut().zip(&places[..count]).zip(&bits[..count]) {
+            *slot = kernel.slot(*place, *bit);
+            prefetch(kernel.codes, *slot as usize);
+        }
+        sink.take(at, slots[..count].iter().map(|&slot| Found { slot: Slot(slot), code: kernel.code(slot) }));
+        true
     }
 }
 
-/// The lookup of one ordinal.
-struct One<'a, C> {
-    kernel: &'a Kernel<'a, C>,
-    ordinal: Ordinal,
+/// What single lookups read: a [`Kernel`] of some width, found once.
+pub(crate) struct Single<'a> {
+    pub(super) first: u32,
+    pub(super) trusted: &'a [AtomicU64],
+    pub(super) pages: &'a [Page],
+    pub(super) codes: Codes<'a>,
 }
 
-impl<C: Code> Work for One<'_, C> {
-    type Output = Option<Found>;
-
+impl Single<'_> {
+    /// Looks up one ordinal. `None` if its block is not trusted yet.
     #[inline(always)]
-    fn run(self) -> Option<Found> {
-        self.kernel.look_up(self.ordinal)
+    pub(crate) fn look_up(&self, ordinal: Ordinal) -> Option<Found> {
+        let Single { first, trusted, pages, codes } = *self;
+        with_codes!(codes, codes => Kernel { first, trusted, pages, codes }.look_up(ordinal))
     }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Place {
-    page: u32,
-    bit: u32,
-    record: u32,
 }

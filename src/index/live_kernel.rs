@@ -5,10 +5,10 @@
 //! nothing branches: a changed part has its records behind one that is nobody's, as the file has.
 
 use super::codes::Code;
-use super::kernel::{ABSENT, few_or_many, split_entry};
+use super::kernel::{ABSENT, Sink, split_entry};
 use super::live::Overlay;
 use super::{Found, Page, Slot};
-use crate::cpu::{Work, prefetch, vectorized};
+use crate::cpu::{Work, prefetch};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS, PART_ORDINALS, PART_PAGES};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,73 +36,84 @@ struct Place<'a, C> {
 }
 
 impl<'a, C: Code> LiveKernel<'a, C> {
-    /// Looks up at most [`GROUP_IDS`] ordinals. `false` if a block of the file is not trusted yet; then
-    /// `found` is as it was.
+    /// Where an ordinal is looked for; `None` if its block of the file is not trusted yet.
     #[inline(always)]
-    pub(super) fn group(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        assert!(ordinals.len() <= GROUP_IDS && ordinals.len() == found.len());
-        vectorized(Group { kernel: self, ordinals, found })
+    fn place(&self, ordinal: Ordinal) -> Option<Place<'a, C>> {
+        let offset = ordinal.0.wrapping_sub(self.first);
+        let page = offset / PAGE_ORDINALS;
+        let bit = offset - page * PAGE_ORDINALS;
+        if let Some(live) = self.overlay.get((page / PART_PAGES) as usize) {
+            let page = &live.lines()[(page % PART_PAGES) as usize];
+            return Some(Place { page, codes: live.codes(), bit, record: 1 });
+        }
+        let block = ((page / BLOCK_PAGES) as usize).min(self.trusted.len() - 1);
+        let entry = self.trusted[block].load(Ordering::Relaxed);
+        if entry == 0 {
+            return None;
+        }
+        let (first, record) = split_entry(entry);
+        let page = &self.pages[(first + page % BLOCK_PAGES) as usize];
+        Some(Place { page, codes: self.codes, bit, record })
     }
 
-    #[inline(always)]
-    fn group_of<const N: usize>(&self, ordinals: &[Ordinal], found: &mut [Found]) -> bool {
-        let mut places = [Place { page: &NO_PAGE, codes: self.codes, bit: 0, record: 0 }; N];
-        let last = self.trusted.len() - 1;
-        let mut untrusted = false;
-        for ordinal in ordinals {
-            self.overlay.ask_for((ordinal.0.wrapping_sub(self.first) / PART_ORDINALS) as usize);
-        }
-        for (place, ordinal) in places.iter_mut().zip(ordinals) {
-            let offset = ordinal.0.wrapping_sub(self.first);
-            let page = offset / PAGE_ORDINALS;
-            place.bit = offset - page * PAGE_ORDINALS;
-            match self.overlay.get((page / PART_PAGES) as usize) {
-                Some(live) => {
-                    place.page = &live.lines()[(page % PART_PAGES) as usize];
-                    place.codes = live.codes();
-                    place.record = 1;
-                }
-                None => {
-                    let block = ((page / BLOCK_PAGES) as usize).min(last);
-                    let entry = self.trusted[block].load(Ordering::Relaxed);
-                    untrusted |= entry == 0;
-                    let (number, record) = split_entry(entry);
-                    place.page = &self.pages[(number * BLOCK_PAGES + page % BLOCK_PAGES) as usize];
-                    place.record = record;
-                }
-            }
-            prefetch(std::slice::from_ref(place.page), 0);
-        }
-        if untrusted {
-            return false;
-        }
-        for (place, found) in places.iter().zip(found.iter_mut()) {
-            let (present, rank) = place.page.rank(place.bit);
-            let slot = place.record.wrapping_add(rank) & 0u32.wrapping_sub(present);
-            prefetch(place.codes, slot as usize);
-            found.slot = Slot(slot);
-        }
-        for (place, found) in places.iter().zip(found.iter_mut()) {
-            found.code = place.codes[found.slot.0 as usize].number();
-        }
-        true
+    /// Looks up one ordinal. `None` if its block of the file is not trusted yet.
+    pub(super) fn one(&self, ordinal: Ordinal) -> Option<Found> {
+        let place = self.place(ordinal)?;
+        let slot = place.slot();
+        Some(Found { slot: Slot(slot), code: place.codes[slot as usize].number() })
     }
 }
 
-const _: () = assert!(ABSENT >> 32 == 0, "an absent block is block 0, which is empty");
-
-/// The lookup of one group.
-struct Group<'a, 'k, C> {
-    kernel: &'k LiveKernel<'a, C>,
-    ordinals: &'k [Ordinal],
-    found: &'k mut [Found],
+impl<C> Place<'_, C> {
+    #[inline(always)]
+    fn slot(&self) -> u32 {
+        let (present, rank) = self.page.rank(self.bit);
+        self.record.wrapping_add(rank) & 0u32.wrapping_sub(present)
+    }
 }
 
-impl<C: Code> Work for Group<'_, '_, C> {
+const _: () = assert!(split_entry(ABSENT).0 == 0, "an absent block is block 0, which is empty");
+
+/// The lookup of at most [`GROUP_IDS`] ordinals. `false` if a block of the file is not trusted yet; then `sink` has
+/// been given nothing.
+pub(super) struct Group<'a, 'k, C, S: ?Sized> {
+    pub(super) kernel: &'k LiveKernel<'a, C>,
+    pub(super) ordinals: &'k [Ordinal],
+    /// Place of the first ordinal for `sink`.
+    pub(super) at: usize,
+    pub(super) sink: &'k mut S,
+}
+
+impl<C: Code, S: Sink + ?Sized> Work for Group<'_, '_, C, S> {
     type Output = bool;
 
     #[inline(always)]
     fn run(self) -> bool {
-        few_or_many!(self)
+        let Group { kernel, ordinals, at, sink } = self;
+        let nowhere = Place { page: &NO_PAGE, codes: kernel.codes, bit: 0, record: 0 };
+        let (mut places, mut slots) = ([nowhere; GROUP_IDS], [0; GROUP_IDS]);
+        for ordinal in ordinals {
+            kernel.overlay.ask_for((ordinal.0.wrapping_sub(kernel.first) / PART_ORDINALS) as usize);
+        }
+        let mut trusted = true;
+        for (to, ordinal) in places.iter_mut().zip(ordinals) {
+            let place = kernel.place(*ordinal);
+            trusted &= place.is_some();
+            *to = place.unwrap_or(nowhere);
+            prefetch(std::slice::from_ref(to.page), 0);
+        }
+        if !trusted {
+            return false;
+        }
+        for (slot, place) in slots.iter_mut().zip(&places[..ordinals.len()]) {
+            *slot = place.slot();
+            prefetch(place.codes, *slot as usize);
+        }
+        let found = places.iter().zip(&slots).take(ordinals.len());
+        sink.take(
+            at,
+            found.map(|(place, &slot)| Found { slot: Slot(slot), code: place.codes[slot as usize].number() }),
+        );
+        true
     }
 }

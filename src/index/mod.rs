@@ -29,7 +29,8 @@ use crate::limits::{
 };
 use bytemuck::{Pod, Zeroable};
 use codes::{Code, with_codes};
-use kernel::Kernel;
+use kernel::{Kernel, Room};
+pub(crate) use kernel::{Single, Sink};
 use live_kernel::LiveKernel;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,82 +125,103 @@ pub(crate) fn directory_length(country: Country) -> usize {
 }
 
 impl<'a> Index<'a> {
-    /// Looks up any number of ordinals, in groups. `found` is as long as `ordinals`.
+    /// Looks up any number of ordinals, in groups, and gives `sink` what it finds.
     ///
     /// Cost: see the benchmark `lookup`. Errors: a block that was asked for is damaged.
-    pub(crate) fn look_up(
+    pub(crate) fn look_up<S: Sink + ?Sized>(
         &self,
         trust: &Trust,
         ordinals: &[Ordinal],
-        found: &mut [Found],
+        sink: &mut S,
     ) -> Result<(), DamagedBlock> {
         match self.overlay {
-            None => with_codes!(self.codes, codes => self.groups(trust, codes, ordinals, found)),
-            Some(overlay) if overlay.width() == self.codes.width() => {
-                with_codes!(self.codes, codes => self.live_groups(trust, overlay, codes, ordinals, found))
-            }
-            // No part is left in the file.
-            Some(overlay) => match overlay.width() {
-                Width::One => self.live_groups(trust, overlay, &[0u8], ordinals, found),
-                Width::Two => self.live_groups(trust, overlay, &[0u16], ordinals, found),
-                Width::Four => self.live_groups(trust, overlay, &[0u32], ordinals, found),
-            },
+            None => with_codes!(self.codes, codes => self.groups(trust, codes, ordinals, sink)),
+            Some(overlay) => with_codes!(self.codes_beside(overlay), codes => {
+                self.live_groups(&self.live_kernel(trust, overlay, codes), trust, ordinals, sink)
+            }),
+        }
+    }
+
+    /// The records of the file if they are as wide as those of changed parts; else no part is left in the file, and
+    /// only nobody's is needed.
+    fn codes_beside(&self, overlay: &Overlay) -> Codes<'a> {
+        match overlay.width() {
+            width if width == self.codes.width() => self.codes,
+            Width::One => Codes::One(&[0]),
+            Width::Two => Codes::Two(&[0]),
+            Width::Four => Codes::Four(&[0]),
         }
     }
 
     /// Looks up one ordinal.
     ///
     /// Errors: its block is damaged.
-    #[inline(always)]
-    pub(crate) fn look_up_one(
-        &self,
-        trust: &Trust,
-        ordinal: Ordinal,
-        processor: Processor,
-    ) -> Result<Found, DamagedBlock> {
-        if self.overlay.is_none() {
-            let first = self.country.ordinals().start;
-            let found = with_codes!(self.codes, codes => {
-                Kernel { first, trusted: &trust.entries, pages: self.pages, codes }.one(ordinal, processor)
-            });
-            if let Some(found) = found {
-                return Ok(found);
-            }
+    pub(crate) fn look_up_one(&self, trust: &Trust, ordinal: Ordinal) -> Result<Found, DamagedBlock> {
+        let live = self.overlay.and_then(|overlay| {
+            with_codes!(self.codes_beside(overlay), codes => {
+                self.live_kernel(trust, overlay, codes).one(ordinal)
+            })
+        });
+        if let Some(found) = live {
+            return Ok(found);
         }
-        self.look_up_alone(trust, ordinal)
-    }
-
-    /// As a group of one.
-    #[inline(never)]
-    fn look_up_alone(&self, trust: &Trust, ordinal: Ordinal) -> Result<Found, DamagedBlock> {
         let mut found = [Found::default()];
-        self.look_up(trust, &[ordinal], &mut found)?;
+        self.look_up(trust, &[ordinal], &mut found[..])?;
         Ok(found[0])
     }
 
-    fn groups<C: Code>(
-        &self,
-        trust: &Trust,
-        codes: &[C],
-        ordinals: &[Ordinal],
-        found: &mut [Found],
-    ) -> Result<(), DamagedBlock> {
+    /// What single lookups read, found once. `None` if parts have changed.
+    pub(crate) fn single(&self, trust: &'a Trust) -> Option<Single<'a>> {
+        let Index { pages, codes, .. } = *self;
         let first = self.country.ordinals().start;
-        let kernel = Kernel { first, trusted: &trust.entries, pages: self.pages, codes };
-        self.each_group(trust, ordinals, found, |ordinals, found| kernel.group(ordinals, found))
+        self.overlay.is_none().then_some(Single { first, trusted: &trust.entries, pages, codes })
     }
 
-    fn live_groups<C: Code>(
+    fn kernel<'k, C: Code>(&self, trust: &'k Trust, codes: &'k [C]) -> Kernel<'k, C>
+    where
+        'a: 'k,
+    {
+        Kernel { first: self.country.ordinals().start, trusted: &trust.entries, pages: self.pages, codes }
+    }
+
+    fn groups<C: Code, S: Sink + ?Sized>(
         &self,
         trust: &Trust,
-        overlay: &Overlay,
         codes: &[C],
         ordinals: &[Ordinal],
-        found: &mut [Found],
+        sink: &mut S,
     ) -> Result<(), DamagedBlock> {
+        let (kernel, processor) = (&self.kernel(trust, codes), Processor::detect());
+        let room = &mut Room::new();
+        self.each_group(trust, ordinals, |at, ordinals| {
+            processor.run(kernel::Group { kernel, ordinals, room: &mut *room, at, sink: &mut *sink })
+        })
+    }
+
+    fn live_kernel<'k, C: Code>(
+        &self,
+        trust: &'k Trust,
+        overlay: &'k Overlay,
+        codes: &'k [C],
+    ) -> LiveKernel<'k, C>
+    where
+        'a: 'k,
+    {
         let first = self.country.ordinals().start;
-        let kernel = LiveKernel { first, trusted: &trust.entries, pages: self.pages, codes, overlay };
-        self.each_group(trust, ordinals, found, |ordinals, found| kernel.group(ordinals, found))
+        LiveKernel { first, trusted: &trust.entries, pages: self.pages, codes, overlay }
+    }
+
+    fn live_groups<C: Code, S: Sink + ?Sized>(
+        &self,
+        kernel: &LiveKernel<'_, C>,
+        trust: &Trust,
+        ordinals: &[Ordinal],
+        sink: &mut S,
+    ) -> Result<(), DamagedBlock> {
+        let processor = Processor::detect();
+        self.each_group(trust, ordinals, |at, ordinals| {
+            processor.run(live_kernel::Group { kernel, ordinals, at, sink: &mut *sink })
+        })
     }
 
     #[inline(always)]
@@ -207,14 +229,13 @@ impl<'a> Index<'a> {
         &self,
         trust: &Trust,
         ordinals: &[Ordinal],
-        found: &mut [Found],
-        group: impl Fn(&[Ordinal], &mut [Found]) -> bool,
+        mut group: impl FnMut(usize, &[Ordinal]) -> bool,
     ) -> Result<(), DamagedBlock> {
-        assert_eq!(ordinals.len(), found.len());
-        for (ordinals, found) in ordinals.chunks(GROUP_IDS).zip(found.chunks_mut(GROUP_IDS)) {
-            if !group(ordinals, found) {
+        for (number, ordinals) in ordinals.chunks(GROUP_IDS).enumerate() {
+            let at = number * GROUP_IDS;
+            if !group(at, ordinals) {
                 self.trust_blocks(trust, ordinals)?;
-                group(ordinals, found);
+                group(at, ordinals);
             }
         }
         Ok(())
@@ -237,7 +258,7 @@ impl<'a> Index<'a> {
     fn trust_block(&self, trust: &Trust, place: usize) -> Result<u32, DamagedBlock> {
         match trust.entries[place].load(Ordering::Relaxed) {
             0 => {}
-            entry => return Ok(kernel::split_entry(entry).0),
+            entry => return Ok(kernel::split_entry(entry).0 / BLOCK_PAGES),
         }
         let block = self.check_block(place)?;
         let entry = match block {
@@ -322,7 +343,7 @@ impl<'a> Index<'a> {
     pub(crate) fn ask_for_page(&self, trust: &Trust, ordinal: Ordinal) {
         let entry = trust.entries[self.place_of(ordinal).min(self.directory.len())].load(Ordering::Relaxed);
         let page = (ordinal.0 - self.country.ordinals().start) / PAGE_ORDINALS % BLOCK_PAGES;
-        prefetch(self.pages, (kernel::split_entry(entry).0 * BLOCK_PAGES + page) as usize);
+        prefetch(self.pages, (kernel::split_entry(entry).0 + page) as usize);
     }
 
     /// The record of an ordinal of the file, 0 if the file does not have it; and its block.
@@ -398,11 +419,10 @@ impl<'a> Index<'a> {
     }
 
     /// The listed rule of a recipient that [`look_up`](Self::look_up) found, 0 if none is listed.
-    #[cfg(test)]
-    fn rule(&self, ordinal: Ordinal, slot: Slot) -> u32 {
-        let mut rule = 0;
-        self.rules_of(&[(ordinal, slot)], |_, found| rule = found);
-        rule
+    pub(crate) fn rule_of(&self, ordinal: Ordinal, slot: Slot) -> u32 {
+        let mut search = Search::of(self, ordinal);
+        search.guess(self, slot);
+        search.rule(self, slot)
     }
 
     /// The listed rules of recipients that [`look_up`](Self::look_up) found; `each` gets the recipient's
@@ -414,29 +434,16 @@ impl<'a> Index<'a> {
         for (group, recipients) in recipients.chunks(GROUP_IDS).enumerate() {
             let searches = &mut searches[..recipients.len()];
             for (search, &(ordinal, _)) in searches.iter_mut().zip(recipients) {
-                let place = self.place_of(ordinal);
-                search.live = self.overlay.and_then(|overlay| overlay.get(self.part_of(ordinal)));
-                search.block = self.directory.get(place).map_or(0, |&number| number as usize);
+                *search = Search::of(self, ordinal);
                 prefetch(self.blocks, search.block);
             }
             for (search, &(_, slot)) in searches.iter_mut().zip(recipients) {
-                let block = self.blocks[search.block];
-                search.place = slot.0.wrapping_sub(block.first_record) as u16;
-                search.first = block.first_exception as usize;
-                search.count = block.exceptions as usize;
-                let share = u64::from(search.place) * search.count as u64 / u64::from(block.records.max(1));
-                search.guess = (share as usize).min(search.count.saturating_sub(1));
+                search.guess(self, slot);
                 prefetch(self.exception_places, search.first + search.guess);
                 prefetch(self.exception_rules, search.first + search.guess);
             }
-            for (place, search) in searches.iter().enumerate() {
-                if let Some(live) = search.live {
-                    each(group * GROUP_IDS + place, live.view().rule(recipients[place].1.0 - 1));
-                    continue;
-                }
-                let places = &self.exception_places[search.first..search.first + search.count];
-                let found = search.run(places).map(|at| self.exception_rules[search.first + at]);
-                each(group * GROUP_IDS + place, found.unwrap_or(0));
+            for (place, (search, &(_, slot))) in searches.iter().zip(recipients).enumerate() {
+                each(group * GROUP_IDS + place, search.rule(self, slot));
             }
         }
     }
@@ -460,7 +467,33 @@ struct Search<'a> {
     place: u16,
 }
 
-impl Search<'_> {
+impl<'a> Search<'a> {
+    /// Finds the block, or the part that stands for it.
+    fn of(index: &Index<'a>, ordinal: Ordinal) -> Search<'a> {
+        let live = index.overlay.and_then(|overlay| overlay.get(index.part_of(ordinal)));
+        let block = index.directory.get(index.place_of(ordinal)).map_or(0, |&number| number as usize);
+        Search { live, block, ..Search::default() }
+    }
+
+    /// Reads the block.
+    fn guess(&mut self, index: &Index<'a>, slot: Slot) {
+        let block = index.blocks[self.block];
+        self.place = slot.0.wrapping_sub(block.first_record) as u16;
+        self.first = block.first_exception as usize;
+        self.count = block.exceptions as usize;
+        let share = u64::from(self.place) * self.count as u64 / u64::from(block.records.max(1));
+        self.guess = (share as usize).min(self.count.saturating_sub(1));
+    }
+
+    /// The number of the rule, 0 if there is none.
+    fn rule(&self, index: &Index<'a>, slot: Slot) -> u32 {
+        if let Some(live) = self.live {
+            return live.view().rule(slot.0 - 1);
+        }
+        let places = &index.exception_places[self.first..self.first + self.count];
+        self.run(places).map_or(0, |at| index.exception_rules[self.first + at])
+    }
+
     /// Widens around the guess until the record must be within, then halves.
     fn run(&self, places: &[u16]) -> Option<usize> {
         let (mut low, mut high, mut step) = (self.guess, self.guess, 8);

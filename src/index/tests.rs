@@ -30,16 +30,16 @@ fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: 
     let mut ordinals: Vec<Ordinal> = asked.into_iter().chain(map.keys().copied()).map(Ordinal).collect();
     ordinals.extend([Ordinal::NOBODY, Ordinal(0), Ordinal(u32::MAX - 1), Ordinal(country.ordinals().end)]);
     let mut found = vec![Found::default(); ordinals.len()];
-    index.look_up(&trust, &ordinals, &mut found).expect("undamaged");
+    index.look_up(&trust, &ordinals, &mut found[..]).expect("undamaged");
     for (&ordinal, &found) in ordinals.iter().zip(&found) {
         let expected = map.get(&ordinal.0).copied().unwrap_or_default();
-        let rule = if found.slot == Slot(0) { 0 } else { index.rule(ordinal, found.slot) };
+        let rule = if found.slot == Slot(0) { 0 } else { index.rule_of(ordinal, found.slot) };
         assert_eq!((found.code, rule), expected);
         let mut alone = [Found::default()];
-        index.look_up(&trust, &[ordinal], &mut alone).expect("undamaged");
+        index.look_up(&trust, &[ordinal], &mut alone[..]).expect("undamaged");
         assert_eq!(alone[0], found);
-        let one = index.look_up_one(&trust, ordinal, crate::cpu::Processor::detect());
-        assert_eq!(one, Ok(found));
+        assert_eq!(index.look_up_one(&trust, ordinal), Ok(found));
+        assert_eq!(index.single(&trust).and_then(|single| single.look_up(ordinal)), Some(found));
     }
     let listed = index.present(0..index.parts()).flat_map(|part| {
         let view = index.view(&trust, part).expect("undamaged");
@@ -95,7 +95,7 @@ fn a_damaged_block_gives_an_error_and_never_an_answer() {
         let mut built = build(Country::Sweden, &map, 4);
         damage(&mut built);
         let mut found = vec![Found::default(); ordinals.len()];
-        let result = built.as_index().look_up(&Trust::new(Country::Sweden), &ordinals, &mut found);
+        let result = built.as_index().look_up(&Trust::new(Country::Sweden), &ordinals, &mut found[..]);
         assert!(result.is_err(), "{what}");
     }
 }
