@@ -2,7 +2,8 @@
 //!
 //! 8 million recipients (`NABAR_BENCH_RECIPIENTS`) and a stream of a quarter as many changes; source, service and replica
 //! on the same cores, each in a process of its own. Every replica is checked to have the content digest of its source.
-//! Prints a table in Markdown; with `--test` only tries whether all of it works.
+//! `tools/bench-all` makes the table in docs/performance.md from what it tells; with `--test` it only tries whether all
+//! of it works.
 
 use nabar::register::Kind;
 use nabar::store::{self, Lines, Reader, Writer};
@@ -76,17 +77,6 @@ fn follow_once(address: &str, directory: &Path) -> Duration {
     started.elapsed()
 }
 
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_unstable_by(f64::total_cmp);
-    all[all.len() / 2]
-}
-
-fn spread(all: &[f64]) -> String {
-    let (least, most) =
-        all.iter().fold((f64::MAX, 0f64), |(least, most), &one| (least.min(one), most.max(one)));
-    format!("{:.2} ({least:.2} to {most:.2})", median(all.to_vec()))
-}
-
 fn same(source: &Path, replica: &Path) {
     let content = |path: &Path| {
         let register = Reader::open(path).expect("a data directory").register();
@@ -109,7 +99,6 @@ fn main() {
     fs::create_dir_all(&work).expect("a directory");
     let source = work.join("source");
     store::init(&data.register, &source).expect("a data directory");
-    println!("| | measured | goal |\n|---|---|---|");
     bootstrap(&effort, &data.register, &source, &work);
     let rest = throughput(&effort, &changes, &source, &work);
     delay_and_cost(&effort, rest, &source, &work);
@@ -120,7 +109,6 @@ fn main() {
 fn bootstrap(effort: &Effort, register: &Path, source: &Path, work: &Path) {
     let (_service, address) = Process::serve(source, &[]);
     let copy = work.join("copy.nabar");
-    let (mut ratios, mut synced, mut compared) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=effort.rounds {
         let started = Instant::now();
         fs::copy(register, &copy).expect("copied");
@@ -144,17 +132,14 @@ fn bootstrap(effort: &Effort, register: &Path, source: &Path, work: &Path) {
         fs::remove_dir_all(&replica).expect("removed");
         // The first round reads the register file for its digests.
         if round > 0 {
-            ratios.push(readable.as_secs_f64() / copied.as_secs_f64());
-            synced.push(readable.as_secs_f64() / durable.as_secs_f64());
-            compared.push(took.as_secs_f64() / copied.as_secs_f64());
+            for (what, took) in
+                [("cp", copied), ("cp and sync", durable), ("readable", readable), ("compared", took)]
+            {
+                println!("beginning, {what}: {took:?}");
+                support::tell("beginning", what, 0, round, took.as_secs_f64(), 0);
+            }
         }
     }
-    println!(
-        "| until a new replica can be read, against `cp` of the register file | {} times | 2 |",
-        spread(&ratios)
-    );
-    println!("| the same, against `cp` and `sync` | {} times | |", spread(&synced));
-    println!("| until its content digest has been compared, against `cp` | {} times | |", spread(&compared));
     let _ = fs::remove_file(copy);
 }
 
@@ -183,8 +168,7 @@ fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path
     let mut reader = Reader::open(&replica).expect("a reader");
     let mut rest = changes;
     let each = (memchr::memchr_iter(b'\n', changes).count() / (effort.rounds + 1)).max(1);
-    let mut rates = Vec::new();
-    for _ in 0..effort.rounds {
+    for number in 1..=effort.rounds {
         let (mut round, behind) = lines(rest, each);
         rest = behind;
         // Parsing JSON is not what is measured: a source may get its changes from anywhere.
@@ -200,13 +184,11 @@ fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path
             to = writer.apply(batch, false).expect("applied").to;
         }
         until(&mut reader, to);
-        rates.push(each as f64 / started.elapsed().as_secs_f64() / 1e6);
+        let took = started.elapsed();
+        println!("{each} changes, from the source to a reader of the replica: {took:?}");
+        support::tell("throughput", "nabar", each, number, took.as_secs_f64(), 0);
     }
     same(source, &replica);
-    println!(
-        "| million changes a second, from the source to a reader of the replica | {} | 0.5 |",
-        spread(&rates)
-    );
     rest
 }
 
@@ -230,11 +212,16 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
         }
         // The first ones wait for what opens.
         if round >= 5 {
-            delays.push(started.elapsed().as_secs_f64() * 1e3);
+            let took = started.elapsed().as_secs_f64();
+            support::tell("delay", "nabar", 1, round - 4, took, 0);
+            delays.push(took);
         }
         thread::sleep(Duration::from_millis(7 + round as u64 % 13));
     }
-    println!("| ms from an acknowledged change to a reader of an idle replica | {} | 10 |", spread(&delays));
+    println!(
+        "an acknowledged change to a reader of an idle replica, median: {:.6} s",
+        support::median(delays)
+    );
 
     let (before, before_service) = (follower.running(), service.running());
     let started = Instant::now();
@@ -249,12 +236,13 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
         thread::sleep(Duration::from_millis(10));
     }
     until(&mut reader, to);
-    let share = |after: Duration, before: Duration| {
-        100.0 * (after - before).as_secs_f64() / started.elapsed().as_secs_f64()
-    };
-    let (of_follower, of_service) =
-        (share(follower.running(), before), share(service.running(), before_service));
-    println!("| % of a core that the replica takes at 1000 changes a second | {of_follower:.1} | 5 |");
-    println!("| % of a core that the service takes for that | {of_service:.1} | |");
+    let elapsed = started.elapsed().as_secs_f64();
+    for (who, after, before) in
+        [("replica", follower.running(), before), ("service", service.running(), before_service)]
+    {
+        let share = (after - before).as_secs_f64() / elapsed;
+        println!("of a core that the {who} takes at 1000 changes a second: {share:.3}");
+        support::tell("steady", who, 1000, 1, share, 0);
+    }
     same(source, &replica);
 }

@@ -4,6 +4,8 @@
 use nabar::identities::{Identity, Ordinal, Today};
 use nabar::register::Register;
 use nabar::snapshot::Snapshot;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -161,4 +163,18 @@ pub(crate) fn draws(below: usize) -> impl FnMut() -> usize {
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((mixed ^ mixed >> 31) % below as u64) as usize
     }
+}
+
+/// The middle one.
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}
+
+/// Tells `tools/bench-all` of a measurement, if it wants to know: one more line `job;peer;rows;round;seconds;bytes` of
+/// the file that `NABAR_BENCH_TELL` names.
+pub(crate) fn tell(job: &str, peer: &str, rows: usize, round: usize, seconds: f64, bytes: u64) {
+    let Some(path) = std::env::var_os("NABAR_BENCH_TELL") else { return };
+    let mut file = File::options().create(true).append(true).open(path).expect("a file");
+    writeln!(file, "{job};{peer};{rows};{round};{seconds};{bytes}").expect("written");
 }

@@ -108,9 +108,9 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// The largest number, 0 if there is none.
+    /// The largest number, 0 if there is none. A fold, which becomes vector instructions as `Iterator::max` does not.
     pub(super) fn max(&self) -> u32 {
-        with_codes!(self, codes => codes.iter().max().map_or(0, |code| code.number()))
+        with_codes!(self, codes => codes.iter().fold(0, |most, &code| most.max(code)).number())
     }
 
     /// Copies the records in another width, or the same.

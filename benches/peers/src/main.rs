@@ -9,8 +9,8 @@ mod figures;
 mod floors;
 mod lookup;
 mod record;
-mod service;
 mod split;
+mod told;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use data::Tools;
@@ -38,13 +38,15 @@ enum Suite {
     Lookup,
     Split,
     Service,
+    Changes,
+    Replicas,
     Floors,
 }
 
 #[derive(Args)]
 struct Run {
     /// What is measured; others keep what the record has of them
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["floors", "lookup", "split", "service"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["floors", "lookup", "split", "service", "changes", "replicas"])]
     suite: Vec<Suite>,
     /// Only tiny sizes, to see whether all of it works; writes quick.csv beside the data
     #[arg(long)]
@@ -168,8 +170,8 @@ impl Effort {
         sizes.filter(|&bytes| (bytes as u64) * 2 < memory).collect()
     }
 
-    /// The register that is served.
-    pub(crate) fn service_recipients(&self) -> usize {
+    /// The register of suites that have one size.
+    pub(crate) fn common_recipients(&self) -> usize {
         let common = |recipients: &&usize| **recipients <= 8_000_000;
         if self.quick { 20_000 } else { self.recipients.iter().rfind(common).copied().unwrap_or(100_000) }
     }
@@ -220,7 +222,9 @@ fn run(arguments: &Run) {
         match suite {
             Suite::Lookup => lookup::measure(&tools, &effort, &mut record),
             Suite::Split => split::measure(&tools, &effort, &mut record),
-            Suite::Service => service::measure(&tools, &effort, &mut record),
+            Suite::Service => told::service(&tools, &effort, &mut record),
+            Suite::Changes => told::changes(&tools, &effort, &mut record),
+            Suite::Replicas => told::replicas(&tools, &effort, &mut record),
             Suite::Floors => floors::measure(&tools, &effort, &mut record),
         }
     }

@@ -1,6 +1,7 @@
 //! What memory and copying allow, and what a register of any size would cost.
 
-use super::tables::{common, count, digits, markdown, most_threads, of, service_jobs, size, split_seconds};
+use super::jobs::service_jobs;
+use super::tables::{common, count, digits, markdown, most_threads, of, size, split_seconds};
 use super::{Row, Spread, spread, values};
 
 /// Sizes that the model is asked for beside those that were measured.

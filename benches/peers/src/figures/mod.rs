@@ -1,6 +1,7 @@
 //! Tables from the record. Nothing but the standard library: `tests/figures.rs` of the main package has this
 //! same module and looks whether the documents say what it says.
 
+mod jobs;
 pub(crate) mod limits;
 mod tables;
 
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 /// One measurement.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Row {
-    /// `lookup`, `split`, `service` or `floors`.
+    /// `lookup`, `split`, `service`, `changes`, `replicas` or `floors`.
     pub(crate) suite: String,
     /// What was done.
     pub(crate) job: String,

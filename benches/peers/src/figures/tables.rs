@@ -1,6 +1,6 @@
 //! The tables, by their names in the documents.
 
-use super::{Row, Spread, limits, peers, spread, values};
+use super::{Row, Spread, jobs, limits, peers, spread, values};
 
 /// Registers of this size are what most tables show.
 const COMMON: u64 = 8_000_000;
@@ -15,11 +15,15 @@ pub(crate) fn table(name: &str, rows: &[Row]) -> Option<String> {
         "split-rows" => split(rows, common(rows, "split"), None),
         "split-sizes" => split(rows, None, common_rows(rows)),
         "split-memory" => split_memory(rows),
-        "service" => service(rows),
+        "service" => jobs::service(rows),
+        "changes" => jobs::changes(rows),
+        "replicas" => jobs::replicas(rows),
+        "targets" => jobs::targets(rows),
+        "headline" => jobs::headline(rows),
         "floors" => floors(rows),
         "limits" => limits::limits(rows),
         "model" => limits::model_table(rows),
-        "peers-short" => short(rows),
+        "peers-short" => jobs::short(rows),
         _ => panic!("there is no table {name}"),
     }
 }
@@ -88,7 +92,7 @@ pub(super) fn markdown(head: &[String], body: &[Vec<String>]) -> String {
     line(head) + &ruler + &body
 }
 
-fn head(names: &[&str]) -> Vec<String> {
+pub(super) fn head(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
@@ -98,7 +102,14 @@ fn named(peer: &str) -> String {
 }
 
 /// Nanoseconds for an id, of a batch.
-fn batch(rows: &[Row], peer: &str, recipients: u64, order: &str, hits: u64, threads: u64) -> Option<Spread> {
+pub(super) fn batch(
+    rows: &[Row],
+    peer: &str,
+    recipients: u64,
+    order: &str,
+    hits: u64,
+    threads: u64,
+) -> Option<Spread> {
     let matching = of(rows, "lookup", "batch").filter(|row| {
         (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate, row.threads)
             == (peer, recipients, order, hits, threads)
@@ -112,7 +123,7 @@ pub(super) fn most_threads(rows: &[Row], suite: &str) -> u64 {
 }
 
 /// Who looks up, the fastest first.
-fn by_speed(rows: &[Row], recipients: u64) -> Vec<&str> {
+pub(super) fn by_speed(rows: &[Row], recipients: u64) -> Vec<&str> {
     let mut names = peers(of(rows, "lookup", "batch").filter(|row| row.recipients == recipients));
     let median =
         |peer: &str| batch(rows, peer, recipients, "random", 50, 1).map_or(f64::MAX, |spread| spread.median);
@@ -229,29 +240,6 @@ fn split_memory(rows: &[Row]) -> Option<String> {
         .then(|| markdown(&head, &peers(measured.clone()).iter().map(line).collect::<Vec<_>>()))
 }
 
-/// The jobs of the service, in their order.
-pub(super) fn service_jobs(rows: &[Row]) -> Vec<&str> {
-    let mut jobs: Vec<&str> = Vec::new();
-    for row in rows.iter().filter(|row| row.suite == "service") {
-        if !jobs.contains(&row.job.as_str()) {
-            jobs.push(&row.job);
-        }
-    }
-    jobs
-}
-
-fn service(rows: &[Row]) -> Option<String> {
-    let recipients = common(rows, "service")?;
-    let line = |job: &&str| {
-        let rate = spread(of(rows, "service", job).map(|row| 1.0 / row.seconds));
-        let ids = spread(of(rows, "service", job).map(|row| row.rows as f64 / row.seconds / 1e6));
-        vec![(*job).to_owned(), cell(rate), cell(ids)]
-    };
-    let title = format!("{} recipients", count(recipients));
-    let head = head(&[&title, "requests a second", "million ids a second"]);
-    Some(markdown(&head, &service_jobs(rows).iter().map(line).collect::<Vec<_>>()))
-}
-
 fn floors(rows: &[Row]) -> Option<String> {
     let threads = most_threads(rows, "floors");
     let read = |job: &str, pages: &str, bytes: u64, threads: u64| {
@@ -279,37 +267,4 @@ fn floors(rows: &[Row]) -> Option<String> {
     });
     let copies = markdown(&head(&["copying, threads", "GB a second"]), &copies.collect::<Vec<_>>());
     (!sizes.is_empty()).then(|| format!("{reads}\n{copies}"))
-}
-
-/// What README shows: each job, nabar, and the others in the order of their times.
-fn short(rows: &[Row]) -> Option<String> {
-    let mut body = Vec::new();
-    if let Some(recipients) = common(rows, "lookup") {
-        let median = |peer: &str| batch(rows, peer, recipients, "random", 50, 1).map(|spread| spread.median);
-        let job =
-            format!("look up a batch at random, {} recipients, one thread, ns an id", count(recipients));
-        body.push(ranked(job, &by_speed(rows, recipients), median));
-    }
-    if let Some(recipients) = common(rows, "split") {
-        let measured = of(rows, "split", "split").filter(|row| row.recipients == recipients);
-        for length in values(measured.clone(), |row| row.rows).into_iter().rev().take(2).rev() {
-            let median =
-                |peer: &str| split_seconds(rows, peer, recipients, length).map(|spread| spread.median);
-            let job = format!("split a list of {} rows, {} recipients, s", count(length), count(recipients));
-            body.push(ranked(job, &peers(measured.clone()), median));
-        }
-    }
-    (!body.is_empty()).then(|| markdown(&head(&["medians", "nabar", "others"]), &body))
-}
-
-fn ranked(job: String, names: &[&str], median: impl Fn(&str) -> Option<f64>) -> Vec<String> {
-    let mut others: Vec<(f64, &str)> = names
-        .iter()
-        .filter(|name| **name != "nabar")
-        .filter_map(|name| Some((median(name)?, *name)))
-        .collect();
-    others.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let others: Vec<String> =
-        others.into_iter().map(|(number, name)| format!("{name} {}", digits(number))).collect();
-    vec![job, median("nabar").map_or("–".to_owned(), digits), others.join(", ")]
 }

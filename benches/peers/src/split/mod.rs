@@ -12,8 +12,9 @@ use crate::data::{Data, Tools};
 use crate::figures::Row;
 use crate::record::{Record, first_line};
 use crate::{Effort, note, say};
-use commands::{Peer, peers};
+use commands::peers;
 use outputs::Outputs;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,12 +31,16 @@ const HITS: f64 = 0.65;
 pub(crate) fn measure(tools: &Tools, effort: &Effort, record: &mut Record) {
     record.begin("split", versions());
     note("qsv is left out: as published (16.1.0) it does not compile, and Debian has no package of it");
+    let mut built = BTreeSet::new();
     for &(recipients, rows) in &effort.splits {
         // Not so many that the list would be nearly the register.
         let most = recipients as f64 * 0.8 / rows as f64;
         let hits = if most < HITS { (most * 100.0).floor() / 100.0 } else { HITS };
         say(&format!("split: {recipients} recipients, {rows} rows, {:.0} % in the register", hits * 100.0));
         let data = Data::new(tools, recipients);
+        if built.insert(recipients) {
+            build(tools, &data, effort, record);
+        }
         let list = data.list(tools, rows, hits, DUPLICATES);
         of_size(tools, &data, &list, effort, record, (rows, hits));
         record.write();
@@ -70,10 +75,12 @@ fn of_size(
     let mut first: Option<Outputs> = None;
     let (mut memory, mut bytes) = (Vec::new(), Vec::new());
     for peer in &mut peers {
-        let used = with_memory(peer);
+        let (used, own) = with_memory(peer.command());
         let outputs = Outputs::read(&peer.output);
         if peer.name == NABAR {
             outputs.check_total(list, rows);
+            let about = Row { job: "own memory".to_owned(), rows: rows as u64, memory: own, ..nabar(data) };
+            record.push(about);
         }
         let expected = first.get_or_insert_with(|| outputs.clone());
         assert!(outputs == *expected, "{} splits otherwise than {}", peer.name, NABAR);
@@ -91,7 +98,7 @@ fn of_size(
     bytes.push(bytes[0]);
     for round in 1..=effort.rounds_for(rows.max(data.recipients) as u64) {
         for (place, peer) in peers.iter().enumerate() {
-            let seconds = timed(peer);
+            let seconds = timed(peer.command());
             peer.clear();
             record.push(Row {
                 suite: "split".to_owned(),
@@ -112,37 +119,68 @@ fn of_size(
     fs::remove_dir_all(&directory).expect("removed");
 }
 
-fn timed(peer: &Peer) -> f64 {
-    let mut command = peer.command();
+/// Building the register, which takes an extract of text.
+fn build(tools: &Tools, data: &Data, effort: &Effort, record: &mut Record) {
+    let again = tools.directory.join("again.nabar");
+    let command = || {
+        let mut command = Command::new(&tools.nabar);
+        command.args(["build", "--quiet", "--strict"]).arg(&data.extract).arg("-o").arg(&again);
+        command
+    };
+    let (_, memory) = with_memory(command());
+    let same = fs::read(&again).expect("a file") == fs::read(&data.register).expect("a file");
+    assert!(same, "building twice gives the same file");
+    for round in 1..=effort.rounds_for(data.recipients as u64) {
+        let seconds = timed(command());
+        record.push(Row { job: "build".to_owned(), round, seconds, memory, ..nabar(data) });
+    }
+    fs::remove_file(&again).expect("removed");
+}
+
+/// What all rows of nabar have.
+fn nabar(data: &Data) -> Row {
+    Row {
+        suite: "split".to_owned(),
+        peer: NABAR.to_owned(),
+        recipients: data.recipients as u64,
+        threads: rayon::current_num_threads() as u64,
+        ..Row::default()
+    }
+}
+
+fn timed(mut command: Command) -> f64 {
     let started = Instant::now();
     let status = command.stdout(Stdio::null()).status().expect("started");
     let seconds = started.elapsed().as_secs_f64();
-    assert!(status.success(), "{} failed", peer.name);
+    assert!(status.success(), "{command:?} failed");
     seconds
 }
 
-/// Runs it once; the most memory that all its processes had at a time, mapped files included.
-fn with_memory(peer: &Peer) -> u64 {
-    let mut child: Child = peer.command().stdout(Stdio::null()).spawn().expect("started");
-    let mut most = 0;
+/// Runs it once; the most memory that all its processes had at a time, with mapped files and without.
+fn with_memory(mut command: Command) -> (u64, u64) {
+    let mut child: Child = command.stdout(Stdio::null()).spawn().expect("started");
+    let (mut most, mut most_own) = (0, 0);
     loop {
         if let Some(status) = child.try_wait().expect("watched") {
-            assert!(status.success(), "{} failed", peer.name);
-            return most;
+            assert!(status.success(), "{command:?} failed");
+            return (most, most_own);
         }
-        most = most.max(resident(child.id()));
+        let (all, own) = resident(child.id());
+        (most, most_own) = (most.max(all), most_own.max(own));
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Memory of a process and of those that it started.
-fn resident(process: u32) -> u64 {
+/// Memory of a process and of those that it started, with mapped files and without.
+fn resident(process: u32) -> (u64, u64) {
     let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
     let status = read("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes =
-        line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0);
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    };
     let children = read(&format!("task/{process}/children"));
     let children = children.split_whitespace().filter_map(|child| child.parse().ok()).map(resident);
-    kilobytes * 1024 + children.sum::<u64>()
+    let sum = |(all, own), (more_all, more_own)| (all + more_all, own + more_own);
+    children.fold((bytes("VmRSS:"), bytes("RssAnon:")), sum)
 }

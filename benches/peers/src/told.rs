@@ -1,0 +1,133 @@
+//! Benchmarks of the main package that measure nabar where it runs, and tell what they have measured: the service
+//! beside Redis and nginx, a register that changes, replicas.
+
+use crate::data::Tools;
+use crate::figures::Row;
+use crate::record::{Record, first_line};
+use crate::{Effort, note, say};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Names the file that a benchmark adds its measurements to.
+const TELL: &str = "NABAR_BENCH_TELL";
+/// Names the directory where criterion writes.
+const CRITERION: &str = "CRITERION_HOME";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs a benchmark, which has one size. Returns its recipients, and where it tells and where criterion writes.
+fn run(name: &str, tools: &Tools, effort: &Effort, mut command: Command) -> Option<(u64, PathBuf, PathBuf)> {
+    let recipients = effort.common_recipients();
+    say(&format!("{name}: {recipients} recipients"));
+    let directory = fs::canonicalize(&tools.directory).expect("a directory");
+    let (told, measured) =
+        (directory.join(format!("told-{name}")), directory.join(format!("criterion-{name}")));
+    let _ = fs::remove_file(&told);
+    let _ = fs::remove_dir_all(&measured);
+    command.current_dir(root()).env(TELL, &told).env(CRITERION, &measured);
+    command.env("NABAR_BENCH_RECIPIENTS", recipients.to_string());
+    if effort.quick {
+        command.arg("--test");
+    }
+    let done = command.status().is_ok_and(|status| status.success());
+    if !done {
+        note(&format!("{name} is left out: {command:?} failed"));
+    }
+    done.then_some((recipients as u64, told, measured))
+}
+
+fn benchmark(name: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["bench", "--bench", name, "--"]);
+    command
+}
+
+/// The service over loopback.
+pub(crate) fn service(tools: &Tools, effort: &Effort, record: &mut Record) {
+    let Some((recipients, told, _)) = run("service", tools, effort, Command::new("tools/bench-service"))
+    else {
+        return;
+    };
+    let nginx = ["nginx", "/usr/sbin/nginx"].map(|program| first_line(Command::new(program).arg("-v")));
+    let nginx = nginx.into_iter().find(|version| !version.is_empty()).unwrap_or_default();
+    let redis = first_line(Command::new("redis-server").arg("--version"));
+    record.begin("service", vec![("redis", redis), ("nginx", nginx)]);
+    take(record, "service", recipients, &told);
+}
+
+/// Replicas of a register.
+pub(crate) fn replicas(tools: &Tools, effort: &Effort, record: &mut Record) {
+    let Some((recipients, told, _)) = run("replicas", tools, effort, benchmark("replicas")) else { return };
+    record.begin("replicas", Vec::new());
+    take(record, "replicas", recipients, &told);
+}
+
+/// A register that changes.
+pub(crate) fn changes(tools: &Tools, effort: &Effort, record: &mut Record) {
+    let Some((recipients, _, measured)) = run("changes", tools, effort, benchmark("changes")) else { return };
+    record.begin("changes", Vec::new());
+    for about in samples(&measured) {
+        let read = |path: &Path| -> serde_json::Value {
+            serde_json::from_str(&fs::read_to_string(path).expect("criterion's")).expect("JSON")
+        };
+        let sample = read(&about.with_file_name("sample.json"));
+        let about = read(&about);
+        let numbers = |name: &str| {
+            let all = sample[name].as_array().expect("numbers").iter();
+            all.map(|number| number.as_f64().expect("a number")).collect::<Vec<_>>()
+        };
+        for (round, (nanoseconds, times)) in (1..).zip(numbers("times").into_iter().zip(numbers("iters"))) {
+            record.push(Row {
+                suite: "changes".to_owned(),
+                job: about["full_id"].as_str().expect("a name").replace(',', ""),
+                peer: "nabar".to_owned(),
+                recipients,
+                rows: about["throughput"]["Elements"].as_u64().expect("ids or changes"),
+                threads: rayon::current_num_threads() as u64,
+                round,
+                seconds: nanoseconds / times / 1e9,
+                ..Row::default()
+            });
+        }
+    }
+    record.write();
+}
+
+/// The files of criterion that tell about its newest samples, in the order of their names.
+fn samples(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path.is_dir() {
+            found.extend(samples(&path));
+        } else if path.ends_with("new/benchmark.json") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines of `job;peer;rows;round;seconds;bytes`, as benches/support writes them.
+fn take(record: &mut Record, suite: &str, recipients: u64, told: &Path) {
+    for line in fs::read_to_string(told).unwrap_or_default().lines() {
+        let cells: Vec<&str> = line.split(';').collect();
+        let number = |at: usize| cells[at].parse::<u64>().expect("a number");
+        record.push(Row {
+            suite: suite.to_owned(),
+            job: cells[0].to_owned(),
+            peer: cells[1].to_owned(),
+            recipients,
+            rows: number(2),
+            threads: rayon::current_num_threads() as u64,
+            round: number(3),
+            seconds: cells[4].parse().expect("seconds"),
+            bytes: number(5),
+            ..Row::default()
+        });
+    }
+    record.write();
+}
