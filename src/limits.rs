@@ -14,7 +14,7 @@ pub const PART_ORDINALS: u32 = PAGE_ORDINALS * PART_PAGES;
 /// Parts of a block.
 pub const BLOCK_PARTS: u32 = BLOCK_PAGES / PART_PAGES;
 /// Ids that the lookup kernel has in flight at a time: enough that the memory of the first has come when
-/// the last has been asked for. (64 took a fifth longer, 32 two thirds; 256 gained nothing.)
+/// the last has been asked for. (64 take a third longer; 256 gain nothing.)
 pub const GROUP_IDS: usize = 128;
 
 /// Most mailbox operators of a register. Real registers have four.

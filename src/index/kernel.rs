@@ -22,7 +22,8 @@ const TRUSTED: u64 = 1 << 63;
 /// Entry of the trusted directory for a block that the register does not have: the empty block 0.
 pub(super) const ABSENT: u64 = TRUSTED;
 
-/// Entry of the trusted directory for a checked block.
+/// Entry of the trusted directory for a checked block. There are no more blocks than places in a country's directory
+/// (some 80 000), so that a page's number has 31 bits.
 pub(super) fn trusted(block: u32, first_record: u32) -> u64 {
     TRUSTED | u64::from(block * BLOCK_PAGES) << 32 | u64::from(first_record)
 }
@@ -47,7 +48,7 @@ impl Sink for [Found] {
 }
 
 /// What is known of a group's ids between the stages.
-pub(super) struct Room {
+struct Room {
     /// Place in the trusted directory.
     blocks: [u32; GROUP_IDS],
     /// Page of the block, later page and first record as an entry of the trusted directory has them.
@@ -58,7 +59,7 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new() -> Room {
+    fn new() -> Room {
         Room { blocks: [0; GROUP_IDS], places: [0; GROUP_IDS], bits: [0; GROUP_IDS], slots: [0; GROUP_IDS] }
     }
 }
@@ -93,6 +94,45 @@ impl<C: Code> Kernel<'_, C> {
         Some(Found { slot: Slot(slot), code: self.code(slot) })
     }
 
+    /// First stage: where each of at most [`GROUP_IDS`] ordinals is looked for. Asks for the pages. `false` if a block is
+    /// not trusted yet.
+    #[inline(always)]
+    fn find(&self, ordinals: &[Ordinal], room: &mut Room) -> bool {
+        let Room { blocks, places, bits, .. } = room;
+        let count = ordinals.len();
+        let last = (self.trusted.len() - 1) as u32;
+        // Nothing but arithmetic, for several at a time.
+        for (((block, place), bit), ordinal) in
+            blocks.iter_mut().zip(places.iter_mut()).zip(bits.iter_mut()).zip(ordinals)
+        {
+            let offset = ordinal.0.wrapping_sub(self.first);
+            let page = offset / PAGE_ORDINALS;
+            *block = (page / BLOCK_PAGES).min(last);
+            *place = u64::from(page % BLOCK_PAGES) << 32;
+            *bit = offset - page * PAGE_ORDINALS;
+        }
+        let mut all = TRUSTED;
+        for (place, block) in places[..count].iter_mut().zip(&blocks[..count]) {
+            debug_assert!((*block as usize) < self.trusted.len());
+            // SAFETY: no greater than the last.
+            let entry = unsafe { self.trusted.get_unchecked(*block as usize) }.load(Ordering::Relaxed);
+            all &= entry;
+            *place |= entry;
+            prefetch(self.pages, Self::page(*place));
+        }
+        all != 0
+    }
+
+    /// Second stage: reads the pages, and asks for the records.
+    #[inline(always)]
+    fn rank(&self, count: usize, room: &mut Room) {
+        let Room { places, bits, slots, .. } = room;
+        for ((slot, place), bit) in slots[..count].iter_mut().zip(&places[..count]).zip(&bits[..count]) {
+            *slot = self.slot(*place, *bit);
+            prefetch(self.codes, *slot as usize);
+        }
+    }
+
     /// The page that a trusted entry with a page of its block stands for.
     #[inline(always)]
     fn page(place: u64) -> usize {
@@ -117,56 +157,48 @@ impl<C: Code> Kernel<'_, C> {
     }
 }
 
-/// The lookup of at most [`GROUP_IDS`] ordinals. `false` if a block is not trusted yet; then `sink` has been given
-/// nothing.
-pub(super) struct Group<'a, 'k, C, S: ?Sized> {
-    pub(super) kernel: &'k Kernel<'a, C>,
+/// The lookup of any number of ordinals, a group at a time.
+pub(super) struct Groups<'a, 'k, C, S: ?Sized, T> {
+    pub(super) kernel: Kernel<'a, C>,
     pub(super) ordinals: &'k [Ordinal],
-    pub(super) room: &'k mut Room,
-    /// Place of the first ordinal for `sink`.
-    pub(super) at: usize,
     pub(super) sink: &'k mut S,
+    /// Makes the blocks of some ordinals trusted, if they can be.
+    pub(super) trust: T,
 }
 
-impl<C: Code, S: Sink + ?Sized> Work for Group<'_, '_, C, S> {
-    type Output = bool;
+impl<C: Code, S: Sink + ?Sized, E, T: FnMut(&[Ordinal]) -> Result<(), E>> Work for Groups<'_, '_, C, S, T> {
+    type Output = Result<(), E>;
 
     #[inline(always)]
-    fn run(self) -> bool {
-        let Group { kernel, ordinals, room, at, sink } = self;
-        let kernel = *kernel;
-        let Room { blocks, places, bits, slots } = room;
-        let count = ordinals.len();
-        assert!(count <= GROUP_IDS);
-        let last = (kernel.trusted.len() - 1) as u32;
-        // Nothing but arithmetic, for several at a time.
-        for (((block, place), bit), ordinal) in
-            blocks.iter_mut().zip(places.iter_mut()).zip(bits.iter_mut()).zip(ordinals)
-        {
-            let offset = ordinal.0.wrapping_sub(kernel.first);
-            let page = offset / PAGE_ORDINALS;
-            *block = (page / BLOCK_PAGES).min(last);
-            *place = u64::from(page % BLOCK_PAGES) << 32;
-            *bit = offset - page * PAGE_ORDINALS;
+    fn run(self) -> Result<(), E> {
+        let Groups { kernel, ordinals, sink, mut trust } = self;
+        let mut find = |group: &[Ordinal], room: &mut Room| {
+            while !kernel.find(group, room) {
+                trust(group)?;
+            }
+            Ok(())
+        };
+        let (room, next_room) = (&mut Room::new(), &mut Room::new());
+        let (mut room, mut next_room) = (room, next_room);
+        let (mut at, mut groups) = (0, ordinals.chunks(GROUP_IDS));
+        let Some(mut group) = groups.next() else { return Ok(()) };
+        find(group, room)?;
+        loop {
+            kernel.rank(group.len(), room);
+            // While the records are on their way the next group's pages are asked for, and while these are, the
+            // records are taken: memory always has something to do.
+            let next = groups.next();
+            if let Some(next) = next {
+                find(next, next_room)?;
+            }
+            let slots = &room.slots[..group.len()];
+            sink.take(at, slots.iter().map(|&slot| Found { slot: Slot(slot), code: kernel.code(slot) }));
+            let Some(next) = next else { break };
+            at += group.len();
+            group = next;
+            std::mem::swap(&mut room, &mut next_room);
         }
-        let mut all = TRUSTED;
-        for (place, block) in places[..count].iter_mut().zip(&blocks[..count]) {
-            debug_assert!((*block as usize) < kernel.trusted.len());
-            // SAFETY: at most the last.
-            let entry = unsafe { kernel.trusted.get_unchecked(*block as usize) }.load(Ordering::Relaxed);
-            all &= entry;
-            *place |= entry;
-            prefetch(kernel.pages, Kernel::<C>::page(*place));
-        }
-        if all == 0 {
-            return false;
-        }
-        for ((slot, place), bit) in slots[..count].iter_mut().zip(&places[..count]).zip(&bits[..count]) {
-            *slot = kernel.slot(*place, *bit);
-            prefetch(kernel.codes, *slot as usize);
-        }
-        sink.take(at, slots[..count].iter().map(|&slot| Found { slot: Slot(slot), code: kernel.code(slot) }));
-        true
+        Ok(())
     }
 }
 

@@ -29,7 +29,7 @@ use crate::limits::{
 };
 use bytemuck::{Pod, Zeroable};
 use codes::{Code, with_codes};
-use kernel::{Kernel, Room};
+use kernel::Kernel;
 pub(crate) use kernel::{Single, Sink};
 use live_kernel::LiveKernel;
 use std::ops::Range;
@@ -191,11 +191,9 @@ impl<'a> Index<'a> {
         ordinals: &[Ordinal],
         sink: &mut S,
     ) -> Result<(), DamagedBlock> {
-        let (kernel, processor) = (&self.kernel(trust, codes), Processor::detect());
-        let room = &mut Room::new();
-        self.each_group(trust, ordinals, |at, ordinals| {
-            processor.run(kernel::Group { kernel, ordinals, room: &mut *room, at, sink: &mut *sink })
-        })
+        let trust_blocks = |ordinals: &[Ordinal]| self.trust_blocks(trust, ordinals);
+        let kernel = self.kernel(trust, codes);
+        Processor::detect().run(kernel::Groups { kernel, ordinals, sink, trust: trust_blocks })
     }
 
     fn live_kernel<'k, C: Code>(
@@ -375,7 +373,10 @@ impl<'a> Index<'a> {
         if number == 0 {
             return Ok(0);
         }
-        let block = self.blocks.get(number as usize).ok_or(damaged("no such entry"))?;
+        let block = self.blocks.get(number as usize);
+        // A forged file may have more blocks than there are places for them, and more pages than an entry can tell.
+        let block =
+            block.filter(|_| number as usize <= self.directory.len()).ok_or(damaged("no such entry"))?;
         let records = within(block.first_record, block.records, self.codes.len())
             .filter(|records| records.start > 0)
             .ok_or(damaged("its records lie outside the register"))?;

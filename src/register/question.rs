@@ -67,6 +67,7 @@ pub struct Question<'r> {
     register: &'r Register,
     /// The register's; finding its columns anew takes as long as a lookup.
     index: Index<'r>,
+    /// `None` if parts have changed.
     single: Option<Single<'r>>,
     processor: Processor,
     decided: Arc<Decided>,
@@ -228,7 +229,11 @@ impl<'r> Question<'r> {
         let Some((rules, sender)) = self.rules.filter(|_| answers.differ()) else {
             return Ok(answers.accepting);
         };
-        let accepts = rules.accepts(self.index.rule_of(ordinal, found.slot), sender);
+        let rule = self.index.rule_of(ordinal, found.slot);
+        let accepts = match self.table(1, rules, sender) {
+            Some(table) => table.get(rule as usize).copied(),
+            None => rules.accepts(rule, sender),
+        };
         let accepts = accepts.ok_or(DamagedSection { name: "exception_rules" })?;
         Ok(if accepts { answers.accepting } else { answers.declining })
     }
@@ -248,6 +253,17 @@ impl<'r> Question<'r> {
         Ok(())
     }
 
+    /// Whether each rule accepts the sender, if so many recipients with listed rules have been asked for that reading
+    /// theirs would cost more; `more` are asked for now.
+    fn table(&self, more: usize, rules: Rules<'_>, sender: u16) -> Option<&[bool]> {
+        let Decided { listed, accepting, .. } = &*self.decided;
+        if let Some(table) = accepting.get() {
+            return Some(table);
+        }
+        let many = listed.fetch_add(more, Ordering::Relaxed) + more > rules.len() / RULES_A_LISTED;
+        many.then(|| &accepting.get_or_init(|| rules.accepting(sender))[..])
+    }
+
     /// Decides for the recipients whose rule is listed. They are few.
     fn decide_listed(
         &self,
@@ -258,10 +274,7 @@ impl<'r> Question<'r> {
         let Some((rules, sender)) = self.rules.filter(|_| !listed.is_empty()) else { return Ok(()) };
         let recipients: Vec<(Ordinal, Slot)> =
             listed.iter().map(|&(place, found)| (ordinals[place], found.slot)).collect();
-        let Decided { listed: before, accepting, .. } = &*self.decided;
-        let asked = before.fetch_add(listed.len(), Ordering::Relaxed) + listed.len();
-        let many = asked > rules.len() / RULES_A_LISTED;
-        let table = many.then(|| accepting.get_or_init(|| rules.accepting(sender)));
+        let table = self.table(listed.len(), rules, sender);
         let mut damaged = false;
         self.index.rules_of(&recipients, |place, rule| {
             let (row, found) = listed[place];

@@ -274,7 +274,8 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
             Some(AtMost(1.0)),
         ));
     }
-    let file = names.iter().find(|name| name.starts_with("lookups/of the register file"));
+    const FILE: &str = "lookups/of the register file ";
+    let file = names.iter().find_map(|name| Some((median(name)?, name.strip_prefix(FILE)?)));
     for before in names.iter().filter(|name| name.ends_with(": before")) {
         let with = before.trim_start_matches("lookups/").trim_end_matches(": before");
         let (Some(was), Some(during), Some(after)) = (
@@ -284,9 +285,7 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
         ) else {
             continue;
         };
-        if let Some(file) =
-            file.and_then(|file| median(file)).filter(|_| names[0] != *before && with.starts_with('2'))
-        {
+        if let Some((file, _)) = file.filter(|(_, threads)| with.starts_with(threads)) {
             let what = format!("rate of lookups of changed parts, against the register file ({with})");
             lines.push(line(&what, once(file / was), "", None));
         }
