@@ -24,7 +24,8 @@ fn line(what: &str, measured: Option<Spread>, unit: &str, goal: Option<Goal>) ->
         Some(AtLeast(least)) => (format!("at least {least}"), measured.median >= least),
     };
     let missed = if met { "" } else { ", **missed**" };
-    Some(vec![what.to_owned(), format!("{} {unit}", cell(Some(measured))).trim().to_owned(), text + missed])
+    let number = if measured.rounds == 1 { digits(measured.median) } else { cell(Some(measured)) };
+    Some(vec![what.to_owned(), format!("{number} {unit}").trim().to_owned(), text + missed])
 }
 
 fn goals(lines: Vec<Option<Vec<String>>>) -> Option<String> {
@@ -85,7 +86,7 @@ fn build_and_split(rows: &[Row]) -> Option<Vec<Option<Vec<String>>>> {
     let own = of(rows, "split", "own memory")
         .find(|row| (row.recipients, row.rows) == (split.recipients, split.rows));
     let mib = |row: Option<&Row>| once((row?.memory >> 20) as f64);
-    let list = format!("`nabar split` of {} rows, cold", count(split.rows));
+    let list = format!("`nabar split` of {} rows, from the start of the process", count(split.rows));
     Some(vec![
         line(
             &format!("`nabar build` of {} recipients", count(recipients)),
@@ -266,7 +267,8 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
     let mut names: Vec<&str> = jobs.collect();
     names.dedup();
     if let Some(opening) = names.iter().find(|name| name.starts_with("opening/")) {
-        let what = format!("opening, with {}", opening.trim_start_matches("opening/"));
+        let opened = of(rows, "changes", opening).next().map_or(0, |row| row.rows);
+        let what = format!("opening, with a log of {} changes", count(opened));
         lines.push(line(
             &what,
             spread(of(rows, "changes", opening).map(|row| row.seconds)),
@@ -285,12 +287,13 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
         ) else {
             continue;
         };
+        let how = with.replace(" threads ", " threads, ").replace("1 threads", "1 thread");
         if let Some((file, _)) = file.filter(|(_, threads)| with.starts_with(threads)) {
-            let what = format!("rate of lookups of changed parts, against the register file ({with})");
+            let what = format!("rate of lookups of changed parts, against the register file ({how})");
             lines.push(line(&what, once(file / was), "", None));
         }
         let what =
-            format!("rate of lookups while 100 000 changes a second come, against before and after ({with})");
+            format!("rate of lookups while 100 000 changes a second come, against before and after ({how})");
         lines.push(line(&what, once((was + after) / 2.0 / during), "", Some(AtLeast(0.9))));
     }
     goals(lines)
