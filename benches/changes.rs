@@ -1,12 +1,16 @@
 //! A register that changes: batches, readers beside them, opening. `cargo bench --bench changes`.
 //!
-//! The size is 8 million recipients, or `NABAR_BENCH_RECIPIENTS`, with a stream of a quarter as many changes.
-//! Every batch is checked to have arrived.
+//! The size is 8 million recipients, or `NABAR_BENCH_RECIPIENTS`, with a stream of a quarter as many changes; of KRR a
+//! quarter of both. Every batch is checked to have arrived, and lookups to find as many digital recipients as a plain
+//! model that the same changes are made in.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use nabar::identities::Ordinal;
 use nabar::register::{Answer, Outcome};
 use nabar::store::{self, Lines, Reader, Writer};
+use serde::Deserialize;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,10 +29,15 @@ fn keep_freed_memory(_: &mut Criterion) {
     unsafe { libmimalloc_sys::mi_option_set(15, 1000) };
 }
 
-/// Changes of the stream: 2 million for 8 million recipients.
+/// Changes of the stream: 2 million for 8 million recipients; of fewer recipients not so few that the largest batch never
+/// comes, or that changes stop arriving before lookups have been measured.
 fn stream() -> usize {
-    support::size(8_000_000) / 4
+    let least = if support::short() { 125_000 } else { 1_200_000 };
+    (support::size(8_000_000) / 4).max(least)
 }
+
+/// What a second brings while lookups are measured.
+const CHANGES_A_SECOND: u32 = 100_000;
 
 /// A data directory of its own, gone at the end.
 struct Own(PathBuf);
@@ -70,8 +79,7 @@ impl<'a> Feed<'a> {
     /// The next batch of so many lines.
     fn batch(&mut self, size: usize) -> Lines {
         loop {
-            if let Some(end) = memchr::memchr_iter(b'\n', self.rest).nth(size - 1) {
-                let (batch, rest) = self.rest.split_at(end + 1);
+            if let Some((batch, rest)) = split_lines(self.rest, size) {
                 self.rest = rest;
                 return Lines::parse(batch, self.writer.kind());
             }
@@ -80,20 +88,35 @@ impl<'a> Feed<'a> {
     }
 }
 
+/// The first so many lines, and what follows them; `None` if there are fewer.
+fn split_lines(text: &[u8], count: usize) -> Option<(&[u8], &[u8])> {
+    memchr::memchr_iter(b'\n', text).nth(count - 1).map(|end| text.split_at(end + 1))
+}
+
 fn apply(criterion: &mut Criterion) {
-    let data = support::Data::far(support::size(8_000_000), 1000);
-    let text = data.changes(stream());
-    for (size, samples) in [(1_000, 50), (10_000, 20), (100_000, 10)] {
-        if size > stream() / 2 {
-            continue;
-        }
-        let mut group = criterion.benchmark_group(format!("batches of {size}"));
+    let far = support::Data::far(support::size(8_000_000), 1000);
+    batches(criterion, "", &far, stream(), &[(1_000, 50), (10_000, 20), (100_000, 10)]);
+    let krr = support::Data::krr(support::size(8_000_000) / 4, 1000);
+    batches(criterion, "KRR, ", &krr, stream() / 4, &[(1_000, 50), (10_000, 20)]);
+}
+
+/// Batches of each size, with so many samples, of a stream of `count` changes.
+fn batches(
+    criterion: &mut Criterion,
+    register: &str,
+    data: &support::Data,
+    count: usize,
+    sizes: &[(usize, usize)],
+) {
+    let text = data.changes(count);
+    for &(size, samples) in sizes {
+        let mut group = criterion.benchmark_group(format!("{register}batches of {size}"));
         group.throughput(Throughput::Elements(size as u64)).sample_size(samples);
         group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(100));
         for (name, durable) in [("without the sync", false), ("durable and visible", true)] {
             // Most blocks have changed before: a register that lives, not one that was just opened.
-            let mut feed = Feed::new(&data, &text);
-            let warm = feed.batch(stream() / 10);
+            let mut feed = Feed::new(data, &text);
+            let warm = feed.batch(count / 10);
             feed.writer.apply(warm, false).expect("applied");
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|rounds| {
@@ -118,80 +141,275 @@ fn apply(criterion: &mut Criterion) {
     }
 }
 
-/// Lookups of the list on some threads, of the version that is the newest when they begin.
-fn look_up(writer: &Writer, sender: &str, ordinals: &[Ordinal], threads: usize) -> usize {
-    let register = writer.register();
-    let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
-    std::thread::scope(|scope| {
-        let question = &question;
-        let parts = ordinals.chunks(ordinals.len().div_ceil(threads)).map(|ordinals| {
-            scope.spawn(move || {
-                let mut answers = vec![Answer::default(); 10_000];
-                let digital = ordinals.chunks(10_000).map(|ordinals| {
-                    let answers = &mut answers[..ordinals.len()];
-                    question.ask_all(ordinals, answers).expect("undamaged");
-                    answers.iter().filter(|answer| matches!(answer.outcome(), Outcome::Digital(_))).count()
+/// Who of a list is digital, as a program without nabar would keep it: no index, no states, no versions.
+#[derive(Clone)]
+struct Model<'l> {
+    sender: &'l str,
+    /// The recipients of the list's rows.
+    rows: &'l [u64],
+    /// What is known of each of them.
+    accounts: HashMap<u64, Option<Account>>,
+    /// Operators that take messages.
+    operators: HashSet<u64>,
+}
+
+#[derive(Clone)]
+struct Account {
+    /// Secure, and nothing left to sign.
+    ready: bool,
+    operator: u64,
+    accepts: bool,
+}
+
+/// What a line of changes says of somebody, as far as it matters.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said<'t> {
+    recipient_id: &'t str,
+    r#type: &'t str,
+    pending: bool,
+    operator_id: Option<&'t str>,
+    acceptance: &'t str,
+    exceptions: Vec<&'t str>,
+    id: &'t str,
+    service_address: &'t str,
+}
+
+/// A line of changes.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 't"))]
+struct Line<'t> {
+    put_recipient: Option<Said<'t>>,
+    remove_recipient: Option<Said<'t>>,
+    set_acceptance: Option<Said<'t>>,
+    put_operator: Option<Said<'t>>,
+    remove_operator: Option<Said<'t>>,
+}
+
+/// Canonical digits as a number; nobody's is 0.
+fn number(id: &str) -> u64 {
+    id.parse().unwrap_or_default()
+}
+
+impl Said<'_> {
+    fn accepts(&self, sender: &str) -> bool {
+        (self.acceptance == "only") == self.exceptions.contains(&sender)
+    }
+
+    fn account(&self, sender: &str) -> Account {
+        Account {
+            ready: self.r#type == "Secure" && !self.pending,
+            operator: self.operator_id.map_or(0, number),
+            accepts: self.accepts(sender),
+        }
+    }
+}
+
+impl<'l> Model<'l> {
+    /// The model of an extract.
+    fn new(data: &support::Data, sender: &'l str, rows: &'l [u64]) -> Model<'l> {
+        let mut accounts: HashMap<u64, Option<Account>> = rows.iter().map(|&row| (row, None)).collect();
+        let table = |name: &str| csv::Reader::from_path(data.extract.join(name)).expect("a table");
+        for row in table("recipients.csv").into_records() {
+            let row = row.expect("a recipient");
+            let said = Said {
+                r#type: &row[1],
+                pending: &row[2] == "true",
+                operator_id: Some(&row[3]),
+                acceptance: &row[5],
+                exceptions: row[6].split_whitespace().collect(),
+                ..Said::default()
+            };
+            accounts.entry(number(&row[0])).and_modify(|account| *account = Some(said.account(sender)));
+        }
+        let mut model = Model { sender, rows, accounts, operators: HashSet::new() };
+        for row in table("operators.csv").into_records() {
+            let row = row.expect("an operator");
+            model.put_operator(&Said { id: &row[0], service_address: &row[2], ..Said::default() });
+        }
+        model
+    }
+
+    fn put_operator(&mut self, said: &Said<'_>) {
+        match said.service_address.trim() {
+            "" => self.operators.remove(&number(said.id)),
+            _ => self.operators.insert(number(said.id)),
+        };
+    }
+
+    /// Makes the changes of some lines.
+    fn follow(&mut self, lines: &[u8]) {
+        for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let line: Line<'_> = serde_json::from_slice(line).expect("a change");
+            let sender = self.sender;
+            let mut known = |said: &Said<'_>, change: &dyn Fn(&mut Option<Account>)| {
+                self.accounts.entry(number(said.recipient_id)).and_modify(change);
+            };
+            if let Some(said) = line.put_recipient {
+                known(&said, &|account| *account = Some(said.account(sender)));
+            }
+            if let Some(said) = line.set_acceptance {
+                known(&said, &|account| {
+                    account.iter_mut().for_each(|account| account.accepts = said.accepts(sender));
                 });
-                digital.sum::<usize>()
-            })
-        });
-        let parts: Vec<_> = parts.collect();
-        parts.into_iter().map(|part| part.join().expect("a thread")).sum()
-    })
+            }
+            if let Some(said) = line.remove_recipient {
+                known(&said, &|account| *account = None);
+            }
+            if let Some(said) = line.put_operator {
+                self.put_operator(&said);
+            }
+            if let Some(said) = line.remove_operator {
+                let removed = number(said.id);
+                self.operators.remove(&removed);
+                // If the operator comes back, they do not.
+                let theirs =
+                    self.accounts.values_mut().flatten().filter(|account| account.operator == removed);
+                theirs.for_each(|account| account.operator = 0);
+            }
+        }
+    }
+
+    /// Rows whose recipient is digital.
+    fn digital(&self) -> usize {
+        let digital = |account: &Account| {
+            account.ready && account.accepts && self.operators.contains(&account.operator)
+        };
+        self.rows.iter().filter(|row| self.accounts[row].as_ref().is_some_and(digital)).count()
+    }
+}
+
+/// A list, and in whose name it is looked up.
+struct Asked {
+    sender: String,
+    ordinals: Vec<Ordinal>,
+}
+
+impl Asked {
+    /// Looks the list up on some threads, in the version that is the newest when they begin. Returns how many are digital.
+    fn look_up(&self, writer: &Writer, threads: usize) -> usize {
+        let register = writer.register();
+        let question = register.question(Some(&self.sender), jiff::civil::date(2026, 6, 1));
+        let question = &question.expect("a question");
+        std::thread::scope(|scope| {
+            let parts = self.ordinals.chunks(self.ordinals.len().div_ceil(threads)).map(|ordinals| {
+                scope.spawn(move || {
+                    let mut answers = vec![Answer::default(); 10_000];
+                    let digital = ordinals.chunks(10_000).map(|ordinals| {
+                        let answers = &mut answers[..ordinals.len()];
+                        question.ask_all(ordinals, answers).expect("undamaged");
+                        let digital = |answer: &&Answer| matches!(answer.outcome(), Outcome::Digital(_));
+                        answers.iter().filter(digital).count()
+                    });
+                    digital.sum::<usize>()
+                })
+            });
+            let parts: Vec<_> = parts.collect();
+            parts.into_iter().map(|part| part.join().expect("a thread")).sum()
+        })
+    }
+}
+
+/// The first sender that the stream does not remove.
+fn lasting_sender(data: &support::Data, changes: &[u8]) -> String {
+    let removed = |id: &str| format!("\"remove_sender\":{{\"id\":\"{id}\"");
+    let lasts = |id: &str| memchr::memmem::find(changes, removed(id).as_bytes()).is_none();
+    let register = data.open();
+    register.senders().iter().find(|sender| lasts(&sender.id)).expect("a sender").id.clone()
 }
 
 /// Lookups while nobody writes, and while 100 000 changes a second arrive; on all cores, and on all but one.
 fn readers(criterion: &mut Criterion) {
     let data = support::Data::far(support::size(8_000_000), support::size(8_000_000) / 2);
-    let (sender, text) = (data.sender(), data.changes(stream()));
-    let ordinals = support::ordinals(&data.identities());
+    let text = data.changes(stream());
+    let identities = data.identities();
+    let asked = Asked { sender: lasting_sender(&data, &text), ordinals: support::ordinals(&identities) };
+    let rows: Vec<u64> = identities.iter().map(support::number).collect();
+    let mut model = Model::new(&data, &asked.sender, &rows);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mut group = criterion.benchmark_group("lookups");
     group
-        .throughput(Throughput::Elements(ordinals.len() as u64))
+        .throughput(Throughput::Elements(asked.ordinals.len() as u64))
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
+    let digital = model.digital();
+    assert!(digital > rows.len() / 4, "most of the hits are digital");
     group.bench_function(format!("of the register file, {cores} threads"), |bencher| {
         let own = Own::new(&data, "still");
         let still = Writer::open(&own.0).expect("a writer");
-        bencher.iter(|| look_up(&still, &sender, &ordinals, cores));
+        bencher.iter(|| assert_eq!(asked.look_up(&still, cores), digital));
     });
-    let sizes = [1_000, 10_000].into_iter().filter(|size| stream() * 3 / 8 >= *size);
-    for (size, threads) in sizes.flat_map(|size| [(size, cores), (size, (cores - 1).max(1))]) {
+    let warm = stream() / 10;
+    model.follow(split_lines(&text, warm).expect("so many changes").0);
+    for (size, threads) in
+        [1_000, 10_000].into_iter().flat_map(|size| [(size, cores), (size, (cores - 1).max(1))])
+    {
         // Most blocks have changed before anything is measured, and the register grows by what arrives: so
         // what is compared is the same register before it all and after it all.
         let mut feed = Feed::new(&data, &text);
-        let warm = feed.batch(stream() / 10);
+        let warm = feed.batch(warm);
         feed.writer.apply(warm, false).expect("applied");
-        let look_up = |writer: &Writer| look_up(writer, &sender, &ordinals, threads);
-        assert!(look_up(&feed.writer) > ordinals.len() / 4, "most of the hits are digital");
-        let with = format!("{threads} threads, batches of {size}");
-        group.bench_function(format!("{with}: before"), |bencher| bencher.iter(|| look_up(&feed.writer)));
-        let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
-        let batches: Vec<Lines> = (0..stream() * 3 / 8 / size).map(|_| feed.batch(size)).collect();
-        std::thread::scope(|scope| {
-            let writer = Arc::clone(&feed.writer);
-            let (stop, applied) = (&stop, &applied);
-            let began = Instant::now();
-            scope.spawn(move || {
-                for (number, batch) in (1..).zip(batches).take_while(|_| !stop.load(Ordering::Relaxed)) {
-                    applied
-                        .fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
-                    let due = Duration::from_micros(10) * size as u32 * number;
-                    std::thread::sleep(due.saturating_sub(began.elapsed()));
-                }
-            });
-            group.bench_function(format!("{with}: 100 000 changes a second"), |bencher| {
-                bencher.iter(|| look_up(&feed.writer));
-            });
-            let rate = applied.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
-            println!("changes a second that arrived: {rate:.0}");
-            stop.store(true, Ordering::Relaxed);
-        });
-        group.bench_function(format!("{with}: after"), |bencher| bencher.iter(|| look_up(&feed.writer)));
+        beside_changes(&mut group, feed, size, &asked, threads, model.clone());
     }
     group.finish();
+}
+
+/// Lookups before changes arrive in batches of a size, while they do, and after.
+fn beside_changes(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    mut feed: Feed<'_>,
+    size: usize,
+    asked: &Asked,
+    threads: usize,
+    mut model: Model<'_>,
+) {
+    let (writer, waiting) = (Arc::clone(&feed.writer), feed.rest);
+    let with = format!("{threads} threads, batches of {size}");
+    let digital = model.digital();
+    group.bench_function(format!("{with}: before"), |bencher| {
+        bencher.iter(|| assert_eq!(asked.look_up(&writer, threads), digital));
+    });
+    let before = writer.register().sequence();
+    let batches: Vec<Lines> = (0..stream() * 3 / 8 / size).map(|_| feed.batch(size)).collect();
+    let (stop, applied) = (AtomicBool::new(false), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // At least one, so that the short form has something to see.
+            let goes_on = |number: u32| number == 1 || !stop.load(Ordering::Relaxed);
+            for (number, batch) in (1..).zip(batches).take_while(|(number, _)| goes_on(*number)) {
+                applied.fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
+                let due = Duration::from_secs(1) / CHANGES_A_SECOND * size as u32 * number;
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+        });
+        // Until the last lookup: what comes while criterion reckons does not count.
+        let (mut arrived, mut elapsed) = (0, Duration::ZERO);
+        group.bench_function(format!("{with}: 100 000 changes a second"), |bencher| {
+            bencher.iter(|| asked.look_up(&writer, threads));
+            (arrived, elapsed) = (applied.load(Ordering::Relaxed), began.elapsed());
+        });
+        stop.store(true, Ordering::Relaxed);
+        tell_arrival(&with, arrived, elapsed);
+    });
+    let arrived = (writer.register().sequence() - before) as usize;
+    model.follow(split_lines(waiting, arrived).expect("so many changes").0);
+    let digital = model.digital();
+    group.bench_function(format!("{with}: after"), |bencher| {
+        bencher.iter(|| assert_eq!(asked.look_up(&writer, threads), digital));
+    });
+}
+
+/// Tells how many changes arrived: on slow machines fewer than are sent. In the short form none has when the only lookup is
+/// done.
+fn tell_arrival(with: &str, arrived: u64, elapsed: Duration) {
+    if support::short() || elapsed.is_zero() {
+        return;
+    }
+    let (seconds, job) = (elapsed.as_secs_f64(), format!("arrival, {with}").replace(',', ""));
+    support::tell(&job, "nabar", arrived as usize, 1, seconds, 0);
+    println!("changes a second that arrived: {:.0}", arrived as f64 / seconds);
 }
 
 /// Opening a data directory with a million changes in its log.

@@ -1,10 +1,10 @@
 //! Identities and lookups, part by part. `cargo bench --bench lookup`.
 //!
 //! The size is 1 million recipients and as many ids, or `NABAR_BENCH_RECIPIENTS`. All answers are compared with a hash
-//! map's before anything is timed.
+//! map's before anything is timed, and all results with what they should be behind what was timed.
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use nabar::identities::{Country, Identity, Ordinal};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use nabar::identities::{Country, Identity, Ordinal, Space};
 use nabar::register::{Answer, Question};
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -18,34 +18,102 @@ fn size() -> usize {
     support::size(1_000_000)
 }
 
-/// Identities as they are written, to what they are, and back.
+/// A way of writing identities: its name, whose, and how an identity is written, unless it cannot be written so.
+type Spelling = (&'static str, Country, fn(&str) -> Option<String>);
+
+const SPELLINGS: [Spelling; 10] = [
+    ("parse 12 digits", Country::Sweden, |id| Some(id.to_owned())),
+    ("parse with a dash", Country::Sweden, |id| Some(format!("{}-{}", &id[..8], &id[8..]))),
+    ("parse 10 digits", Country::Sweden, |id| without_century(id).map(str::to_owned)),
+    ("parse 10 digits with a dash", Country::Sweden, |id| {
+        without_century(id).map(|ten| format!("{}-{}", &ten[..6], &ten[6..]))
+    }),
+    ("parse with a plus", Country::Sweden, |id| {
+        born(id, "1827".."1927").then(|| format!("{}+{}", &id[2..8], &id[8..]))
+    }),
+    ("parse without a leading zero", Country::Sweden, |id| {
+        born(id, "2001".."2010").then(|| id[3..].to_owned())
+    }),
+    ("parse 11 digits", Country::Norway, |id| Some(id.to_owned())),
+    ("parse 11 digits with a space", Country::Norway, |id| Some(format!("{} {}", &id[..6], &id[6..]))),
+    ("parse 11 digits with a dash", Country::Norway, |id| Some(format!("{}-{}", &id[..6], &id[6..]))),
+    ("parse without a leading zero, Norwegian", Country::Norway, |id| {
+        id.strip_prefix('0').map(str::to_owned)
+    }),
+];
+
+/// Whether the person is born in one of these years; an organisation is born in none.
+fn born(id: &str, years: std::ops::Range<&str>) -> bool {
+    years.contains(&&id[..4])
+}
+
+/// Ten digits of an organisation, or of a person who is surely not yet a hundred in 2026.
+fn without_century(id: &str) -> Option<&str> {
+    (id.starts_with("16") || born(id, "1927".."2026")).then(|| &id[2..])
+}
+
+/// Identities as they are written, to what they are.
 fn identities(criterion: &mut Criterion) {
     let swedish = support::Data::far(size(), size()).identities();
     let norwegian = support::Data::krr(size(), size()).identities();
-    let with_dash = |id: &Identity| format!("{}-{}", &id.as_str()[..8], &id.as_str()[8..]);
-    let plain = |id: &Identity| id.as_str().to_owned();
-    let written: [(&str, Country, Vec<String>); 3] = [
-        ("parse 12 digits", Country::Sweden, swedish.iter().map(plain).collect()),
-        ("parse with a dash", Country::Sweden, swedish.iter().map(with_dash).collect()),
-        ("parse 11 digits", Country::Norway, norwegian.iter().map(plain).collect()),
-    ];
     let mut group = criterion.benchmark_group("identities");
-    for (name, country, texts) in &written {
+    for (name, country, spell) in SPELLINGS {
+        let all = if country == Country::Sweden { &swedish } else { &norwegian };
+        let spelt = all.iter().filter_map(|id| Some((*id, spell(id.as_str())?)));
+        let (expected, texts): (Vec<Identity>, Vec<String>) = spelt.unzip();
+        assert!(!texts.is_empty(), "nobody to {name}");
         group.throughput(Throughput::Elements(texts.len() as u64));
-        group.bench_function(*name, |bencher| {
-            bencher.iter(|| {
-                let parse = |text: &String| Identity::parse(text.as_bytes(), *country, support::today());
-                assert_eq!(texts.iter().filter(|text| parse(text).is_ok()).count(), texts.len());
-            });
-        });
-    }
-    for (name, identities) in [("from ordinal", &swedish), ("from ordinal, Norwegian", &norwegian)] {
-        group.throughput(Throughput::Elements(identities.len() as u64));
+        let mut read = vec![None; texts.len()];
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
-                let same = |id: &&Identity| Identity::from_ordinal(id.ordinal()).as_ref() == Some(*id);
-                assert_eq!(identities.iter().filter(same).count(), identities.len());
+                for (identity, text) in read.iter_mut().zip(&texts) {
+                    *identity = Identity::parse(text.as_bytes(), country, support::today()).ok();
+                }
+                black_box(&mut read);
             });
+            assert!(read.iter().flatten().eq(&expected), "each is the identity that was written");
+        });
+    }
+}
+
+/// Canonical text to ordinal, and back to text: of each Swedish space, and of the Norwegian ones.
+fn ordinals(criterion: &mut Criterion) {
+    let swedish = support::Data::far(size(), size()).identities();
+    let norwegian = support::Data::krr(size(), size()).identities();
+    let of = |space| swedish.iter().filter(|id| id.space() == space).copied().collect::<Vec<_>>();
+    let swedish = [Space::Personnummer, Space::Samordningsnummer, Space::Organisationsnummer];
+    let swedish = swedish.map(|space| (space.name(), Country::Sweden, of(space)));
+    let mut group = criterion.benchmark_group("ordinals");
+    for (name, country, identities) in swedish.into_iter().chain([("Norwegian", Country::Norway, norwegian)])
+    {
+        assert!(!identities.is_empty(), "no {name}");
+        let texts: Vec<&[u8]> = identities.iter().map(Identity::as_bytes).collect();
+        let expected = support::ordinals(&identities);
+        group.throughput(Throughput::Elements(identities.len() as u64));
+        let mut found = vec![None; texts.len()];
+        group.bench_function(format!("{name}: of text"), |bencher| {
+            bencher.iter(|| {
+                for (ordinal, text) in found.iter_mut().zip(&texts) {
+                    let identity = Identity::parse(text, country, support::today());
+                    *ordinal = identity.ok().map(|identity| identity.ordinal());
+                }
+                black_box(&mut found);
+            });
+            assert!(found.iter().flatten().eq(&expected), "each has its own ordinal");
+        });
+        // Text to ordinal and back to the same text: no two have the same ordinal.
+        let all = texts.concat();
+        let mut written = Vec::with_capacity(all.len());
+        group.bench_function(format!("{name}: to text"), |bencher| {
+            bencher.iter(|| {
+                written.clear();
+                for ordinal in &expected {
+                    let identity = Identity::from_ordinal(*ordinal).expect("somebody's");
+                    written.extend_from_slice(identity.as_bytes());
+                }
+                black_box(&mut written);
+            });
+            assert!(written == all, "each ordinal has its text");
         });
     }
 }
@@ -77,10 +145,11 @@ fn batches(criterion: &mut Criterion) {
                 for threads in threads {
                     ask(&question, &ordinals, &mut answers, threads);
                     assert!(answers == expected, "the same answers as the hash map");
-                    answers.fill(Answer::default());
                     let name = format!("{threads} thread{}", if threads == 1 { "" } else { "s" });
                     group.bench_function(name, |bencher| {
+                        answers.fill(Answer::default());
                         bencher.iter(|| ask(&question, &ordinals, black_box(&mut answers), threads));
+                        assert!(answers == expected, "the same answers as before it was timed");
                     });
                 }
             }
@@ -113,33 +182,30 @@ fn single(criterion: &mut Criterion) {
     let map = support::hash_map(&register, Some(&sender));
     for (order, identities) in orders(data.identities()) {
         let numbers: Vec<u64> = identities.iter().map(support::number).collect();
-        for (identity, number) in identities.iter().zip(&numbers) {
-            let expected = map.get(number).copied().unwrap_or_default();
-            assert_eq!(question.answer(identity.ordinal()).expect("undamaged"), expected);
-        }
+        let answer = |identity: &Identity| question.answer(identity.ordinal()).expect("undamaged");
+        let mapped = |number: &u64| map.get(number).copied().unwrap_or_default();
+        let expected: Vec<Answer> = numbers.iter().map(mapped).collect();
+        let mut answers: Vec<Answer> = identities.iter().map(answer).collect();
+        assert!(answers == expected, "the same answers as the hash map");
         let mut group = criterion.benchmark_group(format!("single: {order}"));
         group.throughput(Throughput::Elements(identities.len() as u64)).sample_size(20);
         group.bench_function("nabar", |bencher| {
+            answers.fill(Answer::default());
             bencher.iter(|| {
-                for identity in &identities {
-                    black_box(question.answer(identity.ordinal()).expect("undamaged"));
-                }
+                black_box(&mut answers).iter_mut().zip(&identities).for_each(|(to, id)| *to = answer(id));
             });
+            assert!(answers == expected, "the same answers as before it was timed");
         });
         group.bench_function("hashbrown", |bencher| {
-            bencher.iter_batched_ref(
-                || vec![Answer::default(); numbers.len()],
-                |answers| {
-                    for (answer, number) in answers.iter_mut().zip(&numbers) {
-                        *answer = map.get(number).copied().unwrap_or_default();
-                    }
-                },
-                BatchSize::LargeInput,
-            );
+            answers.fill(Answer::default());
+            bencher.iter(|| {
+                black_box(&mut answers).iter_mut().zip(&numbers).for_each(|(to, id)| *to = mapped(id));
+            });
+            assert!(answers == expected, "the same answers as before it was timed");
         });
         group.finish();
     }
 }
 
-criterion_group!(benches, identities, batches, single);
+criterion_group!(benches, identities, ordinals, batches, single);
 criterion_main!(benches);

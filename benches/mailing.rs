@@ -1,12 +1,20 @@
 //! Checking and splitting lists of every dialect: `cargo bench --bench mailing`.
 //!
-//! 1 million recipients (`NABAR_BENCH_RECIPIENTS`) and as many rows. Every split is checked to have every row once.
+//! 1 million recipients (`NABAR_BENCH_RECIPIENTS`) and as many rows. What must become of each list is counted by other
+//! means: its cells are found by the `csv` crate and looked up one by one. Every report is compared with that. The files
+//! of the last split are read: each has rows of its own outcome only, and together they are as long as the list.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use nabar::mailing::{self, Destination, Duplicates, Language, ListOptions, Mailing, Report};
+use nabar::identities::Identity;
+use nabar::mailing::{
+    self, Destination, Duplicates, Language, ListError, ListOptions, Mailing, Report, RowProblem,
+};
 use nabar::register::Question;
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 mod support;
 
@@ -14,52 +22,267 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What lists look like, and what the generator is told for that.
-const DIALECTS: [(&str, &[&str]); 6] = [
-    ("semicolon", &[]),
-    ("clean and sorted", &["--dirt", "0", "--duplicates", "0", "--spellings", "0", "--order", "id"]),
-    ("comma, some quotes", &["--dialect", "comma", "--quotes", "some"]),
-    ("tab, all quoted, crlf", &["--dialect", "tab", "--quotes", "all", "--line-end", "crlf"]),
-    ("pipe, latin1", &["--dialect", "pipe", "--encoding", "latin1"]),
-    ("id in the last column", &["--id-column", "last"]),
-];
+/// What a list looks like.
+#[derive(Clone, Copy)]
+struct Dialect {
+    name: &'static str,
+    /// What the generator is told for that.
+    options: &'static [&'static str],
+    delimiter: u8,
+    /// The identity's column, from 0.
+    column: usize,
+    form: Form,
+}
 
-fn mailing<'m>(question: &'m Question<'m>, list: &'m Path) -> Mailing<'m> {
-    Mailing {
-        question,
-        list,
-        options: ListOptions::default(),
-        today: support::today(),
-        duplicates: Duplicates::Keep,
-        max_rejected: None,
-        prices: None,
-        threads: rayon::current_num_threads(),
-        progress: &(),
+/// How a list comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Plain,
+    FixedWidth,
+    Gzip,
+    Zstandard,
+    /// As on standard input.
+    Piped,
+}
+
+const SEMICOLON: Dialect =
+    Dialect { name: "semicolon", options: &[], delimiter: b';', column: 0, form: Form::Plain };
+const CLEAN: Dialect = Dialect {
+    name: "clean and sorted",
+    options: &["--dirt", "0", "--duplicates", "0", "--spellings", "0", "--order", "id"],
+    ..SEMICOLON
+};
+
+const SWEDISH: [Dialect; 11] = [
+    SEMICOLON,
+    CLEAN,
+    Dialect {
+        name: "comma, some quotes",
+        options: &["--dialect", "comma", "--quotes", "some"],
+        delimiter: b',',
+        ..SEMICOLON
+    },
+    Dialect { name: "semicolon, all quoted", options: &["--quotes", "all"], ..SEMICOLON },
+    Dialect {
+        name: "tab, all quoted, crlf",
+        options: &["--dialect", "tab", "--quotes", "all", "--line-end", "crlf"],
+        delimiter: b'\t',
+        ..SEMICOLON
+    },
+    Dialect {
+        name: "pipe, latin1",
+        options: &["--dialect", "pipe", "--encoding", "latin1"],
+        delimiter: b'|',
+        ..SEMICOLON
+    },
+    Dialect { name: "id in the last column", options: &["--id-column", "last"], column: 5, ..SEMICOLON },
+    // Dirt would make two rows of one: here a line end is one, also between quotation marks.
+    Dialect { name: "fixed width", options: &["--dirt", "0"], form: Form::FixedWidth, ..SEMICOLON },
+    Dialect { name: "gz", form: Form::Gzip, ..SEMICOLON },
+    Dialect { name: "zst", form: Form::Zstandard, ..SEMICOLON },
+    Dialect { name: "through a pipe", form: Form::Piped, ..SEMICOLON },
+];
+const NORWEGIAN: [Dialect; 2] =
+    [Dialect { name: "KRR, semicolon", ..SEMICOLON }, Dialect { name: "KRR, clean and sorted", ..CLEAN }];
+
+/// Bytes of the identity's place in a list of fixed width: the longest spelling is `16 412000-0007`.
+const WIDTH: usize = 16;
+
+/// A list, and what must become of it.
+struct List<'q> {
+    dialect: Dialect,
+    question: &'q Question<'q>,
+    /// The list as it comes.
+    path: PathBuf,
+    /// Its text, not compressed.
+    text: Vec<u8>,
+    /// Bytes of its header.
+    prefix: usize,
+    expected: Count,
+}
+
+/// Rows by outcome, by reason, and the digital ones by the operator's place.
+#[derive(Debug, PartialEq)]
+struct Count {
+    outcomes: BTreeMap<&'static str, u64>,
+    reasons: BTreeMap<&'static str, u64>,
+    operators: Vec<u64>,
+}
+
+impl Count {
+    /// Counts the rows of a text with a header, if its lists have one.
+    fn of(text: &[u8], dialect: &Dialect, question: &Question<'_>) -> Count {
+        let mut count = Count {
+            outcomes: ["digital", "notify", "paper", "rejected"].map(|name| (name, 0)).into(),
+            reasons: BTreeMap::new(),
+            operators: vec![0; question.register().operators().len()],
+        };
+        let mut lines = text.split(|&byte| byte == b'\n');
+        if dialect.form == Form::FixedWidth {
+            let rows = lines.filter(|line| !line.is_empty());
+            rows.for_each(|row| count.add(row.get(..WIDTH), question));
+            return count;
+        }
+        let mut reader = csv::ReaderBuilder::new();
+        reader.delimiter(dialect.delimiter).flexible(true);
+        for row in reader.from_reader(text).byte_records() {
+            count.add(row.expect("a row").get(dialect.column), question);
+        }
+        // The csv crate passes over blank lines. What follows the last line end is no line.
+        lines.next_back();
+        let blank = lines.filter(|line| line.is_empty() || *line == b"\r");
+        blank.for_each(|_| count.add(Some(&[]), question));
+        count
     }
+
+    fn add(&mut self, cell: Option<&[u8]>, question: &Question<'_>) {
+        let country = question.register().kind().country();
+        let read = cell
+            .ok_or(RowProblem::MissingColumn)
+            .and_then(|cell| Identity::parse(cell, country, support::today()).map_err(RowProblem::Identity));
+        let outcome = read.map(|identity| question.ask(&identity).expect("undamaged"));
+        let (name, reason) = match outcome {
+            Ok(outcome) => (outcome.name(), outcome.reason()),
+            Err(problem) => ("rejected", problem.name()),
+        };
+        *self.outcomes.entry(name).or_insert(0) += 1;
+        if !reason.is_empty() {
+            *self.reasons.entry(reason).or_insert(0) += 1;
+        }
+        if let Some(operator) = outcome.ok().and_then(|outcome| outcome.operator()) {
+            self.operators[usize::from(operator)] += 1;
+        }
+    }
+}
+
+/// A list with the identity at a fixed place. What follows need not be: nobody looks there.
+fn fixed_width(text: &[u8]) -> Vec<u8> {
+    let mut fixed = Vec::with_capacity(text.len() * 2);
+    for row in text.split_inclusive(|&byte| byte == b'\n').skip(1) {
+        let (identity, rest) = row.split_at(memchr::memchr(b';', row).expect("a cell"));
+        fixed.extend_from_slice(identity);
+        fixed.resize(fixed.len() + WIDTH - identity.len(), b' ');
+        fixed.extend_from_slice(rest);
+    }
+    fixed
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).and_then(|()| encoder.finish()).expect("compressed")
+}
+
+impl<'q> List<'q> {
+    fn new(data: &support::Data, rows: usize, dialect: Dialect, question: &'q Question<'q>) -> List<'q> {
+        let generated = match dialect.options {
+            [] => data.list.clone(), // which is made without options
+            options => data.with_dialect(dialect.name, rows, options),
+        };
+        let mut text = fs::read(&generated).expect("a list");
+        if dialect.form == Form::FixedWidth {
+            text = fixed_width(&text);
+        }
+        let of_other_form = match dialect.form {
+            Form::Plain | Form::Piped => None,
+            Form::FixedWidth => Some(("txt", text.clone())),
+            Form::Gzip => Some(("csv.gz", gzip(&text))),
+            Form::Zstandard => Some(("csv.zst", zstd::encode_all(&text[..], 0).expect("compressed"))),
+        };
+        let path = match of_other_form {
+            None => generated,
+            Some((ending, bytes)) => {
+                let path = generated.with_extension(ending);
+                fs::write(&path, bytes).expect("a list");
+                path
+            }
+        };
+        let has_header = dialect.form != Form::FixedWidth;
+        let prefix = if has_header { memchr::memchr(b'\n', &text).expect("a header") + 1 } else { 0 };
+        let expected = Count::of(&text, &dialect, question);
+        assert_eq!(expected.outcomes.values().sum::<u64>(), rows as u64, "as many as were asked for");
+        List { dialect, question, path, text, prefix, expected }
+    }
+
+    /// Does a job, and compares its report.
+    fn run(&self, job: impl FnOnce(&Mailing<'_>) -> Result<Report, ListError>) -> Report {
+        let job = |path: &Path| job(&self.mailing(path));
+        let done = if self.dialect.form == Form::Piped { piped(&self.path, job) } else { job(&self.path) };
+        let report = done.expect("done");
+        assert_eq!((&report.outcomes, &report.reasons), (&self.expected.outcomes, &self.expected.reasons));
+        assert!(report.operators.iter().map(|operator| operator.rows).eq(self.expected.operators.clone()));
+        report
+    }
+
+    fn mailing<'m>(&'m self, list: &'m Path) -> Mailing<'m> {
+        let id_at = (self.dialect.form == Form::FixedWidth).then_some((0, WIDTH));
+        Mailing {
+            question: self.question,
+            list,
+            options: ListOptions { id_at, ..ListOptions::default() },
+            today: support::today(),
+            duplicates: Duplicates::Keep,
+            max_rejected: None,
+            prices: None,
+            threads: rayon::current_num_threads(),
+            progress: &(),
+        }
+    }
+
+    /// Reads the files of a split: each begins with the header and has rows of its outcome and operator only.
+    fn check_files(&self, report: &Report, directory: &Path) {
+        let operators = self.question.register().operators();
+        let mut bytes = self.prefix;
+        for file in report.files.as_ref().expect("files") {
+            let text = fs::read(directory.join(&file.path)).expect("a file");
+            assert!(text.starts_with(&self.text[..self.prefix]), "{} begins with the header", file.path);
+            bytes += text.len() - self.prefix;
+            let count = Count::of(&text, &self.dialect, self.question);
+            assert_eq!(count.outcomes[file.outcome.as_str()], file.rows, "rows of {}", file.path);
+            assert_eq!(count.outcomes.values().sum::<u64>(), file.rows, "only those in {}", file.path);
+            let others = operators.iter().map(|operator| Some(&operator.id)).zip(count.operators);
+            assert!(others.into_iter().all(|(id, rows)| rows == 0 || id == file.operator_id.as_ref()));
+        }
+        assert_eq!(bytes, self.text.len(), "the files are together as long as the list");
+    }
+}
+
+/// Does a job whose list comes through a pipe.
+fn piped(list: &Path, job: impl FnOnce(&Path) -> Result<Report, ListError>) -> Result<Report, ListError> {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+    std::thread::scope(|scope| {
+        scope.spawn(move || File::open(list).and_then(|mut list| io::copy(&mut list, &mut writer)));
+        let done = job(&path);
+        drop(reader); // nobody waits for a job that failed to read on
+        done
+    })
 }
 
 fn lists(criterion: &mut Criterion) {
     let rows = support::size(1_000_000);
-    let data = support::Data::far(rows, rows);
-    let (register, sender) = (data.open(), data.sender());
-    let question = register.question(Some(&sender), jiff::civil::date(2026, 6, 1)).expect("a question");
-    let to = data.directory.join("split");
-    for (name, options) in DIALECTS {
-        let list = data.with_dialect(name, rows, options);
-        let mailing = mailing(&question, &list);
-        let mut group = criterion.benchmark_group(format!("list: {name}"));
-        let bytes = fs::metadata(&list).expect("a list").len();
-        group.throughput(Throughput::Bytes(bytes)).sample_size(10);
-        let whole = |report: Report| assert_eq!(report.list.rows, rows as u64);
-        group.bench_function("check", |bencher| {
-            bencher.iter(|| whole(mailing::check(&mailing).expect("checked")));
-        });
-        group.bench_function("split", |bencher| {
+    for (data, dialects) in
+        [(support::Data::far(rows, rows), &SWEDISH[..]), (support::Data::krr(rows, rows), &NORWEGIAN[..])]
+    {
+        let register = data.open();
+        let sender = register.senders().first().map(|sender| sender.id.as_str());
+        let question = register.question(sender, jiff::civil::date(2026, 6, 1)).expect("a question");
+        let to = data.directory.join("split");
+        for dialect in dialects {
+            let list = List::new(&data, rows, *dialect, &question);
+            let mut group = criterion.benchmark_group(format!("list: {}", dialect.name));
+            group.throughput(Throughput::Bytes(list.text.len() as u64)).sample_size(10);
+            group.bench_function("check", |bencher| bencher.iter(|| list.run(mailing::check)));
             let destination =
                 Destination { directory: &to, force: true, sync: false, language: Language::Swedish };
-            bencher.iter(|| whole(mailing::split(&mailing, &destination).expect("split")));
-        });
-        let _ = fs::remove_dir_all(&to);
+            let mut last = None;
+            group.bench_function("split", |bencher| {
+                bencher.iter(|| last = Some(list.run(|mailing| mailing::split(mailing, &destination))));
+            });
+            if let Some(report) = last {
+                list.check_files(&report, &to);
+            }
+            let _ = fs::remove_dir_all(&to);
+        }
     }
 }
 

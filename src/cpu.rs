@@ -17,6 +17,28 @@ pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     let _ = (slice, index);
 }
 
+/// Bytes that [`places_of`] looks at together.
+pub(crate) const PLACES: usize = 64;
+
+/// The places of a byte among 64 bytes, one bit for each, the first the lowest.
+#[inline(always)]
+pub(crate) fn places_of(byte: u8, among: &[u8; PLACES]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
+        let quarters: [__m128i; 4] = bytemuck::cast(*among);
+        let places = |quarter: usize| {
+            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
+            let places =
+                unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(quarters[quarter], _mm_set1_epi8(byte as i8))) };
+            u64::from(places as u32) << (16 * quarter)
+        };
+        places(0) | places(1) | places(2) | places(3)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    among.iter().rev().fold(0, |places, &other| places << 1 | u64::from(other == byte))
+}
+
 /// A loop that gains from newer instructions.
 ///
 /// A trait and not a closure: only a method that is always inlined is sure to be compiled for the
@@ -90,6 +112,19 @@ mod tests {
         #[inline(always)]
         fn run(self) -> u32 {
             self.0.iter().map(|number| number.count_ones()).sum()
+        }
+    }
+
+    #[test]
+    fn places_are_those_of_the_byte() {
+        let mut among = [b'x'; PLACES];
+        for place in [0, 1, 15, 16, 31, 47, 48, 62, 63] {
+            among[place] = b'\n';
+        }
+        for byte in [b'\n', b'x', 0, 0x80, 0xFF] {
+            among[7] = byte;
+            let places = places_of(byte, &among);
+            (0..PLACES).for_each(|place| assert_eq!(places >> place & 1 == 1, among[place] == byte));
         }
     }
 

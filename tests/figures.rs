@@ -14,19 +14,82 @@ fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
+fn record() -> (Vec<figures::Row>, figures::Machine) {
+    let rows = figures::rows(&read("benches/record/peers.csv"));
+    assert!(!rows.is_empty());
+    (rows, figures::sections(&read("benches/record/peers-machine.toml")))
+}
+
+/// The tables that each document has.
+const TABLES: [(&str, &[&str]); 3] = [
+    ("README.md", &["headline", "machine", "peers-short"]),
+    (
+        "docs/performance.md",
+        &[
+            "build",
+            "changes",
+            "lookup-bytes",
+            "lookup-orders",
+            "lookup-peers",
+            "lookup-single",
+            "lookup-sizes",
+            "lookup-texts",
+            "machine",
+            "replicas",
+            "service",
+            "single-sizes",
+            "split-memory",
+            "split-rows",
+            "split-sizes",
+            "targets",
+            "versions",
+        ],
+    ),
+    ("docs/limits.md", &["floors", "limits", "model"]),
+];
+
 /// `cargo run --release --manifest-path benches/peers/Cargo.toml -- charts` puts it right.
 #[test]
 fn documents_say_what_was_recorded() {
-    let rows = figures::rows(&read("benches/record/peers.csv"));
-    assert!(!rows.is_empty());
-    for name in ["README.md", "docs/performance.md", "docs/limits.md"] {
+    let (rows, machine) = record();
+    for (name, tables) in TABLES {
         let document = read(name);
-        let (expected, without) = figures::filled(&document, &rows);
+        let marks =
+            document.lines().filter_map(|line| line.strip_prefix("<!-- figures:")?.strip_suffix(" -->"));
+        let mut marks: Vec<&str> = marks.collect();
+        marks.sort_unstable();
+        assert_eq!(marks, tables, "{name}: its tables");
+        let (expected, without) = figures::filled(&document, &rows, &machine);
         assert_eq!(without, Vec::<String>::new(), "{name}: tables that the record has nothing for");
         for (line, expected) in document.lines().zip(expected.lines()) {
             assert_eq!(line, expected, "{name}");
         }
         assert_eq!(document, expected, "{name}");
+    }
+}
+
+/// Each chart names the points that it shows.
+#[test]
+fn charts_show_what_was_recorded() {
+    let (rows, _) = record();
+    let charts = figures::lines::charts(&rows);
+    assert_eq!(charts.len(), 5);
+    for chart in charts {
+        let image = read(&format!("docs/charts/{}", chart.file));
+        assert_eq!(image.lines().last(), Some(&chart.remark()[..]), "{}", chart.file);
+    }
+}
+
+/// Everything was measured on one machine, from one commit.
+#[test]
+fn the_record_is_of_one_run() {
+    let (rows, machine) = record();
+    let suites: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.suite.as_str()).collect();
+    assert!(machine.keys().map(String::as_str).eq(suites), "each suite tells what it was measured on");
+    for name in ["commit", "processor", "kernel"] {
+        let values = machine.values().flatten().filter(|(key, _)| key == name).map(|(_, value)| value);
+        let values: std::collections::BTreeSet<&String> = values.collect();
+        assert_eq!(values.len(), 1, "{name}: {values:?}");
     }
 }
 
@@ -60,7 +123,7 @@ fn spreads_and_marks_are_as_they_are_meant() {
     let spread = figures::spread([3.0, 1.0, 2.0, 10.0].into_iter()).expect("numbers");
     assert_eq!((spread.least, spread.median, spread.most, spread.rounds), (1.0, 2.5, 10.0, 4));
     assert_eq!(figures::spread(std::iter::empty()), None);
-    let remark =
-        "<!-- figures: somebody prints this -->\ntext\n<!-- figures:service -->old<!-- /figures -->\n";
-    assert_eq!(figures::filled(remark, &[]), (remark.to_owned(), vec!["service".to_owned()]));
+    let marked = "<!-- figures:service -->old<!-- /figures -->\n";
+    let nothing = figures::Machine::new();
+    assert_eq!(figures::filled(marked, &[], &nothing), (marked.to_owned(), vec!["service".to_owned()]));
 }

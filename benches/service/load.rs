@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Connections that ask at the same time.
-const CONNECTIONS: usize = 2;
+pub(crate) const CONNECTIONS: usize = 2;
 
 /// How a reply is told from what follows it.
 #[derive(Clone, Copy)]
@@ -19,9 +19,10 @@ pub(crate) enum Wire {
     Redis,
 }
 
-/// Questions to one address, each with the answer that it must have.
+/// Questions, each with the answer that it must have.
 pub(crate) struct Questions {
-    pub(crate) address: SocketAddr,
+    /// Where each connection asks.
+    pub(crate) addresses: [SocketAddr; CONNECTIONS],
     pub(crate) wire: Wire,
     pub(crate) asked: Vec<(Vec<u8>, Vec<u8>)>,
     /// Ids in each.
@@ -120,9 +121,10 @@ impl Questions {
     /// Requests a second that are answered, with two connections.
     pub(crate) fn rate(&self, time: Duration) -> f64 {
         let started = Instant::now();
-        let count = |first: usize| {
-            let mut connection = Connection::new(self.address);
-            let mut asked = self.asked.iter().cycle().skip(first);
+        let each = self.asked.len() / CONNECTIONS;
+        let count = |at: usize| {
+            let mut connection = Connection::new(self.addresses[at]);
+            let mut asked = self.asked.iter().cycle().skip(at * each);
             let mut count = 0;
             while started.elapsed() < time {
                 connection.check(self.wire, asked.next().expect("endless"));
@@ -131,8 +133,7 @@ impl Questions {
             count
         };
         let all: u64 = thread::scope(|scope| {
-            let each = self.asked.len() / CONNECTIONS;
-            let clients: Vec<_> = (0..CONNECTIONS).map(|at| scope.spawn(move || count(at * each))).collect();
+            let clients: Vec<_> = (0..CONNECTIONS).map(|at| scope.spawn(move || count(at))).collect();
             clients.into_iter().map(|client| client.join().expect("a client")).sum()
         });
         all as f64 / started.elapsed().as_secs_f64()
@@ -144,7 +145,7 @@ impl Questions {
         let started = Instant::now();
         let every = Duration::from_secs_f64(CONNECTIONS as f64 / rate);
         let measure = |first: usize| {
-            let mut connection = Connection::new(self.address);
+            let mut connection = Connection::new(self.addresses[first]);
             let mut latencies = Vec::new();
             let mut due = started + every.mul_f64(first as f64 / CONNECTIONS as f64);
             for asked in self.asked.iter().cycle().skip(first) {

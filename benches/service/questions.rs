@@ -1,10 +1,11 @@
 //! The same questions in every form that they are asked in, each with the answer that it must have.
 
-use super::load::{Connection, Questions, Wire};
+use super::load::{CONNECTIONS, Connection, Questions, Wire};
 use super::servers::{Server, resp};
 use nabar::identities::Identity;
 use nabar::register::{Damage, Outcome, Recipient, Register};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 const DATE: &str = "2026-06-01";
@@ -75,7 +76,12 @@ pub(crate) fn compact_questions(
         let body = text(ids, "", "", "");
         (post(&reachability(sender), "application/vnd.nabar.ids", body.as_bytes()), answer)
     });
-    Questions { address: server.address, wire: Wire::Http, asked: asked.collect(), ids: sets[0].len() }
+    Questions {
+        addresses: [server.address; CONNECTIONS],
+        wire: Wire::Http,
+        asked: asked.collect(),
+        ids: sets[0].len(),
+    }
 }
 
 pub(crate) fn json_questions(
@@ -100,7 +106,12 @@ pub(crate) fn json_questions(
         }
         (request, answer)
     });
-    Questions { address: server.address, wire: Wire::Http, asked: asked.collect(), ids: sets[0].len() }
+    Questions {
+        addresses: [server.address; CONNECTIONS],
+        wire: Wire::Http,
+        asked: asked.collect(),
+        ids: sets[0].len(),
+    }
 }
 
 pub(crate) fn csv_questions(
@@ -120,7 +131,12 @@ pub(crate) fn csv_questions(
         }
         (post(&reachability(sender), "text/csv", text(ids, "", "\n", "\n").as_bytes()), answer.into_bytes())
     });
-    Questions { address: server.address, wire: Wire::Chunks, asked: asked.collect(), ids: sets[0].len() }
+    Questions {
+        addresses: [server.address; CONNECTIONS],
+        wire: Wire::Chunks,
+        asked: asked.collect(),
+        ids: sets[0].len(),
+    }
 }
 
 pub(crate) fn soap_questions(
@@ -153,15 +169,25 @@ pub(crate) fn soap_questions(
         }
         (request, answer)
     });
-    Questions { address: server.address, wire: Wire::Http, asked: asked.collect(), ids: sets[0].len() }
+    Questions {
+        addresses: [server.address; CONNECTIONS],
+        wire: Wire::Http,
+        asked: asked.collect(),
+        ids: sets[0].len(),
+    }
 }
 
 /// The first answer to somebody's questions, as a file that nginx sends.
-pub(crate) fn nginx_file(nginx: &Server, directory: &Path, name: &str, of: &Questions) -> Questions {
+pub(crate) fn nginx_file(
+    nginx: [SocketAddr; CONNECTIONS],
+    directory: &Path,
+    name: &str,
+    of: &Questions,
+) -> Questions {
     fs::write(directory.join(name), &of.asked[0].1).expect("written");
     let request = format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes();
     let asked = vec![(request, of.asked[0].1.clone())];
-    Questions { address: nginx.address, wire: Wire::Http, asked, ids: of.ids }
+    Questions { addresses: nginx, wire: Wire::Http, asked, ids: of.ids }
 }
 
 /// The same keys of Redis, with a command for each: all sent before the first reply is read.
@@ -177,16 +203,11 @@ pub(crate) fn pipelined(multiple: &Questions) -> Questions {
         (commands, reply[values..].to_vec())
     };
     let asked = multiple.asked.iter().map(single).collect();
-    Questions { address: multiple.address, wire: Wire::Redis, asked, ids: multiple.ids }
+    Questions { addresses: multiple.addresses, wire: Wire::Redis, asked, ids: multiple.ids }
 }
 
-/// Each key has the byte of its answer, as somebody would keep it who decides beforehand.
-pub(crate) fn redis_questions(
-    server: &Server,
-    register: &Register,
-    sender: &str,
-    sets: &[&[Identity]],
-) -> Questions {
+/// Gives each recipient's key the byte of its answer, as somebody would keep it who decides beforehand.
+pub(crate) fn set_keys(server: &Server, register: &Register, sender: &str) {
     let question = register.question(Some(sender), DATE.parse().expect("a day")).expect("a question");
     let mut keys = Vec::with_capacity(register.recipients() as usize);
     let all = register.for_each::<Damage>(|identity, _| {
@@ -195,6 +216,15 @@ pub(crate) fn redis_questions(
     });
     all.expect("undamaged");
     server.set(keys.into_iter());
+}
+
+/// All keys of a question at once.
+pub(crate) fn redis_questions(
+    server: &Server,
+    register: &Register,
+    sender: &str,
+    sets: &[&[Identity]],
+) -> Questions {
     let asked = sets.iter().map(|ids| {
         let mut words: Vec<&[u8]> = vec![b"MGET"];
         words.extend(ids.iter().map(|id| id.as_bytes()));
@@ -208,5 +238,10 @@ pub(crate) fn redis_questions(
         }
         (request, reply)
     });
-    Questions { address: server.address, wire: Wire::Redis, asked: asked.collect(), ids: sets[0].len() }
+    Questions {
+        addresses: [server.address; CONNECTIONS],
+        wire: Wire::Redis,
+        asked: asked.collect(),
+        ids: sets[0].len(),
+    }
 }

@@ -17,8 +17,11 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Politely: nginx has processes of its own to end.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        // Politely: nginx has processes of its own to end. (The shell's own: not every machine has the program.)
+        let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }
@@ -50,8 +53,8 @@ impl Server {
         Some(Server { child, address }.listening())
     }
 
-    /// Serves the files of a directory; `None` if there is no nginx on this machine.
-    pub(crate) fn nginx(directory: &Path) -> Option<Server> {
+    /// Serves the files of a directory with one worker; `None` if there is no nginx on this machine.
+    pub(crate) fn nginx(directory: &Path, number: usize) -> Option<Server> {
         let address = free_port();
         let (path, port) = (directory.display(), address.port());
         // As root its workers would be somebody who may not read here.
@@ -62,19 +65,19 @@ impl Server {
             ""
         };
         let text = format!(
-            "daemon off; {user} worker_processes auto; pid {path}/pid; error_log {path}/error.log;\n\
+            "daemon off; {user} worker_processes 1; pid {path}/pid.{number}; error_log {path}/error.log;\n\
              events {{ worker_connections 64; }}\n\
              http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=10;\n\
              server {{ listen 127.0.0.1:{port}; root {path}; }} }}\n"
         );
-        fs::write(directory.join("nginx.conf"), text).expect("written");
+        let configuration = directory.join(format!("nginx.{number}.conf"));
+        fs::write(&configuration, text).expect("written");
         let command = |name: &str| {
-            let configuration = directory.join("nginx.conf");
             Command::new(name)
                 .arg("-p")
                 .arg(directory)
                 .arg("-c")
-                .arg(configuration)
+                .arg(&configuration)
                 .stderr(Stdio::null())
                 .spawn()
         };

@@ -26,6 +26,12 @@ pub(crate) fn size(default: usize) -> usize {
     std::env::var("NABAR_BENCH_RECIPIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Whether criterion only tries that everything works, as it tells from the same arguments.
+pub(crate) fn short() -> bool {
+    let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
+    has("--test") || !has("--bench")
+}
+
 /// The day that all benchmarks ask for.
 pub(crate) fn today() -> Today {
     Today::new(2026, 6, 1).expect("a day")

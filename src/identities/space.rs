@@ -45,6 +45,14 @@ impl Country {
         }
     }
 
+    /// The space that nearly everybody is in.
+    pub(crate) const fn people(self) -> Space {
+        match self {
+            Country::Sweden => Space::Personnummer,
+            Country::Norway => Space::Fodselsnummer,
+        }
+    }
+
     /// The ordinals of all spaces of the country, from the first to past the last. A multiple of the
     /// block size at both ends.
     pub fn ordinals(self) -> Range<u32> {

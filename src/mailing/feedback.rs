@@ -1,6 +1,6 @@
 //! `feedback.csv`: for every row of the list what became of it.
 
-use super::outputs::Buffer;
+use super::buffers::Filling;
 use super::tally::{Verdict, Verdicts};
 use crate::register::{Outcome, Register};
 
@@ -56,27 +56,22 @@ impl Feedback {
         (1 + tail.identity + tail.bytes.len()) as u64
     }
 
-    /// Bytes that no line exceeds.
-    pub(super) fn line_bytes_max(&self) -> usize {
-        let tail = self.tails.iter().map(|tail| tail.bytes.len()).max().unwrap_or(0);
-        Counter::DIGITS + 1 + 12 + tail
-    }
-
-    /// Appends a line and counts on.
+    /// Appends a line to a part and counts on.
     #[inline(always)]
     pub(super) fn push(
         &self,
-        buffer: &mut Buffer,
+        buffers: &mut Filling<'_>,
+        part: usize,
         counter: &mut Counter,
         identity: &[u8; 12],
         verdict: usize,
     ) {
         let tail = &self.tails[verdict];
-        buffer.push_array(&counter.text, counter.length + 1);
-        buffer.push_array(identity, tail.identity);
+        buffers.push_array(part, &counter.text, counter.length + 1);
+        buffers.push_array(part, identity, tail.identity);
         match tail.bytes.len() {
-            length if length <= Tail::WIDE => buffer.push_array(&tail.padded, length),
-            length => buffer.push(&tail.bytes, length),
+            length if length <= Tail::WIDE => buffers.push_array(part, &tail.padded, length),
+            length => buffers.push(part, &tail.bytes, length),
         }
         counter.advance();
     }

@@ -3,9 +3,11 @@
 //! [`check`] makes the report of a list, [`split`] the files too. Every row of a list ends in exactly one
 //! output, byte for byte, in the order of the list; the sums are checked before a job says done.
 
+mod buffers;
 mod feedback;
 mod html;
 mod input;
+mod lines;
 mod outputs;
 mod report;
 mod rows;

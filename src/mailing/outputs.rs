@@ -4,6 +4,7 @@
 //! output directory is new, all at once by renaming that directory; if it was there, one by one, the
 //! report last.
 
+use super::buffers::Buffers;
 use super::feedback::{self, Feedback, decimal_digits};
 use super::run::{Place, Rows};
 use super::tally::{Tally, Verdict, Verdicts};
@@ -90,51 +91,41 @@ impl Outputs {
         Writer { outputs: self, next }
     }
 
-    pub(super) fn buffers(&self) -> Vec<Buffer> {
-        (0..=self.files.len()).map(|_| Buffer::default()).collect()
+    /// Buffers for a part of each file, the feedback last.
+    pub(super) fn buffers(&self) -> Buffers {
+        Buffers::new(self.files.len() + 1)
     }
 
     /// Writes the rows of a chunk, which `bytes` begin with, to their places.
     pub(super) fn write(
         &self,
-        buffers: &mut [Buffer],
+        buffers: &mut Buffers,
         place: &Place,
         bytes: &[u8],
         rows: &Rows,
     ) -> Result<(), ListError> {
-        let (last, buffers_of_rows) = buffers.split_last_mut().ok_or(ListError::Sums)?;
-        let mut bytes_of = vec![0; self.files.len()];
-        for (verdict, &file) in self.file_of.iter().enumerate() {
-            bytes_of[file] += rows.tally.bytes[verdict] as usize;
-        }
-        buffers_of_rows.iter_mut().zip(bytes_of).for_each(|(buffer, bytes)| buffer.clear(bytes));
-        last.clear(rows.ends.len() * self.feedback.line_bytes_max());
-        let first_row = place.first_row;
-        cpu::vectorized(Render {
-            outputs: self,
-            buffers: buffers_of_rows,
-            feedback: last,
-            first_row,
-            bytes,
-            rows,
-        });
+        let mut lengths = vec![0; self.files.len() + 1];
+        self.add_lengths(place.first_row, &rows.tally, &mut lengths);
+        buffers.lay_out(&lengths);
+        cpu::vectorized(Render { outputs: self, buffers, first_row: place.first_row, bytes, rows });
         // The system lets one thread write to a file at a time, so every other chunk begins with the
         // feedback, the largest.
+        let feedback = self.files.len();
         if place.turn % 2 == 1 {
-            self.write_buffer(self.files.len(), buffers, place)?;
+            self.write_buffer(feedback, buffers, place)?;
         }
-        for file in 0..self.files.len() {
+        for file in 0..feedback {
             self.write_buffer(file, buffers, place)?;
         }
         if place.turn.is_multiple_of(2) {
-            self.write_buffer(self.files.len(), buffers, place)?;
+            self.write_buffer(feedback, buffers, place)?;
         }
         Ok(())
     }
 
     /// Writes the buffer of one file to its place; the feedback comes after all others.
-    fn write_buffer(&self, file: usize, buffers: &[Buffer], place: &Place) -> Result<(), ListError> {
-        let bytes = buffers[file].filled();
+    fn write_buffer(&self, file: usize, buffers: &Buffers, place: &Place) -> Result<(), ListError> {
+        let bytes = buffers.filled(file);
         if bytes.is_empty() {
             return Ok(());
         }
@@ -144,6 +135,14 @@ impl Outputs {
         };
         let written = file_handle.write_all_at(bytes, place.offsets[file]);
         written.map_err(write_error(&self.directory.partial.join(name)))
+    }
+
+    /// Adds to the length of each file, the feedback last, what rows from `first_row` on take in it.
+    fn add_lengths(&self, first_row: u64, tally: &Tally, lengths: &mut [u64]) {
+        for (&file, &bytes) in self.file_of.iter().zip(&tally.bytes) {
+            lengths[file] += bytes;
+        }
+        lengths[self.files.len()] += self.feedback_bytes(first_row, tally);
     }
 
     /// Checks that every file has the rows and bytes that were counted, and lists them.
@@ -194,8 +193,7 @@ impl Outputs {
 /// Copying the rows of a chunk to the buffers of their files, and writing the feedback on them.
 struct Render<'a> {
     outputs: &'a Outputs,
-    buffers: &'a mut [Buffer],
-    feedback: &'a mut Buffer,
+    buffers: &'a mut Buffers,
     first_row: u64,
     bytes: &'a [u8],
     rows: &'a Rows,
@@ -206,13 +204,14 @@ impl Work for Render<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Render { outputs, buffers, feedback, first_row, bytes, rows } = self;
+        let Render { outputs, buffers, first_row, bytes, rows } = self;
+        let (mut buffers, feedback) = (buffers.filling(), outputs.files.len());
         let mut counter = feedback::Counter::new(first_row);
         let mut start = 0;
         for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
             let verdict = usize::from(verdict);
-            buffers[outputs.file_of[verdict]].push(&bytes[start..], end - start);
-            outputs.feedback.push(feedback, &mut counter, identity, verdict);
+            buffers.push(outputs.file_of[verdict], &bytes[start..], end - start);
+            outputs.feedback.push(&mut buffers, feedback, &mut counter, identity, verdict);
             start = end;
         }
     }
@@ -281,60 +280,8 @@ impl Writer<'_> {
     /// The places of a chunk's parts.
     pub(super) fn reserve(&mut self, first_row: u64, tally: &Tally) -> Vec<u64> {
         let offsets = self.next.clone();
-        for (&file, bytes) in self.outputs.file_of.iter().zip(&tally.bytes) {
-            self.next[file] += bytes;
-        }
-        *self.next.last_mut().unwrap_or(&mut 0) += self.outputs.feedback_bytes(first_row, tally);
+        self.outputs.add_lengths(first_row, tally, &mut self.next);
         offsets
-    }
-}
-
-/// Bytes on their way to a file.
-#[derive(Default)]
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    filled: usize,
-}
-
-/// Short rows are copied in this many bytes whatever their length: the rest is overwritten by the next
-/// one. A copy of known length is a few vector instructions; of unknown length, a call and a branch
-/// that is mispredicted for every other row.
-const WIDE: usize = 128;
-
-impl Buffer {
-    /// Makes room for `bytes` more, from the beginning.
-    fn clear(&mut self, bytes: usize) {
-        self.filled = 0;
-        if self.bytes.len() < bytes + WIDE {
-            self.bytes.resize(bytes + WIDE, 0);
-        }
-    }
-
-    fn filled(&self) -> &[u8] {
-        &self.bytes[..self.filled]
-    }
-
-    /// Appends the first `length` bytes of `source`, which may go on beyond them.
-    #[inline(always)]
-    pub(super) fn push(&mut self, source: &[u8], length: usize) {
-        let to = &mut self.bytes[self.filled..];
-        match (source.first_chunk::<WIDE>(), to.first_chunk_mut::<WIDE>()) {
-            (Some(source), Some(to)) if length <= WIDE => *to = *source,
-            _ => to[..length].copy_from_slice(&source[..length]),
-        }
-        self.filled += length;
-    }
-
-    /// Appends the first `length` bytes of an array.
-    #[inline(always)]
-    pub(super) fn push_array<const N: usize>(&mut self, source: &[u8; N], length: usize) {
-        debug_assert!(length <= N && N <= WIDE);
-        let to = &mut self.bytes[self.filled..];
-        match to.first_chunk_mut::<N>() {
-            Some(to) => *to = *source,
-            None => to[..length].copy_from_slice(&source[..length]),
-        }
-        self.filled += length;
     }
 }
 
@@ -509,20 +456,5 @@ mod tests {
         ] {
             assert_eq!(slug_of(name), slug);
         }
-    }
-
-    #[test]
-    fn buffers_hold_what_was_pushed() {
-        let source: Vec<u8> = (0..=255).cycle().take(1000).collect();
-        let mut buffer = Buffer::default();
-        buffer.clear(700);
-        let mut expected = Vec::new();
-        for (start, length) in [(0, 5), (3, 128), (9, 129), (990, 10), (0, 0), (500, 400)] {
-            buffer.push(&source[start..], length);
-            expected.extend_from_slice(&source[start..start + length]);
-        }
-        buffer.push_array(b"abcdef", 3);
-        expected.extend_from_slice(b"abc");
-        assert_eq!(buffer.filled(), expected);
     }
 }

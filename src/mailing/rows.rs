@@ -36,6 +36,32 @@ pub enum Layout {
     },
 }
 
+impl Layout {
+    /// The byte that may make a row more than its line.
+    pub(super) fn quote(&self) -> Option<u8> {
+        matches!(self, Layout::Delimited { .. }).then_some(b'"')
+    }
+
+    /// Twelve bytes that are the identity's cell of the row at `start`, unless there is something among them that is no
+    /// digit. `None` where cells are elsewhere or end otherwise.
+    #[inline(always)]
+    pub(super) fn twelve<'a>(&self, bytes: &'a [u8], start: usize) -> Option<&'a [u8; 12]> {
+        let Layout::Delimited { delimiter, column: 0 } = *self else { return None };
+        let end = delimiter.unwrap_or(b'\n');
+        let (twelve, behind) = bytes[start..].split_first_chunk()?;
+        (*behind.first()? == end && !end.is_ascii_digit()).then_some(twelve)
+    }
+
+    /// The bytes of the identity in a row that is a line without quotation marks, or with such as mean nothing.
+    #[inline(always)]
+    pub(super) fn plain_cell(&self, bytes: &[u8], line: Range<usize>) -> Result<Range<usize>, RowProblem> {
+        match *self {
+            Layout::Delimited { delimiter, column } => plain_cell(bytes, line, delimiter, column),
+            Layout::Fixed { offset, length } => fixed_cell(text_of(bytes, &line), offset, length),
+        }
+    }
+}
+
 /// Why a row is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowProblem {
@@ -137,17 +163,12 @@ impl<'a> Scanner<'a> {
             Some(length) => start..start + length + 1,
             None => start..bytes.len(),
         };
-        match *self.layout {
-            Layout::Delimited { delimiter, column } => {
-                if self.has_quote(&line) {
-                    return quoted_row(bytes, line, delimiter, column);
-                }
-                Row { end: line.end, id: plain_cell(bytes, line, delimiter, column) }
+        let layout = self.layout;
+        match *layout {
+            Layout::Delimited { delimiter, column } if self.has_quote(&line) => {
+                quoted_row(bytes, line, delimiter, column)
             }
-            Layout::Fixed { offset, length } => {
-                let id = fixed_cell(text_of(bytes, &line), offset, length);
-                Row { end: line.end, id }
-            }
+            _ => Row { end: line.end, id: layout.plain_cell(bytes, line) },
         }
     }
 }
@@ -191,13 +212,6 @@ fn plain_cell(
             }
             None => return Err(RowProblem::MissingColumn),
         }
-    }
-    // Nearly every identity is twelve digits and ends with a delimiter: look there first.
-    if let Some(cell) = bytes[start..text.end].first_chunk::<13>()
-        && cell[12] == delimiter
-        && cell[..12].iter().fold(true, |free, &byte| free & (byte != delimiter))
-    {
-        return Ok(start..start + 12);
     }
     let length = memchr(delimiter, &bytes[start..text.end]).unwrap_or(text.end - start);
     Ok(start..start + length)
@@ -359,6 +373,24 @@ mod tests {
             rows("\"a \"\"b\"\" c\";7\r\nx;\"8\"\r\n", 1)[..2],
             [("\"a \"\"b\"\" c\";7\r\n", Ok("7")), ("x;\"8\"\r\n", Ok("8")),]
         );
+    }
+
+    #[test]
+    fn twelve_bytes_are_a_cell_where_one_ends_behind_them() {
+        let delimited = |delimiter, column| Layout::Delimited { delimiter, column };
+        let twelve = |layout: Layout, bytes: &'static [u8]| layout.twelve(bytes, 2).map(|twelve| &twelve[..]);
+        let list = b"x\n199001022384;name\n";
+        assert_eq!(twelve(delimited(Some(b';'), 0), list), Some(&b"199001022384"[..]));
+        assert_eq!(twelve(delimited(Some(b';'), 1), list), None, "it is elsewhere");
+        assert_eq!(twelve(delimited(None, 0), list), None, "the cell goes on");
+        assert_eq!(twelve(delimited(None, 0), b"x\n199001022384\n"), Some(&b"199001022384"[..]));
+        assert_eq!(twelve(delimited(Some(b';'), 0), b"x\n199001022384"), None, "nothing is behind it");
+        assert_eq!(
+            twelve(delimited(Some(b'4'), 0), b"x\n1990010223844x"),
+            None,
+            "a cell may end among digits"
+        );
+        assert_eq!(twelve(Layout::Fixed { offset: 0, length: 12 }, list), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! then on without guessing.
 
 use super::input::{Input, Stream, guess_cut};
+use super::lines::Lines;
 use super::outputs::{Outputs, Writer};
 use super::rows::{Layout, RowProblem, Scanner};
 use super::seen::Seen;
@@ -20,6 +21,7 @@ use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::CHUNK_BYTES;
 use crate::register::{Answer, Question};
 use crossbeam_utils::CachePadded;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -48,15 +50,16 @@ pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Res
     match input {
         Input::Mapped(mapped) => {
             let bytes = mapped.as_ref();
+            let threads = job.threads.min(bytes.len() / CHUNK_BYTES + 1);
             let cutter = Cutter { bytes, at: prefix, epoch: 0, index: 0, guessing: true };
             let shared = Shared::new(job, Chunks::Mapped(cutter), Digest::new(bytes), outputs)?;
-            shared.work()
+            shared.work(threads)
         }
         Input::Stream(mut stream) => {
             stream.skip(prefix);
             let mut chunks = StreamChunks { stream, index: 0 };
             let shared = Shared::new(job, Chunks::Stream(&mut chunks), Digest::new(&[]), outputs)?;
-            let found = shared.work()?;
+            let found = shared.work(job.threads)?;
             let (bytes, hash) = chunks.stream.finish()?;
             Ok(Found { bytes, hash, ..found })
         }
@@ -213,9 +216,9 @@ impl<'a> Shared<'a> {
         })
     }
 
-    fn work(self) -> Result<Found, ListError> {
+    fn work(self, threads: usize) -> Result<Found, ListError> {
         std::thread::scope(|scope| {
-            for _ in 1..self.job.threads {
+            for _ in 1..threads {
                 scope.spawn(|| self.worker());
             }
             self.worker();
@@ -381,6 +384,7 @@ pub(super) struct Rows {
     pub(super) tally: Tally,
     end: usize,
     numbering: Verdicts,
+    lines: Lines,
 }
 
 /// Finding and parsing the rows of a chunk.
@@ -399,6 +403,9 @@ impl Work for Parse<'_, '_> {
     }
 }
 
+/// A length that most rows have at least: rows of a chunk are made room for.
+const ROW_BYTES: usize = 48;
+
 /// Marks a row whose verdict the register gives.
 const UNDECIDED: u16 = u16::MAX;
 
@@ -413,6 +420,7 @@ impl Rows {
             tally: Tally::new(numbering),
             end: 0,
             numbering,
+            lines: Lines::new(),
         }
     }
 
@@ -439,29 +447,67 @@ impl Rows {
         self.identities.clear();
         self.ordinals.clear();
         self.verdicts.clear();
-        let (bytes, layout) = (chunk.bytes(), &shared.job.form.layout);
-        let mut scanner = Scanner::new(bytes, layout, 0, chunk.length);
+        let (bytes, layout, country) = (chunk.bytes(), &shared.job.form.layout, shared.country);
+        let (mut lines, mut scanner) = (std::mem::take(&mut self.lines), None);
+        let rows = chunk.length / ROW_BYTES;
+        self.ends.reserve(rows);
+        self.identities.reserve(rows);
+        self.ordinals.reserve(rows);
+        self.verdicts.reserve(rows);
         let mut at = 0;
         while at < chunk.length {
-            let row = scanner.row_at(at);
-            let identity = row.id.and_then(|id| {
-                Identity::parse(&bytes[id], shared.country, shared.job.today).map_err(RowProblem::Identity)
-            });
-            match identity {
-                Ok(identity) => {
-                    self.identities.push(identity.padded());
-                    self.ordinals.push(identity.ordinal());
-                    self.verdicts.push(UNDECIDED);
+            let ends = lines.find(&bytes[at..chunk.length], layout.quote());
+            let window = at;
+            for &end in ends {
+                let end = window + end as usize;
+                // No closure: it would be compiled by itself, without the newer instructions.
+                if let Some(twelve) = layout.twelve(bytes, at)
+                    && let Some(identity) = Identity::of_twelve(twelve, country)
+                {
+                    self.push(&identity, end);
+                } else {
+                    self.push_cell(shared, bytes, layout.plain_cell(bytes, at..end), end);
                 }
-                Err(problem) => {
-                    self.identities.push([0; 12]);
-                    self.ordinals.push(Ordinal::NOBODY);
-                    self.verdicts.push(self.numbering.rejected(problem));
-                }
+                at = end;
             }
-            self.ends.push(row.end);
-            at = row.end;
+            if ends.is_empty() {
+                // A quotation mark, a line longer than a window, or the end of the list.
+                let scanner = scanner.get_or_insert_with(|| Scanner::new(bytes, layout, at, chunk.length));
+                let row = scanner.row_at(at);
+                self.push_cell(shared, bytes, row.id, row.end);
+                at = row.end;
+            }
         }
+        self.lines = lines;
         self.end = at;
+    }
+
+    #[inline(always)]
+    fn push(&mut self, identity: &Identity, end: usize) {
+        self.identities.push(identity.padded());
+        self.ordinals.push(identity.ordinal());
+        self.verdicts.push(UNDECIDED);
+        self.ends.push(end);
+    }
+
+    /// What is spelt otherwise than most, and what is no identity.
+    #[inline(never)]
+    fn push_cell(
+        &mut self,
+        shared: &Shared<'_>,
+        bytes: &[u8],
+        cell: Result<Range<usize>, RowProblem>,
+        end: usize,
+    ) {
+        let parse = |cell| Identity::parse(&bytes[cell], shared.country, shared.job.today);
+        match cell.and_then(|cell| parse(cell).map_err(RowProblem::Identity)) {
+            Ok(identity) => self.push(&identity, end),
+            Err(problem) => {
+                self.identities.push([0; 12]);
+                self.ordinals.push(Ordinal::NOBODY);
+                self.verdicts.push(self.numbering.rejected(problem));
+                self.ends.push(end);
+            }
+        }
     }
 }

@@ -58,15 +58,28 @@ pub(crate) fn run(command: &mut Command) {
     assert!(status.success(), "{command:?} failed");
 }
 
+/// Makes a file or a directory unless it is there. It gets its name when all of it is.
+pub(crate) fn once(path: &Path, make: impl FnOnce(&Path)) {
+    if path.exists() {
+        return;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".partial");
+    let beside = PathBuf::from(beside);
+    let _ = fs::remove_dir_all(&beside);
+    make(&beside);
+    fs::rename(&beside, path).expect("named");
+}
+
 impl Data {
     /// The register of so many recipients; what is there already is taken.
     pub(crate) fn new(tools: &Tools, recipients: usize) -> Data {
         fs::create_dir_all(&tools.directory).expect("a directory for the data");
         let extract = tools.directory.join(format!("far-{recipients}"));
-        if !extract.join("recipients.csv").exists() {
-            let count = recipients.to_string();
-            run(Command::new(&tools.generate).args(["far", "--recipients", &count, "-o"]).arg(&extract));
-        }
+        let count = recipients.to_string();
+        once(&extract, |extract| {
+            run(Command::new(&tools.generate).args(["far", "--recipients", &count, "-o"]).arg(extract));
+        });
         // Always built anew: its format is what is being worked on.
         let register = tools.directory.join(format!("far-{recipients}.nabar"));
         let mut build = Command::new(&tools.nabar);
@@ -81,12 +94,12 @@ impl Data {
     pub(crate) fn list(&self, tools: &Tools, rows: usize, hits: f64, duplicates: f64) -> PathBuf {
         let recipients = self.recipients;
         let list = tools.directory.join(format!("clean-{recipients}-{rows}-{hits:.2}-{duplicates}.csv"));
-        if !list.exists() {
+        once(&list, |list| {
             let mut command = Command::new(&tools.generate);
             command.args(["list", "--dirt", "0", "--spellings", "0", "--rows", &rows.to_string()]);
             command.args(["--hits", &format!("{hits:.2}"), "--duplicates", &duplicates.to_string()]);
-            run(command.arg("--extract").arg(&self.extract).arg("-o").arg(&list));
-        }
+            run(command.arg("--extract").arg(&self.extract).arg("-o").arg(list));
+        });
         list
     }
 

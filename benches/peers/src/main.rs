@@ -177,8 +177,13 @@ impl Effort {
     }
 }
 
+/// The contestants in the order of a round: each begins once, so that none always follows the same one.
+pub(crate) fn turns(contestants: usize, round: u64) -> impl Iterator<Item = usize> {
+    (0..contestants).map(move |turn| (turn + round as usize) % contestants)
+}
+
 /// Bytes of memory and on the disk that nobody has.
-fn room(directory: &Path) -> (u64, u64) {
+pub(crate) fn room(directory: &Path) -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
     let memory = line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
@@ -217,7 +222,7 @@ fn run(arguments: &Run) {
     {
         note(&format!("from {LARGE} recipients or rows on there are {ROUNDS_OF_LARGE} rounds"));
     }
-    let mut record = Record::open(&record);
+    let mut record = Record::open(&record, &tools.directory);
     for suite in &arguments.suite {
         match suite {
             Suite::Lookup => lookup::measure(&tools, &effort, &mut record),
@@ -225,7 +230,8 @@ fn run(arguments: &Run) {
             Suite::Service => told::service(&tools, &effort, &mut record),
             Suite::Changes => told::changes(&tools, &effort, &mut record),
             Suite::Replicas => told::replicas(&tools, &effort, &mut record),
-            Suite::Floors => floors::measure(&tools, &effort, &mut record),
+            Suite::Floors => floors::measure(&effort, &mut record),
         }
     }
+    record.finish();
 }

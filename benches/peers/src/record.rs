@@ -1,7 +1,6 @@
 //! The record: what was measured as CSV, and on what as a file beside it.
 
-use crate::figures::Row;
-use std::collections::BTreeMap;
+use crate::figures::{Machine, Row, sections};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,33 +8,40 @@ use std::process::Command;
 /// What is written in the first line.
 const HEADER: &str = "suite,job,peer,recipients,rows,order,hit_rate,threads,round,seconds,bytes,memory_bytes";
 
-/// What a suite was measured on: names and values.
-type About = Vec<(String, String)>;
-
 /// The file of rows, and beside it the file of what they were measured on.
+///
+/// It is written elsewhere until all that was asked for has been measured: who interrupts it keeps the old one.
 pub(crate) struct Record {
     path: PathBuf,
+    meanwhile: PathBuf,
+    commit: String,
     rows: Vec<Row>,
-    machine: BTreeMap<String, About>,
+    machine: Machine,
 }
 
-fn machine_path(path: &Path) -> PathBuf {
+/// The file beside the record.
+pub(crate) fn machine_path(path: &Path) -> PathBuf {
     path.with_file_name(format!("{}-machine.toml", path.file_stem().unwrap_or_default().to_string_lossy()))
 }
 
 impl Record {
-    /// Begins a record, with the rows that it has of other suites.
-    pub(crate) fn open(path: &Path) -> Record {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let machine = fs::read_to_string(machine_path(path)).unwrap_or_default();
-        Record { path: path.to_owned(), rows: crate::figures::rows(&text), machine: sections(&machine) }
+    /// Begins a record, with the rows that it has of other suites. It lies in a directory meanwhile.
+    pub(crate) fn open(path: &Path, directory: &Path) -> Record {
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        Record {
+            path: path.to_owned(),
+            meanwhile: directory.join("record.csv"),
+            commit: commit(),
+            rows: crate::figures::rows(&read(path)),
+            machine: sections(&read(&machine_path(path))),
+        }
     }
 
     /// Begins a suite: its rows of before are forgotten.
     pub(crate) fn begin(&mut self, suite: &str, versions: Vec<(&str, String)>) {
         self.rows.retain(|row| row.suite != suite);
-        let mut about: About = machine().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        about.extend(versions.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let about = [("commit", self.commit.clone())].into_iter().chain(machine()).chain(versions);
+        let about = about.map(|(name, value)| (name.to_owned(), value.replace(['"', '\\'], ""))).collect();
         self.machine.insert(suite.to_owned(), about);
     }
 
@@ -44,38 +50,39 @@ impl Record {
         self.rows.push(row);
     }
 
-    /// Writes both files.
+    /// Writes down what there is.
     pub(crate) fn write(&self) {
-        let lines: Vec<String> = self.rows.iter().map(Row::line).collect();
+        self.write_to(&self.meanwhile);
+    }
+
+    /// All is measured.
+    pub(crate) fn finish(&self) {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory).expect("a directory for the record");
         }
-        fs::write(&self.path, format!("{HEADER}\n{}\n", lines.join("\n"))).expect("written");
+        self.write_to(&self.path);
+    }
+
+    fn write_to(&self, path: &Path) {
+        let lines: Vec<String> = self.rows.iter().map(Row::line).collect();
+        replace(path, &format!("{HEADER}\n{}\n", lines.join("\n")));
         let mut text = String::new();
         for (suite, about) in &self.machine {
             text += &format!("[{suite}]\n");
             for (name, value) in about {
-                text += &format!("{name} = \"{}\"\n", value.replace(['"', '\\'], ""));
+                text += &format!("{name} = \"{value}\"\n");
             }
             text.push('\n');
         }
-        fs::write(machine_path(&self.path), text).expect("written");
+        replace(&machine_path(path), &text);
     }
 }
 
-/// The sections of a record's second file.
-fn sections(text: &str) -> BTreeMap<String, About> {
-    let mut sections: BTreeMap<String, About> = BTreeMap::new();
-    let mut name = String::new();
-    for line in text.lines() {
-        if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section.clone_into(&mut name);
-        } else if let Some((key, value)) = line.split_once(" = ") {
-            let entry = (key.to_owned(), value.trim_matches('"').to_owned());
-            sections.entry(name.clone()).or_default().push(entry);
-        }
-    }
-    sections
+/// Writes a file under another name first.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("partial");
+    fs::write(&beside, text).expect("written");
+    fs::rename(&beside, path).expect("renamed");
 }
 
 /// The first line that a command prints, or nothing.
@@ -85,25 +92,51 @@ pub(crate) fn first_line(command: &mut Command) -> String {
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
 }
 
-fn after(path: &str, name: &str) -> String {
+/// The value of a name in a file of `name: value`.
+fn value(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let value = text.lines().find_map(|line| line.strip_prefix(name));
-    value.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']).to_owned()
+    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
+    pairs
+        .find(|(key, _)| key.trim() == name)
+        .map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
+}
+
+/// The commit, and whether what is measured differs from it. (What measuring itself writes does not count.)
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        first_line(Command::new("git").arg("-C").arg(root).args(arguments))
+    };
+    let head = git(&["rev-parse", "--short", "HEAD"]);
+    if head.is_empty() || head.contains("fatal") {
+        return "unknown".to_owned();
+    }
+    let changed = git(&[
+        "status",
+        "--porcelain",
+        "--",
+        ".",
+        ":!benches/record",
+        ":!docs",
+        ":!README.md",
+        ":!CHANGELOG.md",
+    ]);
+    if changed.is_empty() { head } else { format!("{head} and changes") }
 }
 
 fn machine() -> Vec<(&'static str, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut git = Command::new("git");
-    let commit = first_line(git.arg("-C").arg(root).args(["describe", "--always", "--dirty"]));
-    let commit = if commit.contains("fatal") { "unknown".to_owned() } else { commit };
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let cpu = |name: &str| value("/proc/cpuinfo", name);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let one = "/sys/devices/system/cpu/cpu0";
+    let virtual_machine = cpu("flags").split(' ').any(|flag| flag == "hypervisor");
     vec![
         ("date", jiff::Zoned::now().date().to_string()),
-        ("commit", commit),
-        ("processor", after("/proc/cpuinfo", "model name")),
+        ("processor", format!("{}, family {}, model {}", cpu("model name"), cpu("cpu family"), cpu("model"))),
+        ("virtual_machine", virtual_machine.to_string()),
         ("cores", cores.to_string()),
-        ("memory", after("/proc/meminfo", "MemTotal")),
+        ("shared_cache", read(&format!("{one}/cache/index3/size"))),
+        ("memory", value("/proc/meminfo", "MemTotal")),
         ("kernel", read("/proc/sys/kernel/osrelease")),
         ("huge_pages", read("/sys/kernel/mm/transparent_hugepage/enabled")),
         ("load_before", read("/proc/loadavg")),

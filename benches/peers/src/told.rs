@@ -4,7 +4,7 @@
 use crate::data::Tools;
 use crate::figures::Row;
 use crate::record::{Record, first_line};
-use crate::{Effort, note, say};
+use crate::{Effort, say};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,9 @@ fn root() -> PathBuf {
 }
 
 /// Runs a benchmark, which has one size. Returns its recipients, and where it tells and where criterion writes.
-fn run(name: &str, tools: &Tools, effort: &Effort, mut command: Command) -> Option<(u64, PathBuf, PathBuf)> {
+///
+/// If it fails all is over, and the record stays what it was.
+fn run(name: &str, tools: &Tools, effort: &Effort, mut command: Command) -> (u64, PathBuf, PathBuf) {
     let recipients = effort.common_recipients();
     say(&format!("{name}: {recipients} recipients"));
     let directory = fs::canonicalize(&tools.directory).expect("a directory");
@@ -32,11 +34,9 @@ fn run(name: &str, tools: &Tools, effort: &Effort, mut command: Command) -> Opti
     if effort.quick {
         command.arg("--test");
     }
-    let done = command.status().is_ok_and(|status| status.success());
-    if !done {
-        note(&format!("{name} is left out: {command:?} failed"));
-    }
-    done.then_some((recipients as u64, told, measured))
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(status.success(), "{name}: {command:?} failed");
+    (recipients as u64, told, measured)
 }
 
 fn benchmark(name: &str) -> Command {
@@ -47,10 +47,7 @@ fn benchmark(name: &str) -> Command {
 
 /// The service over loopback.
 pub(crate) fn service(tools: &Tools, effort: &Effort, record: &mut Record) {
-    let Some((recipients, told, _)) = run("service", tools, effort, Command::new("tools/bench-service"))
-    else {
-        return;
-    };
+    let (recipients, told, _) = run("service", tools, effort, Command::new("tools/bench-service"));
     let nginx = ["nginx", "/usr/sbin/nginx"].map(|program| first_line(Command::new(program).arg("-v")));
     let nginx = nginx.into_iter().find(|version| !version.is_empty()).unwrap_or_default();
     let redis = first_line(Command::new("redis-server").arg("--version"));
@@ -60,15 +57,16 @@ pub(crate) fn service(tools: &Tools, effort: &Effort, record: &mut Record) {
 
 /// Replicas of a register.
 pub(crate) fn replicas(tools: &Tools, effort: &Effort, record: &mut Record) {
-    let Some((recipients, told, _)) = run("replicas", tools, effort, benchmark("replicas")) else { return };
+    let (recipients, told, _) = run("replicas", tools, effort, benchmark("replicas"));
     record.begin("replicas", Vec::new());
     take(record, "replicas", recipients, &told);
 }
 
 /// A register that changes.
 pub(crate) fn changes(tools: &Tools, effort: &Effort, record: &mut Record) {
-    let Some((recipients, _, measured)) = run("changes", tools, effort, benchmark("changes")) else { return };
+    let (recipients, told, measured) = run("changes", tools, effort, benchmark("changes"));
     record.begin("changes", Vec::new());
+    take(record, "changes", recipients, &told);
     for about in samples(&measured) {
         let read = |path: &Path| -> serde_json::Value {
             serde_json::from_str(&fs::read_to_string(path).expect("criterion's")).expect("JSON")

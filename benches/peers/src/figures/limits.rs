@@ -42,8 +42,9 @@ impl Model {
         let lines = 1.0 + HITS as f64 / 100.0;
         let mut model = Model { reads, measured, lines, arithmetic_ns: 0.0, bytes_a_recipient: 0.0 };
         model.reads.first()?;
-        let left = model.measured.iter().map(|&(_, bytes, ns)| ns - lines * model.read_ns(bytes));
-        model.arithmetic_ns = spread(left)?.median.max(0.0);
+        let &(_, bytes, ns) =
+            model.measured.iter().find(|(size, ..)| Some(*size) == common(rows, "lookup"))?;
+        model.arithmetic_ns = (ns - lines * model.read_ns(bytes)).max(0.0);
         model.bytes_a_recipient = most / most_recipients as f64;
         Some(model)
     }
@@ -100,7 +101,11 @@ pub(super) fn model_table(rows: &[Row]) -> Option<String> {
         let predicted = model.lookup_ns(bytes);
         let known = model.measured.iter().find(|(other, ..)| *other == recipients);
         let known = known.map_or(["–".to_owned(), "–".to_owned()], |&(_, _, ns)| {
-            [digits(ns), format!("{:+.0} %", (predicted / ns - 1.0) * 100.0)]
+            let off = format!("{:+.0} %", (predicted / ns - 1.0) * 100.0);
+            [
+                digits(ns),
+                if Some(recipients) == common(rows, "lookup") { "made from it".to_owned() } else { off },
+            ]
         });
         let cells = [count(recipients), size(bytes as u64), digits(model.read_ns(bytes)), digits(predicted)];
         cells.into_iter().chain(known).collect::<Vec<_>>()
@@ -162,7 +167,8 @@ fn split_limits(rows: &[Row]) -> Option<Vec<Vec<String>>> {
             lines.push(limit(job.clone(), median * 1e3, what, nabar * 1e3, "ms"));
         }
         let bytes = ours.clone().find(|row| row.rows == length).map(|row| row.bytes as f64);
-        if let (Some(bytes), Some(rate)) = (bytes, rate) {
+        // Short lists are not about copying.
+        if let (Some(bytes), Some(rate), true) = (bytes, rate, length >= 1_000_000) {
             let what = format!("copying as many bytes in memory, {threads} threads");
             lines.push(limit(job, bytes / rate.median * 1e3, what, nabar * 1e3, "ms"));
         }

@@ -3,6 +3,8 @@
 
 mod jobs;
 pub(crate) mod limits;
+pub(crate) mod lines;
+mod machine;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -124,25 +126,37 @@ pub(crate) fn values<'r>(rows: impl Iterator<Item = &'r Row>, column: fn(&Row) -
     rows.map(|row| (column(row), ())).collect::<BTreeMap<u64, ()>>().into_keys().collect()
 }
 
+/// What each suite was measured on: names and values.
+pub(crate) type Machine = BTreeMap<String, Vec<(String, String)>>;
+
+/// The sections of the file that stands beside the record.
+pub(crate) fn sections(text: &str) -> Machine {
+    let mut sections = Machine::new();
+    let mut name = String::new();
+    for line in text.lines() {
+        if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section.clone_into(&mut name);
+        } else if let Some((key, value)) = line.split_once(" = ") {
+            let entry = (key.to_owned(), value.trim_matches('"').to_owned());
+            sections.entry(name.clone()).or_default().push(entry);
+        }
+    }
+    sections
+}
+
 /// Puts each table between its marks, `<!-- figures:NAME -->` and `<!-- /figures -->`.
 ///
 /// A table that the record has no rows for is left as it is; its name is in the second part.
-pub(crate) fn filled(document: &str, rows: &[Row]) -> (String, Vec<String>) {
+pub(crate) fn filled(document: &str, rows: &[Row], machine: &Machine) -> (String, Vec<String>) {
     const BEGIN: &str = "<!-- figures:";
     const END: &str = "<!-- /figures -->";
     let (mut out, mut rest, mut without) = (String::new(), document, Vec::new());
     while let Some(begin) = rest.find(BEGIN) {
         let name = rest[begin + BEGIN.len()..].split(" -->").next().unwrap_or_default();
         let inside = begin + BEGIN.len() + name.len() + " -->".len();
-        if name.contains(' ') {
-            // A remark of somebody else.
-            out += &rest[..inside];
-            rest = &rest[inside..];
-            continue;
-        }
         let end = inside + rest[inside..].find(END).unwrap_or_else(|| panic!("{name} has no end"));
         out += &rest[..inside];
-        match tables::table(name, rows) {
+        match tables::table(name, rows, machine) {
             Some(table) => out += &format!("\n{}\n", table.trim_end()),
             None => {
                 without.push(name.to_owned());

@@ -1,13 +1,19 @@
 //! The tables, by their names in the documents.
 
-use super::{Row, Spread, jobs, limits, peers, spread, values};
+use super::{Machine, Row, Spread, jobs, limits, machine, peers, spread, values};
 
 /// Registers of this size are what most tables show.
 const COMMON: u64 = 8_000_000;
 
 /// A table in Markdown; `None` if the record has nothing for it.
-pub(crate) fn table(name: &str, rows: &[Row]) -> Option<String> {
+pub(crate) fn table(name: &str, rows: &[Row], about: &Machine) -> Option<String> {
     match name {
+        "machine" => machine::machines(about),
+        "versions" => machine::versions(about),
+        "lookup-texts" => lookup_texts(rows),
+        "lookup-bytes" => lookup_bytes(rows),
+        "single-sizes" => single_sizes(rows),
+        "build" => build(rows),
         "lookup-peers" => lookup_peers(rows),
         "lookup-orders" => lookup_orders(rows),
         "lookup-sizes" => lookup_sizes(rows),
@@ -175,23 +181,89 @@ fn lookup_sizes(rows: &[Row]) -> Option<String> {
     Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
 }
 
+/// From the text of a list, for those that were asked so.
+fn lookup_texts(rows: &[Row]) -> Option<String> {
+    let recipients = common(rows, "lookup")?;
+    let line = |peer: &&str| {
+        let mut cells = vec![named(peer)];
+        cells.extend(["random", "list", "sorted"].map(|order| {
+            let matching = of(rows, "lookup", "text").filter(|row| {
+                (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate)
+                    == (*peer, recipients, order, 50)
+            });
+            cell(spread(matching.map(Row::nanoseconds)))
+        }));
+        cells
+    };
+    let names = peers(of(rows, "lookup", "text"));
+    let title = format!("{} recipients, from twelve digits of text, ns an id", count(recipients));
+    let head = head(&[&title, "drawn at random", "as in a list", "sorted by id"]);
+    (!names.is_empty()).then(|| markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+/// Bytes a recipient that each one keeps, by size.
+fn lookup_bytes(rows: &[Row]) -> Option<String> {
+    let sizes = values(of(rows, "lookup", "batch"), |row| row.recipients);
+    let line = |peer: &&str| {
+        let bytes = |size: &u64| {
+            let row = of(rows, "lookup", "batch").find(|row| row.peer == **peer && row.recipients == *size);
+            row.map_or("–".to_owned(), |row| format!("{:.1}", row.bytes as f64 / row.recipients as f64))
+        };
+        std::iter::once(named(peer)).chain(sizes.iter().map(bytes)).collect::<Vec<_>>()
+    };
+    let mut head = head(&["bytes a recipient"]);
+    head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
+    let names = by_speed(rows, common(rows, "lookup")?);
+    Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+/// Nanoseconds for an id, one at a time.
+fn single(rows: &[Row], peer: &str, recipients: u64, order: &str, hits: u64) -> Option<Spread> {
+    let matching = of(rows, "lookup", "single").filter(|row| {
+        (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate)
+            == (peer, recipients, order, hits)
+    });
+    spread(matching.map(Row::nanoseconds))
+}
+
 fn lookup_single(rows: &[Row]) -> Option<String> {
     let recipients = common(rows, "lookup")?;
-    let single = |peer: &str, order: &str, hits: u64| {
-        let matching = of(rows, "lookup", "single").filter(|row| {
-            (row.peer.as_str(), row.recipients, row.order.as_str(), row.hit_rate)
-                == (peer, recipients, order, hits)
-        });
-        cell(spread(matching.map(Row::nanoseconds)))
-    };
     let names = peers(of(rows, "lookup", "single"));
+    let asked = [("random", 0), ("random", 50), ("random", 100), ("list", 50), ("sorted", 50)];
     let line = |peer: &&str| {
-        let [half, all] = [50, 100].map(|hits| single(peer, "random", hits));
-        vec![named(peer), half, all, single(peer, "sorted", 50)]
+        let cells = asked.map(|(order, hits)| cell(single(rows, peer, recipients, order, hits)));
+        std::iter::once(named(peer)).chain(cells).collect::<Vec<_>>()
     };
     let title = format!("{} recipients, ns an id", count(recipients));
-    let head = head(&[&title, "random, 50 % hits", "random, all hits", "sorted, 50 % hits"]);
+    let orders =
+        ["random, no hits", "random, 50 % hits", "random, all hits", "as in a list, 50 %", "sorted, 50 %"];
+    let head = head(&[&[&title[..]], &orders[..]].concat());
     Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+fn single_sizes(rows: &[Row]) -> Option<String> {
+    let sizes = values(of(rows, "lookup", "single"), |row| row.recipients);
+    let line = |peer: &&str| {
+        let cells = sizes.iter().map(|&size| cell(single(rows, peer, size, "random", 50)));
+        std::iter::once(named(peer)).chain(cells).collect::<Vec<_>>()
+    };
+    let mut head = head(&["random, 50 % hits, ns an id"]);
+    head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
+    let names = peers(of(rows, "lookup", "single"));
+    (!sizes.is_empty()).then(|| markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
+}
+
+/// Building registers of all sizes.
+fn build(rows: &[Row]) -> Option<String> {
+    let line = |recipients: u64| {
+        let built = of(rows, "split", "build").filter(|row| row.recipients == recipients);
+        let memory = built.clone().next().map_or(0, |row| row.memory);
+        let rate = spread(built.clone().map(|row| row.recipients as f64 / row.seconds / 1e6));
+        vec![count(recipients), cell(spread(built.map(|row| row.seconds))), cell(rate), size(memory)]
+    };
+    let sizes = values(of(rows, "split", "build"), |row| row.recipients);
+    let head = head(&["recipients", "s", "million recipients a second", "memory beyond mapped files"]);
+    (!sizes.is_empty()).then(|| markdown(&head, &sizes.into_iter().map(line).collect::<Vec<_>>()))
 }
 
 /// Seconds of a split.
@@ -219,7 +291,10 @@ fn split(rows: &[Row], recipients: Option<u64>, length: Option<u64>) -> Option<S
     let what = if recipients.is_some() { "rows" } else { "recipients" };
     let fixed = recipients.map(|number| format!("{} recipients, s", count(number)));
     let mut head = vec![fixed.or(length.map(|number| format!("{} rows, s", count(number))))?];
-    head.extend(sizes.iter().map(|&size| format!("{} {what}", count(size))));
+    head.extend(sizes.iter().map(|&size| {
+        let hits = measured.clone().find(|row| grows(row) == size).map_or(0, |row| row.hit_rate);
+        format!("{} {what}, {hits} % registered", count(size))
+    }));
     (!sizes.is_empty()).then(|| markdown(&head, &peers(measured).iter().map(line).collect::<Vec<_>>()))
 }
 
@@ -258,8 +333,15 @@ fn floors(rows: &[Row]) -> Option<String> {
             read("throughput", "small pages", *bytes, threads),
         ]
     };
-    let last = format!("the same, {threads} threads");
-    let names = ["ns a read", "one after another", "huge pages", "asked for ahead", "huge pages", &last];
+    let last = format!("asked for ahead, {threads} threads");
+    let names = [
+        "ns a read",
+        "one after another",
+        "one after another, huge pages",
+        "asked for ahead",
+        "asked for ahead, huge pages",
+        &last,
+    ];
     let reads = markdown(&head(&names), &sizes.iter().map(line).collect::<Vec<_>>());
     let copies = values(of(rows, "floors", "memcpy"), |row| row.threads).into_iter().map(|threads| {
         let copied = of(rows, "floors", "memcpy").filter(|row| row.threads == threads);

@@ -1,8 +1,9 @@
 //! Peers in memory: a hash map, a minimal perfect hash, bitmaps.
 
-use super::{Asked, Codes, Store, stem};
+use super::{Asked, Codes, Store, Text, answer_as_numbers, stem};
 use nabar::register::Answer;
 use prefetch_index::prefetch_index;
+use ptr_hash::hash::FastIntHash;
 use ptr_hash::{FastPtrHash, PtrHashParams};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
@@ -21,6 +22,12 @@ impl HashMap {
     pub(super) fn get(&self, number: u64) -> Answer {
         self.0.get(&number).copied().unwrap_or_default()
     }
+
+    fn answer_numbers(&self, numbers: &[u64], answers: &mut [Answer]) {
+        for (answer, number) in answers.iter_mut().zip(numbers) {
+            *answer = self.get(*number);
+        }
+    }
 }
 
 impl Store for HashMap {
@@ -33,9 +40,12 @@ impl Store for HashMap {
     }
 
     fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        for (answer, number) in answers.iter_mut().zip(asked.numbers) {
-            *answer = self.get(*number);
-        }
+        self.answer_numbers(asked.numbers, answers);
+    }
+
+    fn answer_texts(&self, texts: &[Text], answers: &mut [Answer]) -> bool {
+        answer_as_numbers(texts, answers, |numbers, answers| self.answer_numbers(numbers, answers));
+        true
     }
 }
 
@@ -65,13 +75,41 @@ impl PerfectHash {
         PerfectHash { hash, entries, codes: Codes::new() }
     }
 
-    fn answer_group(&self, numbers: &[u64], places: &[usize; GROUP], answers: &mut [Answer]) {
-        for ((answer, number), place) in answers.iter_mut().zip(numbers).zip(places) {
-            let entry = self.entries[*place];
-            let code = if entry >> 8 == *number { entry as u8 } else { crate::data::NOT_REGISTERED };
-            *answer = self.codes.of(code);
-        }
+    fn answer_numbers(&self, numbers: &[u64], answers: &mut [Answer]) {
+        let ask = |place: usize| prefetch_index(&self.entries, place);
+        in_groups(self.hash.index_stream::<AHEAD, _>(numbers), numbers, answers, ask, |number, place| {
+            let entry = self.entries[place];
+            let code = if entry >> 8 == number { entry as u8 } else { crate::data::NOT_REGISTERED };
+            self.codes.of(code)
+        });
     }
+}
+
+/// Answers keys whose places are streamed: the entries of a group are asked for before the first of them is read.
+#[inline(always)]
+fn in_groups<K: Copy>(
+    stream: impl Iterator<Item = usize>,
+    keys: &[K],
+    answers: &mut [Answer],
+    ask: impl Fn(usize),
+    answer: impl Fn(K, usize) -> Answer,
+) {
+    let take = |group: std::ops::Range<usize>, places: &[usize; GROUP], answers: &mut [Answer]| {
+        for ((to, key), place) in answers[group.clone()].iter_mut().zip(&keys[group]).zip(places) {
+            *to = answer(*key, *place);
+        }
+    };
+    let (mut places, mut count) = ([0; GROUP], 0);
+    // The stream may only be folded.
+    stream.for_each(|place| {
+        ask(place);
+        places[count % GROUP] = place;
+        count += 1;
+        if count % GROUP == 0 {
+            take(count - GROUP..count, &places, answers);
+        }
+    });
+    take(count - count % GROUP..count, &places, answers);
 }
 
 impl Store for PerfectHash {
@@ -85,19 +123,59 @@ impl Store for PerfectHash {
     }
 
     fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        let (mut places, mut count) = ([0; GROUP], 0);
-        // The stream may only be folded.
-        self.hash.index_stream::<AHEAD, _>(asked.numbers).for_each(|place| {
-            prefetch_index(&self.entries, place);
-            places[count % GROUP] = place;
-            count += 1;
-            if count % GROUP == 0 {
-                let group = count - GROUP..count;
-                self.answer_group(&asked.numbers[group.clone()], &places, &mut answers[group]);
-            }
+        self.answer_numbers(asked.numbers, answers);
+    }
+
+    fn answer_texts(&self, texts: &[Text], answers: &mut [Answer]) -> bool {
+        answer_as_numbers(texts, answers, |numbers, answers| self.answer_numbers(numbers, answers));
+        true
+    }
+}
+
+/// The same hash of numbers cut to 32 bits, and at each one's place these and the code in five bytes.
+pub(super) struct PackedHash {
+    hash: FastPtrHash<FastIntHash, u32>,
+    /// Three bytes more than there are entries, so that each can be read as eight.
+    entries: Vec<u8>,
+    codes: Codes,
+}
+
+/// Bytes of an entry: 32 bits of the number, and the code.
+const PACKED: usize = 5;
+
+impl PackedHash {
+    pub(super) fn new(decided: &[(u64, u8)]) -> PackedHash {
+        let stems: Vec<u32> = decided.iter().map(|&(number, _)| stem(number)).collect();
+        let hash = FastPtrHash::new(&stems, PtrHashParams::default_fast());
+        let mut entries = vec![0; hash.max_index() * PACKED + 3];
+        for (stem, &(_, code)) in stems.iter().zip(decided) {
+            let entry = &mut entries[hash.index(stem) * PACKED..][..PACKED];
+            entry[..4].copy_from_slice(&stem.to_le_bytes());
+            entry[4] = code;
+        }
+        PackedHash { hash, entries, codes: Codes::new() }
+    }
+}
+
+impl Store for PackedHash {
+    fn name(&self) -> &'static str {
+        "ptr_hash packed"
+    }
+
+    fn bytes(&self) -> u64 {
+        let (pilots, remapped) = self.hash.bits_per_element();
+        ((pilots + remapped) / 8.0 * self.hash.n() as f64) as u64 + self.entries.len() as u64
+    }
+
+    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+        let ask = |place: usize| prefetch_index(&self.entries, place * PACKED);
+        let stream = self.hash.index_stream::<AHEAD, _>(asked.stems);
+        in_groups(stream, asked.stems, answers, ask, |stem, place| {
+            let entry = self.entries[place * PACKED..].first_chunk().expect("eight bytes");
+            let entry = u64::from_le_bytes(*entry);
+            let code = if entry as u32 == stem { (entry >> 32) as u8 } else { crate::data::NOT_REGISTERED };
+            self.codes.of(code)
         });
-        let rest = count - count % GROUP..count;
-        self.answer_group(&asked.numbers[rest.clone()], &places, &mut answers[rest]);
     }
 }
 

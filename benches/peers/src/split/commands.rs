@@ -1,9 +1,9 @@
 //! Who splits, and what each is given.
 
-use crate::data::{Data, NOT_REGISTERED, Tools, run};
+use crate::data::{Data, NOT_REGISTERED, Tools, once, run};
 use crate::{note, say};
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,6 +27,15 @@ impl Peer {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).arg(&self.output);
         command
+    }
+
+    /// Reads what it will read, so that all of it is in the page cache, whatever the one before needed memory for.
+    pub(super) fn warm(&self) {
+        let mut buffer = vec![0; 1 << 20];
+        for path in self.arguments.iter().filter(|path| path.is_file()) {
+            let mut file = fs::File::open(path).expect("a file");
+            while file.read(&mut buffer).expect("read") > 0 {}
+        }
     }
 
     /// Takes away what it wrote.
@@ -111,28 +120,24 @@ impl Answers {
             say("  writing the answers for the others");
             answers.write_text(data).expect("written");
         }
-        let prepared = answers.path("parquet");
-        answers.parquet = prepared.exists()
-            || works(Command::new(python()).args(["-c", "import duckdb"])) && {
-                let mut command = Command::new(python());
-                run(command.arg(script("prepare.py")).arg(answers.path("csv")).arg(&prepared));
-                true
-            };
+        answers.parquet = works(Command::new(python()).args(["-c", "import duckdb"]));
+        if answers.parquet {
+            once(&answers.path("parquet"), |parquet| {
+                run(Command::new(python()).arg(script("prepare.py")).arg(answers.path("csv")).arg(parquet));
+            });
+        }
         answers
     }
 
+    /// The file that the others are known by comes last.
     fn write_text(&self, data: &Data) -> std::io::Result<()> {
         let create = |ending: &str| {
             Ok::<_, std::io::Error>(BufWriter::with_capacity(1 << 20, fs::File::create(self.path(ending))?))
         };
         let mut decided = data.decided();
         decided.sort_unstable();
-        let (mut csv, mut txt, mut words) = (create("csv")?, create("txt")?, create("words.csv")?);
+        let (mut csv, mut txt) = (create("csv")?, create("txt")?);
         writeln!(csv, "id,code")?;
-        writeln!(words, "code,file,outcome,reason,operator_id")?;
-        for code in data.codes() {
-            writeln!(words, "{code},{}", data.words(code).join(","))?;
-        }
         for (number, code) in decided {
             writeln!(csv, "{number},{code}")?;
             if code != NOT_REGISTERED {
@@ -142,6 +147,11 @@ impl Answers {
         }
         csv.flush()?;
         txt.flush()?;
-        words.flush()
+        let mut words = "code,file,outcome,reason,operator_id\n".to_owned();
+        for code in data.codes() {
+            words += &format!("{code},{}\n", data.words(code).join(","));
+        }
+        once(&self.path("words.csv"), |path| fs::write(path, words).expect("written"));
+        Ok(())
     }
 }

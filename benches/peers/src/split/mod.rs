@@ -8,10 +8,11 @@
 mod commands;
 mod outputs;
 
-use crate::data::{Data, Tools};
+use crate::data::{Data, Tools, run};
 use crate::figures::Row;
+use crate::floors::touch;
 use crate::record::{Record, first_line};
-use crate::{Effort, note, say};
+use crate::{Effort, note, say, turns};
 use commands::peers;
 use outputs::Outputs;
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Memory that is touched before each measurement, by bytes of outputs: their pages, and what a tool keeps meanwhile.
+const MEMORY_OF_OUTPUTS: u64 = 3;
 /// To whom the others are compared.
 const NABAR: &str = "nabar";
 /// Rows that repeat another row's id.
@@ -97,7 +100,12 @@ fn of_size(
     memory.push(0);
     bytes.push(bytes[0]);
     for round in 1..=effort.rounds_for(rows.max(data.recipients) as u64) {
-        for (place, peer) in peers.iter().enumerate() {
+        for place in turns(peers.len(), round) {
+            let peer = &peers[place];
+            // What others have written is not this one's to wait for.
+            run(&mut Command::new("sync"));
+            peer.warm();
+            touch(MEMORY_OF_OUTPUTS * bytes[place]);
             let seconds = timed(peer.command());
             peer.clear();
             record.push(Row {
