@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 /// A file's bytes, mapped read-only. An empty file is no bytes.
@@ -36,6 +37,14 @@ pub(crate) fn map(file: &File) -> io::Result<Mapped> {
 /// and there would make all of it real.
 pub(crate) fn zeroed(bytes: usize) -> io::Result<memmap2::MmapMut> {
     memmap2::MmapMut::map_anon(bytes)
+}
+
+/// Asks for huge pages for a part of zeroed bytes that will nearly all be touched. Systems that have none pass over it.
+pub(crate) fn prefer_huge_pages(bytes: &memmap2::MmapMut, part: Range<usize>) {
+    #[cfg(target_os = "linux")]
+    let _ = bytes.advise_range(memmap2::Advice::HugePage, part.start, part.len());
+    #[cfg(not(target_os = "linux"))]
+    let _ = (bytes, part);
 }
 
 /// Maps the file at a path.

@@ -14,10 +14,11 @@ fn read(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn record() -> (Vec<figures::Row>, figures::Machine) {
-    let rows = figures::rows(&read("benches/record/peers.csv"));
-    assert!(!rows.is_empty());
-    (rows, figures::sections(&read("benches/record/peers-machine.toml")))
+fn record(name: &str) -> figures::Record {
+    let read = |ending: &str| read(&format!("benches/record/{name}{ending}"));
+    let record = figures::Record::read(&read(".csv"), &read("-machine.toml"));
+    assert!(!record.rows.is_empty());
+    record
 }
 
 /// The tables that each document has.
@@ -35,6 +36,7 @@ const TABLES: [(&str, &[&str]); 3] = [
             "lookup-sizes",
             "lookup-texts",
             "machine",
+            "machine before",
             "replicas",
             "service",
             "single-sizes",
@@ -42,6 +44,7 @@ const TABLES: [(&str, &[&str]); 3] = [
             "split-rows",
             "split-sizes",
             "targets",
+            "targets before",
             "versions",
         ],
     ),
@@ -51,7 +54,7 @@ const TABLES: [(&str, &[&str]); 3] = [
 /// `cargo run --release --manifest-path benches/peers/Cargo.toml -- charts` puts it right.
 #[test]
 fn documents_say_what_was_recorded() {
-    let (rows, machine) = record();
+    let (record, before) = (record("peers"), record("peers-before"));
     for (name, tables) in TABLES {
         let document = read(name);
         let marks =
@@ -59,7 +62,7 @@ fn documents_say_what_was_recorded() {
         let mut marks: Vec<&str> = marks.collect();
         marks.sort_unstable();
         assert_eq!(marks, tables, "{name}: its tables");
-        let (expected, without) = figures::filled(&document, &rows, &machine);
+        let (expected, without) = figures::filled(&document, &record, &before);
         assert_eq!(without, Vec::<String>::new(), "{name}: tables that the record has nothing for");
         for (line, expected) in document.lines().zip(expected.lines()) {
             assert_eq!(line, expected, "{name}");
@@ -71,8 +74,7 @@ fn documents_say_what_was_recorded() {
 /// Each chart names the points that it shows.
 #[test]
 fn charts_show_what_was_recorded() {
-    let (rows, _) = record();
-    let charts = figures::lines::charts(&rows);
+    let charts = figures::lines::charts(&record("peers").rows);
     assert_eq!(charts.len(), 5);
     for chart in charts {
         let image = read(&format!("docs/charts/{}", chart.file));
@@ -83,7 +85,7 @@ fn charts_show_what_was_recorded() {
 /// Everything was measured on one machine, from one commit.
 #[test]
 fn the_record_is_of_one_run() {
-    let (rows, machine) = record();
+    let figures::Record { rows, machine } = record("peers");
     let suites: std::collections::BTreeSet<&str> = rows.iter().map(|row| row.suite.as_str()).collect();
     assert!(machine.keys().map(String::as_str).eq(suites), "each suite tells what it was measured on");
     for name in ["commit", "processor", "kernel"] {
@@ -124,6 +126,6 @@ fn spreads_and_marks_are_as_they_are_meant() {
     assert_eq!((spread.least, spread.median, spread.most, spread.rounds), (1.0, 2.5, 10.0, 4));
     assert_eq!(figures::spread(std::iter::empty()), None);
     let marked = "<!-- figures:service -->old<!-- /figures -->\n";
-    let nothing = figures::Machine::new();
-    assert_eq!(figures::filled(marked, &[], &nothing), (marked.to_owned(), vec!["service".to_owned()]));
+    let nothing = figures::Record::default();
+    assert_eq!(figures::filled(marked, &nothing, &nothing), (marked.to_owned(), vec!["service".to_owned()]));
 }

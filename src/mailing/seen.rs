@@ -5,7 +5,6 @@ use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
 use crate::memory;
-use memmap2::Advice;
 
 /// A set of ordinals. Its memory is bounded by the identities there can be, not by the list: the
 /// pages of the bitmap that are never touched are never there (some 10 MB for the population of a
@@ -22,9 +21,7 @@ impl Seen {
         let bits = memory::zeroed(ordinals.len().div_ceil(8)).map_err(ListError::Memory)?;
         let people = country.people().ordinals();
         let place = |ordinal: u32| (ordinal - ordinals.start) as usize / 8;
-        let (from, to) = (place(people.start), place(people.end));
-        // Systems without huge pages refuse; it is faster with them, and the same without.
-        let _ = bits.advise_range(Advice::HugePage, from, to - from);
+        memory::prefer_huge_pages(&bits, place(people.start)..place(people.end));
         Ok(Seen { first: ordinals.start, bits })
     }
 

@@ -1,7 +1,7 @@
 //! Charts from the record, and the tables into the documents.
 
 use crate::figures::lines::{Chart, charts};
-use crate::figures::{filled, rows, sections};
+use crate::figures::{Record, filled};
 use crate::note;
 use crate::record::machine_path;
 use plotters::coord::Shift;
@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Documents that have tables.
 const DOCUMENTS: [&str; 3] = ["README.md", "docs/performance.md", "docs/limits.md"];
+/// The record of another machine, beside the record.
+const BEFORE: &str = "peers-before.csv";
 const PIXELS: (u32, u32) = (860, 520);
 /// Colours that are told apart by most eyes (Okabe and Ito), and black for nabar.
 const COLOURS: [RGBColor; 9] = [
@@ -37,10 +39,11 @@ type Done = Result<(), Box<dyn Error>>;
 pub(crate) fn write(record: &Path, root: &Path) {
     let read =
         |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let (rows, machine) = (rows(&read(record)), sections(&read(&machine_path(record))));
+    let open = |path: &Path| Record::read(&read(path), &read(&machine_path(path)));
+    let (record, before) = (open(record), open(&record.with_file_name(BEFORE)));
     for name in DOCUMENTS {
         let path = root.join(name);
-        let (document, without) = filled(&read(&path), &rows, &machine);
+        let (document, without) = filled(&read(&path), &record, &before);
         for table in without {
             note(&format!("{name}: the record has nothing for {table}, which is left as it is"));
         }
@@ -48,7 +51,7 @@ pub(crate) fn write(record: &Path, root: &Path) {
     }
     let directory = root.join("docs/charts");
     fs::create_dir_all(&directory).expect("a directory");
-    for chart in charts(&rows) {
+    for chart in charts(&record.rows) {
         let mut image = String::new();
         draw(&mut image, &chart).unwrap_or_else(|error| panic!("{}: {error}", chart.file));
         fs::write(directory.join(chart.file), format!("{}\n{}\n", image.trim_end(), chart.remark()))

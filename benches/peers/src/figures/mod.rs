@@ -110,7 +110,7 @@ pub(crate) fn spread(numbers: impl Iterator<Item = f64>) -> Option<Spread> {
     Some(Spread { least, median, most, rounds })
 }
 
-/// The names of peers, in the order in which they come.
+/// The names of peers, nabar first and the others in the order in which they come.
 pub(crate) fn peers<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<&'r str> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
@@ -118,6 +118,7 @@ pub(crate) fn peers<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<&'r str> {
             names.push(&row.peer);
         }
     }
+    names.sort_by_key(|name| *name != "nabar");
     names
 }
 
@@ -144,10 +145,25 @@ pub(crate) fn sections(text: &str) -> Machine {
     sections
 }
 
-/// Puts each table between its marks, `<!-- figures:NAME -->` and `<!-- /figures -->`.
+/// A record: what was measured, and on what.
+#[derive(Default)]
+pub(crate) struct Record {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) machine: Machine,
+}
+
+impl Record {
+    /// From the text of its two files.
+    pub(crate) fn read(rows: &str, machine: &str) -> Record {
+        Record { rows: self::rows(rows), machine: sections(machine) }
+    }
+}
+
+/// Puts each table between its marks, `<!-- figures:NAME -->` and `<!-- /figures -->`, from the first record; from the second
+/// where the mark is `<!-- figures:NAME before -->`.
 ///
 /// A table that the record has no rows for is left as it is; its name is in the second part.
-pub(crate) fn filled(document: &str, rows: &[Row], machine: &Machine) -> (String, Vec<String>) {
+pub(crate) fn filled(document: &str, record: &Record, before: &Record) -> (String, Vec<String>) {
     const BEGIN: &str = "<!-- figures:";
     const END: &str = "<!-- /figures -->";
     let (mut out, mut rest, mut without) = (String::new(), document, Vec::new());
@@ -156,7 +172,11 @@ pub(crate) fn filled(document: &str, rows: &[Row], machine: &Machine) -> (String
         let inside = begin + BEGIN.len() + name.len() + " -->".len();
         let end = inside + rest[inside..].find(END).unwrap_or_else(|| panic!("{name} has no end"));
         out += &rest[..inside];
-        match tables::table(name, rows, machine) {
+        let (table, of) = match name.strip_suffix(" before") {
+            Some(table) => (table, before),
+            None => (name, record),
+        };
+        match tables::table(table, &of.rows, &of.machine) {
             Some(table) => out += &format!("\n{}\n", table.trim_end()),
             None => {
                 without.push(name.to_owned());
