@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes certificates for trying mutual TLS: a root, a server for localhost, and a client for each
-# organisation number. For tests only: the keys lie about unprotected.
+# organisation. A number becomes serialNumber of its subject; NTRSE-5560000001 and the like become
+# organizationIdentifier. For tests only: the keys lie about unprotected.
 #   tools/test-certificates.sh DIRECTORY ORGANISATION…
 set -euo pipefail
 if [ $# -lt 2 ]; then
@@ -26,8 +27,12 @@ openssl req -new -key server.key -subj "/CN=localhost" -out server.csr
 sign server "subjectAltName=DNS:localhost,IP:127.0.0.1
 extendedKeyUsage=serverAuth"
 for organisation; do
+    case $organisation in
+        NTR* | VAT*) attribute=organizationIdentifier ;;
+        *) attribute=serialNumber ;;
+    esac
     key "$organisation"
-    openssl req -new -key "$organisation.key" -subj "/C=SE/O=Test/CN=Test/serialNumber=$organisation" -out "$organisation.csr"
+    openssl req -new -key "$organisation.key" -subj "/C=SE/O=Test/CN=Test/$attribute=$organisation" -out "$organisation.csr"
     sign "$organisation" "extendedKeyUsage=clientAuth"
 done
 echo "ca.pem, server.pem and one certificate for each of: $*"

@@ -1,17 +1,16 @@
 //! Who asks, and what they may ask.
 
-use super::config::Config;
+use super::config::{Config, Tls};
 use super::exchange::Problem;
-use super::tls::{self, BadKeys, Expiry};
+use super::tls::{self, BadKeys, Expiry, Material};
 use super::tokens::Keys;
 use crate::register::{Kind, Register};
 use crate::signing;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
-use rustls::ServerConfig;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 /// KRR: e-mail, mobile number, whether somebody can be notified, language.
@@ -98,10 +97,11 @@ impl Caller {
 /// How callers are known. Certificates and keys are read anew when their files change.
 pub(super) struct Access {
     config: Config,
-    tls: ArcSwapOption<ServerConfig>,
+    /// Certificates, revocation lists and keys: they are read again when one changes.
+    files: Vec<PathBuf>,
+    tls: ArcSwapOption<Material>,
     tokens: ArcSwapOption<Keys>,
     signing: ArcSwap<signing::Keys>,
-    pub(super) expiries: ArcSwap<Vec<Expiry>>,
     seen: Mutex<Seen>,
 }
 
@@ -109,6 +109,8 @@ pub(super) struct Access {
 struct Seen {
     files: Vec<Option<SystemTime>>,
     fetched: Instant,
+    /// Revocation lists that have expired and are in the log.
+    outdated: Vec<Expiry>,
 }
 
 impl Access {
@@ -116,26 +118,23 @@ impl Access {
     pub(super) fn new(config: &Config) -> Result<Access, BadKeys> {
         let access = Access {
             config: config.clone(),
+            files: files(config),
             tls: ArcSwapOption::empty(),
             tokens: ArcSwapOption::empty(),
             signing: ArcSwap::default(),
-            expiries: ArcSwap::default(),
-            seen: Mutex::new(Seen { files: Vec::new(), fetched: Instant::now() }),
+            seen: Mutex::new(Seen { files: Vec::new(), fetched: Instant::now(), outdated: Vec::new() }),
         };
-        access.seen.lock().unwrap_or_else(PoisonError::into_inner).files = access.times();
+        access.seen().files = access.times();
         access.load()?;
+        access.warn_of_outdated_lists();
         Ok(access)
     }
 
     /// Reads certificates and keys anew. What cannot be used stays as it was: certificates and keys of tokens
     /// each for themselves.
     pub(super) fn load(&self) -> Result<(), BadKeys> {
-        let tls = self.config.tls.as_ref().map(tls::load).transpose().map(|tls| {
-            if let Some((tls, expiries)) = tls {
-                self.tls.store(Some(tls));
-                self.expiries.store(Arc::new(expiries));
-            }
-        });
+        let tls = self.config.tls.as_ref().map(Material::load).transpose();
+        let tls = tls.map(|tls| self.tls.store(tls.map(Arc::new)));
         let tokens = self.config.tokens.as_ref().map(Keys::load).transpose();
         let signing =
             signing::Keys::read(&self.config.replicas.keys).map(|keys| self.signing.store(Arc::new(keys)));
@@ -149,14 +148,14 @@ impl Access {
     /// Reads them anew if a file has changed, or if an address is due to be asked again.
     pub(super) fn follow(&self, at_once: bool) {
         let due = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = self.seen();
             let files = self.times();
             let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
             let refresh = remote
                 .is_some_and(|tokens| seen.fetched.elapsed().as_secs_f64() > tokens.refresh.0.as_secs_f64());
             let due = at_once || refresh || files != seen.files;
             if due {
-                *seen = Seen { files, fetched: Instant::now() };
+                (seen.files, seen.fetched) = (files, Instant::now());
             }
             due
         };
@@ -166,22 +165,37 @@ impl Access {
                 Err(error) => tracing::error!(%error, "what cannot be read stays as it was"),
             }
         }
+        self.warn_of_outdated_lists();
+    }
+
+    /// Logs once for each revocation list that its `nextUpdate` has passed.
+    fn warn_of_outdated_lists(&self) {
+        let now = jiff::Timestamp::now().as_second();
+        let tls = self.tls.load();
+        let lists = tls.iter().flat_map(|tls| &tls.next_updates);
+        let outdated: Vec<Expiry> = lists.filter(|list| list.at <= now).cloned().collect();
+        let mut seen = self.seen();
+        for Expiry { file, .. } in outdated.iter().filter(|list| !seen.outdated.contains(list)) {
+            tracing::warn!(
+                file,
+                "a certificate revocation list has expired: clients that it covers are refused until the file \
+                 is replaced by a newer list"
+            );
+        }
+        seen.outdated = outdated;
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn times(&self) -> Vec<Option<SystemTime>> {
-        let tls = self.config.tls.iter();
-        let mut files: Vec<PathBuf> = tls
-            .flat_map(|tls| [Some(tls.certificate.clone()), Some(tls.key.clone()), tls.client_ca.clone()])
-            .flatten()
-            .collect();
-        let tokens = self.config.tokens.iter().filter(|tokens| !tokens.is_remote());
-        files.extend(tokens.map(|tokens| PathBuf::from(&tokens.jwks)));
-        files.extend(self.config.replicas.keys.iter().cloned());
-        files.iter().map(|file| std::fs::metadata(file).and_then(|found| found.modified()).ok()).collect()
+        let modified = |file: &PathBuf| std::fs::metadata(file).and_then(|found| found.modified()).ok();
+        self.files.iter().map(modified).collect()
     }
 
     /// What connections are encrypted with.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
+    pub(super) fn tls(&self) -> Option<Arc<Material>> {
         self.tls.load_full()
     }
 
@@ -222,6 +236,15 @@ impl Access {
             }
         }
     }
+}
+
+/// The files of certificates, revocation lists and keys.
+fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = config.tls.iter().flat_map(Tls::files).cloned().collect();
+    let tokens = config.tokens.iter().filter(|tokens| !tokens.is_remote());
+    files.extend(tokens.map(|tokens| PathBuf::from(&tokens.jwks)));
+    files.extend(config.replicas.keys.iter().cloned());
+    files
 }
 
 fn bearer(header: &str) -> Option<&str> {

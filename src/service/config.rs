@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -53,11 +54,112 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Roots of clients' certificates. Without them no certificate is asked for.
+    /// Roots of client certificates: shorthand for a client authority with `ca` and the defaults.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists of the authority in `client_ca`.
+    #[serde(default)]
+    pub client_crl: Vec<PathBuf>,
+    /// Authorities that issue client certificates. Without one, clients are not asked for a certificate.
+    #[serde(default, rename = "client_authority")]
+    pub client_authorities: Vec<ClientAuthority>,
     /// Whether a client may come without a certificate, and show a token.
     #[serde(default)]
     pub client_optional: bool,
+}
+
+/// An authority that issues client certificates, and which of their attributes are believed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuthority {
+    /// Its roots, PEM. An issuing authority below a root may be given instead of the root.
+    pub ca: PathBuf,
+    /// Attributes of the subject that name the organisation.
+    #[serde(default = "all_attributes", deserialize_with = "attributes")]
+    pub organisation_from: Vec<SubjectAttribute>,
+    /// Its certificate revocation lists, PEM or DER. Without one, revocation is not checked.
+    #[serde(default)]
+    pub crl: Vec<PathBuf>,
+}
+
+/// An attribute of a certificate's subject that can name an organisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum SubjectAttribute {
+    /// 2.5.4.5
+    #[serde(rename = "serialNumber")]
+    SerialNumber,
+    /// 2.5.4.97
+    #[serde(rename = "organizationIdentifier")]
+    OrganizationIdentifier,
+}
+
+impl SubjectAttribute {
+    /// All of them.
+    pub const ALL: [SubjectAttribute; 2] =
+        [SubjectAttribute::SerialNumber, SubjectAttribute::OrganizationIdentifier];
+}
+
+impl fmt::Display for SubjectAttribute {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            SubjectAttribute::SerialNumber => "serialNumber",
+            SubjectAttribute::OrganizationIdentifier => "organizationIdentifier",
+        })
+    }
+}
+
+fn all_attributes() -> Vec<SubjectAttribute> {
+    SubjectAttribute::ALL.to_vec()
+}
+
+fn attributes<'de, D: Deserializer<'de>>(given: D) -> Result<Vec<SubjectAttribute>, D::Error> {
+    let attributes = Vec::deserialize(given)?;
+    match attributes.is_empty() {
+        true => Err(D::Error::custom(
+            "organisation_from must list serialNumber, organizationIdentifier or both: without them no \
+             certificate of this authority names a caller",
+        )),
+        false => Ok(attributes),
+    }
+}
+
+impl Tls {
+    /// The authorities of clients: those that are listed, then that of `client_ca`.
+    pub(super) fn authorities(&self) -> Vec<ClientAuthority> {
+        let shorthand = self.client_ca.iter().map(|ca| ClientAuthority {
+            ca: ca.clone(),
+            organisation_from: all_attributes(),
+            crl: self.client_crl.clone(),
+        });
+        self.client_authorities.iter().cloned().chain(shorthand).collect()
+    }
+
+    /// Whether clients are asked for certificates.
+    pub(super) fn asks_clients(&self) -> bool {
+        self.client_ca.is_some() || !self.client_authorities.is_empty()
+    }
+
+    /// Every file that it names.
+    pub(super) fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        let Tls { certificate, key, client_ca, client_crl, client_authorities, .. } = self;
+        let authorities = client_authorities.iter().flat_map(|one| [&one.ca].into_iter().chain(&one.crl));
+        [certificate, key].into_iter().chain(client_ca).chain(client_crl).chain(authorities)
+    }
+
+    fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let Tls { certificate, key, client_ca, client_crl, client_authorities, .. } = self;
+        let authorities =
+            client_authorities.iter_mut().flat_map(|one| [&mut one.ca].into_iter().chain(&mut one.crl));
+        [certificate, key].into_iter().chain(client_ca).chain(client_crl).chain(authorities)
+    }
+
+    /// Why the settings do not fit together, if they do not.
+    fn contradiction(&self) -> Option<&'static str> {
+        if self.client_optional && !self.asks_clients() {
+            return Some("tls.client_optional without tls.client_ca or a tls.client_authority");
+        }
+        let lists_alone = self.client_ca.is_none() && !self.client_crl.is_empty();
+        lists_alone.then_some("tls.client_crl without tls.client_ca: a tls.client_authority has its own crl")
+    }
 }
 
 /// Bearer tokens: JWT.
@@ -234,8 +336,8 @@ impl Config {
             }
             tokens.jwks = directory.join(&tokens.jwks).display().to_string();
         }
-        if config.tls.as_ref().is_some_and(|tls| tls.client_optional && tls.client_ca.is_none()) {
-            return Err(bad("tls.client_optional without tls.client_ca".to_owned()));
+        if let Some(contradiction) = config.tls.as_ref().and_then(Tls::contradiction) {
+            return Err(bad(contradiction.to_owned()));
         }
         if let Some(tokens) = &config.tokens
             && (tokens.algorithms.is_empty()
@@ -250,16 +352,14 @@ impl Config {
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let Config { registers, tls, audit, .. } = self;
-        let tls = tls.iter_mut().flat_map(|tls| {
-            [Some(&mut tls.certificate), Some(&mut tls.key), tls.client_ca.as_mut()].into_iter().flatten()
-        });
+        let tls = tls.iter_mut().flat_map(Tls::files_mut);
         let registers = registers.iter_mut().map(|register| &mut register.path);
         registers.chain(tls).chain(audit.iter_mut().map(|audit| &mut audit.path))
     }
 
     /// Whether anybody is asked who they are.
     pub fn authenticates(&self) -> bool {
-        self.tokens.is_some() || self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())
+        self.tokens.is_some() || self.tls.as_ref().is_some_and(Tls::asks_clients)
     }
 }
 

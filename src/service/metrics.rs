@@ -1,7 +1,7 @@
 //! What Prometheus reads.
 
 use super::registers::Registers;
-use super::tls::Expiry;
+use super::tls::Material;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -50,6 +50,7 @@ pub(super) struct Metrics {
     versions: Family<ByRegister, Gauge>,
     following: Family<ByRegister, Gauge>,
     expiry: Family<ByFile, Gauge>,
+    next_update: Family<ByFile, Gauge>,
 }
 
 impl Metrics {
@@ -68,6 +69,7 @@ impl Metrics {
             versions: Family::default(),
             following: Family::default(),
             expiry: Family::default(),
+            next_update: Family::default(),
             registry: Registry::default(),
         };
         registry.register("requests", "Requests that were answered", metrics.requests.clone());
@@ -91,6 +93,13 @@ impl Metrics {
             Unit::Seconds,
             expiry,
         );
+        let next_update = metrics.next_update.clone();
+        registry.register_with_unit(
+            "crl_next_update",
+            "Until when a certificate revocation list is valid, since 1970",
+            Unit::Seconds,
+            next_update,
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -103,9 +112,13 @@ impl Metrics {
     }
 
     /// In the text form of OpenMetrics.
-    pub(super) fn text(&self, registers: &Registers, expiries: &[Expiry]) -> String {
-        for expiry in expiries {
-            self.expiry.get_or_create(&ByFile { file: expiry.file.clone() }).set(expiry.at);
+    pub(super) fn text(&self, registers: &Registers, tls: Option<&Material>) -> String {
+        if let Some(Material { expiries, next_updates, .. }) = tls {
+            for (family, ends) in [(&self.expiry, expiries), (&self.next_update, next_updates)] {
+                for end in ends {
+                    family.get_or_create(&ByFile { file: end.file.clone() }).set(end.at);
+                }
+            }
         }
         for live in &registers.all {
             let by = ByRegister { register: live.name.clone() };

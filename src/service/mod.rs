@@ -27,7 +27,10 @@ mod soap;
 mod tls;
 mod tokens;
 
-pub use config::{Audit, BadConfig, Config, Limits, NamedRegister, Replicas, Time, Tls, Tokens};
+pub use config::{
+    Audit, BadConfig, ClientAuthority, Config, Limits, NamedRegister, Replicas, SubjectAttribute, Time, Tls,
+    Tokens,
+};
 pub use registers::{Live, OpenFailed, Registers};
 pub use server::{CannotServe, Service, serve};
 pub use tls::BadKeys;

@@ -237,7 +237,7 @@ async fn route(exchange: &Exchange<'_>, request: Request<Unread>) -> (&'static s
         "/metrics" => (
             "metrics",
             get(&|| {
-                respond(METRICS, service.metrics.text(&service.registers, &service.access.expiries.load()))
+                respond(METRICS, service.metrics.text(&service.registers, service.access.tls().as_deref()))
             }),
         ),
         "/openapi.json" => ("openapi", get(&|| json(&openapi::document(&service.registers.names())))),

@@ -9,13 +9,14 @@ use super::exchange::Body;
 use super::metrics::Metrics;
 use super::registers::Registers;
 use super::routes;
-use super::tls::{BadKeys, organisation_of};
+use super::tls::{BadKeys, Material};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustls::ServerConnection;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ pub enum CannotServe {
     /// Anybody could ask.
     #[error(
         "nobody is asked who they are, so only this machine may ask: listen on 127.0.0.1 or [::1], or set \
-         tls.client_ca or tokens in nabar.toml"
+         tls.client_ca, tls.client_authority or tokens in nabar.toml"
     )]
     Open,
     /// The system.
@@ -211,22 +212,41 @@ async fn connect(service: &Arc<Service>, stream: TcpStream, address: SocketAddr,
     match service.access.tls() {
         None => converse(service, stream, peer, watcher).await,
         Some(tls) => {
-            let handshake = tokio::time::timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls).accept(stream));
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
+            let handshake = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream));
             let shaken = tokio::select! {
                 shaken = handshake => shaken,
                 () = service.stopping.notified() => return,
             };
             match shaken {
                 Ok(Ok(stream)) => {
-                    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                    peer.organisation = certificates.first().and_then(organisation_of);
-                    converse(service, stream, peer, watcher).await;
+                    if identify(&tls, stream.get_ref().1, &mut peer) {
+                        converse(service, stream, peer, watcher).await;
+                    }
                 }
                 Ok(Err(error)) => tracing::info!(%error, address = peer.address, "no TLS handshake"),
                 Err(_) => tracing::info!(address = peer.address, "no TLS handshake in time"),
             }
         }
     }
+}
+
+/// Finds the organisation of a client. False if the connection must be closed: its session was resumed, and
+/// its certificate is not valid any more.
+fn identify(tls: &Material, connection: &ServerConnection, peer: &mut Peer) -> bool {
+    let address = &peer.address;
+    match tls.organisation(connection.peer_certificates().unwrap_or_default()) {
+        Ok(None) => {}
+        Ok(Some(Ok(organisation))) => peer.organisation = Some(organisation),
+        Ok(Some(Err(reason))) => {
+            tracing::info!(%reason, address, "the client certificate names no organisation");
+        }
+        Err(error) => {
+            tracing::info!(%error, address, "the client certificate of a resumed session is not valid any more");
+            return false;
+        }
+    }
+    true
 }
 
 async fn converse<S>(service: &Arc<Service>, stream: S, peer: Peer, watcher: Watcher)

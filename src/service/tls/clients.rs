@@ -1,0 +1,250 @@
+//! The authorities of client certificates: which of them issued a certificate, and whether it is revoked.
+//!
+//! Each authority has its own verifiers, with its own roots and revocation lists. So the authority of a
+//! certificate follows from signatures, and not from the name of its issuer, which any certificate can carry.
+//!
+//! A chain is verified in the handshake, and once more after it, which is when its authority is looked up. In
+//! the handshake of a resumed session the client sends no certificate, and rustls takes the chain from the
+//! session without verifying it. Without the second verification a client could resume a session after its
+//! certificate or the revocation list has expired.
+
+use super::organisation::{NoOrganisation, organisation_of};
+use super::revocation::{self, Lists};
+use super::{BadKeys, Expiry, certificates, expiry};
+use crate::service::config::{ClientAuthority, SubjectAttribute, Tls};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Verifier = Arc<dyn ClientCertVerifier>;
+/// A revocation list and its file.
+type List = (PathBuf, CertificateRevocationListDer<'static>);
+
+/// What rustls requires of revocation lists.
+const SUPPORTED_LISTS: &str = "a list must be as RFC 5280 requires, with nextUpdate and a CRL number, and \
+                               neither a delta nor an indirect list";
+
+/// The authorities whose clients are let in.
+#[derive(Debug)]
+pub(in crate::service) struct Authorities {
+    authorities: Vec<Authority>,
+    /// Subjects of all roots. Clients choose their certificate by them.
+    subjects: Vec<DistinguishedName>,
+    mandatory: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+#[derive(Debug)]
+struct Authority {
+    /// Each must accept a chain.
+    verifiers: Vec<Verifier>,
+    organisation_from: Vec<SubjectAttribute>,
+}
+
+/// When roots and revocation lists expire.
+#[derive(Debug, Default)]
+pub(super) struct Expiries {
+    pub(super) roots: Vec<Expiry>,
+    /// `nextUpdate` of the lists.
+    pub(super) next_updates: Vec<Expiry>,
+}
+
+impl Authorities {
+    /// Reads roots and revocation lists.
+    pub(super) fn read(
+        tls: &Tls,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<(Authorities, Expiries), BadKeys> {
+        let algorithms = provider.signature_verification_algorithms;
+        let (mut authorities, mut expiries) = (Vec::new(), Expiries::default());
+        let mut all_roots = RootCertStore::empty();
+        for given in tls.authorities() {
+            let (roots, lists) = read_files(&given, &algorithms, &mut expiries)?;
+            add_once(&mut all_roots, &roots, &given.ca)?;
+            authorities.push(Authority::new(&given, roots, lists, provider)?);
+        }
+        let (subjects, mandatory) = (all_roots.subjects(), !tls.client_optional);
+        Ok((Authorities { authorities, subjects, mandatory, algorithms }, expiries))
+    }
+
+    /// The organisation of a client by its chain; `None` if the client sent no certificate. Errors: the chain
+    /// is not valid, or not valid any more.
+    pub(in crate::service) fn organisation(
+        &self,
+        chain: &[CertificateDer<'_>],
+    ) -> Result<Option<Result<String, NoOrganisation>>, Error> {
+        let Some((end_entity, intermediates)) = chain.split_first() else { return Ok(None) };
+        let authority = self.authority_of(end_entity, intermediates, UnixTime::now())?;
+        Ok(Some(organisation_of(end_entity, &authority.organisation_from)))
+    }
+
+    /// The first authority that accepts a chain.
+    ///
+    /// The root of one authority may be an intermediate of another. Then both accept a certificate, and it is
+    /// refused if the lists of one of them refuse it.
+    fn authority_of(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<&Authority, Error> {
+        let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let mut found = Err(unknown.clone());
+        for authority in &self.authorities {
+            match (authority.accept(end_entity, intermediates, now), &found) {
+                (Err(error), _) if is_about_revocation(&error) => return Err(error),
+                (Ok(()), Err(_)) => found = Ok(authority),
+                // More specific than "unknown issuer", which every other authority gives.
+                (Err(error), Err(other)) if *other == unknown => found = Err(error),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+impl Authority {
+    fn new(
+        given: &ClientAuthority,
+        roots: RootCertStore,
+        lists: Vec<List>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Authority, BadKeys> {
+        let roots = Arc::new(roots);
+        let builder = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+        // One by one first: an error of all lists together does not say which of them is at fault.
+        for (file, list) in &lists {
+            builder().with_crls([list.clone()]).build().map_err(|error| BadKeys {
+                path: file.clone(),
+                finding: format!("{error}; {SUPPORTED_LISTS}"),
+            })?;
+        }
+        let lists: Vec<_> = lists.into_iter().map(|(_, list)| list).collect();
+        let verifiers = if lists.is_empty() {
+            vec![builder().build()]
+        } else {
+            // Intermediates are checked if a list covers them. The client's own certificate must be covered:
+            // otherwise a missing list would let in the certificates that it revokes.
+            let chain = builder().with_crls(lists.clone()).allow_unknown_revocation_status();
+            let end_entity = builder().with_crls(lists).only_check_end_entity_revocation();
+            [chain, end_entity].map(|builder| builder.enforce_revocation_expiration().build()).into()
+        };
+        let verifiers = verifiers.into_iter().collect::<Result<_, _>>();
+        let bad =
+            |error: VerifierBuilderError| BadKeys { path: given.ca.clone(), finding: error.to_string() };
+        Ok(Authority {
+            verifiers: verifiers.map_err(bad)?,
+            organisation_from: given.organisation_from.clone(),
+        })
+    }
+
+    fn accept(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        self.verifiers
+            .iter()
+            .try_for_each(|one| one.verify_client_cert(end_entity, intermediates, now).map(drop))
+    }
+}
+
+fn read_files(
+    given: &ClientAuthority,
+    algorithms: &WebPkiSupportedAlgorithms,
+    expiries: &mut Expiries,
+) -> Result<(RootCertStore, Vec<List>), BadKeys> {
+    let ders = certificates(&given.ca)?;
+    let Lists { lists, next_updates } = revocation::read(&given.crl, &ders, algorithms)?;
+    expiries.roots.extend(expiry(&given.ca, &ders));
+    expiries.next_updates.extend(next_updates);
+    let mut roots = RootCertStore::empty();
+    for der in ders {
+        roots.add(der).map_err(|error| BadKeys { path: given.ca.clone(), finding: error.to_string() })?;
+    }
+    Ok((roots, lists))
+}
+
+/// Adds the roots of an authority to those of all. Errors: a root belongs to another authority already, and
+/// it would be ambiguous which of the two decides.
+fn add_once(all: &mut RootCertStore, roots: &RootCertStore, path: &Path) -> Result<(), BadKeys> {
+    let is_there = |root: &TrustAnchor<'_>| {
+        let same = |other: &TrustAnchor<'_>| {
+            (&other.subject, &other.subject_public_key_info) == (&root.subject, &root.subject_public_key_info)
+        };
+        all.roots.iter().any(same)
+    };
+    if roots.roots.iter().any(is_there) {
+        let finding = "it has a root that another client authority in nabar.toml has too".to_owned();
+        return Err(BadKeys { path: path.to_owned(), finding });
+    }
+    all.roots.extend_from_slice(&roots.roots);
+    Ok(())
+}
+
+/// Whether a chain was refused because of revocation lists. They are consulted only for certificates whose
+/// signatures lead to a root of the authority.
+fn is_about_revocation(error: &Error) -> bool {
+    use CertificateError::{
+        ExpiredRevocationList, ExpiredRevocationListContext, Revoked, UnknownRevocationStatus,
+    };
+    match error {
+        Error::InvalidCertificate(error) => matches!(
+            error,
+            Revoked | UnknownRevocationStatus | ExpiredRevocationList | ExpiredRevocationListContext { .. }
+        ),
+        Error::InvalidCertRevocationList(_) => true,
+        _ => false,
+    }
+}
+
+impl ClientCertVerifier for Authorities {
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.authority_of(end_entity, intermediates, now).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
