@@ -1,6 +1,7 @@
 //! What is wrong with the rows of real lists.
 
 use crate::identity::{Register, is_organisation, norwegian, swedish};
+use crate::more_dirt::Kinds;
 use crate::random::Random;
 use crate::row::{Dialect, Encoding, Field, Row};
 
@@ -22,6 +23,41 @@ pub enum Dirt {
     TrailingSpaces,
     NulByte,
     InvalidUtf8,
+    /// `="…"` and apostrophes.
+    SpreadsheetMarks,
+    /// `….0`
+    DecimalZero,
+    /// A mark that cannot be seen, or another blank.
+    InvisibleMark,
+    UnicodeDash,
+    FullWidth,
+    /// Without month or day of birth; in Norway a control digit of 2032.
+    UnknownDate,
+    DecimalComma,
+    /// The row ends with a carriage return only.
+    CarriageReturn,
+    /// The row ends with two of them and a line feed.
+    CarriageReturns,
+    /// The row touches the next one.
+    NoLineEnd,
+    /// A vertical tab, NEL and such within a cell.
+    MarkInCell,
+    /// Two rows with such a mark between them.
+    JoinedRows,
+    /// Somebody else's number in a text.
+    OtherIdentity,
+    /// A stray quotation mark, and another one a row later.
+    StrayPair,
+    /// A byte order mark before the row.
+    ByteOrderMark,
+    /// The header follows the row.
+    HeaderAgain,
+    /// A total follows the row.
+    Total,
+    /// Nothing but delimiters.
+    BlankCells,
+    /// A word instead of the number.
+    Withheld,
 }
 
 impl Dirt {
@@ -43,8 +79,14 @@ impl Dirt {
         Dirt::InvalidUtf8,
     ];
 
-    pub fn draw(random: &mut Random) -> Self {
-        Dirt::ALL[random.index(Dirt::ALL.len())]
+    pub fn draw(kinds: Kinds, random: &mut Random) -> Self {
+        match kinds {
+            Kinds::Usual => Dirt::ALL[random.index(Dirt::ALL.len())],
+            Kinds::All => {
+                let place = random.index(Dirt::ALL.len() + Dirt::MORE.len());
+                *Dirt::ALL.iter().chain(&Dirt::MORE).nth(place).expect("one of them")
+            }
+        }
     }
 
     /// Damages a clean row.
@@ -73,6 +115,7 @@ impl Dirt {
                 let byte = if dialect.encoding == Encoding::Latin1 { 0x81 } else { 0xE5 };
                 insert(&mut row.fields[other_than(id_index)], byte, random);
             }
+            _ if Dirt::MORE.contains(&self) => self.apply_more(row, register, id, dialect, random),
             _ => self.damage_id(&mut row.fields[id_index].bytes, register, id, dialect, random),
         }
     }
@@ -206,10 +249,11 @@ mod tests {
     fn every_kind_changes_the_row() {
         for key in 0..100 {
             let clean = damaged(Dirt::ExtraColumns, key);
-            let lines: Vec<_> = Dirt::ALL.iter().map(|&dirt| damaged(dirt, key)).collect();
-            for (dirt, line) in Dirt::ALL.iter().zip(&lines) {
-                assert!(*dirt == Dirt::ExtraColumns || *line != clean, "{dirt:?}");
-                assert!(line.ends_with(b"\n"));
+            for &dirt in Dirt::ALL.iter().chain(&Dirt::MORE) {
+                let line = damaged(dirt, key);
+                assert!(dirt == Dirt::ExtraColumns || line != clean, "{dirt:?}");
+                let has_line_end = ![Dirt::CarriageReturn, Dirt::NoLineEnd].contains(&dirt);
+                assert_eq!(line.ends_with(b"\n"), has_line_end, "{dirt:?}");
             }
         }
     }

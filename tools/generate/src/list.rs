@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::dirt::Dirt;
 use crate::extract::{self, Header, Result};
 use crate::identity::Register;
+use crate::more_dirt::{Kinds, ListDirt};
 use crate::population;
 use crate::random::{MILLION, Random, Stream};
 use crate::row::{Dialect, Row};
@@ -18,6 +19,8 @@ pub struct Options {
     pub seed: u64,
     pub hits: u64,
     pub dirt: u64,
+    pub dirt_kinds: Kinds,
+    pub dirt_list: Vec<ListDirt>,
     pub duplicates: u64,
     pub spellings: u64,
     pub ordered: bool,
@@ -34,6 +37,8 @@ pub struct Summary {
     pub duplicates: u64,
     pub dirty: u64,
 }
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// Draws for missing ids may meet the register or each other this many times over.
 const MOST_ROUNDS: u64 = 200;
@@ -113,10 +118,21 @@ fn write_rows(out: &mut impl Write, header: &Header, plan: &[u64], options: &Opt
     let dialect = &options.dialect;
     let mut line = Vec::with_capacity(1024);
     dialect.push_start(&mut line, header.register);
-    out.write_all(&line)?;
+    let bom = if line.starts_with(BOM) { BOM.len() } else { 0 };
+    out.write_all(&line[..bom])?;
+    ListDirt::write_start(&options.dirt_list, out, dialect)?;
+    out.write_all(&line[bom..])?;
     let mut row = Row::default();
     let mut dirty = 0;
+    let middle = plan.len() / 2;
+    let has = |dirt| options.dirt_list.contains(&dirt);
     for (index, &id) in plan.iter().enumerate() {
+        if index == middle && has(ListDirt::SecondHeader) {
+            line.clear();
+            line.extend_from_slice(BOM);
+            dialect.push_header(&mut line, header.register);
+            out.write_all(&line)?;
+        }
         let mut random = Random::new(options.seed, Stream::Row, index as u64);
         let spelt = if random.chance(options.spellings) {
             spell(header, id, &mut random)
@@ -125,13 +141,24 @@ fn write_rows(out: &mut impl Write, header: &Header, plan: &[u64], options: &Opt
         };
         row.fill(dialect, header.register, id, &spelt, &mut random);
         if random.chance(options.dirt) {
-            Dirt::draw(&mut random).apply(&mut row, header.register, id, dialect, &mut random);
+            Dirt::draw(options.dirt_kinds, &mut random).apply(
+                &mut row,
+                header.register,
+                id,
+                dialect,
+                &mut random,
+            );
             dirty += 1;
         }
         line.clear();
         row.push(&mut line, dialect);
+        // What follows the last row brings its own line ends.
+        if index + 1 == plan.len() && (has(ListDirt::NoLineEnd) || has(ListDirt::Footer)) {
+            line.truncate(line.strip_suffix(dialect.line_end_bytes()).unwrap_or(&line).len());
+        }
         out.write_all(&line)?;
     }
+    ListDirt::write_end(&options.dirt_list, out, dialect, plan.len())?;
     Ok(dirty)
 }
 
@@ -148,6 +175,8 @@ mod tests {
             seed,
             hits: 650_000,
             dirt,
+            dirt_kinds: Kinds::Usual,
+            dirt_list: Vec::new(),
             duplicates: 5_000,
             spellings: 20_000,
             ordered: false,
@@ -228,5 +257,33 @@ mod tests {
         let text = sample(Register::Krr, &options(1, 100_000));
         assert!(text.contains(&0), "a NUL byte");
         assert!(String::from_utf8(text).is_err(), "a byte that is not UTF-8");
+    }
+
+    #[test]
+    fn further_kinds_are_drawn_only_if_asked_for() {
+        for register in [Register::Far, Register::Krr] {
+            let usual = sample(register, &options(1, 200_000));
+            let all = sample(register, &Options { dirt_kinds: Kinds::All, ..options(1, 200_000) });
+            let has = |list: &[u8], text: &[u8]| list.windows(text.len()).any(|window| window == text);
+            for text in
+                [&b"=\""[..], b"\r\r\n", b"\xE2\x80\x8B", b"Antal: 4711", b"c/o ", b"SKYDDAD", b"\x0B"]
+            {
+                assert!(has(&all, text) && !has(&usual, text), "{}", text.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_has_the_dirt_that_is_asked_for() {
+        let clean = sample(Register::Far, &options(1, 0));
+        let list = |dirt_list: Vec<ListDirt>| sample(Register::Far, &Options { dirt_list, ..options(1, 0) });
+        assert_eq!(list(vec![ListDirt::Sep]), [b"sep=;\n", &clean[..]].concat());
+        assert_eq!(list(vec![ListDirt::Title]), [b"Utskick juni\n2026-06-01\n\n", &clean[..]].concat());
+        assert_eq!(list(vec![ListDirt::Footer]), [&clean[..], b"Summa;;12 st\nAntal: 4000\n"].concat());
+        assert_eq!(list(vec![ListDirt::CtrlZ]), [&clean[..], b"\x1A"].concat());
+        assert_eq!(list(vec![ListDirt::NoLineEnd]), clean[..clean.len() - 1]);
+        let twice = list(vec![ListDirt::SecondHeader]);
+        let header = clean.split_inclusive(|&byte| byte == b'\n').next().expect("a header");
+        assert_eq!(twice.len(), clean.len() + 3 + header.len());
     }
 }

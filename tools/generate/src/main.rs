@@ -16,6 +16,7 @@ mod krr;
 mod krr_json;
 mod krr_xml;
 mod list;
+mod more_dirt;
 mod population;
 mod random;
 mod row;
@@ -34,6 +35,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use calendar::Moment;
 use extract::{Header, Result};
 use identity::Register;
+use more_dirt::{Kinds, ListDirt};
 use row::{Delimiter, Dialect, Encoding, IdColumn, LineEnd, Quotes};
 
 /// Makes synthetic registers, mailing lists and streams of changes of any size from a seed.
@@ -134,6 +136,12 @@ struct ListArguments {
     /// Share of the rows that are damaged
     #[arg(long, default_value = "0.01", value_parser = millionths)]
     dirt: u64,
+    /// Which kinds of damage are drawn
+    #[arg(long, value_enum, default_value_t = Kinds::Usual)]
+    dirt_kinds: Kinds,
+    /// Damage of the list as a whole; several with commas, or again for each
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
+    dirt_list: Vec<ListDirt>,
     /// Share of the rows that repeat another row's id
     #[arg(long, default_value = "0.005", value_parser = millionths)]
     duplicates: u64,
@@ -243,6 +251,8 @@ fn list(arguments: &ListArguments) -> Result<()> {
         seed: arguments.seed,
         hits: arguments.hits,
         dirt: arguments.dirt,
+        dirt_kinds: arguments.dirt_kinds,
+        dirt_list: arguments.dirt_list.clone(),
         duplicates: arguments.duplicates,
         spellings: arguments.spellings,
         ordered: arguments.order == Order::Id,

@@ -67,6 +67,8 @@ pub struct Field {
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     pub fields: Vec<Field>,
+    /// What stands after the fields, if it is not the line end of the list.
+    pub line_end: Option<Vec<u8>>,
 }
 
 fn country(register: Register) -> &'static Country {
@@ -101,12 +103,24 @@ impl Dialect {
             out.extend_from_slice(b"\xEF\xBB\xBF");
         }
         if self.header {
-            let names = country(register).header;
-            let quoted = self.quotes == Quotes::All;
-            let field = |name: &str| Field { bytes: name.as_bytes().to_vec(), quoted };
-            let mut fields: Vec<Field> = names[1..].iter().map(|name| field(name)).collect();
-            fields.insert(self.id_index(), field(names[0]));
-            Row { fields }.push(out, self);
+            self.push_header(out, register);
+        }
+    }
+
+    /// Appends the names of the columns.
+    pub fn push_header(&self, out: &mut Vec<u8>, register: Register) {
+        let names = country(register).header;
+        let quoted = self.quotes == Quotes::All;
+        let field = |name: &str| Field { bytes: name.as_bytes().to_vec(), quoted };
+        let mut fields: Vec<Field> = names[1..].iter().map(|name| field(name)).collect();
+        fields.insert(self.id_index(), field(names[0]));
+        Row { fields, line_end: None }.push(out, self);
+    }
+
+    pub fn line_end_bytes(&self) -> &'static [u8] {
+        match self.line_end {
+            LineEnd::Lf => b"\n",
+            LineEnd::Crlf => b"\r\n",
         }
     }
 
@@ -144,6 +158,7 @@ impl Row {
             place.to_owned(),
             format!("{}{:05}", ["A", "B", "SK"][random.index(3)], random.below(100_000)),
         ];
+        self.line_end = None;
         self.fields.resize_with(COLUMNS, Field::default);
         let id_index = dialect.id_index();
         let mut texts = texts.iter().map(String::as_str);
@@ -169,10 +184,7 @@ impl Row {
                 out.extend_from_slice(&field.bytes);
             }
         }
-        out.extend_from_slice(match dialect.line_end {
-            LineEnd::Lf => b"\n",
-            LineEnd::Crlf => b"\r\n",
-        });
+        out.extend_from_slice(self.line_end.as_deref().unwrap_or(dialect.line_end_bytes()));
     }
 }
 
@@ -252,7 +264,7 @@ mod tests {
     fn quotes_are_doubled() {
         let field = Field { bytes: b"a\"b".to_vec(), quoted: true };
         let mut out = Vec::new();
-        let row = Row { fields: vec![field.clone(), field] };
+        let row = Row { fields: vec![field.clone(), field], line_end: None };
         row.push(&mut out, &dialect(Encoding::Utf8, Quotes::Some, IdColumn::First));
         assert_eq!(out, b"\"a\"\"b\",\"a\"\"b\"\r\n");
     }
