@@ -117,14 +117,14 @@ fn batches(
             // Most blocks have changed before: a register that lives, not one that was just opened.
             let mut feed = Feed::new(data, &text);
             let warm = feed.batch(count / 10);
-            feed.writer.apply(warm, false).expect("applied");
+            feed.writer.apply(warm, None).expect("applied");
             group.bench_function(name, |bencher| {
                 bencher.iter_custom(|rounds| {
                     let mut spent = Duration::ZERO;
                     for _ in 0..rounds {
                         let batch = feed.batch(size);
                         let before = Instant::now();
-                        let (done, pending) = feed.writer.append(batch, false).expect("applied");
+                        let (done, pending) = feed.writer.append(batch, None).expect("applied");
                         if durable {
                             feed.writer.wait(pending.clone()).expect("durable");
                         }
@@ -349,7 +349,7 @@ fn readers(criterion: &mut Criterion) {
         // what is compared is the same register before it all and after it all.
         let mut feed = Feed::new(&data, &text);
         let warm = feed.batch(warm);
-        feed.writer.apply(warm, false).expect("applied");
+        feed.writer.apply(warm, None).expect("applied");
         beside_changes(&mut group, feed, size, &asked, threads, model.clone());
     }
     group.finish();
@@ -379,7 +379,7 @@ fn beside_changes(
             // At least one, so that the short form has something to see.
             let goes_on = |number: u32| number == 1 || !stop.load(Ordering::Relaxed);
             for (number, batch) in (1..).zip(batches).take_while(|(number, _)| goes_on(*number)) {
-                applied.fetch_add(writer.apply(batch, false).expect("applied").applied, Ordering::Relaxed);
+                applied.fetch_add(writer.apply(batch, None).expect("applied").applied, Ordering::Relaxed);
                 let due = Duration::from_secs(1) / CHANGES_A_SECOND * size as u32 * number;
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
@@ -419,7 +419,7 @@ fn open(criterion: &mut Criterion) {
     let mut feed = Feed::new(&data, &text);
     for _ in 0..100 {
         let batch = feed.batch(stream() / 200);
-        feed.writer.apply(batch, false).expect("applied");
+        feed.writer.apply(batch, None).expect("applied");
     }
     let sequence = feed.writer.register().sequence();
     let mut group = criterion.benchmark_group("opening");

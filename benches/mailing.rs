@@ -131,8 +131,13 @@ impl Count {
         // The csv crate passes over blank lines. What follows the last line end is no line.
         lines.next_back();
         let blank = lines.filter(|line| line.is_empty() || *line == b"\r");
-        blank.for_each(|_| count.add(Some(&[]), question));
+        blank.for_each(|_| count.reject(RowProblem::BlankRow));
         count
+    }
+
+    fn reject(&mut self, problem: RowProblem) {
+        *self.outcomes.entry("rejected").or_insert(0) += 1;
+        *self.reasons.entry(problem.name()).or_insert(0) += 1;
     }
 
     fn add(&mut self, cell: Option<&[u8]>, question: &Question<'_>) {
@@ -221,7 +226,8 @@ impl<'q> List<'q> {
             options: ListOptions { id_at, ..ListOptions::default() },
             today: support::today(),
             duplicates: Duplicates::Keep,
-            max_rejected: None,
+            max_rejected: nabar::rejected::RejectedLimit::Percent(100.0),
+            now: jiff::Timestamp::now(),
             prices: None,
             threads: rayon::current_num_threads(),
             progress: &(),

@@ -20,7 +20,10 @@ fn register(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(size as u64)).sample_size(10);
         let again = data.directory.join("again.nabar");
         group.bench_function("building", |bencher| {
-            bencher.iter(|| extract::build(&data.extract, &again, true).expect("a register"));
+            bencher.iter(|| {
+                extract::build(&data.extract, &again, &nabar::extract::BuildOptions::strict())
+                    .expect("a register")
+            });
             assert!(
                 fs::read(&again).expect("a register") == fs::read(&data.register).expect("a register"),
                 "building twice gives the same file"

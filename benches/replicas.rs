@@ -181,7 +181,7 @@ fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path
         let started = Instant::now();
         let mut to = 0;
         for batch in batches {
-            to = writer.apply(batch, false).expect("applied").to;
+            to = writer.apply(batch, None).expect("applied").to;
         }
         until(&mut reader, to);
         let took = started.elapsed();
@@ -204,7 +204,7 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
     for round in 0..effort.delays + 5 {
         let (line, behind) = lines(rest, 1);
         rest = behind;
-        let to = writer.apply(Lines::parse(line, Kind::Far), false).expect("applied").to;
+        let to = writer.apply(Lines::parse(line, Kind::Far), None).expect("applied").to;
         let started = Instant::now();
         while reader.register().sequence() < to {
             reader.refresh().expect("a replica");
@@ -231,7 +231,7 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
         if due > sent {
             let (batch, behind) = lines(rest, due - sent);
             (rest, sent) = (behind, due);
-            to = writer.apply(Lines::parse(batch, Kind::Far), false).expect("applied").to;
+            to = writer.apply(Lines::parse(batch, Kind::Far), None).expect("applied").to;
         }
         thread::sleep(Duration::from_millis(10));
     }

@@ -39,6 +39,50 @@ pub(crate) fn places_of(byte: u8, among: &[u8; PLACES]) -> u64 {
     among.iter().rev().fold(0, |places, &other| places << 1 | u64::from(other == byte))
 }
 
+/// The places of one or the other byte among 64 bytes, as [`places_of`] gives those of one.
+#[inline(always)]
+pub(crate) fn places_of_either(one: u8, other: u8, among: &[u8; PLACES]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
+        let quarters: [__m128i; 4] = bytemuck::cast(*among);
+        let places = |quarter: usize| {
+            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
+            let places = unsafe {
+                let equal = |byte: u8| _mm_cmpeq_epi8(quarters[quarter], _mm_set1_epi8(byte as i8));
+                _mm_movemask_epi8(_mm_or_si128(equal(one), equal(other)))
+            };
+            u64::from(places as u32) << (16 * quarter)
+        };
+        places(0) | places(1) | places(2) | places(3)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    among.iter().rev().fold(0, |places, &byte| places << 1 | u64::from(byte == one || byte == other))
+}
+
+/// The places of ASCII digits among 64 bytes, one bit for each, the first the lowest.
+#[inline(always)]
+pub(crate) fn digits_of(among: &[u8; PLACES]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{__m128i, _mm_add_epi8, _mm_cmpgt_epi8, _mm_movemask_epi8, _mm_set1_epi8};
+        let quarters: [__m128i; 4] = bytemuck::cast(*among);
+        // Added to it, the digits are the greatest numbers that a signed byte has.
+        const UP: i8 = i8::MAX - b'9' as i8;
+        let places = |quarter: usize| {
+            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
+            let places = unsafe {
+                let up = _mm_add_epi8(quarters[quarter], _mm_set1_epi8(UP));
+                _mm_movemask_epi8(_mm_cmpgt_epi8(up, _mm_set1_epi8(i8::MAX - 10)))
+            };
+            u64::from(places as u32) << (16 * quarter)
+        };
+        places(0) | places(1) | places(2) | places(3)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    among.iter().rev().fold(0, |places, byte| places << 1 | u64::from(byte.is_ascii_digit()))
+}
+
 /// A loop that gains from newer instructions.
 ///
 /// A trait and not a closure: only a method that is always inlined is sure to be compiled for the
@@ -125,6 +169,14 @@ mod tests {
             among[7] = byte;
             let places = places_of(byte, &among);
             (0..PLACES).for_each(|place| assert_eq!(places >> place & 1 == 1, among[place] == byte));
+        }
+        let either = places_of_either(b'\n', 0, &among);
+        (0..PLACES)
+            .for_each(|place| assert_eq!(either >> place & 1 == 1, [b'\n', 0].contains(&among[place])));
+        for byte in 0..=255 {
+            among[9] = byte;
+            let digits = digits_of(&among);
+            (0..PLACES).for_each(|place| assert_eq!(digits >> place & 1 == 1, among[place].is_ascii_digit()));
         }
     }
 

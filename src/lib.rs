@@ -9,13 +9,14 @@
 //! ```
 //! use nabar::identities::{Identity, Today};
 //! use nabar::register::Outcome;
+//! use nabar::extract::BuildOptions;
 //! use nabar::snapshot::Snapshot;
 //! use std::path::Path;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
 //! let file = directory.path().join("far.nabar");
-//! let summary = nabar::extract::build(Path::new("fixtures/far"), &file, true)?;
+//! let summary = nabar::extract::build(Path::new("fixtures/far"), &file, &BuildOptions::strict())?;
 //! assert_eq!(summary.recipients, 500);
 //!
 //! let register = Snapshot::open(&file)?.register()?;
@@ -32,7 +33,7 @@ pub mod changes;
 pub mod consent;
 mod cpu;
 pub mod extract;
-mod files;
+pub mod files;
 pub mod fleet;
 pub mod identities;
 mod index;
@@ -40,6 +41,7 @@ pub mod limits;
 pub mod mailing;
 mod memory;
 pub mod register;
+pub mod rejected;
 pub mod replica;
 pub mod service;
 pub mod signing;

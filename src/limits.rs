@@ -46,11 +46,15 @@ pub const CHUNK_BYTES: usize = 1 << 20;
 pub const ROW_BYTES_MAX: usize = 1 << 20;
 /// Bytes after a row's beginning that must be at hand to tell where it ends: the longest quoted cell and
 /// the line end behind its closing mark.
-pub const ROW_LOOKAHEAD_BYTES: usize = ROW_BYTES_MAX + 2;
+pub const ROW_LOOKAHEAD_BYTES: usize = ROW_BYTES_MAX + 3;
 /// Bytes at the beginning of a list from which delimiter, encoding, header and id column are told.
 pub const SAMPLE_BYTES: usize = 1 << 20;
 /// Rows of that sample that are looked at.
 pub const SAMPLE_ROWS: usize = 1000;
+/// Rows among which the header is looked for, if no row has an identity.
+pub const HEADER_ROWS: usize = 30;
+/// Longest row that is taken for the end of a report, such as a row of totals, in bytes.
+pub const FOOTER_BYTES: usize = 200;
 /// Most columns that the id column is looked for in.
 pub const COLUMNS_MAX: usize = 1024;
 

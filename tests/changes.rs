@@ -212,6 +212,25 @@ fn bad_lines_are_set_aside_and_their_numbers_used_up() {
     assert_eq!((again["to"].as_u64(), again["applied"].as_u64()), (Some(1002 + count), Some(0)));
 }
 
+#[test]
+fn a_batch_of_which_too_much_would_be_set_aside_is_refused() {
+    let work = Workspace::with("far", &["data"]);
+    let mut lines = lines_of(FAR)[..20].to_vec();
+    (lines[3], lines[4]) = (bad_lines(1004).remove(0).0, bad_lines(1005).remove(0).0);
+    work.write("bad.jsonl", text(&lines));
+    let apply = |limit: &str, more: &[&'static str]| {
+        let args = [&["apply", "data", "bad.jsonl", "--skip-bad", "--max-rejected", limit], more].concat();
+        work.run(&args).status.code()
+    };
+    assert_eq!(apply("1%", &[]), Some(3), "the default");
+    assert_eq!(apply("1", &[]), Some(3));
+    assert_eq!(work.sequence("data"), 1000, "nothing was applied");
+    let refused = work.fails(3, &["apply", "data", "bad.jsonl", "--skip-bad", "--max-rejected", "9%"]);
+    assert!(refused.contains("2 of 20 lines would be set aside, and 9 % are allowed"), "{refused}");
+    assert_eq!(apply("10%", &["-q"]), Some(0));
+    assert_eq!(work.sequence("data"), 1020);
+}
+
 /// Where a batch ends must not decide what becomes of a line without a readable number.
 #[test]
 fn bad_lines_are_the_same_in_batches_of_any_size() {

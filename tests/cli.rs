@@ -1,5 +1,10 @@
 //! The real binary, each test in a directory of its own.
 
+#[path = "cli/lists.rs"]
+mod lists;
+#[path = "cli/overwriting.rs"]
+mod overwriting;
+
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
@@ -46,7 +51,10 @@ impl Workspace {
         let output = self.run(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
-        assert_eq!(error, "", "{args:?}");
+        // What was decided of a list, and how old the register is.
+        let notes = ["nabar: list: ", "nabar: register: ", "nabar: warning: "];
+        let unexpected = error.lines().find(|line| !notes.iter().any(|note| line.starts_with(note)));
+        assert_eq!(unexpected, None, "{args:?}");
         String::from_utf8(output.stdout).expect("text")
     }
 
@@ -186,6 +194,18 @@ fn what_cannot_be_asked_is_refused_before_any_work() {
     work.fails(2, &args(&[&["check", &list, "--id-at", "12"], &FAR]));
     work.fails(2, &args(&[&["check", &list, "--date", "1999-01-01"], &FAR]));
     work.fails(2, &args(&[&["check", &list, "--postage", "8.50"], &FAR]));
+    // One form of messages, also for arguments, and each says what to write.
+    let negative = ["check", &list, "--postage", "-1", "--digital-cost", "1"];
+    for (asked, what) in [
+        (&negative[..], "8.50"),
+        (&["check", &list, "--date", "01/06/2026"], "2026-06-01"),
+        (&["check", &list, "--nonsense"], "--nonsense"),
+    ] {
+        let error = work.fails(2, &args(&[asked, &FAR]));
+        assert!(error.starts_with("nabar: ") && error.contains(what) && !error.contains("error:"), "{error}");
+    }
+    work.done(&["keygen", "source"]);
+    assert!(work.fails(2, &["keygen", "source"]).contains("source.key is there already"));
 }
 
 #[test]
@@ -197,7 +217,7 @@ fn limits_that_the_user_sets_end_with_3() {
     work.done(&args(&[&["check", &list, "--max-age", "36500d", "--quiet"], &FAR]));
     let many = work
         .fails(3, &args(&[&["split", &list, "-o", "out", "--max-rejected", "1%", "--quiet"], &FAR, &DATE]));
-    assert!(many.contains("of 600 rows"), "{many}");
+    assert!(many.contains("22 of 599 rows"), "a blank row is none: {many}");
     assert_eq!(work.names("out"), ["rejected.csv", "report.html", "report.json"]);
     let report: Value =
         serde_json::from_slice(&fs::read(work.path("out/report.json")).expect("there")).expect("JSON");
@@ -212,7 +232,16 @@ fn limits_that_the_user_sets_end_with_3() {
     fs::write(bad.join("recipients.csv"), recipients).expect("written");
     let strict = work.fails(3, &["build", "bad", "-o", "bad.nabar", "--strict"]);
     assert!(strict.contains("line 2: bad_check_digit") && !strict.contains("196810199800"), "{strict}");
-    assert!(work.done(&["build", "bad", "-o", "bad.nabar"]).contains("1  bad_check_digit"));
+    let refused = work.fails(3, &["build", "bad", "-o", "bad.nabar"]);
+    assert!(
+        refused.contains("1 of 1 rows of recipients.csv") && refused.contains("recipient_id"),
+        "{refused}"
+    );
+    assert!(!work.path("bad.nabar").exists());
+    let empty = work.fails(3, &["build", "bad", "-o", "bad.nabar", "--max-rejected", "100%"]);
+    assert!(empty.contains("no recipients"), "{empty}");
+    let built = work.done(&["build", "bad", "-o", "bad.nabar", "--max-rejected", "1", "--allow-empty"]);
+    assert!(built.contains("1  bad_check_digit"), "{built}");
 }
 
 #[test]
@@ -288,7 +317,7 @@ fn signals_end_a_job_without_leftovers_and_a_killed_job_is_cleaned_up_after() {
         if signal == "KILL" {
             assert!(work.path(".out.partial").exists(), "what a killed job leaves");
         } else {
-            assert_eq!(output.status.code(), Some(1));
+            assert_eq!(output.status.code(), Some(130));
             assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
             assert!(!work.path(".out.partial").exists(), "{signal}");
         }

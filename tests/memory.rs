@@ -95,7 +95,7 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
         init(&people, &work.path().join(name));
     }
     let warm = Writer::open(&work.path().join("warm")).expect("opened");
-    (0..4).for_each(|number| _ = warm.apply(batch(&ids, number), false).expect("applied"));
+    (0..4).for_each(|number| _ = warm.apply(batch(&ids, number), None).expect("applied"));
     warm.checkpoint(false).expect("made");
     answers(&warm.register(), &ordinals);
     drop(warm);
@@ -106,7 +106,7 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
     let opened = live() - start;
     // Everybody has changed, and all states and rules have come up.
     let warmed = 12 * PEOPLE / BATCH;
-    (0..warmed).for_each(|number| _ = writer.apply(batch(&ids, number), false).expect("applied"));
+    (0..warmed).for_each(|number| _ = writer.apply(batch(&ids, number), None).expect("applied"));
     let version = live() - start - opened;
     let (blocks, bytes) = writer.register().changed();
     assert!(
@@ -120,7 +120,7 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
     let following = live() - start - opened - version;
     let mut highest = 0;
     for number in warmed..CHANGES / BATCH {
-        writer.apply(batch(&ids, number), false).expect("applied");
+        writer.apply(batch(&ids, number), None).expect("applied");
         if number % 50 == 0 {
             assert!(reader.refresh().expect("read"));
         }

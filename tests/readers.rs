@@ -178,7 +178,7 @@ impl Work<'_> {
         thread::scope(|scope| {
             let waiting = [0; 3].map(|_| scope.spawn(|| self.wait(&pending)));
             for number in 1..=BATCHES {
-                let (batch, pending) = self.writer.append(self.pairs.batch(number), false).expect("applied");
+                let (batch, pending) = self.writer.append(self.pairs.batch(number), None).expect("applied");
                 assert_eq!(batch.to, FIRST + number * BATCH);
                 pending_in.send((batch.to, pending)).expect("somebody waits");
             }
@@ -251,11 +251,11 @@ fn a_reader_that_missed_a_segment_is_not_left_behind() {
     for checkpoints in 0..4 {
         for _ in 0..checkpoints {
             number += 1;
-            writer.apply(pairs.batch(number), false).expect("applied");
+            writer.apply(pairs.batch(number), None).expect("applied");
             writer.checkpoint(false).expect("made");
         }
         number += 1;
-        writer.apply(pairs.batch(number), false).expect("applied");
+        writer.apply(pairs.batch(number), None).expect("applied");
         assert!(reader.refresh().expect("read"), "after {checkpoints} checkpoints");
         assert_eq!(pairs.check(&reader.register(), true), FIRST + number * BATCH);
         assert!(!reader.refresh().expect("read"), "nothing more");

@@ -93,7 +93,8 @@ impl Data {
     fn with_list(self, rows: usize, options: &[&str]) -> Data {
         self.generate_list(&self.list, rows, options);
         // The register is always built anew: its format is what is being worked on.
-        nabar::extract::build(&self.extract, &self.register, true).expect("a register");
+        nabar::extract::build(&self.extract, &self.register, &nabar::extract::BuildOptions::strict())
+            .expect("a register");
         self
     }
 

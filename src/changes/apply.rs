@@ -209,9 +209,8 @@ impl Editor {
     pub(crate) fn apply(&mut self, register: &Register, changes: &[Change]) -> Result<Applied, Damage> {
         let mut applied =
             Applied { register: register.at(register.version().clone()), bad: Vec::new(), without_effect: 0 };
-        let ordinals = register.kind().country().ordinals();
         let mut steps = std::mem::take(&mut self.steps);
-        steps.begin(ordinals, changes.len());
+        steps.begin(register.kind().country(), changes.len());
         self.resolve_all(changes, &mut steps, &mut applied.bad, &mut applied.without_effect);
         self.flush(&mut applied, changes, &mut steps)?;
         self.steps = steps;
@@ -504,6 +503,5 @@ fn overlay_of(register: &Register) -> Overlay {
 }
 
 fn nothing_changed(register: &Register) -> Overlay {
-    let index = register.index();
-    Overlay::new(index.parts(), index.codes.width())
+    Overlay::new(register.index().codes.width())
 }

@@ -47,7 +47,12 @@ trait Model: Clone {
             std::fs::write(extract.join(name), content).expect("written");
         }
         let file = directory.path().join("register.nabar");
-        crate::extract::build(&extract, &file, true).expect("built");
+        crate::extract::build(
+            &extract,
+            &file,
+            &crate::extract::BuildOptions { allow_empty: true, ..crate::extract::BuildOptions::strict() },
+        )
+        .expect("built");
         Snapshot::open(&file).expect("opens").register().expect("whole")
     }
 }
@@ -161,10 +166,11 @@ impl People {
 
     /// Both ends of each space, and crowds in neighbouring blocks.
     fn of(country: Country) -> People {
-        let spaces = Space::ALL.into_iter().filter(|space| space.country() == country).take(3);
+        let spaces = Space::ALL.into_iter().filter(|space| space.country() == country);
+        let spaces = spaces.take(4);
         People::of_ordinals(spaces.flat_map(|space| {
             let Range { start, end } = space.ordinals();
-            let crowd = start + 2000 * BLOCK_ORDINALS - 10;
+            let crowd = start + space.size() / BLOCK_ORDINALS / 2 * BLOCK_ORDINALS - 10;
             [start, start + 1].into_iter().chain((0..130).map(move |n| crowd + n * n)).chain([end - 1])
         }))
     }

@@ -4,7 +4,8 @@ use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use nabar::fleet::Stream;
-use nabar::mailing::{Duplicates, Language, RejectedLimit};
+use nabar::mailing::{Duplicates, Language, TwoIds};
+use nabar::rejected::RejectedLimit;
 use nabar::replica::Part;
 use nabar::store::CHECKPOINT_AT;
 use std::convert::Infallible;
@@ -18,8 +19,8 @@ use std::str::FromStr;
     name = "nabar",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 asked for what cannot be done, 3 refused by a limit that \
-                  the user set (--max-age, --max-rejected, --strict).",
+    after_help = "Exit codes: 0 done, 1 failed, 2 asked for what cannot be done, 3 refused by a limit \
+                  (--max-age, --max-rejected, --strict).",
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -75,6 +76,16 @@ pub(crate) struct Build {
     /// Refuse an extract with a row that would be set aside (exit code 3)
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Most rows of a file of the extract that may be set aside, as a number or a percentage; with more the
+    /// earlier register file stays (exit code 3)
+    #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: RejectedLimit,
+    /// Make a register without recipients too
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// Replace files that nabar has not made
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -149,6 +160,9 @@ pub(crate) struct Check {
     /// Write the report as a page for people too
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Let FILE replace a file that nabar has not made
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Split a list into files by outcome and operator
@@ -238,6 +252,12 @@ pub(crate) struct Init {
     /// The data directory; new or empty
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
+    /// Most rows of a file of the extract that may be set aside, as a number or a percentage (exit code 3)
+    #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: RejectedLimit,
+    /// Make a register without recipients too
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -264,6 +284,10 @@ pub(crate) struct Apply {
     /// Set aside lines that are no changes or do not fit the register; rejected.csv in the directory names them
     #[arg(long)]
     pub(crate) skip_bad: bool,
+    /// With --skip-bad: most lines of a batch that may be set aside, as a number or a percentage; with more the
+    /// batch is refused (exit code 3)
+    #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: RejectedLimit,
     /// When pages were fetched, which they do not say [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) time: Option<jiff::Timestamp>,
@@ -452,7 +476,7 @@ pub(crate) struct QuestionArgs {
     #[arg(long, value_name = "ORGNR")]
     pub(crate) sender: Option<String>,
     /// The day asked: for KRR's 18-month rule, and for the century of ids with ten digits [default: today, UTC]
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     pub(crate) date: Option<Date>,
     /// Refuse a register older than this, such as 24h or 7d (exit code 3)
     #[arg(long, value_name = "AGE", value_parser = duration)]
@@ -463,29 +487,46 @@ pub(crate) struct QuestionArgs {
 pub(crate) struct ListArgs {
     /// The list: a CSV file or one of fixed width, also as .gz or .zst; - for standard input
     pub(crate) list: PathBuf,
-    /// Column of the ids: its name in the header, or its number from 1 [default: found]
+    /// Column of the ids: its name in the header, or its number from 1 [default: found]. Twice for rows with
+    /// two ids, such as child and guardian
+    #[arg(long = "id-column", value_name = "NAME|NUMBER", conflicts_with = "id_at")]
+    pub(crate) id_columns: Vec<String>,
+    /// What becomes of a row with two ids [default: first-reachable]
+    #[arg(long, requires = "id_columns")]
+    pub(crate) two_ids: Option<TwoIdsArg>,
+    /// Column in which other ids are expected, such as guardians': its name or number. Again for each
     #[arg(long, value_name = "NAME|NUMBER", conflicts_with = "id_at")]
-    pub(crate) id_column: Option<String>,
+    pub(crate) expected_ids: Vec<String>,
+    /// Reject rows that hold an id of somebody else outside the id column
+    #[arg(long)]
+    pub(crate) strict_rows: bool,
     /// The list has fixed width: the id begins OFFSET bytes into the row (from 0) and has LENGTH bytes
     #[arg(long, value_name = "OFFSET:LENGTH", value_parser = place)]
     pub(crate) id_at: Option<(usize, usize)>,
     /// Delimiter of the columns [default: found]
     #[arg(long, value_parser = Delimiter::parser(), conflicts_with = "id_at")]
     pub(crate) delimiter: Option<Delimiter>,
-    /// Whether the first row is a header
+    /// Whether the list has a header
     #[arg(long, default_value = "auto")]
     pub(crate) header: Header,
+    /// Lines above the header, or above the first row, that are no rows
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) skip_rows: u64,
+    /// Whether the files of rows begin with what stands above the header
+    #[arg(long, default_value = "keep")]
+    pub(crate) skipped: Skipped,
     /// What happens to rows whose id stood in an earlier row
     #[arg(long, default_value = "keep")]
     pub(crate) duplicates: DuplicatesArg,
-    /// Most rejected rows, as a number or a percentage; with more the job is refused (exit code 3)
-    #[arg(long, value_name = "N|N%", value_parser = rejected_limit)]
-    pub(crate) max_rejected: Option<RejectedLimit>,
+    /// Most rejected rows, as a number or a percentage; with more, or without rows, the job is refused (exit code
+    /// 3). 100% allows everything
+    #[arg(long, value_name = "N|N%", default_value = "50%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: RejectedLimit,
     /// Price of a letter on paper; with --digital-cost the report tells what the digital part saves
-    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "digital_cost")]
+    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "digital_cost", allow_negative_numbers = true)]
     pub(crate) postage: Option<f64>,
     /// Price of a digital letter
-    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "postage")]
+    #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "postage", allow_negative_numbers = true)]
     pub(crate) digital_cost: Option<f64>,
     /// Language of report.html
     #[arg(long, default_value = "en")]
@@ -506,6 +547,29 @@ pub(crate) enum Header {
     Auto,
     Yes,
     No,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Skipped {
+    Keep,
+    Drop,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum TwoIdsArg {
+    /// It is one letter, to the id that is reached best; of equals to the first
+    FirstReachable,
+    /// It is a letter to each
+    Both,
+}
+
+impl From<TwoIdsArg> for TwoIds {
+    fn from(two_ids: TwoIdsArg) -> TwoIds {
+        match two_ids {
+            TwoIdsArg::FirstReachable => TwoIds::FirstReachable,
+            TwoIdsArg::Both => TwoIds::Both,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -556,6 +620,10 @@ impl Delimiter {
     }
 }
 
+fn date(text: &str) -> Result<Date, &'static str> {
+    text.parse().map_err(|_| "write the day as 2026-06-01")
+}
+
 fn duration(text: &str) -> Result<jiff::SignedDuration, &'static str> {
     text.parse::<nabar::service::Time>().map(|time| time.0)
 }
@@ -570,18 +638,13 @@ fn place(text: &str) -> Result<(usize, usize), String> {
     parts.ok_or_else(|| "write OFFSET:LENGTH in bytes, the offset from 0, such as 0:12".to_owned())
 }
 
-fn rejected_limit(text: &str) -> Result<RejectedLimit, String> {
-    let error = || "write a number of rows or a percentage, such as 100 or 1%".to_owned();
-    match text.strip_suffix('%') {
-        None => text.parse().map(RejectedLimit::Rows).map_err(|_| error()),
-        Some(percent) => {
-            let percent: f64 = percent.trim().replace(',', ".").parse().map_err(|_| error())?;
-            (0.0..=100.0).contains(&percent).then_some(RejectedLimit::Percent(percent)).ok_or_else(error)
-        }
-    }
+fn rejected_limit(text: &str) -> Result<RejectedLimit, &'static str> {
+    text.parse()
 }
 
 fn price(text: &str) -> Result<f64, String> {
     let price: Option<f64> = text.replace(',', ".").parse().ok();
-    price.filter(|price| (0.0..1e6).contains(price)).ok_or_else(|| "write an amount such as 8.50".to_owned())
+    price
+        .filter(|price| (0.0..1e6).contains(price))
+        .ok_or_else(|| "write an amount from 0, such as 8.50".to_owned())
 }

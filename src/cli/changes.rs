@@ -3,6 +3,7 @@
 use super::args::{Apply, ChangesArgs, CheckpointArgs, Init};
 use super::{Done, Failure, interrupted, listen};
 use jiff::Timestamp;
+use nabar::extract::BuildOptions;
 use nabar::register::Kind;
 use nabar::store::{self, ApplyError, Batch, Lines, Pending, SetAside, StoreError, Writer};
 use serde_json::json;
@@ -19,7 +20,12 @@ use std::time::Instant;
 const AHEAD: usize = 4;
 
 pub(super) fn init(args: &Init) -> Done {
-    let summary = store::init(&args.register, &args.directory)?;
+    let options = BuildOptions {
+        max_rejected: args.max_rejected,
+        allow_empty: args.allow_empty,
+        ..BuildOptions::default()
+    };
+    let summary = store::init_with(&args.register, &args.directory, &options)?;
     let register = store::Reader::open(&args.directory)?.register();
     if args.quiet {
         return Ok(());
@@ -163,9 +169,9 @@ fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
             if interrupted() {
                 let sequence = writer.register().sequence();
                 let text = format!("interrupted; what was applied up to sequence {sequence} stays");
-                return Err(Failure::Failed(text));
+                return Err(Failure::Interrupted(text));
             }
-            let (batch, pending) = writer.append(lines?, args.skip_bad)?;
+            let (batch, pending) = writer.append(lines?, args.skip_bad.then_some(args.max_rejected))?;
             done.add(batch);
             // Nobody waits any more if a sync has failed, which `waited` tells.
             pending_in.send(pending).map_err(|_| Failure::Failed(String::new()))?;
@@ -304,6 +310,7 @@ impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Failure {
         match error {
             ApplyError::Store(error) => error.into(),
+            ApplyError::TooManyRejected { .. } => Failure::Refused(error.to_string()),
             error => Failure::Failed(error.to_string()),
         }
     }
@@ -319,6 +326,7 @@ impl From<store::InitError> for Failure {
     fn from(error: store::InitError) -> Failure {
         match error {
             store::InitError::Occupied(_) => Failure::Usage(error.to_string()),
+            store::InitError::Extract(error) => error.into(),
             _ => Failure::Failed(error.to_string()),
         }
     }

@@ -30,7 +30,15 @@ pub(super) fn follow(args: &FollowArgs) -> Done {
 }
 
 pub(super) fn keygen(args: &KeygenArgs) -> Done {
-    let [private, public] = signing::generate(&args.name)?;
+    let [private, public] = signing::generate(&args.name).map_err(|error| match &error {
+        KeyError::Io { path, error: system } if system.kind() == io::ErrorKind::AlreadyExists => {
+            Failure::Usage(format!(
+                "{} is there already: name another key, or remove it first",
+                path.display()
+            ))
+        }
+        _ => error.into(),
+    })?;
     let (private, public) = (private.display(), public.display());
     Ok(writeln!(
         io::stdout(),

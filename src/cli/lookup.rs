@@ -3,7 +3,7 @@
 use super::args::Lookup;
 use super::{Done, Failure, day, source_of};
 use nabar::identities::{Country, Identity, Rejection, Today};
-use nabar::register::{Kind, Outcome, Question, Recipient};
+use nabar::register::{Damage, Kind, Outcome, Question, Recipient};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
@@ -24,6 +24,9 @@ pub(super) fn lookup(args: &Lookup) -> Done {
         let question = register.question(args.question.sender.as_deref(), date)?;
         while let Some(id) = &ids.next {
             let answer = Answered::of(&question, id, register.kind().country(), today)?;
+            if !register.is_intact() {
+                return Err(Damage::Changed.into());
+            }
             match as_table {
                 true => answer.line(&mut out)?,
                 false => {

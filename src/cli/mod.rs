@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser};
 use jiff::tz::Offset;
 use jiff::{Timestamp, civil::Date};
 use nabar::extract::{BuildError, ExportError};
+use nabar::files::NotReplaced;
 use nabar::identities::Today;
 use nabar::mailing::ListError;
 use nabar::register::{Damage, NotAsked, Register};
@@ -32,8 +33,10 @@ enum Failure {
     Failed(String),
     /// It was asked for what cannot be done: exit code 2.
     Usage(String),
-    /// A limit that the user set: exit code 3.
+    /// A limit: exit code 3.
     Refused(String),
+    /// A signal ended it: exit code 130, as shells have it for Ctrl-C.
+    Interrupted(String),
     /// Whoever reads the output has had enough.
     Closed,
 }
@@ -46,6 +49,7 @@ impl Failure {
             Failure::Failed(message) => Failure::Failed(named(message)),
             Failure::Usage(message) => Failure::Usage(named(message)),
             Failure::Refused(message) => Failure::Refused(named(message)),
+            Failure::Interrupted(message) => Failure::Interrupted(named(message)),
             Failure::Closed => Failure::Closed,
         }
     }
@@ -64,6 +68,10 @@ impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Failure {
         match error {
             BuildError::Strict { .. } => Failure::Refused(error.to_string()),
+            BuildError::TooManyRejected(_) | BuildError::Empty => {
+                Failure::Refused(format!("{error}; --max-rejected and --allow-empty set what is allowed"))
+            }
+            BuildError::NotReplaced(error) => error.into(),
             _ => Failure::Failed(error.to_string()),
         }
     }
@@ -71,9 +79,21 @@ impl From<BuildError> for Failure {
 
 impl From<ListError> for Failure {
     fn from(error: ListError) -> Failure {
-        match error.is_usage() {
-            true => Failure::Usage(error.to_string()),
-            false => Failure::Failed(error.to_string()),
+        match error {
+            ListError::Interrupted => Failure::Interrupted(error.to_string()),
+            error if error.is_refusal() => Failure::Refused(error.to_string()),
+            error if error.is_usage() => Failure::Usage(error.to_string()),
+            error => Failure::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<NotReplaced> for Failure {
+    fn from(error: NotReplaced) -> Failure {
+        match error {
+            NotReplaced::Read { .. } => Failure::Failed(error.to_string()),
+            NotReplaced::IsInput(_) | NotReplaced::NotAFile(_) => Failure::Usage(error.to_string()),
+            NotReplaced::Foreign(_) => Failure::Usage(format!("{error}, or use --force")),
         }
     }
 }
@@ -105,7 +125,11 @@ impl From<Damage> for Failure {
 type Done = Result<(), Failure>;
 
 pub(crate) fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
+    let done = match cli.command {
         Command::Build(args) => registers::build(&args),
         Command::Inspect(args) => registers::inspect(&args),
         Command::Verify(args) => registers::verify(&args),
@@ -130,10 +154,23 @@ pub(crate) fn main() -> ExitCode {
         Err(Failure::Failed(message)) => (1, message),
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Refused(message)) => (3, message),
+        Err(Failure::Interrupted(message)) => (INTERRUPTED_CODE, message),
     };
     // If nobody can be told, the exit code still does.
     let _ = writeln!(io::stderr(), "nabar: {message}");
     ExitCode::from(code)
+}
+
+/// Help and version, or what is wrong with the arguments, in the form of all other messages.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whether it could be printed or not: nothing failed.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let _ = write!(io::stderr(), "nabar: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(2)
 }
 
 fn completions(shell: clap_complete::Shell) -> Done {
@@ -201,6 +238,9 @@ fn source_of(args: &QuestionArgs) -> Result<Source, Failure> {
     Ok(source)
 }
 
+/// Exit code of a job that a signal has ended.
+const INTERRUPTED_CODE: u8 = 130;
+
 /// Set by SIGINT, SIGTERM and SIGHUP.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -210,7 +250,7 @@ fn listen() {
     let _ = ctrlc::set_handler(|| {
         // A job that waits for standard input does not see the first signal; the second ends it.
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
+            std::process::exit(INTERRUPTED_CODE.into());
         }
     });
 }

@@ -2,6 +2,7 @@
 
 use super::args::{Build, Export, Inspect, Verify};
 use super::{Done, Failure, Source, open, open_failure};
+use nabar::extract::BuildOptions;
 use nabar::register::{Census, Register};
 use nabar::snapshot::Snapshot;
 use nabar::snapshot::format::{Section, VERSION};
@@ -13,7 +14,13 @@ use std::time::Instant;
 
 pub(super) fn build(args: &Build) -> Done {
     let started = Instant::now();
-    let summary = nabar::extract::build(&args.extract, &args.output, args.strict)?;
+    let options = BuildOptions {
+        strict: args.strict,
+        max_rejected: args.max_rejected,
+        allow_empty: args.allow_empty,
+        force: args.force,
+    };
+    let summary = nabar::extract::build(&args.extract, &args.output, &options)?;
     if args.quiet {
         return Ok(());
     }

@@ -93,12 +93,11 @@ impl Reader {
     fn row(&mut self, table: &Table) -> Result<Row, Reason> {
         let identity = Identity::parse(table.cell(0), Country::Sweden, self.today)
             .map_err(|rejection| identity_reason(rejection, COLUMNS[0]))?;
-        let account_type = AccountType::of_name(table.cell(1)).ok_or(reason("bad_type", COLUMNS[1]))?;
-        let pending = match table.cell(2) {
-            b"true" => true,
-            b"false" | b"" => false,
-            _ => return Err(reason("bad_boolean", COLUMNS[2])),
-        };
+        let account_type = AccountType::ALL
+            .into_iter()
+            .find(|account_type| table.cell(1).eq_ignore_ascii_case(account_type.name().as_bytes()))
+            .ok_or(reason("bad_type", COLUMNS[1]))?;
+        let pending = yes_or_no(table.cell(2)).ok_or(reason("bad_boolean", COLUMNS[2]))?;
         let operator = match table.cell(3) {
             b"" => None,
             id => {
@@ -123,7 +122,9 @@ impl Reader {
     fn rule(&mut self, table: &Table) -> Result<u32, Reason> {
         let acceptance = match table.cell(5) {
             b"" => Acceptance::AllExcept,
-            name => Acceptance::of_name(name).ok_or(reason("bad_acceptance", COLUMNS[5]))?,
+            name => {
+                Acceptance::of_name(&name.to_ascii_lowercase()).ok_or(reason("bad_acceptance", COLUMNS[5]))?
+            }
         };
         if acceptance == Acceptance::AllExcept && table.cell(6).is_empty() {
             return Ok(0);
@@ -131,6 +132,15 @@ impl Reader {
         let senders = far_actors::places(table.cell(6), &self.directory.senders)
             .ok_or(reason("unknown_sender", COLUMNS[6]))?;
         Ok(self.rules.number(RuleSet::new(acceptance, senders)))
+    }
+}
+
+/// A word for yes or no in any case; no if there is none.
+fn yes_or_no(word: &[u8]) -> Option<bool> {
+    match &word.to_ascii_lowercase()[..] {
+        b"true" | b"yes" | b"ja" | b"1" => Some(true),
+        b"false" | b"no" | b"nej" | b"nei" | b"0" | b"" => Some(false),
+        _ => None,
     }
 }
 

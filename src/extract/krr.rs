@@ -108,8 +108,20 @@ fn parse<T: Send>(
     today: Today,
     read: impl Fn(T) -> Result<Person, Reason> + Sync,
 ) -> Vec<(u64, Result<Read, Reason>)> {
-    let each = |(line, given)| (line, read(given).and_then(|given| person(given, today)));
+    let each = |(line, given)| (line, read(given).and_then(|given| person(in_any_case(given), today)));
     batch.into_par_iter().map(each).collect()
+}
+
+/// An extract may have been written by hand: its words are compared without case.
+fn in_any_case(mut person: Person) -> Person {
+    let Person { reservasjon, status, kontaktinformasjon, .. } = &mut person;
+    let shared = kontaktinformasjon
+        .as_mut()
+        .map(|channels| [&mut channels.epostadresse_duplisert, &mut channels.mobiltelefonnummer_duplisert]);
+    for word in [reservasjon, status].into_iter().chain(shared.into_iter().flatten()) {
+        *word = word.trim().to_uppercase();
+    }
+    person
 }
 
 /// Reads a person of REST.
@@ -143,6 +155,7 @@ impl Collector {
         rejected: &mut Rejected,
     ) -> Result<(), BuildError> {
         self.from_xml = file == krr_xml::FILE;
+        rejected.count_rows(file, batch.len() as u64);
         for (line, read) in batch {
             let added = read.and_then(|read| {
                 let Read { ordinal, state, contact, operator, certificate } = read;

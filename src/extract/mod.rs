@@ -15,7 +15,7 @@ mod table;
 mod tests;
 
 pub use export::{ExportError, export};
-pub use rejected::Reason;
+pub use rejected::{Reason, TooManyRejected};
 
 pub(crate) use krr::person;
 
@@ -23,8 +23,10 @@ pub(crate) use krr_xml::Page;
 pub(crate) use rejected::reason;
 pub(crate) use source::decoded;
 
+use crate::files::{self, NotReplaced};
 use crate::identities::{Ordinal, Rejection, Today};
 use crate::register::{Kind, moment};
+use crate::rejected::RejectedLimit;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use rejected::Rejected;
@@ -98,6 +100,15 @@ pub enum BuildError {
         /// Which column says so, empty if none.
         column: &'static str,
     },
+    /// More rows would be set aside than allowed.
+    #[error("{0}")]
+    TooManyRejected(Box<TooManyRejected>),
+    /// The extract has no recipient, and that was not asked for.
+    #[error("the extract has no recipients: with such a register every letter would go on paper")]
+    Empty,
+    /// An output would replace a file that is not of nabar's making, or one of the extract's own.
+    #[error(transparent)]
+    NotReplaced(#[from] NotReplaced),
     /// More than a register can hold.
     #[error("the extract has more {what} than a register can hold ({max})")]
     TooMany {
@@ -120,6 +131,41 @@ fn in_column(column: &str) -> String {
     if column.is_empty() { String::new() } else { format!(" in column {column}") }
 }
 
+/// How an extract is made a register file.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildOptions {
+    /// Whether a row that would be set aside is an error.
+    pub strict: bool,
+    /// Most rows of a file that may be set aside.
+    pub max_rejected: RejectedLimit,
+    /// Whether a register without recipients may be made.
+    pub allow_empty: bool,
+    /// Whether outputs may replace files that are not of nabar's making.
+    pub force: bool,
+}
+
+/// Limit of rows of an extract, and of lines of changes, that are set aside where the user sets none.
+pub const MAX_REJECTED: RejectedLimit = RejectedLimit::Percent(1.0);
+
+impl Default for BuildOptions {
+    fn default() -> BuildOptions {
+        BuildOptions { strict: false, max_rejected: MAX_REJECTED, allow_empty: false, force: false }
+    }
+}
+
+impl BuildOptions {
+    /// Every row must be stored.
+    pub fn strict() -> BuildOptions {
+        BuildOptions { strict: true, ..BuildOptions::default() }
+    }
+
+    /// Every row may be set aside, and no recipient left.
+    pub fn lenient() -> BuildOptions {
+        let max_rejected = RejectedLimit::Percent(100.0);
+        BuildOptions { max_rejected, allow_empty: true, ..BuildOptions::default() }
+    }
+}
+
 /// What [`build`] made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -137,15 +183,35 @@ pub struct Summary {
 
 /// Makes the register file `output` from the extract in a directory, and `rejected.csv` beside it.
 ///
-/// With `strict` a row that would be set aside is an error. On any error the register file is as it was.
-pub fn build(extract: &Path, output: &Path, strict: bool) -> Result<Summary, BuildError> {
+/// On any error the register file is as it was. If too many rows would be set aside, `rejected.csv` names them.
+pub fn build(extract: &Path, output: &Path, options: &BuildOptions) -> Result<Summary, BuildError> {
+    // The file is renamed over what is there: a device would be gone.
+    if std::fs::metadata(output).is_ok_and(|there| !there.is_file()) {
+        return Err(NotReplaced::NotAFile(output.to_owned()).into());
+    }
+    let inputs = files::files_of(extract);
+    files::check_is_no_input(output, &inputs)?;
+    files::check_is_no_input(&rejected::beside(output), &inputs)?;
+    if !options.force {
+        files::check_replaceable(output, &inputs, |beginning| {
+            beginning.starts_with(&crate::snapshot::format::MAGIC)
+        })?;
+        files::check_replaceable(&rejected::beside(output), &inputs, rejected::is_own)?;
+    }
     let description = describe(extract)?;
-    let mut rejected = Rejected::create(output, strict)?;
+    let mut rejected = Rejected::create(output, options)?;
     let draft = match description.kind {
         Kind::Far => far::read(extract, &description, &mut rejected)?,
         Kind::Krr => krr::read(extract, &description, &mut rejected)?,
     };
     let recipients = draft.index.codes.as_codes().len() as u64 - 1;
+    if let Some(too_many) = rejected.too_many() {
+        rejected.finish()?;
+        return Err(BuildError::TooManyRejected(Box::new(too_many)));
+    }
+    if recipients == 0 && !options.allow_empty {
+        return Err(BuildError::Empty);
+    }
     let written = draft.write(output);
     let file_bytes = written.map_err(|error| BuildError::Write { path: output.to_owned(), error })?;
     let set_aside = rejected.counts().iter().map(|(name, count)| (name.to_string(), *count)).collect();

@@ -97,8 +97,12 @@ impl Table {
         mut take: impl FnMut(&Table) -> Result<(), Reason>,
     ) -> Result<(), BuildError> {
         while self.advance()? {
+            rejected.count_rows(self.name, 1);
             if let Err(why) = self.whole().and_then(|()| take(&self)) {
-                rejected.push(self.name, self.line(), why)?;
+                let value =
+                    self.names.iter().position(|name| *name == why.column).map(|column| self.cell(column));
+                let value = String::from_utf8_lossy(value.unwrap_or_default());
+                rejected.push_value(self.name, self.line(), why, &value)?;
             }
         }
         Ok(())

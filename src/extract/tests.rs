@@ -33,7 +33,8 @@ impl Workspace {
 
     fn build(&self, extract: &Path, strict: bool) -> Result<(Summary, Vec<u8>), BuildError> {
         let file = self.path("register.nabar");
-        let summary = build(extract, &file, strict)?;
+        let options = if strict { BuildOptions::strict() } else { BuildOptions::lenient() };
+        let summary = build(extract, &file, &options)?;
         Ok((summary, fs::read(file).expect("read")))
     }
 
@@ -111,7 +112,7 @@ fn bad_rows_are_set_aside_with_their_reasons() {
     let cases = [
         ("199001022385,Secure,false,164920000009,,,,", "bad_check_digit,recipient_id"),
         (",Secure,false,164920000009,,,,", "empty,recipient_id"),
-        ("199001022384,secure,false,164920000009,,,,", "bad_type,type"),
+        ("199001022384,secured,false,164920000009,,,,", "bad_type,type"),
         ("199001022384,Secure,maybe,164920000009,,,,", "bad_boolean,pending"),
         ("199001022384,Secure,false,164930000007,,,,", "unknown_operator,operator_id"),
         ("199001022384,Secure,false,492100000,,,,", "unknown_operator,operator_id"),
@@ -211,6 +212,79 @@ fn what_an_extract_must_have() {
     assert!(matches!(error, BuildError::MissingColumn { column: "recipient_id", .. }));
 }
 
+/// Words are compared without case: a whole country on paper for a capital letter is too much.
+#[test]
+fn words_are_read_in_any_case() {
+    let rows = [
+        "199001022384,SECURE,False,164920000009,,ALL-EXCEPT,,\n",
+        "189001019802,secure,NEJ,164920000009,,,,\n",
+        "164120000007,Secure,0,164920000009,,,,\n",
+    ];
+    let work = Workspace::new();
+    let (summary, _) = work.build(&work.extract("a", &files(&far(&rows.concat()))), false).expect("built");
+    assert_eq!((summary.recipients, summary.set_aside.get("bad_boolean")), (3, None));
+    let person = PERSON.replace("AKTIV", "Aktiv").replace("NEI", "nei");
+    let krr = work.extract("krr", &[("register.toml", KRR), ("personer.jsonl", &person)]);
+    assert_eq!(work.build(&krr, true).expect("built").0.recipients, 1);
+}
+
+#[test]
+fn an_extract_of_which_too_much_would_be_set_aside_is_refused() {
+    let work = Workspace::new();
+    let good = work.extract("good", &files(&far("199001022384,Secure,false,164920000009,,,,\n")));
+    let (_, before) = work.build(&good, false).expect("built");
+    let rows: String = (0..99)
+        .map(|_| "199001022384,Secure,Falskt,164920000009,2026-06-01 04:00:00,,,\n".to_owned())
+        .chain(["189001019802,Secure,false,164920000009,,,,\n".to_owned()])
+        .collect();
+    // The other tables have nothing to set aside.
+    let mut bad = far(&rows);
+    bad[1].1 = OPERATORS.lines().take(2).map(|line| format!("{line}\n")).collect();
+    bad[3].1 = DISPATCHERS.lines().take(2).map(|line| format!("{line}\n")).collect();
+    let bad = work.extract("bad", &files(&bad));
+    let file = work.path("register.nabar");
+    let refused = |options: &BuildOptions| build(&bad, &file, options);
+    let error = refused(&BuildOptions::default()).expect_err("99 of 100");
+    let BuildError::TooManyRejected(too_many) = &error else { panic!("{error}") };
+    assert_eq!((too_many.rejected, too_many.rows, too_many.column), (99, 100, "pending"));
+    assert_eq!(too_many.values, ["Falskt"]);
+    assert!(error.to_string().contains("99 of 100 rows of recipients.csv"), "{error}");
+    assert!(work.rejected().contains("bad_boolean,pending"), "the rows are named");
+    assert_eq!(fs::read(&file).expect("there"), before, "the earlier file stays");
+    let allowing = |limit| BuildOptions { max_rejected: limit, ..BuildOptions::default() };
+    assert!(refused(&allowing(RejectedLimit::Rows(98))).is_err());
+    assert_eq!(refused(&allowing(RejectedLimit::Rows(99))).expect("allowed").recipients, 1);
+    let empty = work.extract("empty", &files(&far("")));
+    let all = allowing(RejectedLimit::Percent(100.0));
+    assert!(matches!(build(&empty, &file, &all), Err(BuildError::Empty)));
+    assert_eq!(build(&empty, &file, &BuildOptions::lenient()).expect("asked for").recipients, 0);
+}
+
+#[test]
+fn outputs_replace_nothing_but_registers() {
+    let work = Workspace::new();
+    let extract = work.extract("far", &files(&far("199001022384,Secure,false,164920000009,,,,\n")));
+    let options = BuildOptions { max_rejected: RejectedLimit::Percent(100.0), ..BuildOptions::default() };
+    let senders = extract.join("senders.csv");
+    let foreign = work.path("letter.txt");
+    fs::write(&foreign, "Dear").expect("written");
+    let within = build(&extract, &senders, &options);
+    assert!(matches!(within, Err(BuildError::NotReplaced(NotReplaced::IsInput(_)))));
+    let refused = build(&extract, &foreign, &options);
+    assert!(matches!(refused, Err(BuildError::NotReplaced(NotReplaced::Foreign(_)))));
+    let file = work.path("new/far.nabar");
+    fs::create_dir(work.path("new")).expect("directory");
+    fs::write(work.path("new/rejected.csv"), "pnr;namn\n").expect("written");
+    assert!(matches!(
+        build(&extract, &file, &options),
+        Err(BuildError::NotReplaced(NotReplaced::Foreign(_)))
+    ));
+    assert!(fs::read_to_string(&senders).expect("there").starts_with("id,name"));
+    let force = BuildOptions { force: true, ..options };
+    assert!(build(&extract, &file, &force).is_ok() && build(&extract, &foreign, &force).is_ok());
+    assert!(build(&extract, &foreign, &options).is_ok(), "a register file by now");
+}
+
 const PERSON: &str = r#"{"personidentifikator":"01819012365","reservasjon":"NEI","status":"AKTIV","kontaktinformasjon":{"epostadresse":"a@example.com","epostadresse_oppdatert":"2026-01-02T10:14:52+01","mobiltelefonnummer":""},"digital_post":{"postkasseadresse":"a.b#1234","postkasseleverandoeradresse":"984661185"},"sertifikat":"AAAA"}"#;
 
 #[test]
@@ -223,7 +297,7 @@ fn persons_are_set_aside_with_their_reasons() {
         (person("01819012365", "01819012364"), "bad_check_digit,personidentifikator"),
         (person("01819012365", ""), "empty,personidentifikator"),
         (person("AKTIV", "IKKE_REGISTRERT"), "not_registered,status"),
-        (person("AKTIV", "aktiv"), "bad_value,status"),
+        (person("AKTIV", "aktive"), "bad_value,status"),
         (person("NEI", "KANSKJE"), "bad_value,reservasjon"),
         (person("2026-01-02T10:14:52+01", "i fjor"), "bad_time,epostadresse_oppdatert"),
         (person("a@example.com", &"x".repeat(70_000)), "too_long,"),

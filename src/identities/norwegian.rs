@@ -17,10 +17,11 @@ const SPACES: [[Space; 2]; 4] = [
     [Space::Fodselsnummer80, Space::DNummer80],
 ];
 
-/// The year of birth that two digits and an individual number tell, if any century has them.
+/// The year of birth that two digits and the individual number of a fødselsnummer tell by the rule of numbers given
+/// out before 2032, if that rule has them.
 ///
-/// Source: Skatteetaten, "Fødselsnummer", table of individual numbers.
-fn year_of_birth(year: u32, individual: u32) -> Option<u32> {
+/// Source: forskrift til folkeregisterloven § 2-2; Skatteetaten, "Fødselsnummer".
+fn year_of_person(year: u32, individual: u32) -> Option<u32> {
     match (individual, year) {
         (0..=499, _) => Some(1900 + year),
         (500..=749, 54..) => Some(1800 + year),
@@ -30,13 +31,55 @@ fn year_of_birth(year: u32, individual: u32) -> Option<u32> {
     }
 }
 
+/// The same of a D-number. In August 2021 their ranges were widened: where the two rules differ, the century is not
+/// known.
+///
+/// Source: Skatteetaten, folkeregisteret-api-dokumentasjon, news of 2021-06-24.
+fn year_of_d_number(year: u32, individual: u32) -> Option<u32> {
+    let widened = match (individual, year) {
+        (500..=599, 58..) => 1800 + year,
+        (0..=199, 0..=39) | (0..=499 | 600..=999, 40..) => 1900 + year,
+        (200..=999, 0..=39) => 2000 + year,
+        _ => return year_of_person(year, individual),
+    };
+    year_of_person(year, individual).is_none_or(|before| before == widened).then_some(widened)
+}
+
+/// The slot of a day of birth of which two digits of the year are known, if any century has that day: 29 February
+/// needs a year divisible by four, also 00, which is 2000.
+fn day_slot(year: u32, month: u32, day: u32) -> Option<u32> {
+    calendar::day_number(2000 + year, month, day)?;
+    Some(year * SLOTS_PER_YEAR + LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + day - 1)
+}
+
+/// The year of birth of eleven canonical digits, if they tell it.
+pub(super) fn year_of_birth(space: Space, text: &[u8; 11]) -> Option<u32> {
+    // Other remainders are given out from 2032 only, when the individual number says nothing of the century.
+    weighted(text, &FIRST_WEIGHTS).is_multiple_of(11).then_some(())?;
+    let number = |places: &[u8]| places.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    let (series, is_d_number) = series_of(space);
+    let (day, month) = (number(&text[..2]) - 40 * is_d_number, number(&text[2..4]) - MONTH_OFFSETS[series]);
+    let (year, individual) = (number(&text[4..6]), number(&text[6..9]));
+    let year =
+        if is_d_number == 1 { year_of_d_number(year, individual) } else { year_of_person(year, individual) }?;
+    // A day that this year does not have is one of another century.
+    calendar::day_number(year, month, day).map(|_| year)
+}
+
+/// The series of months of a Norwegian space, and 1 if its numbers are D-numbers.
+fn series_of(space: Space) -> (usize, u32) {
+    let plain = space as u32 - Space::Fodselsnummer as u32;
+    (plain as usize / 2, plain % 2)
+}
+
 fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(&digit, &weight)| u32::from(digit - b'0') * weight).sum()
 }
 
 /// The identity that eleven canonical digits are.
 ///
-/// The first control digit is accepted with the remainders 0 to 3, as everybody must from 2032.
+/// The first control digit is accepted with the remainders 0 to 3, as everybody must from 2032. Any individual
+/// number is accepted with any year: from 2032 it no longer tells the century.
 pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
     if !text.iter().all(u8::is_ascii_digit) {
         return Err(Rejection::BadCharacter);
@@ -49,14 +92,12 @@ pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
     let day = day - 40 * is_d_number as u32;
     let series = MONTH_OFFSETS.iter().rposition(|&offset| month > offset).ok_or(Rejection::BadDate)?;
     let month = month - MONTH_OFFSETS[series];
-    let full_year = year_of_birth(year, individual).ok_or(Rejection::BadCentury)?;
-    calendar::day_number(full_year, month, day).ok_or(Rejection::BadDate)?;
+    let slot = day_slot(year, month, day).ok_or(Rejection::BadDate)?;
 
     let remainder = weighted(text, &FIRST_WEIGHTS) % 11;
     if remainder >= REMAINDERS || !weighted(text, &SECOND_WEIGHTS).is_multiple_of(11) {
         return Err(Rejection::BadCheckDigit);
     }
-    let slot = year * SLOTS_PER_YEAR + LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + day - 1;
     let within = remainder * PER_REMAINDER + slot * PER_DAY + individual;
     let mut digits = [0; 12];
     digits[..11].copy_from_slice(text);
@@ -84,13 +125,12 @@ pub(super) fn canonical(space: Space, within: u32) -> Option<[u8; 12]> {
     let (year, day_of_year) = (slot / SLOTS_PER_YEAR, slot % SLOTS_PER_YEAR);
     let month = LEAP_DAYS_BEFORE_MONTH.partition_point(|&days| days <= day_of_year) as u32;
     let day = day_of_year - LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + 1;
-    calendar::day_number(year_of_birth(year, individual)?, month, day)?;
+    day_slot(year, month, day)?;
 
-    let plain = space as u32 - Space::Fodselsnummer as u32;
-    let (series, is_d_number) = (plain / 2, plain % 2);
+    let (series, is_d_number) = series_of(space);
     let mut digits = [0; 12];
     super::write_decimal(&mut digits[..2], day + 40 * is_d_number);
-    super::write_decimal(&mut digits[2..4], month + MONTH_OFFSETS[series as usize]);
+    super::write_decimal(&mut digits[2..4], month + MONTH_OFFSETS[series]);
     super::write_decimal(&mut digits[4..6], year);
     super::write_decimal(&mut digits[6..9], individual);
     digits[9] = control_digit(weighted(&digits[..9], &FIRST_WEIGHTS), remainder)?;

@@ -6,15 +6,14 @@ use std::fmt;
 pub enum Rejection {
     /// Nothing but white space.
     Empty,
-    /// Something other than digits, spaces and one `-` or `+` before the last four digits.
+    /// Something other than digits, blanks and one `-` or `+` before the last four digits.
     BadCharacter,
     /// Not as many digits as any spelling of an identity has.
     BadLength,
-    /// The digits that tell the century do not: a Swedish number beginning with other than 16, 18,
-    /// 19 or 20, or a Norwegian individual number that no century uses with that year.
+    /// A Swedish number that begins with other than 16, 18, 19 or 20.
     BadCentury,
-    /// No such day, also not as a samordningsnummer (day + 60), a D-nummer (day + 40) or a synthetic
-    /// number (month + 40, + 65 or + 80).
+    /// No such day, also not as a samordningsnummer (day + 60, month and day 00 where they are not known), a
+    /// D-nummer (day + 40) or a synthetic number (month + 40, + 65 or + 80).
     BadDate,
     /// After the prefix 16 the third digit must be at least 2.
     BadOrganisationNumber,
@@ -23,11 +22,13 @@ pub enum Rejection {
     /// Too short by more than one digit, and yet valid with the zeros put back that a spreadsheet may
     /// have removed: not enough to be sure.
     Ambiguous,
+    /// A number that a spreadsheet has rounded, such as `1,99001E+11`: its last digits are lost.
+    ScientificNotation,
 }
 
 impl Rejection {
     /// All of them, in the order of their codes.
-    pub const ALL: [Rejection; 8] = [
+    pub const ALL: [Rejection; 9] = [
         Rejection::Empty,
         Rejection::BadCharacter,
         Rejection::BadLength,
@@ -36,6 +37,7 @@ impl Rejection {
         Rejection::BadOrganisationNumber,
         Rejection::BadCheckDigit,
         Rejection::Ambiguous,
+        Rejection::ScientificNotation,
     ];
 
     /// The name that reports and feedback use, such as `bad_check_digit`.
@@ -49,6 +51,7 @@ impl Rejection {
             Rejection::BadOrganisationNumber => "bad_organisation_number",
             Rejection::BadCheckDigit => "bad_check_digit",
             Rejection::Ambiguous => "ambiguous",
+            Rejection::ScientificNotation => "scientific_notation",
         }
     }
 }

@@ -53,13 +53,31 @@ impl Country {
         }
     }
 
-    /// The ordinals of all spaces of the country, from the first to past the last. A multiple of the
-    /// block size at both ends.
+    /// The ordinals of the country's first spaces, which follow one another. A multiple of the block size
+    /// at both ends. Spaces that came later lie behind those of all countries: see
+    /// [`span`](Self::span).
     pub fn ordinals(self) -> Range<u32> {
         match self {
-            Country::Sweden => BASES[0]..BASES[3],
-            Country::Norway => BASES[3]..BASES[SPACES],
+            Country::Sweden => BASES[0]..BASES[FIRST_NORWEGIAN],
+            Country::Norway => BASES[FIRST_NORWEGIAN]..BASES[FIRST_LATER],
         }
+    }
+
+    /// The ordinals that a country's spaces lie between: [`ordinals`](Self::ordinals), and what was
+    /// added behind the spaces of all countries. Sweden's has Norway's in its middle. A multiple of the
+    /// block size at both ends.
+    pub fn span(self) -> Range<u32> {
+        match self {
+            Country::Sweden => BASES[0]..BASES[SPACES],
+            Country::Norway => self.ordinals(),
+        }
+    }
+
+    /// Whether an ordinal belongs to one of the country's spaces, or to a gap behind one.
+    #[inline]
+    pub(crate) fn has(self, ordinal: Ordinal) -> bool {
+        let later = self == Country::Sweden && (BASES[FIRST_LATER]..BASES[SPACES]).contains(&ordinal.0);
+        later || self.ordinals().contains(&ordinal.0)
     }
 }
 
@@ -89,10 +107,18 @@ pub enum Space {
     Fodselsnummer80 = 9,
     /// Synthetic D-nummer with month + 80.
     DNummer80 = 10,
+    /// Swedish samordningsnummer of a person whose date of birth is not fully known: month 00, day 60
+    /// (00 + 60), or both.
+    SamordningsnummerUnknownDate = 11,
 }
 
 /// Number of spaces.
-const SPACES: usize = 11;
+const SPACES: usize = 12;
+/// Place of the first Norwegian space.
+const FIRST_NORWEGIAN: usize = Space::Fodselsnummer as usize;
+/// Place of the first space that was added later. Ordinals never change, so such spaces lie behind those
+/// of all countries.
+const FIRST_LATER: usize = Space::SamordningsnummerUnknownDate as usize;
 
 /// What a Norwegian synthetic series adds to the month, by series.
 pub(super) const MONTH_OFFSETS: [u32; 4] = [0, 40, 65, 80];
@@ -101,6 +127,10 @@ pub(super) const MONTH_OFFSETS: [u32; 4] = [0, 40, 65, 80];
 pub(super) const PER_DAY: u32 = 1000;
 /// Ordinals of the first two digits of an organisationsnummer: the third digit is 2 to 9.
 pub(super) const PER_ORGANISATION_PREFIX: u32 = 8_000_000;
+/// Slots of a year in which the month is 00: the days 00 to 31.
+pub(super) const DAYS_WITHOUT_MONTH: u32 = 32;
+/// Slots of a year in [`Space::SamordningsnummerUnknownDate`]: those without a month, and day 00 of each month.
+pub(super) const UNKNOWN_SLOTS_PER_YEAR: u32 = DAYS_WITHOUT_MONTH + 12;
 /// Day slots of a Norwegian year: 29 February always has one.
 pub(super) const SLOTS_PER_YEAR: u32 = 366;
 /// Norwegian ordinals that share a remainder of the first control digit. Remainder 0 is the rule
@@ -123,15 +153,24 @@ impl Space {
         Space::DNummer65,
         Space::Fodselsnummer80,
         Space::DNummer80,
+        Space::SamordningsnummerUnknownDate,
     ];
 
     /// Number of ordinals of the space. Each Swedish one is an identity; of the Norwegian ones some
-    /// would need a control digit 10 or a date that does not exist, and are nobody's.
+    /// would need a control digit 10 or a date that no century has, and are nobody's.
     pub const fn size(self) -> u32 {
         match self {
             Space::Personnummer | Space::Samordningsnummer => calendar::DAYS * PER_DAY,
             Space::Organisationsnummer => 100 * PER_ORGANISATION_PREFIX,
-            _ => REMAINDERS * PER_REMAINDER,
+            Space::SamordningsnummerUnknownDate => calendar::YEARS * UNKNOWN_SLOTS_PER_YEAR * PER_DAY,
+            Space::Fodselsnummer
+            | Space::DNummer
+            | Space::Fodselsnummer40
+            | Space::DNummer40
+            | Space::Fodselsnummer65
+            | Space::DNummer65
+            | Space::Fodselsnummer80
+            | Space::DNummer80 => REMAINDERS * PER_REMAINDER,
         }
     }
 
@@ -150,8 +189,18 @@ impl Space {
     /// The country whose register numbers its recipients so.
     pub const fn country(self) -> Country {
         match self {
-            Space::Personnummer | Space::Samordningsnummer | Space::Organisationsnummer => Country::Sweden,
-            _ => Country::Norway,
+            Space::Personnummer
+            | Space::Samordningsnummer
+            | Space::Organisationsnummer
+            | Space::SamordningsnummerUnknownDate => Country::Sweden,
+            Space::Fodselsnummer
+            | Space::DNummer
+            | Space::Fodselsnummer40
+            | Space::DNummer40
+            | Space::Fodselsnummer65
+            | Space::DNummer65
+            | Space::Fodselsnummer80
+            | Space::DNummer80 => Country::Norway,
         }
     }
 
@@ -177,6 +226,7 @@ impl Space {
             Space::DNummer65 => "d_nummer_plus_65",
             Space::Fodselsnummer80 => "fodselsnummer_plus_80",
             Space::DNummer80 => "d_nummer_plus_80",
+            Space::SamordningsnummerUnknownDate => "samordningsnummer_unknown_date",
         }
     }
 }
@@ -213,6 +263,21 @@ mod tests {
         }
         assert_eq!(Space::locate(Ordinal::NOBODY), None);
         assert_eq!(Space::locate(Ordinal(Space::Personnummer.ordinals().end)), None, "padding");
+    }
+
+    #[test]
+    fn a_country_has_its_own_spaces_and_no_others() {
+        for space in Space::ALL {
+            for country in [Country::Sweden, Country::Norway] {
+                let range = space.ordinals();
+                for ordinal in [range.start, range.end - 1] {
+                    assert_eq!(country.has(Ordinal(ordinal)), space.country() == country, "{}", space.name());
+                }
+                let spanned = country.span().contains(&range.start);
+                assert!(spanned || space.country() != country);
+            }
+        }
+        assert!(!Country::Sweden.has(Ordinal::NOBODY) && !Country::Norway.has(Ordinal::NOBODY));
     }
 
     #[test]

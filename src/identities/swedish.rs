@@ -7,7 +7,7 @@
 //! over the digits and, unlike vector instructions, safe and the same on every processor.
 
 use super::calendar::{self, FIRST_YEAR};
-use super::space::{PER_DAY, PER_ORGANISATION_PREFIX, Space};
+use super::space::{DAYS_WITHOUT_MONTH, PER_DAY, PER_ORGANISATION_PREFIX, Space, UNKNOWN_SLOTS_PER_YEAR};
 use super::{Digits, Identity, Ordinal, Rejection, Today};
 
 /// The low byte of each 16-bit lane.
@@ -95,16 +95,36 @@ pub(super) fn from_canonical(text: &[u8; 12]) -> Result<Identity, Rejection> {
             return Err(Rejection::BadCentury);
         }
         let coordination = u32::from(day > 60);
-        let Some(number) = calendar::day_number(century * 100 + year, month, day - 60 * coordination) else {
-            return Err(Rejection::BadDate);
-        };
-        const APART: u32 = Space::Samordningsnummer.base() - Space::Personnummer.base();
-        Space::Personnummer.base() + coordination * APART + number * PER_DAY + first_two * 10 + last_two / 10
+        let birth_number = first_two * 10 + last_two / 10;
+        match calendar::day_number(century * 100 + year, month, day - 60 * coordination) {
+            Some(number) => {
+                const APART: u32 = Space::Samordningsnummer.base() - Space::Personnummer.base();
+                Space::Personnummer.base() + coordination * APART + number * PER_DAY + birth_number
+            }
+            None => match unknown_date(century * 100 + year, month, day) {
+                Some(slot) => Space::SamordningsnummerUnknownDate.base() + slot * PER_DAY + birth_number,
+                None => return Err(Rejection::BadDate),
+            },
+        }
     };
     if !luhn_holds(words) {
         return Err(Rejection::BadCheckDigit);
     }
     Ok(Identity { ordinal: Ordinal(ordinal), digits: *text })
+}
+
+/// The slot of a samordningsnummer whose date of birth is not fully known: month 00, or day 60 (00 + 60), or both.
+///
+/// Source: Skatteverket gives 00 for what is not known, and adds 60 to the day in any case.
+#[cold]
+fn unknown_date(year: u32, month: u32, day: u32) -> Option<u32> {
+    let day = day.checked_sub(60)?;
+    let within = match (month, day) {
+        (0, 0..DAYS_WITHOUT_MONTH) => day,
+        (1..=12, 0) => DAYS_WITHOUT_MONTH + month - 1,
+        _ => return None,
+    };
+    Some((year - FIRST_YEAR) * UNKNOWN_SLOTS_PER_YEAR + within)
 }
 
 /// An identity from what a list spells otherwise: `digits` without separators, which were `sign` and
@@ -130,7 +150,8 @@ fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, 
         twelve[..2].copy_from_slice(b"16");
     } else {
         let value = |place: usize| u32::from(ten[place] - b'0') * 10 + u32::from(ten[place + 1] - b'0');
-        let day = value(4) - if value(4) > 60 { 60 } else { 0 };
+        // What is not known of a date counts as its first day: 00 is before 01.
+        let day = value(4) - if value(4) >= 60 { 60 } else { 0 };
         let mut year = today.year / 100 * 100 + value(0);
         // Without a plus the person is 0 to 99 years old. The plus comes with the year in which somebody
         // turns 100, not on the day (folkbokföringslagen 18 §).
@@ -167,14 +188,26 @@ fn from_spreadsheet(digits: &Digits, today: Today) -> Result<Identity, Rejection
 
 /// The twelve digits of the identity at a place in a Swedish space.
 pub(super) fn canonical(space: Space, within: u32) -> [u8; 12] {
-    let (head, tail) = if space == Space::Organisationsnummer {
-        let (prefix, rest) = (within / PER_ORGANISATION_PREFIX, within % PER_ORGANISATION_PREFIX);
-        let nine = prefix * 10_000_000 + rest + 2_000_000;
-        (16_000_000 + nine / 1000, nine % 1000)
-    } else {
-        let (year, month, day) = calendar::date_of(within / PER_DAY);
-        let day = if space == Space::Samordningsnummer { day + 60 } else { day };
-        ((year * 100 + month) * 100 + day, within % PER_DAY)
+    let person = |(year, month, day): (u32, u32, u32)| ((year * 100 + month) * 100 + day, within % PER_DAY);
+    let (head, tail) = match space {
+        Space::Organisationsnummer => {
+            let (prefix, rest) = (within / PER_ORGANISATION_PREFIX, within % PER_ORGANISATION_PREFIX);
+            let nine = prefix * 10_000_000 + rest + 2_000_000;
+            (16_000_000 + nine / 1000, nine % 1000)
+        }
+        Space::Samordningsnummer => {
+            let (year, month, day) = calendar::date_of(within / PER_DAY);
+            person((year, month, day + 60))
+        }
+        Space::SamordningsnummerUnknownDate => {
+            let slot = within / PER_DAY;
+            let (year, within) = (FIRST_YEAR + slot / UNKNOWN_SLOTS_PER_YEAR, slot % UNKNOWN_SLOTS_PER_YEAR);
+            match within.checked_sub(DAYS_WITHOUT_MONTH) {
+                Some(month) => person((year, month + 1, 60)),
+                None => person((year, 0, within + 60)),
+            }
+        }
+        _ => person(calendar::date_of(within / PER_DAY)),
     };
     let mut digits = [b'0'; 12];
     super::write_decimal(&mut digits[..8], head);

@@ -79,7 +79,7 @@ impl Builder {
     /// country and ascend: the caller has sorted them.
     pub(crate) fn push(&mut self, ordinal: Ordinal, code: u32, rule: u32) -> &mut Block {
         assert!(self.last < Some(ordinal), "recipients are in ascending order");
-        assert!(self.built.country.ordinals().contains(&ordinal.0), "a recipient of the country");
+        assert!(self.built.country.has(ordinal), "a recipient of the country");
         debug_assert!(code != 0 && code < self.built.states);
         self.last = Some(ordinal);
         let offset = ordinal.0 - self.built.country.ordinals().start;

@@ -425,6 +425,8 @@ fn edit_cold(
 
 /// Parts that share a chunk of an overlay: copying a chunk counts one more owner for each of them.
 const CHUNK: usize = 16;
+
+const _: () = assert!(CHUNK.is_multiple_of(crate::limits::BLOCK_PARTS as usize), "a block is in one chunk");
 /// So many changed parts ahead the counts of owners are asked for.
 const AHEAD: usize = 4;
 
@@ -432,6 +434,7 @@ const AHEAD: usize = 4;
 /// change is shared.
 #[derive(Clone)]
 pub(crate) struct Overlay {
+    /// As far as parts have changed: those behind the last of them are not there.
     chunks: Arc<Vec<Option<Arc<Chunk>>>>,
     /// Width of the records of all changed parts; if it is not that of the file, all parts are here.
     width: Width,
@@ -441,14 +444,17 @@ pub(crate) struct Overlay {
 type Chunk = [Option<LivePart>; CHUNK];
 
 impl Overlay {
-    /// Nothing has changed in a register of so many parts.
-    pub(crate) fn new(parts: usize, width: Width) -> Overlay {
-        Overlay { chunks: Arc::new(vec![None; parts.div_ceil(CHUNK)]), width }
+    /// Nothing has changed.
+    pub(crate) fn new(width: Width) -> Overlay {
+        Overlay { chunks: Arc::default(), width }
     }
 
     /// The same with some parts replaced; those that lie next to one another should come so.
     pub(crate) fn with(&self, width: Width, parts: Vec<(usize, LivePart)>) -> Overlay {
         let mut chunks = Vec::clone(&self.chunks);
+        if let Some(last) = parts.iter().map(|(number, _)| number / CHUNK).max() {
+            chunks.resize(chunks.len().max(last + 1), None);
+        }
         let ahead: Vec<usize> = parts.iter().skip(AHEAD).map(|(number, _)| number / CHUNK).collect();
         for (place, (number, part)) in parts.into_iter().enumerate() {
             ahead.get(place).into_iter().for_each(|&chunk| self.ask_for_owners(chunk));
@@ -460,13 +466,19 @@ impl Overlay {
 
     /// Asks for the lines where the owners of a chunk's parts are counted: before the parts themselves.
     fn ask_for_owners(&self, chunk: usize) {
-        let parts = self.chunks[chunk].iter().flat_map(|chunk| chunk.iter().flatten());
+        let chunk = self.chunks.get(chunk).into_iter().flatten();
+        let parts = chunk.flat_map(|chunk| chunk.iter().flatten());
         parts.for_each(|part| prefetch(part.lines(), usize::MAX));
     }
 
     #[inline(always)]
     pub(super) fn get(&self, part: usize) -> Option<&LivePart> {
         self.chunks.get(part / CHUNK)?.as_ref()?[part % CHUNK].as_ref()
+    }
+
+    /// Whether any part next to this one has changed: all of its block are.
+    pub(super) fn may_have(&self, part: usize) -> bool {
+        self.chunks.get(part / CHUNK).is_some_and(Option::is_some)
     }
 
     /// Asks for the place where it says where a part is.
@@ -567,8 +579,7 @@ mod tests {
     fn overlays_share_what_does_not_change() {
         let empty = [Page::EMPTY; PAGES];
         let block = LivePart::edited(&PartView::empty(&empty), Width::One, &[], &[]);
-        let first =
-            Overlay::new(200, Width::One).with(Width::One, vec![(3, block.clone()), (150, block.clone())]);
+        let first = Overlay::new(Width::One).with(Width::One, vec![(3, block.clone()), (150, block.clone())]);
         let second = first.with(Width::One, vec![(4, block.clone())]);
         assert!(first.get(4).is_none() && second.get(4).is_some() && second.get(199).is_none());
         assert_eq!((first.size().0, second.size().0), (2, 3));

@@ -86,7 +86,7 @@ pub struct DamagedBlock {
 #[derive(Clone, Copy)]
 pub(crate) struct Index<'a> {
     pub(crate) country: Country,
-    /// For each block of the country's ordinals the number of its entry in `blocks`, 0 if there is none.
+    /// For each block that the country's ordinals span the number of its entry in `blocks`, 0 if there is none.
     pub(crate) directory: &'a [u32],
     /// Entry 0 is the empty block.
     pub(crate) blocks: &'a [Block],
@@ -112,16 +112,27 @@ impl Trust {
     /// Nothing is trusted yet. Cost: some 0.1 ms, whatever the register's size.
     pub(crate) fn new(country: Country) -> Trust {
         let blocks = directory_length(country);
-        let mut entries = Vec::with_capacity(blocks + 1);
-        entries.resize_with(blocks, AtomicU64::default);
-        entries.push(AtomicU64::new(kernel::ABSENT)); // for ordinals of nobody and of other countries
+        let mut entries: Vec<AtomicU64> = bytemuck::allocation::zeroed_vec(blocks + 1);
+        entries[blocks] = AtomicU64::new(kernel::ABSENT); // for ordinals of no space
         Trust { entries: entries.into_boxed_slice() }
     }
 }
 
-/// Entries of the directory: one for each block of the country's ordinals.
+/// Entries of the directory: one for each block that the country's ordinals span.
 pub(crate) fn directory_length(country: Country) -> usize {
+    (country.span().len() as u32 / BLOCK_ORDINALS) as usize
+}
+
+/// Entries of the directory in a file without recipients of later spaces: one for each block of the country's
+/// first spaces. What is not in the file is 0.
+pub(crate) fn short_directory_length(country: Country) -> usize {
     (country.ordinals().len() as u32 / BLOCK_ORDINALS) as usize
+}
+
+/// The part of a directory that a file has.
+pub(crate) fn stored_directory(country: Country, directory: &[u32]) -> &[u32] {
+    let (short, later) = directory.split_at(short_directory_length(country));
+    if later.iter().all(|&number| number == 0) { short } else { directory }
 }
 
 impl<'a> Index<'a> {
@@ -293,7 +304,17 @@ impl<'a> Index<'a> {
     pub(crate) fn present(&self, parts: Range<usize>) -> impl Iterator<Item = usize> + use<'a> {
         let Index { directory, overlay, .. } = *self;
         let changed = move |part| overlay.is_some_and(|overlay| overlay.get(part).is_some());
-        parts.filter(move |&part| directory[part / BLOCK_PARTS as usize] != 0 || changed(part))
+        // Most blocks have nothing, neither in the file nor changed.
+        let block_parts = BLOCK_PARTS as usize;
+        let blocks = parts.start / block_parts..parts.end.div_ceil(block_parts);
+        let in_file = move |block: usize| directory[block] != 0;
+        let may_have = move |&block: &usize| {
+            in_file(block) || overlay.is_some_and(|overlay| overlay.may_have(block * block_parts))
+        };
+        blocks.filter(may_have).flat_map(move |block| {
+            let parts = (block * block_parts).max(parts.start)..((block + 1) * block_parts).min(parts.end);
+            parts.filter(move |&part| in_file(block) || changed(part))
+        })
     }
 
     /// The content of a part, `None` if neither the file nor the changes have it.

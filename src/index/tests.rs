@@ -16,11 +16,12 @@ fn build(country: Country, recipients: &BTreeMap<u32, (u32, u32)>, states: u32) 
 
 /// Ordinals that crowd into a few blocks, as people crowd into a few years, and some anywhere.
 fn ordinals(country: Country) -> impl Strategy<Value = u32> {
-    let all = country.ordinals();
+    let (all, span) = (country.ordinals(), country.span());
     let first = all.start;
     prop_oneof![
         4 => (0..4u32, 0..3 * BLOCK_ORDINALS).prop_map(move |(place, offset)| first + place * 70_000_000 + offset),
         1 => all,
+        1 => (0..3 * BLOCK_ORDINALS).prop_map(move |before| span.end - 1 - before),
     ]
 }
 
@@ -28,7 +29,7 @@ fn agrees(country: Country, states: u32, map: BTreeMap<u32, (u32, u32)>, asked: 
     let built = build(country, &map, states);
     let (index, trust) = (built.as_index(), Trust::new(country));
     let mut ordinals: Vec<Ordinal> = asked.into_iter().chain(map.keys().copied()).map(Ordinal).collect();
-    ordinals.extend([Ordinal::NOBODY, Ordinal(0), Ordinal(u32::MAX - 1), Ordinal(country.ordinals().end)]);
+    ordinals.extend([Ordinal::NOBODY, Ordinal(0), Ordinal(u32::MAX - 1), Ordinal(country.span().end)]);
     let mut found = vec![Found::default(); ordinals.len()];
     index.look_up(&trust, &ordinals, &mut found[..]).expect("undamaged");
     for (&ordinal, &found) in ordinals.iter().zip(&found) {

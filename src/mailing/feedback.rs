@@ -95,6 +95,12 @@ impl Counter {
         Counter { text, length: digits.len() }
     }
 
+    /// The number before this one again.
+    pub(super) fn go_back(&mut self) {
+        let digits = std::str::from_utf8(&self.text[..self.length]).unwrap_or_default();
+        *self = Counter::new(digits.parse::<u64>().unwrap_or(1) - 1);
+    }
+
     #[inline(always)]
     fn advance(&mut self) {
         for place in (0..self.length).rev() {
@@ -133,6 +139,9 @@ mod tests {
             let mut counter = Counter::new(start);
             for number in start..start + 120 {
                 let text = format!("{number},");
+                assert_eq!(&counter.text[..counter.length + 1], text.as_bytes());
+                counter.advance();
+                counter.go_back();
                 assert_eq!(&counter.text[..counter.length + 1], text.as_bytes());
                 counter.advance();
             }

@@ -49,6 +49,7 @@ impl Language {
         match english {
             "Digital and paper" => "Digitalt och papper",
             "of all rows go digitally" => "av alla rader går digitalt",
+            "of all letters go digitally" => "av alla brev går digitalt",
             "Outcomes" => "Utfall",
             "digital" => "digitalt",
             "notify" => "avisering (e-post eller sms)",
@@ -90,6 +91,20 @@ impl Language {
             "ambiguous" => "tvetydig identitet",
             "missing_column" => "kolumnen saknas",
             "bad_quoting" => "felaktiga citattecken",
+            "scientific_notation" => "talet är avrundat av ett kalkylprogram",
+            "joined_rows" => "två rader i en",
+            "more_than_one_identity" => "flera identiteter i raden",
+            "blank_row" => "tom rad",
+            "repeated_header" => "rubrikraden igen",
+            "footer" => "summarad eller annat slut på listan",
+            "Refused: the list has no rows." => "Avbrutet: listan har inga rader.",
+            "Rows with another identity beside their own" => "Rader med ytterligare en identitet",
+            "Letters, and those to the second identity" => "Brev, och de till den andra identiteten",
+            "How the list was read" => "Så lästes listan",
+            "header in row" => "rubrik på rad",
+            "no header" => "utan rubrik",
+            "identities in" => "identiteter i",
+            "days old" => "dagar gammalt",
             other => other,
         }
     }
@@ -132,6 +147,11 @@ impl Language {
     }
 }
 
+/// Whether a file begins as a page of [`Report::to_html`] does.
+pub fn is_html_report(beginning: &[u8]) -> bool {
+    memchr::memmem::find(beginning, b"<title>nabar: ").is_some()
+}
+
 impl Report {
     /// The report as one page that needs nothing else.
     pub fn to_html(&self, language: Language) -> String {
@@ -141,7 +161,7 @@ impl Report {
 
 fn page(report: &Report, language: Language) -> String {
     let say = |text| language.say(text);
-    let rows = report.list.rows;
+    let rows = report.letters;
     let page = html! {
         (DOCTYPE)
         html lang=(language.code()) {
@@ -154,13 +174,16 @@ fn page(report: &Report, language: Language) -> String {
             body {
                 h1 { (say("Digital and paper")) }
                 @if let Some(sender) = &report.sender { p.soft { (sender.name) } }
-                @if report.refused.is_some() {
+                @if let Some(reason) = report.refused {
                     p.refused {
-                        (say("Refused: more rows were rejected than the job allows. No files but the rejected rows were kept."))
+                        @if reason == "no_rows" { (say("Refused: the list has no rows.")) }
+                        @else { (say("Refused: more rows were rejected than the job allows. No files but the rejected rows were kept.")) }
+                        @if let Some(cause) = &report.likely_cause { " " (cause) }
                     }
                 }
                 p.figure { (language.percent(report.outcomes["digital"], rows)) }
-                p { (say("of all rows go digitally")) " (" (language.number(rows)) ")" }
+                @let all = if rows > report.list.rows { "of all letters go digitally" } else { "of all rows go digitally" };
+                p { (say(all)) " (" (language.number(rows)) ")" }
                 div.bar role="img" aria-label=(say("Outcomes")) {
                     @for (name, part) in bars(report) {
                         span title=(say(name)) style=(format!("width:{:.3}%;background:var(--{name})", share(part, rows))) {}
@@ -237,13 +260,32 @@ fn asked(report: &Report, language: Language) -> Markup {
         h2 { (say("What was asked")) }
         dl {
             dt { (say("List")) } dd { (report.list.path) }
+            dt { (say("How the list was read")) }
+            dd {
+                (report.list.encoding)
+                @if !report.list.delimiter.is_empty() { ", " code { (report.list.delimiter.escape_default()) } }
+                ", "
+                @match report.list.header_row {
+                    Some(row) => { (say("header in row")) " " (row) }
+                    None => (say("no header"))
+                }
+                ", " (say("identities in")) " " (report.list.id_column)
+            }
             @if let Some(sender) = &report.sender { dt { (say("Sender")) } dd { (sender.name) " (" (sender.id) ")" } }
             dt { (say("Register")) }
             dd {
                 (if register.kind == "far" { "FaR" } else { "KRR" }) ", " (say("as of")) " " (register.as_of) ", "
-                (say("sequence")) " " (register.sequence)
+                (say("sequence")) " " (register.sequence) ", " (register.age_days) " " (say("days old"))
             }
             dt { (say("Rows with an identity that stood before")) } dd { (language.number(report.duplicates)) }
+            @if report.more_than_one_identity > 0 {
+                dt { (say("Rows with another identity beside their own")) }
+                dd { (language.number(report.more_than_one_identity)) }
+            }
+            @if report.second_ids > 0 {
+                dt { (say("Letters, and those to the second identity")) }
+                dd { (language.number(report.letters)) ", " (language.number(report.second_ids)) }
+            }
             dt { (say("Digest")) } dd { (report.list.digest) }
         }
     }

@@ -1,7 +1,7 @@
 //! Lists as they come: a file, a compressed file, standard input; in chunks that end where rows end.
 
 use super::ListError;
-use super::rows::{Layout, Scanner};
+use super::rows::{Layout, RowRules, Scanner, line_end, past_line_end};
 use crate::limits::{CHUNK_BYTES, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use std::fs::File;
@@ -24,6 +24,8 @@ pub(super) struct Stream {
     buffer: Vec<u8>,
     at_end: bool,
     raw: Arc<Mutex<Raw>>,
+    /// The file, if it is one: whether it was changed meanwhile.
+    file: Option<Mapped>,
 }
 
 /// What has been read of the file itself.
@@ -62,7 +64,9 @@ pub(super) fn open(path: &Path) -> Result<Input, ListError> {
     }
     let mapped = map(&file).map_err(ListError::Read)?;
     if mapped.as_ref().starts_with(GZIP) || mapped.as_ref().starts_with(ZSTANDARD) {
-        return Stream::open(Box::new(file)).map(Input::Stream);
+        let mut stream = Stream::open(Box::new(file))?;
+        stream.file = Some(mapped);
+        return Ok(Input::Stream(stream));
     }
     Ok(Input::Mapped(mapped))
 }
@@ -96,7 +100,7 @@ impl Stream {
         } else {
             Box::new(whole)
         };
-        let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw };
+        let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw, file: None };
         // Enough for a sample; whoever waits for more than that before refusing a list waits for nothing.
         stream.fill(SAMPLE_BYTES + 1)?;
         Ok(stream)
@@ -119,14 +123,14 @@ impl Stream {
     }
 
     /// The next whole rows, some [`CHUNK_BYTES`] of them. `None` at the end.
-    pub(super) fn chunk(&mut self, layout: &Layout) -> Result<Option<Vec<u8>>, ListError> {
+    pub(super) fn chunk(&mut self, rules: &RowRules) -> Result<Option<Vec<u8>>, ListError> {
         let mut wanted = CHUNK_BYTES + ROW_LOOKAHEAD_BYTES;
         loop {
             self.fill(wanted)?;
             if self.buffer.is_empty() {
                 return Ok(None);
             }
-            if let Some(end) = self.cut(layout) {
+            if let Some(end) = self.cut(rules) {
                 let rest = self.buffer.split_off(end);
                 return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
             }
@@ -135,15 +139,12 @@ impl Stream {
     }
 
     /// Where the first [`CHUNK_BYTES`] of rows end; `None` if more must be read to tell.
-    fn cut(&self, layout: &Layout) -> Option<usize> {
+    fn cut(&self, rules: &RowRules) -> Option<usize> {
         let bytes = &self.buffer[..];
-        if memchr::memchr(b'"', bytes).is_none() || matches!(layout, Layout::Fixed { .. }) {
-            let from = bytes.len().min(CHUNK_BYTES);
-            let before = memchr::memrchr(b'\n', &bytes[..from]).map(|at| at + 1);
-            let after = || memchr::memchr(b'\n', &bytes[from..]).map(|at| from + at + 1);
-            return before.or_else(after).or(self.at_end.then_some(bytes.len()));
+        if memchr::memchr(b'"', bytes).is_none() || matches!(rules.layout, Layout::Fixed { .. }) {
+            return self.cut_lines(bytes.len().min(CHUNK_BYTES));
         }
-        let mut scanner = Scanner::new(bytes, layout, 0, CHUNK_BYTES);
+        let mut scanner = Scanner::new(bytes, rules, 0, CHUNK_BYTES);
         let (mut end, mut at) = (None, 0);
         while at < bytes.len() && at < CHUNK_BYTES {
             // A row is known for sure if all that may matter, or the end of the list, is in the buffer.
@@ -158,12 +159,35 @@ impl Stream {
         end
     }
 
+    /// The last end of a line that begins before `from`, or else the first one behind it.
+    fn cut_lines(&self, from: usize) -> Option<usize> {
+        let bytes = &self.buffer[..];
+        // The bytes of a line end may come one after another.
+        let known = |end: usize| (end + 2 <= bytes.len() || self.at_end).then_some(end);
+        let whole = |at: usize| known(past_line_end(bytes, first_of_line_end(bytes, at)));
+        let before = memchr::memrchr2_iter(b'\n', b'\r', &bytes[..from]).find_map(whole);
+        let after = || {
+            let at = line_end(bytes, from);
+            (at < bytes.len()).then(|| known(at)).flatten()
+        };
+        before.or_else(after).or(self.at_end.then_some(bytes.len()))
+    }
+
     /// Length and hash of the file as it was read. Reads what is left of it.
     pub(super) fn finish(mut self) -> Result<(u64, blake3::Hash), ListError> {
         io::copy(&mut self.reader, &mut io::sink()).map_err(ListError::Read)?;
+        if self.file.is_some_and(|file| !file.is_intact()) {
+            return Err(ListError::ListChanged);
+        }
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((raw.bytes, raw.hasher.finalize()))
     }
+}
+
+/// The first byte of the line end that a byte of one belongs to.
+fn first_of_line_end(bytes: &[u8], at: usize) -> usize {
+    let carriage_returns = bytes[..at].iter().rev().take(2).take_while(|&&byte| byte == b'\r').count();
+    if bytes[at] == b'\n' { at - carriage_returns } else { at }
 }
 
 /// A guess where the rows that begin at `start` may be cut near `start + CHUNK_BYTES`: the end of a row if
@@ -171,7 +195,7 @@ impl Stream {
 ///
 /// A quoted cell with line ends in it rarely has many, so the guess is nearly always right. Whoever
 /// reads the rows finds out: the guess is wrong if no row ends there.
-pub(super) fn guess_cut(bytes: &[u8], start: usize, layout: &Layout) -> usize {
+pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> usize {
     const LINES_BEFORE: usize = 16;
     const LOOK_BACK: usize = 1 << 14;
     let target = start + CHUNK_BYTES;
@@ -179,9 +203,9 @@ pub(super) fn guess_cut(bytes: &[u8], start: usize, layout: &Layout) -> usize {
         return bytes.len();
     }
     let first = target.saturating_sub(LOOK_BACK).max(start);
-    let lines = memchr::memrchr_iter(b'\n', &bytes[first..target]);
-    let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| first + at + 1);
-    let mut scanner = Scanner::new(bytes, layout, at, target);
+    let lines = memchr::memrchr2_iter(b'\n', b'\r', &bytes[first..target]);
+    let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| past_line_end(bytes, first + at));
+    let mut scanner = Scanner::new(bytes, rules, at, target);
     while at < target {
         at = scanner.row_at(at).end;
     }
@@ -192,36 +216,40 @@ pub(super) fn guess_cut(bytes: &[u8], start: usize, layout: &Layout) -> usize {
 mod tests {
     use super::*;
 
-    fn layout() -> Layout {
-        Layout::Delimited { delimiter: Some(b';'), column: 0 }
+    fn rules() -> RowRules {
+        let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
+        let today = crate::identities::Today::CONTRACT;
+        RowRules { layout, country: crate::identities::Country::Sweden, today }
     }
 
     fn row_end(bytes: &[u8], at: usize) -> usize {
-        Scanner::new(bytes, &layout(), at, at).row_at(at).end
+        Scanner::new(bytes, &rules(), at, at).row_at(at).end
     }
 
     /// Rows of all kinds, more than several chunks of them.
-    fn list(quotes: bool) -> Vec<u8> {
+    fn list(quotes: bool, line_end: &str) -> Vec<u8> {
         let mut list = Vec::new();
         for number in 0..60_000 {
             let row = match (quotes, number % 50) {
                 (true, 0) => format!("{number};\"two\nlines; and \"\"more\"\"\";x\n"),
-                (true, 1) => format!("{number};5\" pipe;x\r\n"),
+                (true, 1) => format!("{number};5\" pipe;x\n"),
                 (true, 2) => format!("{number};\"never closed;x\n"),
                 _ => format!("{number};some text that fills the row;and some more of it\n"),
             };
-            list.extend_from_slice(row.as_bytes());
+            list.extend_from_slice(row.replace('\n', line_end).as_bytes());
         }
         list
     }
 
     #[test]
     fn chunks_of_a_stream_are_whole_rows_and_all_of_it() {
-        for quotes in [false, true] {
-            let list = list(quotes);
+        for (quotes, line_end) in
+            [(false, "\n"), (true, "\n"), (false, "\r"), (true, "\r"), (false, "\r\r\n")]
+        {
+            let list = list(quotes, line_end);
             let mut stream = Stream::open(Box::new(io::Cursor::new(list.clone()))).expect("opened");
             let (mut joined, mut chunks) = (Vec::new(), 0);
-            while let Some(chunk) = stream.chunk(&layout()).expect("read") {
+            while let Some(chunk) = stream.chunk(&rules()).expect("read") {
                 let mut at = 0;
                 while at < chunk.len() {
                     let alone = row_end(&chunk, at);
@@ -239,14 +267,14 @@ mod tests {
 
     #[test]
     fn guesses_are_ends_of_rows() {
-        let list = list(true);
+        let list = list(true, "\n");
         let mut ends = std::collections::HashSet::from([list.len()]);
         let mut at = 0;
         while at < list.len() {
             at = row_end(&list, at);
             ends.insert(at);
         }
-        let wrong = (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &layout()))).count();
+        let wrong = (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &rules()))).count();
         assert!(wrong < 10, "{wrong} of 200 guesses were wrong");
     }
 }

@@ -5,10 +5,12 @@
 
 mod buffers;
 mod feedback;
+mod guard;
 mod html;
 mod input;
 mod lines;
 mod outputs;
+mod parse;
 mod report;
 mod rows;
 mod run;
@@ -18,32 +20,46 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
-pub use html::Language;
+pub use html::{Language, is_html_report};
 pub use outputs::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
 pub use report::{
-    FileSummary, ListSummary, OperatorSummary, RegisterSummary, Report, Savings, SenderSummary, VERSION,
+    DecidedBy, FileSummary, ListSummary, OperatorSummary, RegisterSummary, Report, Savings, SenderSummary,
+    VERSION,
 };
 pub use rows::{Layout, RowProblem};
-pub use sniff::{Encoding, Form};
+pub use sniff::{Encoding, FileKind, TwoIds};
 pub use tally::Verdict;
 
 use crate::identities::Today;
 use crate::register::{Damage, Outcome, Question};
+use crate::rejected::RejectedLimit;
 use outputs::{OutputDirectory, Outputs};
+use parse::Reading;
 use run::{Found, Job};
+use sniff::Form;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tally::Verdicts;
 
-/// What a user says of a list; what is not said is told from the list.
+/// What a user says of a list; what is not said is decided from the list. See `docs/lists.md`.
 #[derive(Clone, Debug, Default)]
 pub struct ListOptions {
     /// The delimiter.
     pub delimiter: Option<u8>,
-    /// Name of the identity's column, or its number from 1.
-    pub id_column: Option<String>,
+    /// Name of the identity's column, or its number from 1; of at most two columns.
+    pub id_columns: Vec<String>,
+    /// What becomes of a row where two columns are named.
+    pub two_ids: TwoIds,
+    /// Names or numbers of columns in which other identities are expected.
+    pub expected_ids: Vec<String>,
+    /// Whether rows with another identity are rejected.
+    pub strict_rows: bool,
+    /// Lines above the header, or above the first row, that are no rows.
+    pub skip_rows: u64,
+    /// Whether what stands above the header is left out of the files of rows.
+    pub drop_skipped: bool,
     /// Offset from 0 and length in bytes of the identity, in a list of fixed width.
     pub id_at: Option<(usize, usize)>,
     /// Whether the first row is a header.
@@ -60,21 +76,17 @@ pub enum Duplicates {
     SetAside,
 }
 
-/// How many rejected rows a job may have.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RejectedLimit {
-    /// So many.
-    Rows(u64),
-    /// So many of a hundred.
-    Percent(f64),
-}
+/// Limit of rejected rows where the user sets none: of a list of which more than half cannot be read, something is wrong.
+pub const MAX_REJECTED: RejectedLimit = RejectedLimit::Percent(50.0);
 
-impl RejectedLimit {
-    fn exceeded(self, rejected: u64, rows: u64) -> bool {
-        match self {
-            RejectedLimit::Rows(limit) => rejected > limit,
-            RejectedLimit::Percent(percent) => rejected as f64 * 100.0 > percent * rows as f64,
-        }
+/// Why a job with so many rejected rows is refused, if it is. A list without rows always is, but where all rows may be
+/// rejected.
+fn refusal(limit: RejectedLimit, rejected: u64, rows: u64) -> Option<&'static str> {
+    match (rows, limit.is_exceeded(rejected, rows)) {
+        _ if limit.allows_all() => None,
+        (0, _) => Some("no_rows"),
+        (_, true) => Some("max_rejected"),
+        (_, false) => None,
     }
 }
 
@@ -102,10 +114,12 @@ pub struct Mailing<'a> {
     pub options: ListOptions,
     /// The day that tells the century of numbers with ten digits.
     pub today: Today,
+    /// The time from which the age of the register is counted.
+    pub now: jiff::Timestamp,
     /// What happens to duplicates.
     pub duplicates: Duplicates,
-    /// The limit of rejected rows.
-    pub max_rejected: Option<RejectedLimit>,
+    /// The limit of rejected rows. Rows that plainly are no letters do not count.
+    pub max_rejected: RejectedLimit,
     /// Prices of a letter on paper and of a digital one, in any currency.
     pub prices: Option<(f64, f64)>,
     /// Threads, at least 1.
@@ -152,23 +166,24 @@ pub enum ListError {
         /// What the system says.
         error: io::Error,
     },
-    /// The list is UTF-16.
+    /// It is another kind of file.
+    #[error("this is {0}")]
+    NotAList(FileKind),
+    /// No column holds identities, and the list looks like something else.
+    #[error("no column holds identities: {cause}")]
+    NotRows {
+        /// What it looks like, and what to do.
+        cause: String,
+    },
+    /// The row that the user says is the header is a row, or one that is to be skipped.
     #[error(
-        "the list is UTF-16 (\"Unicode text\"): save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`"
+        "the header, or what stands above it, holds an identity, and would stand in every file: say with --skip-rows and \
+         --header where the list begins, or take the identity out"
     )]
-    Utf16,
-    /// The list is a spreadsheet.
-    #[error("the list is a spreadsheet or a zip archive: save it as CSV")]
-    Spreadsheet,
-    /// The list is a register file.
-    #[error("this is a register file, not a list: name it with --register")]
-    Register,
-    /// The row that the user says is the header is a row.
-    #[error("the first row has an identity in the id column, so it is no header: leave --header yes out")]
     HeaderIsRow,
-    /// The list has carriage returns as line ends.
-    #[error("the list ends its lines with carriage returns only: convert it with `tr '\\r' '\\n'`")]
-    CarriageReturns,
+    /// Other than one column of identities, or two different ones.
+    #[error("one column can hold the identities, or two different ones")]
+    IdColumns,
     /// The identity's column cannot be told.
     #[error(
         "cannot tell which column holds the identity; considered were: {columns}. Name it with --id-column NAME or NUMBER (and --delimiter, if the columns are wrong)"
@@ -191,12 +206,20 @@ pub enum ListError {
     /// The output directory has something in it.
     #[error("{} is not empty: name a new directory, or replace an earlier split with --force", .0.display())]
     Occupied(PathBuf),
+    /// The list lies in the output directory.
+    #[error(
+        "{} lies in the output directory, whose files the job replaces: name another directory", .0.display()
+    )]
+    InputInOutput(PathBuf),
     /// Another job writes there.
     #[error("another job is writing to {}", .0.display())]
     Busy(PathBuf),
     /// The register is damaged.
     #[error("the register is damaged: {0}; `nabar verify` tells more")]
     Damaged(#[from] Damage),
+    /// The list is not what it was in the beginning.
+    #[error("the list was changed or truncated while it was read; nothing was left behind")]
+    ListChanged,
     /// The user ended the job.
     #[error("interrupted; nothing was left behind")]
     Interrupted,
@@ -213,14 +236,18 @@ impl ListError {
         matches!(
             self,
             ListError::Read(_)
-                | ListError::Utf16
-                | ListError::Spreadsheet
-                | ListError::CarriageReturns
-                | ListError::Register
+                | ListError::NotAList(_)
+                | ListError::NotRows { .. }
+                | ListError::ListChanged
                 | ListError::HeaderIsRow
                 | ListError::IdColumn { .. }
                 | ListError::NoSuchColumn { .. }
         )
+    }
+
+    /// Whether the list is refused as a whole.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ListError::NotAList(_) | ListError::NotRows { .. })
     }
 
     /// Whether the job was asked for in a way that cannot be done, rather than failed.
@@ -231,7 +258,9 @@ impl ListError {
                 | ListError::NoSuchColumn { .. }
                 | ListError::ColumnZero
                 | ListError::HeaderIsRow
+                | ListError::IdColumns
                 | ListError::Occupied(_)
+                | ListError::InputInOutput(_)
         )
     }
 }
@@ -268,20 +297,20 @@ fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, Lis
 /// the report is left.
 pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, ListError> {
     let started = Instant::now();
+    inputs_are_elsewhere(mailing, to)?;
     // First of all: the directory is this job's from here on, also while it waits for its list.
     let directory = OutputDirectory::create(to.directory, to.force)?;
     let input = input::open(mailing.list)?;
     let form = mailing.form_of(&input)?;
-    let prefix = input.sample().0[..form.prefix].to_vec();
     let register = mailing.question.register();
-    let outputs = Outputs::create(directory, register, mailing.duplicates, &prefix)?;
+    let outputs = Outputs::create(directory, register, mailing.duplicates, &form.beginning)?;
     let found = run::run(&mailing.job(&form), input, Some(&outputs))?;
     let mut files = outputs.check(&found.tally, found.rows)?;
     if to.sync {
         outputs.sync()?;
     }
     let directory = outputs.into_directory();
-    if mailing.refused(&found) {
+    if mailing.refusal(&found).is_some() {
         directory.keep_only(&[REJECTED])?;
         files.retain(|file| file.path == REJECTED);
     }
@@ -294,8 +323,22 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     Ok(report)
 }
 
+/// Checks that a split does not replace its own list: an earlier split's files go when the new ones come.
+fn inputs_are_elsewhere(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<(), ListError> {
+    let (Ok(directory), Ok(list)) = (to.directory.canonicalize(), mailing.list.canonicalize()) else {
+        return Ok(());
+    };
+    match list.parent() == Some(&directory) {
+        true => Err(ListError::InputInOutput(mailing.list.to_owned())),
+        false => Ok(()),
+    }
+}
+
 impl Mailing<'_> {
     fn form_of(&self, input: &input::Input) -> Result<Form, ListError> {
+        if self.options.id_columns.len() > 2 {
+            return Err(ListError::IdColumns);
+        }
         let (sample, whole) = input.sample();
         let country = self.question.register().kind().country();
         sniff::sniff(sample, whole, country, self.today, &self.options)
@@ -303,9 +346,7 @@ impl Mailing<'_> {
 
     fn job<'j>(&'j self, form: &'j Form) -> Job<'j> {
         Job {
-            question: self.question,
-            form,
-            today: self.today,
+            reading: Reading { question: self.question, form, strict_rows: self.options.strict_rows },
             duplicates: self.duplicates,
             threads: self.threads.max(1),
             progress: self.progress,
@@ -317,10 +358,17 @@ impl Mailing<'_> {
         verdicts.all().zip(found.tally.rows.iter().copied())
     }
 
-    fn refused(&self, found: &Found) -> bool {
-        let rejected = self.by_verdict(found).filter(|(verdict, _)| verdict.outcome() == "rejected");
-        let rejected = rejected.map(|(_, rows)| rows).sum();
-        self.max_rejected.is_some_and(|limit| limit.exceeded(rejected, found.rows))
+    /// Why the job is refused, if it is.
+    fn refusal(&self, found: &Found) -> Option<&'static str> {
+        let (mut rejected, mut no_letters) = (0, 0);
+        for (verdict, rows) in self.by_verdict(found) {
+            match verdict {
+                Verdict::Rejected(problem) if problem.is_no_letter() => no_letters += rows,
+                Verdict::Rejected(_) => rejected += rows,
+                Verdict::Answered(_) | Verdict::Duplicate => {}
+            }
+        }
+        refusal(self.max_rejected, rejected, found.tally.total_rows() - no_letters)
     }
 
     fn report(&self, form: &Form, found: &Found, files: Option<&[OutputFile]>, started: Instant) -> Report {
@@ -371,6 +419,7 @@ impl Mailing<'_> {
                 kind: register.kind().name(),
                 sequence: register.sequence(),
                 as_of: register.as_of().to_string(),
+                age_days: self.now.duration_since(register.as_of()).as_hours().div_euclid(24),
             },
             sender: self.question.sender().map(|place| {
                 let sender = &register.senders()[usize::from(place)];
@@ -379,8 +428,12 @@ impl Mailing<'_> {
             operators: operators.collect(),
             files,
             duplicates: found.tally.duplicates,
+            letters: found.tally.total_rows(),
+            second_ids: found.tally.second_ids,
+            more_than_one_identity: found.tally.further,
             savings: self.prices.map(|(postage, cost)| Savings::new(postage, cost, digital, others)),
-            refused: self.refused(found).then_some("max_rejected"),
+            refused: self.refusal(found),
+            likely_cause: self.refusal(found).and_then(|_| form.decided.likely_cause.clone()),
             outcomes,
             reasons,
             seconds: (seconds * 1e6).round() / 1e6,
@@ -389,7 +442,9 @@ impl Mailing<'_> {
     }
 
     fn list_summary(&self, form: &Form, found: &Found) -> ListSummary {
-        let delimiter = match form.layout {
+        let decided = &form.decided;
+        let (found_in_sample, sampled) = decided.share;
+        let delimiter = match form.guard.rules.layout {
             Layout::Delimited { delimiter: Some(delimiter), .. } => char::from(delimiter).to_string(),
             _ => String::new(),
         };
@@ -400,6 +455,15 @@ impl Mailing<'_> {
             delimiter,
             encoding: form.encoding.name().to_owned(),
             id_column: form.id_column.clone(),
+            columns: form.guard.columns,
+            header_row: decided.header_row,
+            skipped_rows: decided.skipped_rows,
+            id_share: found_in_sample as f64 / sampled.max(1) as f64,
+            decided_by: DecidedBy {
+                delimiter: decided.delimiter.name(),
+                header: decided.header.name(),
+                id_column: decided.id_column.name(),
+            },
             digest: format!("blake3:{}", found.hash.to_hex()),
         }
     }

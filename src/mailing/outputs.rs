@@ -6,7 +6,8 @@
 
 use super::buffers::Buffers;
 use super::feedback::{self, Feedback, decimal_digits};
-use super::run::{Place, Rows};
+use super::parse::Rows;
+use super::run::Place;
 use super::tally::{Tally, Verdict, Verdicts};
 use super::{Duplicates, ListError, OutputFile};
 use crate::cpu::{self, Work};
@@ -107,7 +108,12 @@ impl Outputs {
         let mut lengths = vec![0; self.files.len() + 1];
         self.add_lengths(place.first_row, &rows.tally, &mut lengths);
         buffers.lay_out(&lengths);
-        cpu::vectorized(Render { outputs: self, buffers, first_row: place.first_row, bytes, rows });
+        let first_row = place.first_row;
+        if rows.tally.repeats == 0 {
+            cpu::vectorized(Render::<false> { outputs: self, buffers, first_row, bytes, rows });
+        } else {
+            cpu::vectorized(Render::<true> { outputs: self, buffers, first_row, bytes, rows });
+        }
         // The system lets one thread write to a file at a time, so every other chunk begins with the
         // feedback, the largest.
         let feedback = self.files.len();
@@ -166,7 +172,7 @@ impl Outputs {
         let feedback = self.feedback_file.metadata().map_err(write_error(&self.directory.partial))?.len();
         let expected = feedback::HEADER.len() as u64 + self.feedback_bytes(1, tally);
         let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
-        if feedback != expected || tally.total_rows() != rows || listed_rows != rows {
+        if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_rows() {
             return Err(ListError::Sums);
         }
         Ok(listed)
@@ -176,7 +182,7 @@ impl Outputs {
     fn feedback_bytes(&self, first_row: u64, tally: &Tally) -> u64 {
         let tails = tally.rows.iter().enumerate();
         let tails = tails.map(|(verdict, rows)| rows * self.feedback.bytes_without_number(verdict));
-        decimal_digits(first_row, tally.total_rows()) + tails.sum::<u64>()
+        decimal_digits(first_row, tally.rows_of_list()) + tally.repeat_digits + tails.sum::<u64>()
     }
 
     /// Makes what was written durable, if asked to.
@@ -190,8 +196,9 @@ impl Outputs {
     }
 }
 
-/// Copying the rows of a chunk to the buffers of their files, and writing the feedback on them.
-struct Render<'a> {
+/// Copying the rows of a chunk to the buffers of their files, and writing the feedback on them. `TWICE` if rows may be
+/// there twice.
+struct Render<'a, const TWICE: bool> {
     outputs: &'a Outputs,
     buffers: &'a mut Buffers,
     first_row: u64,
@@ -199,7 +206,7 @@ struct Render<'a> {
     rows: &'a Rows,
 }
 
-impl Work for Render<'_> {
+impl<const TWICE: bool> Work for Render<'_, TWICE> {
     type Output = ();
 
     #[inline(always)]
@@ -207,12 +214,17 @@ impl Work for Render<'_> {
         let Render { outputs, buffers, first_row, bytes, rows } = self;
         let (mut buffers, feedback) = (buffers.filling(), outputs.files.len());
         let mut counter = feedback::Counter::new(first_row);
-        let mut start = 0;
+        let (mut start, mut last) = (0, 0);
         for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
             let verdict = usize::from(verdict);
+            if TWICE && end == last {
+                counter.go_back();
+            } else {
+                start = last;
+            }
             buffers.push(outputs.file_of[verdict], &bytes[start..], end - start);
             outputs.feedback.push(&mut buffers, feedback, &mut counter, identity, verdict);
-            start = end;
+            last = end;
         }
     }
 }

@@ -29,12 +29,21 @@ pub struct Report {
     pub files: Option<Vec<FileSummary>>,
     /// Rows whose identity stood in an earlier row.
     pub duplicates: u64,
+    /// Letters: rows of the list, and once more for each row that is a letter to two identities.
+    pub letters: u64,
+    /// Letters to the identity in the second column.
+    pub second_ids: u64,
+    /// Rows with another identity beside their own that went where their own belongs.
+    pub more_than_one_identity: u64,
     /// What the digital part saves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub savings: Option<Savings>,
-    /// Name of the limit that the job was refused by.
+    /// Why the job was refused: `max_rejected` (more rows were rejected than allowed) or `no_rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<&'static str>,
+    /// Of a refused job, what is likely wrong with the list, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub likely_cause: Option<String>,
     /// Duration in seconds.
     pub seconds: f64,
     /// Rows a second.
@@ -56,8 +65,29 @@ pub struct ListSummary {
     pub encoding: String,
     /// Name of the identity's column, its number from 1 if there is no header, or `OFFSET:LENGTH`.
     pub id_column: String,
+    /// Cells that a row usually has; 0 for a list of fixed width.
+    pub columns: usize,
+    /// Number of the header's row from 1, among all rows of the file; `null` without header.
+    pub header_row: Option<u64>,
+    /// Rows above the header, or above the first row, that are no rows of the list.
+    pub skipped_rows: u64,
+    /// Share of the first rows that have an identity in the (first) identity's column, 0 to 1.
+    pub id_share: f64,
+    /// Why it was decided so.
+    pub decided_by: DecidedBy,
     /// `blake3:` and 64 hexadecimal digits, of the file as it is.
     pub digest: String,
+}
+
+/// On what ground something was decided of a list; `docs/lists.md` lists the words.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DecidedBy {
+    /// The delimiter.
+    pub delimiter: &'static str,
+    /// Whether there is a header, and where.
+    pub header: &'static str,
+    /// The identity's column.
+    pub id_column: &'static str,
 }
 
 /// Which register answered.
@@ -69,6 +99,8 @@ pub struct RegisterSummary {
     pub sequence: u64,
     /// The time for which it speaks, RFC 3339.
     pub as_of: String,
+    /// Whole days since then.
+    pub age_days: i64,
 }
 
 /// In whose name was asked.

@@ -1,20 +1,20 @@
 //! The rows of a list: where each ends, and where its identity is.
 //!
 //! A list is never taken apart more than that: whatever else a row holds passes through as it is, in
-//! whatever encoding. The rules for quotation marks are those of RFC 4180, and beyond it such that one
-//! bad row never takes the next ones with it:
+//! whatever encoding. A line ends with LF, CR LF, CR CR LF or CR. The rules for quotation marks are those of RFC
+//! 4180, and beyond it such that one bad row never takes the next ones with it (`docs/lists.md` has them all):
 //!
 //! - a quotation mark opens a quoted cell only as the cell's first byte; elsewhere it is text;
 //! - a closing one that no delimiter, line end or end of the list follows makes the rest of the cell
 //!   text, if the cell has no line end in it;
-//! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], the row is its first line,
-//!   and is rejected (`bad_quoting`).
+//! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], or if the row's first line and another one
+//!   both have an identity where rows have theirs, the row is its first line, and is rejected (`bad_quoting`).
 
-use crate::identities::Rejection;
+use crate::identities::{Country, Identity, Rejection, Today};
 use crate::limits::ROW_BYTES_MAX;
 #[cfg(doc)]
 use crate::limits::ROW_LOOKAHEAD_BYTES;
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 use std::ops::Range;
 
 /// Where in a row the identity stands.
@@ -62,6 +62,58 @@ impl Layout {
     }
 }
 
+/// How the rows of a list are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RowRules {
+    /// Where in a row the identity stands.
+    pub(super) layout: Layout,
+    /// Whose identity numbers the list has.
+    pub(super) country: Country,
+    /// The day that tells the century of numbers with ten digits.
+    pub(super) today: Today,
+}
+
+impl RowRules {
+    /// The identity that a cell holds.
+    #[inline(always)]
+    pub(super) fn identity(&self, cell: &[u8]) -> Result<Identity, Rejection> {
+        Identity::parse(cell, self.country, self.today)
+    }
+
+    /// Whether one of some lines has an identity where rows have theirs: then it is a row.
+    fn any_is_row(&self, bytes: &[u8], lines: Range<usize>) -> bool {
+        let mut at = lines.start;
+        while at < lines.end {
+            let line = at..line_end(bytes, at);
+            at = line.end;
+            let cell = self.layout.plain_cell(bytes, line).map(|cell| &bytes[cell]);
+            let bare = cell.map(|cell| cell.strip_prefix(b"\"").unwrap_or(cell));
+            let bare = bare.map(|cell| cell.strip_suffix(b"\"").unwrap_or(cell));
+            if bare.is_ok_and(|cell| self.identity(cell).is_ok()) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Past the end of the line that begins at `start`.
+pub(super) fn line_end(bytes: &[u8], start: usize) -> usize {
+    match memchr2(b'\n', b'\r', &bytes[start..]) {
+        Some(length) => past_line_end(bytes, start + length),
+        None => bytes.len(),
+    }
+}
+
+/// Past a line end, of which `at` is the first byte.
+pub(super) fn past_line_end(bytes: &[u8], at: usize) -> usize {
+    match &bytes[at..] {
+        [b'\r', b'\r', b'\n', ..] => at + 3,
+        [b'\r', b'\n', ..] => at + 2,
+        _ => at + 1,
+    }
+}
+
 /// Why a row is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowProblem {
@@ -71,24 +123,51 @@ pub enum RowProblem {
     MissingColumn,
     /// It has a quoted cell that does not end as one.
     BadQuoting,
+    /// It has an identity, and signs that it is the rows of several persons.
+    JoinedRows,
+    /// It holds another identity, and such rows are refused.
+    MoreThanOneIdentity,
+    /// It has nothing but delimiters, quotation marks and white space.
+    BlankRow,
+    /// It is the header again.
+    RepeatedHeader,
+    /// It is the end of a report, such as a row of totals.
+    Footer,
 }
+
+/// Those that are not about the identity, in the order of their numbers.
+const OF_ROWS: [RowProblem; 7] = [
+    RowProblem::MissingColumn,
+    RowProblem::BadQuoting,
+    RowProblem::JoinedRows,
+    RowProblem::MoreThanOneIdentity,
+    RowProblem::BlankRow,
+    RowProblem::RepeatedHeader,
+    RowProblem::Footer,
+];
 
 impl RowProblem {
     /// Number of different problems.
-    pub(crate) const COUNT: usize = Rejection::ALL.len() + 2;
+    pub(crate) const COUNT: usize = Rejection::ALL.len() + OF_ROWS.len();
 
     /// All of them, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = RowProblem> {
-        let identities = Rejection::ALL.into_iter().map(RowProblem::Identity);
-        identities.chain([RowProblem::MissingColumn, RowProblem::BadQuoting])
+        Rejection::ALL.into_iter().map(RowProblem::Identity).chain(OF_ROWS)
     }
 
     pub(crate) fn number(self) -> u16 {
         match self {
             RowProblem::Identity(rejection) => rejection as u16,
-            RowProblem::MissingColumn => Rejection::ALL.len() as u16,
-            RowProblem::BadQuoting => Rejection::ALL.len() as u16 + 1,
+            other => {
+                let place = OF_ROWS.iter().position(|problem| *problem == other).unwrap_or(0);
+                (Rejection::ALL.len() + place) as u16
+            }
         }
+    }
+
+    /// Whether the row plainly is no letter. Limits of rejected rows leave it out.
+    pub const fn is_no_letter(self) -> bool {
+        matches!(self, RowProblem::BlankRow | RowProblem::RepeatedHeader | RowProblem::Footer)
     }
 
     /// The name in reports and feedback.
@@ -97,6 +176,11 @@ impl RowProblem {
             RowProblem::Identity(rejection) => rejection.name(),
             RowProblem::MissingColumn => "missing_column",
             RowProblem::BadQuoting => "bad_quoting",
+            RowProblem::JoinedRows => "joined_rows",
+            RowProblem::MoreThanOneIdentity => "more_than_one_identity",
+            RowProblem::BlankRow => "blank_row",
+            RowProblem::RepeatedHeader => "repeated_header",
+            RowProblem::Footer => "footer",
         }
     }
 }
@@ -113,7 +197,7 @@ pub(crate) struct Row {
 /// Finds rows one after another.
 pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
-    layout: &'a Layout,
+    rules: &'a RowRules,
     /// Quotation marks are known up to here.
     known: usize,
     /// The first of them from the last row on, or `known`.
@@ -124,12 +208,12 @@ impl<'a> Scanner<'a> {
     /// A scanner for rows of `bytes`, most of which begin in `start..until`.
     ///
     /// `bytes` reach [`ROW_LOOKAHEAD_BYTES`] beyond the beginning of each row that is asked for, or to the end of the list.
-    pub(crate) fn new(bytes: &'a [u8], layout: &'a Layout, start: usize, until: usize) -> Scanner<'a> {
-        let known = match layout {
+    pub(crate) fn new(bytes: &'a [u8], rules: &'a RowRules, start: usize, until: usize) -> Scanner<'a> {
+        let known = match rules.layout {
             Layout::Delimited { .. } => until.min(bytes.len()),
             Layout::Fixed { .. } => usize::MAX, // quotation marks mean nothing
         };
-        let mut scanner = Scanner { bytes, layout, known, next_quote: known };
+        let mut scanner = Scanner { bytes, rules, known, next_quote: known };
         scanner.find_quote(start);
         scanner
     }
@@ -159,16 +243,13 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub(crate) fn row_at(&mut self, start: usize) -> Row {
         let bytes = self.bytes;
-        let line = match memchr(b'\n', &bytes[start..]) {
-            Some(length) => start..start + length + 1,
-            None => start..bytes.len(),
-        };
-        let layout = self.layout;
-        match *layout {
+        let line = start..line_end(bytes, start);
+        let rules = self.rules;
+        match rules.layout {
             Layout::Delimited { delimiter, column } if self.has_quote(&line) => {
-                quoted_row(bytes, line, delimiter, column)
+                quoted_row(bytes, line, delimiter, column, rules)
             }
-            _ => Row { end: line.end, id: layout.plain_cell(bytes, line) },
+            _ => Row { end: line.end, id: rules.layout.plain_cell(bytes, line) },
         }
     }
 }
@@ -182,15 +263,21 @@ fn fixed_cell(text: Range<usize>, offset: usize, length: usize) -> Result<Range<
     }
 }
 
-/// A line without its line end.
+/// A line without its line end: LF, CR LF, CR CR LF or CR.
+#[inline(always)]
 fn text_of(bytes: &[u8], line: &Range<usize>) -> Range<usize> {
-    let mut text = line.clone();
-    for end in [b'\n', b'\r'] {
-        if bytes[text.clone()].last() == Some(&end) {
-            text.end -= 1;
+    let ends_with = |end: usize, byte: u8| end > line.start && bytes[end - 1] == byte;
+    let mut end = line.end;
+    if ends_with(end, b'\n') {
+        end -= 1;
+        if ends_with(end, b'\r') {
+            end -= 1;
+            end -= usize::from(ends_with(end, b'\r'));
         }
+    } else if ends_with(end, b'\r') {
+        end -= 1;
     }
-    text
+    line.start..end
 }
 
 /// The cell of a column in a line without quotation marks.
@@ -217,9 +304,27 @@ fn plain_cell(
     Ok(start..start + length)
 }
 
+/// The cell of a column of a row.
+pub(super) fn cell_of_row(
+    bytes: &[u8],
+    row: Range<usize>,
+    layout: &Layout,
+    column: usize,
+) -> Result<Range<usize>, RowProblem> {
+    let Layout::Delimited { delimiter, .. } = *layout else { return Err(RowProblem::MissingColumn) };
+    let cell = Cells::new(bytes, row, delimiter).nth(column).ok_or(RowProblem::MissingColumn)?;
+    cell.map_err(|BadQuoting| RowProblem::BadQuoting)
+}
+
 /// A row with quotation marks in its first line.
 #[inline(never)]
-fn quoted_row(bytes: &[u8], line: Range<usize>, delimiter: Option<u8>, column: usize) -> Row {
+fn quoted_row(
+    bytes: &[u8],
+    line: Range<usize>,
+    delimiter: Option<u8>,
+    column: usize,
+    rules: &RowRules,
+) -> Row {
     let mut cells = Cells::new(bytes, line.clone(), delimiter);
     let mut id = Err(RowProblem::MissingColumn);
     for number in 0.. {
@@ -229,6 +334,12 @@ fn quoted_row(bytes: &[u8], line: Range<usize>, delimiter: Option<u8>, column: u
             Some(Err(BadQuoting)) => return Row { end: line.end, id: Err(RowProblem::BadQuoting) },
             None => break,
         }
+    }
+    let is_several = cells.at > line.end
+        && rules.any_is_row(bytes, line.clone())
+        && rules.any_is_row(bytes, line.end..cells.at);
+    if is_several {
+        return Row { end: line.end, id: Err(RowProblem::BadQuoting) };
     }
     Row { end: cells.at, id }
 }
@@ -269,16 +380,16 @@ impl<'a> Cells<'a> {
             let after = &self.bytes[closing + 1..];
             match after.first() {
                 Some(b'"') => search = closing + 2,
-                Some(b'\r') if after.get(1) == Some(&b'\n') => {
-                    return Ok(self.finish(opening + 1..closing, closing + 3, true));
-                }
                 None => return Ok(self.finish(opening + 1..closing, closing + 1, true)),
-                Some(b'\n') => return Ok(self.finish(opening + 1..closing, closing + 2, true)),
+                Some(b'\n' | b'\r') => {
+                    let end = past_line_end(self.bytes, closing + 1);
+                    return Ok(self.finish(opening + 1..closing, end, true));
+                }
                 Some(byte) if Some(*byte) == self.delimiter => {
                     return Ok(self.finish(opening + 1..closing, closing + 2, false));
                 }
                 // Text after a closing quotation mark: the cell is plain after all.
-                Some(_) if memchr(b'\n', &self.bytes[opening..closing]).is_none() => {
+                Some(_) if memchr2(b'\n', b'\r', &self.bytes[opening..closing]).is_none() => {
                     return Ok(self.plain(opening, closing));
                 }
                 Some(_) => return Err(BadQuoting),
@@ -290,18 +401,17 @@ impl<'a> Cells<'a> {
     fn plain(&mut self, start: usize, from: usize) -> Range<usize> {
         let rest = &self.bytes[from..];
         let found = match self.delimiter {
-            Some(delimiter) => memchr2(delimiter, b'\n', rest),
-            None => memchr(b'\n', rest),
+            Some(delimiter) => memchr3(delimiter, b'\n', b'\r', rest),
+            None => memchr2(b'\n', b'\r', rest),
         };
         let Some(length) = found else {
             return self.finish(start..self.bytes.len(), self.bytes.len(), true);
         };
         let end = from + length;
-        if self.bytes[end] != b'\n' {
-            return self.finish(start..end, end + 1, false);
+        match self.bytes[end] {
+            b'\n' | b'\r' => self.finish(start..end, past_line_end(self.bytes, end), true),
+            _ => self.finish(start..end, end + 1, false),
         }
-        let text = if end > start && self.bytes[end - 1] == b'\r' { end - 1 } else { end };
-        self.finish(start..text, end + 1, true)
     }
 
     fn finish(&mut self, cell: Range<usize>, next: usize, last: bool) -> Range<usize> {
@@ -326,23 +436,20 @@ impl Iterator for Cells<'_> {
     }
 }
 
-/// Whether a list uses a lone carriage return as its line end.
-pub(super) fn has_only_carriage_returns(bytes: &[u8]) -> bool {
-    // One at the very end may be the first half of a line end that the sample cuts.
-    let before_last = bytes.split_last().map_or(bytes, |(_, before)| before);
-    memchr(b'\n', bytes).is_none() && memchr(b'\r', before_last).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn rules(layout: Layout) -> RowRules {
+        RowRules { layout, country: Country::Sweden, today: Today::new(2026, 6, 1).expect("a day") }
+    }
+
     fn rows(list: &str, column: usize) -> Vec<(&str, Result<&str, &'static str>)> {
-        let layout = Layout::Delimited { delimiter: Some(b';'), column };
+        let rules = rules(Layout::Delimited { delimiter: Some(b';'), column });
         // Whatever is known of quotation marks beforehand, the rows are the same.
         let of = |known: usize| {
-            let mut scanner = Scanner::new(list.as_bytes(), &layout, 0, known);
+            let mut scanner = Scanner::new(list.as_bytes(), &rules, 0, known);
             let (mut at, mut rows) = (0, Vec::new());
             while at < list.len() {
                 let row = scanner.row_at(at);
@@ -410,6 +517,33 @@ mod tests {
     }
 
     #[test]
+    fn a_carriage_return_ends_a_row_unless_it_is_quoted() {
+        let read = rows("1;a\r2;b\r\n3;c\r\r\n\r\n4;d\n5;\"e\rf\"\r6;\"g\"\r\r\n7\r", 0);
+        let ids: Vec<_> = read.iter().map(|(_, id)| *id).collect();
+        assert_eq!(ids, [Ok("1"), Ok("2"), Ok("3"), Ok(""), Ok("4"), Ok("5"), Ok("6"), Ok("7")]);
+        assert_eq!([read[0].0, read[2].0, read[5].0], ["1;a\r", "3;c\r\r\n", "5;\"e\rf\"\r"]);
+        assert_eq!(rows("x;1\ry;2\r\n", 1)[0], ("x;1\r", Ok("1")), "it is not part of the cell");
+        let read = rows("1;\"a\r2\"x\n", 0);
+        assert_eq!(read, [("1;\"a\r", Err("bad_quoting")), ("2\"x\n", Ok("2\"x"))]);
+    }
+
+    /// Closed by a mark of a later row: that row would travel in the first one's.
+    #[test]
+    fn a_quoted_cell_does_not_swallow_rows() {
+        let (a, b) = ("196810199809", "195904109807");
+        let list = format!("{a};\"Kalle;x\n{b};Bo 5\";y\n");
+        let read = rows(&list, 0);
+        assert_eq!(read.iter().map(|row| row.1).collect::<Vec<_>>(), [Err("bad_quoting"), Ok(b)]);
+        let list = format!("x;\"{a}\";\"Kalle\ry;\"\"{b}\"\";z\"\n");
+        assert_eq!(rows(&list, 1)[0].1, Err("bad_quoting"), "also with doubled marks around it");
+        let list = format!("{a};\"c/o\nStorgatan {b};\"\n");
+        assert_eq!(rows(&list, 0).len(), 1, "not where rows have theirs");
+        // A cell with a line end before the identity: the first line is no row.
+        let list = format!("\"Anna\nc/o Bo\";{a};x\n\"Eva\n1;{b}\";{b};y\n");
+        assert_eq!(rows(&list, 1).iter().map(|row| row.1).collect::<Vec<_>>(), [Ok(a), Ok(b)]);
+    }
+
+    #[test]
     fn a_quoted_cell_ends_within_the_limit() {
         let long = format!("1;\"{}\n\"\n2;b\n", "x".repeat(ROW_BYTES_MAX));
         let read = rows(&long, 0);
@@ -427,9 +561,9 @@ mod tests {
 
     #[test]
     fn fixed_places() {
-        let layout = Layout::Fixed { offset: 2, length: 3 };
+        let rules = rules(Layout::Fixed { offset: 2, length: 3 });
         let list = b"xx123yy\nxx12\r\nx\n\n\"x456";
-        let mut scanner = Scanner::new(list, &layout, 0, list.len());
+        let mut scanner = Scanner::new(list, &rules, 0, list.len());
         let (mut at, mut ids) = (0, Vec::new());
         while at < list.len() {
             let row = scanner.row_at(at);

@@ -9,27 +9,20 @@
 //! then on without guessing.
 
 use super::input::{Input, Stream, guess_cut};
-use super::lines::Lines;
 use super::outputs::{Outputs, Writer};
-use super::rows::{Layout, RowProblem, Scanner};
+use super::parse::{Reading, Rows};
+use super::rows::{RowRules, Scanner};
 use super::seen::Seen;
-use super::sniff::Form;
 use super::tally::{Tally, Verdicts};
 use super::{Duplicates, ListError, Progress};
-use crate::cpu::{self, Work};
-use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::CHUNK_BYTES;
-use crate::register::{Answer, Question};
 use crossbeam_utils::CachePadded;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// What a job needs to know.
 pub(super) struct Job<'a> {
-    pub(super) question: &'a Question<'a>,
-    pub(super) form: &'a Form,
-    pub(super) today: Today,
+    pub(super) reading: Reading<'a>,
     pub(super) duplicates: Duplicates,
     pub(super) threads: usize,
     pub(super) progress: &'a dyn Progress,
@@ -46,14 +39,22 @@ pub(super) struct Found {
 
 /// Runs a job, with or without outputs.
 pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<Found, ListError> {
-    let prefix = job.form.prefix;
+    let found = run_input(job, input, outputs)?;
+    // Answers of a register that was overwritten meanwhile are none.
+    job.reading.question.register().intact()?;
+    Ok(found)
+}
+
+fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<Found, ListError> {
+    let prefix = job.reading.form.prefix;
     match input {
         Input::Mapped(mapped) => {
             let bytes = mapped.as_ref();
             let threads = job.threads.min(bytes.len() / CHUNK_BYTES + 1);
             let cutter = Cutter { bytes, at: prefix, epoch: 0, index: 0, guessing: true };
             let shared = Shared::new(job, Chunks::Mapped(cutter), Digest::new(bytes), outputs)?;
-            shared.work(threads)
+            let found = shared.work(threads)?;
+            if mapped.is_intact() { Ok(found) } else { Err(ListError::ListChanged) }
         }
         Input::Stream(mut stream) => {
             stream.skip(prefix);
@@ -111,11 +112,11 @@ struct StreamChunks {
 }
 
 impl<'a> Chunks<'a> {
-    fn next(&mut self, layout: &Layout) -> Result<Option<Chunk<'a>>, ListError> {
+    fn next(&mut self, rules: &RowRules) -> Result<Option<Chunk<'a>>, ListError> {
         match self {
-            Chunks::Mapped(cutter) => Ok(cutter.next(layout)),
+            Chunks::Mapped(cutter) => Ok(cutter.next(rules)),
             Chunks::Stream(chunks) => {
-                let Some(bytes) = chunks.stream.chunk(layout)? else { return Ok(None) };
+                let Some(bytes) = chunks.stream.chunk(rules)? else { return Ok(None) };
                 let (index, length) = (chunks.index, bytes.len());
                 chunks.index += 1;
                 Ok(Some(Chunk { index, epoch: 0, bytes: Bytes::Owned(bytes), length }))
@@ -125,12 +126,12 @@ impl<'a> Chunks<'a> {
 }
 
 impl<'a> Cutter<'a> {
-    fn next(&mut self, layout: &Layout) -> Option<Chunk<'a>> {
+    fn next(&mut self, rules: &RowRules) -> Option<Chunk<'a>> {
         let start = self.at;
         if start >= self.bytes.len() {
             return None;
         }
-        let end = if self.guessing { guess_cut(self.bytes, start, layout) } else { self.cut(layout) };
+        let end = if self.guessing { guess_cut(self.bytes, start, rules) } else { self.cut(rules) };
         let chunk = Chunk {
             index: self.index,
             epoch: self.epoch,
@@ -142,9 +143,9 @@ impl<'a> Cutter<'a> {
     }
 
     /// Where the rows from here on end for sure.
-    fn cut(&self, layout: &Layout) -> usize {
+    fn cut(&self, rules: &RowRules) -> usize {
         let (mut at, target) = (self.at, self.at + CHUNK_BYTES);
-        let mut scanner = Scanner::new(self.bytes, layout, at, target);
+        let mut scanner = Scanner::new(self.bytes, rules, at, target);
         while at < target && at < self.bytes.len() {
             at = scanner.row_at(at).end;
         }
@@ -169,7 +170,6 @@ struct Order<'a> {
 
 struct Shared<'a> {
     job: &'a Job<'a>,
-    country: Country,
     verdicts: Verdicts,
     outputs: Option<&'a Outputs>,
     chunks: CachePadded<Mutex<Chunks<'a>>>,
@@ -190,14 +190,14 @@ impl<'a> Shared<'a> {
         digest: Digest<'a>,
         outputs: Option<&'a Outputs>,
     ) -> Result<Shared<'a>, ListError> {
-        let register = job.question.register();
+        let register = job.reading.question.register();
         let country = register.kind().country();
         let verdicts = Verdicts::new(register.operators().len());
         let order = Order {
             epoch: 0,
             next: 0,
             rows: 0,
-            bytes: job.form.prefix as u64,
+            bytes: job.reading.form.prefix as u64,
             tally: Tally::new(verdicts),
             digest,
             seen: Seen::new(country)?,
@@ -206,7 +206,6 @@ impl<'a> Shared<'a> {
         };
         Ok(Shared {
             job,
-            country,
             verdicts,
             outputs,
             chunks: CachePadded::new(Mutex::new(chunks)),
@@ -219,7 +218,10 @@ impl<'a> Shared<'a> {
     fn work(self, threads: usize) -> Result<Found, ListError> {
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                scope.spawn(|| self.worker());
+                // Where the system has no more threads, those that are there do the work.
+                if std::thread::Builder::new().spawn_scoped(scope, || self.worker()).is_err() {
+                    break;
+                }
             }
             self.worker();
         });
@@ -245,8 +247,8 @@ impl<'a> Shared<'a> {
                 if self.job.progress.interrupted() {
                     return Err(ListError::Interrupted);
                 }
-                let Some(chunk) = lock(&self.chunks).next(&self.job.form.layout)? else { break };
-                rows.read(self, &chunk)?;
+                let Some(chunk) = lock(&self.chunks).next(&self.job.reading.form.guard.rules)? else { break };
+                rows.read(&self.job.reading, chunk.bytes(), chunk.length)?;
                 let Some(place) = self.in_order(&chunk, &mut rows) else { continue };
                 if let (Some(outputs), Some(buffers)) = (self.outputs, &mut buffers) {
                     outputs.write(buffers, &place, chunk.bytes(), &rows)?;
@@ -283,8 +285,9 @@ impl<'a> Shared<'a> {
         }
         self.find_duplicates(&mut order.seen, rows);
         let first_row = order.rows + 1;
+        rows.number_repeats(first_row);
         order.tally.add(&rows.tally);
-        order.rows += rows.ends.len() as u64;
+        order.rows += rows.tally.rows_of_list();
         order.bytes += end as u64;
         order.digest.advance();
         order.next += 1;
@@ -305,15 +308,14 @@ impl<'a> Shared<'a> {
                 seen.insert_all(&rows.ordinals, |_, again| duplicates += u64::from(again));
             }
             Duplicates::SetAside => {
-                let Rows { ordinals, ends, verdicts, tally, .. } = rows;
-                seen.insert_all(ordinals, |row, again| {
-                    if again {
-                        duplicates += 1;
-                        let start = row.checked_sub(1).map_or(0, |before| ends[before]);
-                        let verdict = std::mem::replace(&mut verdicts[row], self.verdicts.duplicate());
-                        tally.move_row(verdict, self.verdicts.duplicate(), ends[row] - start);
-                    }
-                });
+                let mut again_at = Vec::new();
+                seen.insert_all(&rows.ordinals, |letter, again| again_at.extend(again.then_some(letter)));
+                duplicates = again_at.len() as u64;
+                for letter in again_at {
+                    let bytes = rows.bytes_of(letter).len();
+                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.verdicts.duplicate());
+                    rows.tally.move_row(verdict, self.verdicts.duplicate(), bytes);
+                }
             }
         }
         rows.tally.duplicates = duplicates;
@@ -370,144 +372,4 @@ pub(super) struct Place {
     pub(super) first_row: u64,
     /// For each output the byte where its part begins.
     pub(super) offsets: Vec<u64>,
-}
-
-/// The rows of a chunk, column by column. Reused from chunk to chunk.
-pub(super) struct Rows {
-    /// Past the last byte of each row, from the beginning of the chunk.
-    pub(super) ends: Vec<usize>,
-    /// Canonical digits; zeros for a rejected row, a zero at the end for a Norwegian identity.
-    pub(super) identities: Vec<[u8; 12]>,
-    ordinals: Vec<Ordinal>,
-    pub(super) verdicts: Vec<u16>,
-    answers: Vec<Answer>,
-    pub(super) tally: Tally,
-    end: usize,
-    numbering: Verdicts,
-    lines: Lines,
-}
-
-/// Finding and parsing the rows of a chunk.
-struct Parse<'a, 's> {
-    rows: &'a mut Rows,
-    shared: &'a Shared<'s>,
-    chunk: &'a Chunk<'s>,
-}
-
-impl Work for Parse<'_, '_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        self.rows.parse(self.shared, self.chunk);
-    }
-}
-
-/// A length that most rows have at least: rows of a chunk are made room for.
-const ROW_BYTES: usize = 48;
-
-/// Marks a row whose verdict the register gives.
-const UNDECIDED: u16 = u16::MAX;
-
-impl Rows {
-    fn new(numbering: Verdicts) -> Rows {
-        Rows {
-            ends: Vec::new(),
-            identities: Vec::new(),
-            ordinals: Vec::new(),
-            verdicts: Vec::new(),
-            answers: Vec::new(),
-            tally: Tally::new(numbering),
-            end: 0,
-            numbering,
-            lines: Lines::new(),
-        }
-    }
-
-    /// Finds, parses and looks up the rows of a chunk.
-    fn read<'s>(&mut self, shared: &Shared<'s>, chunk: &Chunk<'s>) -> Result<(), ListError> {
-        cpu::vectorized(Parse { rows: self, shared, chunk });
-        self.answers.resize(self.ordinals.len(), Answer::default());
-        shared.job.question.ask_all(&self.ordinals, &mut self.answers)?;
-        self.tally.clear();
-        let mut start = 0;
-        for ((verdict, &answer), &end) in self.verdicts.iter_mut().zip(&self.answers).zip(&self.ends) {
-            if *verdict == UNDECIDED {
-                *verdict = self.numbering.answered(answer);
-            }
-            self.tally.count(*verdict, end - start);
-            start = end;
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn parse(&mut self, shared: &Shared<'_>, chunk: &Chunk<'_>) {
-        self.ends.clear();
-        self.identities.clear();
-        self.ordinals.clear();
-        self.verdicts.clear();
-        let (bytes, layout, country) = (chunk.bytes(), &shared.job.form.layout, shared.country);
-        let (mut lines, mut scanner) = (std::mem::take(&mut self.lines), None);
-        let rows = chunk.length / ROW_BYTES;
-        self.ends.reserve(rows);
-        self.identities.reserve(rows);
-        self.ordinals.reserve(rows);
-        self.verdicts.reserve(rows);
-        let mut at = 0;
-        while at < chunk.length {
-            let ends = lines.find(&bytes[at..chunk.length], layout.quote());
-            let window = at;
-            for &end in ends {
-                let end = window + end as usize;
-                // No closure: it would be compiled by itself, without the newer instructions.
-                if let Some(twelve) = layout.twelve(bytes, at)
-                    && let Some(identity) = Identity::of_twelve(twelve, country)
-                {
-                    self.push(&identity, end);
-                } else {
-                    self.push_cell(shared, bytes, layout.plain_cell(bytes, at..end), end);
-                }
-                at = end;
-            }
-            if ends.is_empty() {
-                // A quotation mark, a line longer than a window, or the end of the list.
-                let scanner = scanner.get_or_insert_with(|| Scanner::new(bytes, layout, at, chunk.length));
-                let row = scanner.row_at(at);
-                self.push_cell(shared, bytes, row.id, row.end);
-                at = row.end;
-            }
-        }
-        self.lines = lines;
-        self.end = at;
-    }
-
-    #[inline(always)]
-    fn push(&mut self, identity: &Identity, end: usize) {
-        self.identities.push(identity.padded());
-        self.ordinals.push(identity.ordinal());
-        self.verdicts.push(UNDECIDED);
-        self.ends.push(end);
-    }
-
-    /// What is spelt otherwise than most, and what is no identity.
-    #[inline(never)]
-    fn push_cell(
-        &mut self,
-        shared: &Shared<'_>,
-        bytes: &[u8],
-        cell: Result<Range<usize>, RowProblem>,
-        end: usize,
-    ) {
-        let parse = |cell| Identity::parse(&bytes[cell], shared.country, shared.job.today);
-        match cell.and_then(|cell| parse(cell).map_err(RowProblem::Identity)) {
-            Ok(identity) => self.push(&identity, end),
-            Err(problem) => {
-                self.identities.push([0; 12]);
-                self.ordinals.push(Ordinal::NOBODY);
-                self.verdicts.push(self.numbering.rejected(problem));
-                self.ends.push(end);
-            }
-        }
-    }
 }

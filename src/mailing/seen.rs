@@ -6,9 +6,9 @@ use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
 use crate::memory;
 
-/// A set of ordinals. Its memory is bounded by the identities there can be, not by the list: the
-/// pages of the bitmap that are never touched are never there (some 10 MB for the population of a
-/// country, at most 150 MB). The identities of nearly everybody lie close together: their part comes in huge pages, of
+/// A set of ordinals. Its memory is bounded by the identities that are possible, not by the list: pages of
+/// the bitmap that are never touched take no memory (some 10 MB for the population of a country, at most
+/// 150 MB). The identities of nearly everybody lie close together: their part comes in huge pages, of
 /// which a few are enough, so that neither the system is asked for each page nor the processor for where it is.
 pub(super) struct Seen {
     first: u32,
@@ -17,7 +17,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn new(country: Country) -> Result<Seen, ListError> {
-        let ordinals = country.ordinals();
+        let ordinals = country.span();
         let bits = memory::zeroed(ordinals.len().div_ceil(8)).map_err(ListError::Memory)?;
         let people = country.people().ordinals();
         let place = |ordinal: u32| (ordinal - ordinals.start) as usize / 8;
@@ -57,7 +57,7 @@ mod tests {
     fn what_was_inserted_is_there() {
         for country in [Country::Sweden, Country::Norway] {
             let mut seen = Seen::new(country).expect("memory");
-            let range = country.ordinals();
+            let range = country.span();
             for ordinal in [range.start, range.start + 1, range.start + 64, range.end - 1] {
                 assert!(!seen.insert(Ordinal(ordinal)));
                 assert!(seen.insert(Ordinal(ordinal)));

@@ -75,17 +75,32 @@ pub(super) struct Tally {
     pub(super) bytes: Vec<u64>,
     /// Rows whose identity stood in an earlier row.
     pub(super) duplicates: u64,
+    /// Rows with another identity that were let through.
+    pub(super) further: u64,
+    /// Letters to the identity of the second column.
+    pub(super) second_ids: u64,
+    /// Those of them whose rows are letters to the first column's too, and digits of the numbers of these rows.
+    pub(super) repeats: u64,
+    pub(super) repeat_digits: u64,
 }
 
 impl Tally {
     pub(super) fn new(verdicts: Verdicts) -> Tally {
-        Tally { rows: vec![0; verdicts.count()], bytes: vec![0; verdicts.count()], duplicates: 0 }
+        Tally { rows: vec![0; verdicts.count()], bytes: vec![0; verdicts.count()], ..Tally::default() }
     }
 
     pub(super) fn clear(&mut self) {
         self.rows.fill(0);
         self.bytes.fill(0);
-        self.duplicates = 0;
+        for count in [
+            &mut self.duplicates,
+            &mut self.further,
+            &mut self.second_ids,
+            &mut self.repeats,
+            &mut self.repeat_digits,
+        ] {
+            *count = 0;
+        }
     }
 
     #[inline(always)]
@@ -106,8 +121,18 @@ impl Tally {
             mine.iter_mut().zip(others).for_each(|(mine, others)| *mine += others);
         }
         self.duplicates += other.duplicates;
+        self.further += other.further;
+        self.second_ids += other.second_ids;
+        self.repeats += other.repeats;
+        self.repeat_digits += other.repeat_digits;
     }
 
+    /// Rows of the list: letters less the second ones of their rows.
+    pub(super) fn rows_of_list(&self) -> u64 {
+        self.total_rows() - self.repeats
+    }
+
+    /// Letters: what has been counted under a verdict.
     pub(super) fn total_rows(&self) -> u64 {
         self.rows.iter().sum()
     }

@@ -20,7 +20,7 @@ impl Bench {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("far.nabar");
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/far");
-        crate::extract::build(&fixture, &file, true).expect("built");
+        crate::extract::build(&fixture, &file, &crate::extract::BuildOptions::strict()).expect("built");
         let register = Snapshot::open(&file).and_then(|snapshot| snapshot.register()).expect("whole");
         Bench { directory, register }
     }
@@ -36,7 +36,8 @@ impl Bench {
             options: ListOptions::default(),
             today: Today::new(2026, 6, 1).expect("a day"),
             duplicates: Duplicates::Keep,
-            max_rejected: None,
+            max_rejected: RejectedLimit::Percent(100.0),
+            now: jiff::Timestamp::now(),
             prices: None,
             threads: 2,
             progress: &(),
@@ -82,7 +83,7 @@ fn one_column_needs_no_delimiter() {
         (format!("{FIRST}\n{SECOND}"), 2, "1"),
         (format!("pnr\r\n{FIRST}\r\n{SECOND}\r\n"), 2, "pnr"),
         (format!("{}-{}\n", &FIRST[..8], &FIRST[8..]), 1, "1"),
-        ("not an id\nneither\n".to_owned(), 1, "not an id"),
+        ("not an id\nneither\n".to_owned(), 2, "1"),
         (String::new(), 0, "1"),
         ("personnummer\n".to_owned(), 0, "personnummer"),
     ] {
@@ -102,12 +103,13 @@ fn encodings_are_told_and_what_is_no_text_is_refused() {
     assert_eq!(encoding(&row(b"\xC5sa")).expect("text"), "windows-1252");
     let mixed = [row("Åsa Öberg".as_bytes()), b"196810199809;\xC5\n".to_vec()].concat();
     assert_eq!(encoding(&mixed).expect("text"), "utf-8", "one broken character among whole ones");
-    let utf16: Vec<u8> = "personnummer\n196810199809\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    assert!(matches!(encoding(&[b"\xFF\xFE", &utf16[..]].concat()), Err(ListError::Utf16)));
-    assert!(matches!(encoding(&utf16), Err(ListError::Utf16)));
-    assert!(matches!(encoding(b"nabar\r\n\x1a\x01\0\0\0"), Err(ListError::Register)));
-    assert!(matches!(encoding(b"PK\x03\x04xl/worksheets"), Err(ListError::Spreadsheet)));
-    assert!(matches!(encoding(b"pnr\r196810199809\r"), Err(ListError::CarriageReturns)));
+    for (bytes, kind) in [
+        (&b"nabar\r\n\x1a\x01\0\0\0"[..], FileKind::Register),
+        (b"PK\x03\x04xl/worksheets", FileKind::Workbook),
+        (b"\xFF\xFEp\0n\0r\0\n\0", FileKind::Utf16),
+    ] {
+        assert!(matches!(encoding(bytes), Err(ListError::NotAList(found)) if found == kind));
+    }
 }
 
 #[test]
@@ -123,20 +125,20 @@ fn a_column_that_cannot_be_told_is_asked_for_without_content() {
     }
     for (name, column) in [("granne", 1), ("GRANNE", 1), ("2", 1), ("1", 0)] {
         let report = bench.run(two.as_bytes(), |mailing| {
-            mailing.options.id_column = Some(name.to_owned());
+            mailing.options.id_columns = vec![name.to_owned()];
             check(mailing)
         });
         assert_eq!(report.expect("named").list.id_column, ["sökande", "granne"][column]);
     }
     let forced = bench.run(headless.as_bytes(), |mailing| {
         mailing.options =
-            ListOptions { id_column: Some("1".into()), header: Some(true), ..ListOptions::default() };
+            ListOptions { id_columns: vec!["1".into()], header: Some(true), ..ListOptions::default() };
         check(mailing)
     });
     assert!(matches!(forced, Err(ListError::HeaderIsRow)), "a row is not copied to every file");
     for name in ["3", "0", "nobody"] {
         let report = bench.run(two.as_bytes(), |mailing| {
-            mailing.options.id_column = Some(name.to_owned());
+            mailing.options.id_columns = vec![name.to_owned()];
             check(mailing)
         });
         assert!(report.expect_err("no such column").is_usage());
@@ -144,16 +146,128 @@ fn a_column_that_cannot_be_told_is_asked_for_without_content() {
 }
 
 #[test]
-fn limits_of_rejected_rows() {
-    for (limit, rejected, rows, exceeded) in [
-        (RejectedLimit::Rows(0), 0, 10, false),
-        (RejectedLimit::Rows(0), 1, 10, true),
-        (RejectedLimit::Percent(10.0), 1, 10, false),
-        (RejectedLimit::Percent(9.99), 1, 10, true),
-        (RejectedLimit::Percent(0.0), 0, 0, false),
+fn lists_of_which_too_little_can_be_read_are_refused() {
+    for (limit, rejected, rows, expected) in [
+        (MAX_REJECTED, 5, 10, None),
+        (MAX_REJECTED, 6, 10, Some("max_rejected")),
+        (MAX_REJECTED, 0, 0, Some("no_rows")),
+        (RejectedLimit::Rows(0), 0, 10, None),
+        (RejectedLimit::Rows(0), 0, 0, Some("no_rows")),
+        (RejectedLimit::Percent(100.0), 10, 10, None),
+        (RejectedLimit::Percent(100.0), 0, 0, None),
     ] {
-        assert_eq!(limit.exceeded(rejected, rows), exceeded, "{limit:?} {rejected} of {rows}");
+        assert_eq!(refusal(limit, rejected, rows), expected, "{limit:?} {rejected} of {rows}");
     }
+    let bench = Bench::new();
+    let refused = |list: &str| {
+        let report = bench.run(list.as_bytes(), |mailing| {
+            mailing.max_rejected = MAX_REJECTED;
+            check(mailing)
+        });
+        let report = report.expect("a report");
+        (report.refused, report.likely_cause.unwrap_or_default())
+    };
+    let fixed: String = (0..9).map(|row| format!("A{row}{FIRST}Kalle\n")).collect();
+    let records: String = (0..9).map(|_| format!("10;{FIRST};Kalle\n20;1;x\n20;2;y\n20;3;z\n")).collect();
+    for (list, reason, cause) in [
+        ("", Some("no_rows"), ""),
+        ("personnummer\n", Some("no_rows"), ""),
+        (&format!("pnr\n{FIRST}\n\n\n\n"), None, ""),
+        (&format!("pnr;x\n{FIRST};\nA;\n"), None, ""),
+        (&format!("pnr;x\n{FIRST};\nA;\nB;\n"), Some("max_rejected"), ""),
+        ("01819012365\n41819012359\n", Some("max_rejected"), "Norwegian"),
+        ("pnr;x\n1,99001E+11;a\n1,99001E+11;b\n", Some("max_rejected"), "spreadsheet"),
+        (&fixed, Some("max_rejected"), "2:12"),
+    ] {
+        let (refused, likely) = refused(list);
+        assert_eq!(refused, reason, "{list}");
+        assert!(likely.contains(cause) && !likely.contains(FIRST), "{list}: {likely}");
+    }
+    for (list, cause) in [
+        (&records[..], "several types"),
+        ("{\"a\": 1, \"b\": 2},\n{\"a\": 1, \"b\": 2}\n", "JSON"),
+        ("<?xml version=\"1.0\"?>\n<a>\n</a>\n", "XML"),
+        ("<a b=\"1;2\">\n<c d=\"3;4\">\n", "XML"),
+    ] {
+        let error = bench.check(list.as_bytes()).expect_err("no column");
+        assert!(error.is_refusal() && error.to_string().contains(cause), "{error}");
+    }
+}
+
+/// Whatever joins two rows, the second person never travels in the first one's.
+#[test]
+fn a_row_that_may_be_two_goes_to_no_operator() {
+    let bench = Bench::new();
+    for join in ["\u{b}", "\u{c}", "\0", "\u{1a}", "\u{85}", "\u{2028}", "\u{2029}", "\u{feff}", "\u{1e}", ""]
+    {
+        let list = format!("pnr;namn;nr\n{FIRST};Asa;1{join}{SECOND};Bo;2\n{SECOND};Bo;3\n");
+        let report = bench.check(list.as_bytes()).expect("checked");
+        assert_eq!(report.reasons.get("joined_rows"), Some(&1), "{join:?}");
+        assert_eq!(report.outcomes["digital"] + report.outcomes["paper"], 1);
+    }
+    for line_end in ["\r", "\r\n", "\n", "\r\r\n"] {
+        let list = format!("pnr;namn;nr{line_end}{FIRST};Asa;1{line_end}{SECOND};Bo;2{line_end}");
+        let report = bench.check(list.as_bytes()).expect("checked");
+        assert_eq!((report.list.rows, report.outcomes["rejected"]), (2, 0), "{line_end:?}");
+    }
+}
+
+#[test]
+fn two_ids_in_a_row() {
+    let bench = Bench::new();
+    let outcome = |id: &str| {
+        let report = bench.check(format!("{id}\n").as_bytes()).expect("checked");
+        report.outcomes.iter().find(|(_, rows)| **rows > 0).map(|(name, _)| *name).expect("one row")
+    };
+    let nobody = "190001010000".to_owned();
+    let unknown = (0..1000).map(|n| format!("19000101{n:03}")).map(|stem| {
+        (0..10)
+            .map(|last| format!("{stem}{last}"))
+            .find(|id| outcome(id) != "rejected")
+            .unwrap_or(nobody.clone())
+    });
+    let unknown =
+        unknown.into_iter().find(|id| outcome(id) == "paper").expect("somebody who is not registered");
+    assert_eq!([outcome(FIRST), outcome(SECOND)], ["digital", "digital"]);
+    let list = format!(
+        "barn;vh;nr\n{unknown};{FIRST};1\n{FIRST};{SECOND};2\n;{FIRST};3\n{FIRST};;4\n{FIRST};{FIRST};5\n;;6\nx;y;7\n"
+    );
+    let run = |two_ids| {
+        let report = bench.run(list.as_bytes(), |mailing| {
+            mailing.options.id_columns = vec!["barn".to_owned(), "vh".to_owned()];
+            mailing.options.two_ids = two_ids;
+            check(mailing)
+        });
+        let report = report.expect("checked");
+        let outcomes = ["digital", "paper", "rejected"].map(|name| report.outcomes[name]);
+        (report.list.rows, report.letters, report.second_ids, outcomes, report.list.id_column)
+    };
+    assert_eq!(run(TwoIds::FirstReachable), (7, 7, 2, [5, 0, 2], "barn + vh".to_owned()));
+    assert_eq!(run(TwoIds::Both), (7, 9, 3, [6, 1, 2], "barn + vh".to_owned()));
+}
+
+#[test]
+fn a_list_that_is_changed_meanwhile_is_no_list() {
+    struct Cutting<'a>(&'a Path, std::sync::Once);
+    impl Progress for Cutting<'_> {
+        fn advanced(&self, _: u64, _: u64) {
+            self.1.call_once(|| {
+                fs::File::options()
+                    .write(true)
+                    .open(self.0)
+                    .and_then(|file| file.set_len(4096))
+                    .expect("cut");
+            });
+        }
+    }
+    let bench = Bench::new();
+    let path = bench.directory.path().join("list");
+    let result = bench.run(list(";", "", 400_000).as_bytes(), |mailing| {
+        let cutting = Cutting(&path, std::sync::Once::new());
+        let mailing = Mailing { options: mailing.options.clone(), progress: &cutting, ..*mailing };
+        check(&mailing)
+    });
+    assert!(matches!(result, Err(ListError::ListChanged)), "{result:?}");
 }
 
 struct Impatient(std::sync::atomic::AtomicU64);

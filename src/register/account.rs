@@ -87,7 +87,7 @@ mod tests {
         compare(&writer.register());
         let changes = std::fs::read(fixture("changes/far.jsonl")).expect("changes");
         for batch in changes.split_inclusive(|&byte| byte == b'\n').collect::<Vec<_>>().chunks(40) {
-            writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+            writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
             compare(&writer.register());
         }
     }

@@ -5,8 +5,22 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// The bytes that columns lie in. They never change and never move while it lives.
-pub(crate) type Storage = Arc<dyn AsRef<[u8]> + Send + Sync>;
+/// The bytes that columns lie in. They never move while it lives.
+pub(crate) type Storage = Arc<dyn Bytes>;
+
+/// Bytes that may be those of a mapped file.
+pub(crate) trait Bytes: AsRef<[u8]> + Send + Sync {
+    /// Whether they are what they were in the beginning: what was read before is true only then.
+    fn is_intact(&self) -> bool {
+        true
+    }
+}
+
+impl Bytes for crate::memory::Mapped {
+    fn is_intact(&self) -> bool {
+        self.is_intact()
+    }
+}
 
 /// An array of `T` at a place in a [`Storage`].
 pub(crate) struct Column<T> {

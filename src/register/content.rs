@@ -492,7 +492,7 @@ mod tests {
             let mut seen = HashSet::from([content()]);
             let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
             for line in &lines {
-                writer.apply(Lines::parse(line, writer.kind()), false).expect("applied");
+                writer.apply(Lines::parse(line, writer.kind()), None).expect("applied");
                 seen.insert(content());
             }
             assert!(seen.len() > lines.len() * 9 / 10, "{} of {}", seen.len(), lines.len());
@@ -505,7 +505,7 @@ mod tests {
             let extract = directory.path().join("extract");
             crate::extract::export(&reader, &extract).expect("exported");
             let built = directory.path().join("built.nabar");
-            crate::extract::build(&extract, &built, false).expect("built");
+            crate::extract::build(&extract, &built, &crate::extract::BuildOptions::lenient()).expect("built");
             let built =
                 crate::snapshot::Snapshot::open(&built).and_then(|file| file.register()).expect("open");
             assert_eq!(built.content().expect("undamaged").to_string(), last, "built of its extract");

@@ -30,7 +30,9 @@ pub use state::{AccountType, FarState, KrrState, StateRule};
 
 use crate::consent::{RuleSet, RuleTail, Rules};
 use crate::identities::{Country, Identity, Ordinal, Space, Today};
-use crate::index::{Block, Codes, DamagedBlock, Found, Index, Overlay, Page, PartView, Slot, Trust};
+use crate::index::{
+    Block, Codes, DamagedBlock, Found, Index, Overlay, Page, PartView, Slot, Trust, directory_length,
+};
 use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
@@ -79,6 +81,11 @@ pub enum Damage {
     /// A section.
     #[error(transparent)]
     Section(#[from] DamagedSection),
+    /// The file was written to after it was opened.
+    #[error(
+        "the register file was truncated or overwritten after it was opened: replace register files by renaming"
+    )]
+    Changed,
 }
 
 /// Records of one of three widths.
@@ -115,6 +122,8 @@ pub(crate) struct Parts {
 /// What all versions of a register that come from one file share.
 struct Base {
     parts: Parts,
+    /// The directory at its full length, if the file's is shorter: recipients of later spaces may be added.
+    long_directory: Option<Box<[u32]>>,
     trust: Trust,
     /// For each entry of the directory whether its cold columns have been checked.
     cold_checked: Box<[AtomicBool]>,
@@ -189,10 +198,18 @@ impl Register {
     /// The register in a file.
     pub(crate) fn new(parts: Parts, version: Version) -> Register {
         let trust = Trust::new(parts.kind.country());
-        let cold_checked = parts.directory.get().iter().map(|_| AtomicBool::new(false)).collect();
+        let length = directory_length(parts.kind.country());
+        let long_directory = (parts.directory.get().len() < length).then(|| {
+            // What lies behind the file's directory is never touched, and takes no memory.
+            let mut directory = vec![0; length];
+            directory[..parts.directory.get().len()].copy_from_slice(parts.directory.get());
+            directory.into_boxed_slice()
+        });
+        let cold_checked = (0..length).map(|_| AtomicBool::new(false)).collect();
         let (rules_lead, sums) = (OnceLock::new(), OnceLock::new());
         let base = Base {
             parts,
+            long_directory,
             trust,
             cold_checked,
             rules_lead,
@@ -277,7 +294,7 @@ impl Register {
         let parts = &self.base.parts;
         Index {
             country: parts.kind.country(),
-            directory: parts.directory.get(),
+            directory: self.base.long_directory.as_deref().unwrap_or_else(|| parts.directory.get()),
             blocks: parts.blocks.get(),
             pages: parts.pages.get(),
             codes: parts.codes.get(),
@@ -309,6 +326,17 @@ impl Register {
     /// The bytes of the register file that it is made of. Changes since are not in them.
     pub(crate) fn file(&self) -> &column::Storage {
         self.base.parts.directory.storage()
+    }
+
+    /// Whether the register file is what it was when it was opened. If not, no answer of this register that was
+    /// given since the last time is to be believed. Cost: one system call.
+    pub fn is_intact(&self) -> bool {
+        self.file().is_intact()
+    }
+
+    /// The same as an error.
+    pub(crate) fn intact(&self) -> Result<(), Damage> {
+        if self.is_intact() { Ok(()) } else { Err(Damage::Changed) }
     }
 
     /// The blocks of the file that have been checked.

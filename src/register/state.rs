@@ -45,6 +45,9 @@ pub enum AccountType {
 }
 
 impl AccountType {
+    /// All of them.
+    pub(crate) const ALL: [AccountType; 3] = [AccountType::Not, AccountType::Anonymous, AccountType::Secure];
+
     /// The word on the wire.
     pub const fn name(self) -> &'static str {
         match self {
@@ -56,12 +59,7 @@ impl AccountType {
 
     /// The type of a word, if it is one.
     pub fn of_name(name: &[u8]) -> Option<AccountType> {
-        match name {
-            b"Not" => Some(AccountType::Not),
-            b"Anonymous" => Some(AccountType::Anonymous),
-            b"Secure" => Some(AccountType::Secure),
-            _ => None,
-        }
+        AccountType::ALL.into_iter().find(|account_type| name == account_type.name().as_bytes())
     }
 }
 

@@ -121,7 +121,7 @@ impl Following<'_> {
             if !store::is_data_directory(writer.directory()) {
                 return Err(FollowError::Removed(writer.directory().to_owned()));
             }
-            writer.apply(Lines::of(told.changes), false)?;
+            writer.apply(Lines::of(told.changes), None)?;
         }
         let register = writer.register();
         if register.sequence() != told.to {

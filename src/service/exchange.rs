@@ -160,8 +160,11 @@ pub(super) fn from_json<'j, T: Deserialize<'j>>(text: &'j [u8]) -> serde_json::R
     }
 }
 
-/// Says which version answered.
+/// Says which version answered. If its file was overwritten meanwhile, it is an error instead.
 pub(super) fn with_version(mut response: Response<Body>, register: &Register) -> Response<Body> {
+    if let Err(damage) = register.intact() {
+        return Problem::damaged(&damage).into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(SEQUENCE, register.sequence().into());
     if let Ok(as_of) = HeaderValue::from_str(&register.as_of().to_string()) {

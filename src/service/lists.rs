@@ -158,10 +158,14 @@ pub(super) async fn check(
         let mailing = Mailing {
             question: &question,
             list: Path::new("-"),
-            options: ListOptions { id_column: asks.id_column, ..ListOptions::default() },
+            options: ListOptions {
+                id_columns: asks.id_column.into_iter().collect(),
+                ..ListOptions::default()
+            },
             today: day.today,
+            now: jiff::Timestamp::now(),
             duplicates: Duplicates::Keep,
-            max_rejected: None,
+            max_rejected: mailing::MAX_REJECTED,
             prices,
             threads: 1,
             progress: &(),

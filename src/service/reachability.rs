@@ -144,7 +144,7 @@ impl Asked {
         }
         let mut answers = vec![Answer::default(); ordinals.len()];
         let asked = question.ask_all(&ordinals, &mut answers);
-        asked.map_err(|damage: Damage| Problem::damaged(&damage))?;
+        asked.and_then(|()| self.register.intact()).map_err(|damage: Damage| Problem::damaged(&damage))?;
         Ok(Answers { answers, rejected })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::config::Replicas;
 use super::parts::{self, Kept};
+use crate::register::column::Bytes;
 use crate::register::{Decided, NotAsked, Register};
 use crate::replica::Part;
 use crate::snapshot::{OpenError, Snapshot};
@@ -53,7 +54,7 @@ pub enum OpenFailed {
 }
 
 /// A register file as it is mapped.
-type Mapped = dyn AsRef<[u8]> + Send + Sync;
+type Mapped = dyn Bytes;
 
 /// A register that is served, always the newest version that is known.
 pub struct Live {

@@ -326,11 +326,12 @@ fn ready(service: &Service) -> Response<Body> {
         let register = live.register();
         serde_json::json!({
             "name": live.name, "sequence": register.sequence(), "as_of": register.as_of().to_string(),
-            "fresh": live.is_fresh(), "following": !live.failing.load(Ordering::Relaxed),
+            "fresh": live.is_fresh(), "intact": register.is_intact(),
+            "following": !live.failing.load(Ordering::Relaxed),
         })
     });
     let registers: Vec<_> = registers.collect();
-    let ready = service.registers.all.iter().all(|live| live.is_fresh());
+    let ready = service.registers.all.iter().all(|live| live.is_fresh() && live.register().is_intact());
     let mut response = json(&serde_json::json!({ "ready": ready, "registers": registers }));
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -16,10 +16,10 @@ pub(crate) mod write;
 pub use format::{Header, OpenError};
 pub use verify::Finding;
 
-use crate::index::{Page, directory_length};
+use crate::index::{Page, directory_length, short_directory_length, stored_directory};
 use crate::memory;
 use crate::register::cold::{Cold, TimeColumn};
-use crate::register::column::{Column, Guarded, Storage};
+use crate::register::column::{Bytes, Column, Guarded, Storage};
 use crate::register::numbers::Numbers;
 use crate::register::state::State;
 use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
@@ -128,7 +128,10 @@ impl Snapshot {
     /// What everything else relies on and no checksum of a block covers.
     fn check_lengths(&self, parts: &Parts) -> Result<(), OpenError> {
         let pages = parts.pages.get();
-        if parts.directory.get().len() != directory_length(parts.kind.country()) {
+        let (country, directory) = (parts.kind.country(), parts.directory.get());
+        let is_long = directory.len() == directory_length(country)
+            && stored_directory(country, directory).len() == directory.len();
+        if !is_long && directory.len() != short_directory_length(country) {
             return Err(damaged(
                 "directory",
                 "it does not have the length that the register's ordinals need",
@@ -230,6 +233,8 @@ struct Copied {
     pages: Vec<Page>,
     length: usize,
 }
+
+impl Bytes for Copied {}
 
 impl AsRef<[u8]> for Copied {
     fn as_ref(&self) -> &[u8] {

@@ -15,7 +15,7 @@ fn fixture(name: &str) -> PathBuf {
 fn built(name: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("register.nabar");
-    extract::build(&fixture(name), &file, true).expect("built");
+    extract::build(&fixture(name), &file, &crate::extract::BuildOptions::strict()).expect("built");
     std::fs::read(&file).expect("read")
 }
 

@@ -3,7 +3,7 @@
 use super::format::{self, ALIGNMENT, ENTRY_BYTES, Entry, HEADER_BYTES, Header, Section};
 use crate::consent::RuleTable;
 use crate::files;
-use crate::index::{Block, BlockHasher, Built, CodeBytes};
+use crate::index::{Block, BlockHasher, Built, CodeBytes, stored_directory};
 use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
 use crate::register::state::State;
 use crate::register::{Actors, Kind};
@@ -73,7 +73,7 @@ impl Draft {
         let actors = rkyv::to_bytes::<rkyv::rancor::Error>(&self.actors).map_err(io::Error::other)?;
         out.array::<u8>(Section::Actors, &actors)?;
         out.array(Section::States, &self.states)?;
-        out.array(Section::Directory, &self.index.directory)?;
+        out.array(Section::Directory, stored_directory(kind.country(), &self.index.directory))?;
         out.array(Section::Blocks, &self.index.blocks)?;
         out.array(Section::Pages, &self.index.pages)?;
         match &self.index.codes {

@@ -8,6 +8,7 @@ use crate::changes::{BadPage, Change, Reason, What, pages};
 use crate::extract::decoded;
 use crate::files;
 use crate::register::Kind;
+use crate::rejected::RejectedLimit;
 use jiff::Timestamp;
 use rayon::prelude::*;
 use std::io;
@@ -148,6 +149,18 @@ pub enum ApplyError {
         /// Why.
         reason: Reason,
     },
+    /// More lines of the batch would be set aside than allowed.
+    #[error(
+        "{rejected} of {lines} lines would be set aside, and {limit} are allowed (--max-rejected); nothing of the batch was applied"
+    )]
+    TooManyRejected {
+        /// Lines that would be set aside.
+        rejected: u64,
+        /// Lines of the batch.
+        lines: u64,
+        /// What was allowed.
+        limit: RejectedLimit,
+    },
     /// Changes are missing.
     #[error(
         "line {line}: expected {expected}, got {found}: changes are missing; nothing of the batch was applied"
@@ -234,6 +247,22 @@ impl Assembly {
         // Lines behind the last change use up no number: a file may have been cut off there.
         assembly.release();
         Ok(assembly)
+    }
+
+    /// Checks that no more lines are set aside than allowed, with `more` that are about to be, of `read` lines.
+    pub(crate) fn within(
+        &self,
+        limit: Option<RejectedLimit>,
+        read: u64,
+        more: u64,
+    ) -> Result<(), ApplyError> {
+        let set_aside = self.set_aside.len() as u64 + more;
+        match limit {
+            Some(limit) if limit.is_exceeded(set_aside, read) => {
+                Err(ApplyError::TooManyRejected { rejected: set_aside, lines: read, limit })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn add(&mut self, line: u64, mut change: Change, current: u64) -> Result<(), ApplyError> {

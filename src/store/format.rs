@@ -228,7 +228,7 @@ mod tests {
         let text = fs::read(fixture(&format!("changes/{name}.jsonl"))).expect("changes");
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
         for batch in lines.chunks(50) {
-            writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+            writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
         }
         fs::read(data.join(names::segment(1000))).expect("the log")
     }

@@ -270,7 +270,7 @@ mod tests {
             if place == 20 {
                 writer.checkpoint(true).expect("a checkpoint");
             }
-            writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+            writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
         }
         let all: Vec<Change> = changes(&data, 1000).and_then(Iterator::collect).expect("changes");
         assert_eq!(all.len(), lines.len());
@@ -309,7 +309,7 @@ mod tests {
             init(&fixture("far"), path).expect("a data directory");
             let writer = Writer::open(path).expect("a writer");
             for batch in lines.chunks(batch) {
-                writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+                writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
             }
         };
         fill(&data, 100);

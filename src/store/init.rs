@@ -6,7 +6,7 @@ use super::format::root_sum;
 use super::load::{Place, place};
 use super::names::{self, Contents};
 use super::writer::new_segment;
-use crate::extract::{BuildError, Summary, build};
+use crate::extract::{BuildError, BuildOptions, Summary, build};
 use crate::files;
 use crate::memory;
 use crate::snapshot::Header;
@@ -34,6 +34,15 @@ pub enum InitError {
 ///
 /// Rows of an extract that are set aside are named in `rejected.csv` in the directory.
 pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitError> {
+    init_with(source, directory, &BuildOptions::default())
+}
+
+/// The same, with options for an extract.
+pub fn init_with(
+    source: &Path,
+    directory: &Path,
+    options: &BuildOptions,
+) -> Result<Option<Summary>, InitError> {
     let io = |error| StoreError::Io { path: directory.to_owned(), error };
     std::fs::create_dir_all(directory).map_err(io)?;
     let disk = Directory(directory.to_owned());
@@ -48,8 +57,9 @@ pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitErro
     }
     let place = Place { disk: Arc::new(disk), path: directory.to_owned() };
     let summary = if source.is_dir() {
+        // An earlier attempt may have left it.
         let built = directory.join(names::partial("init"));
-        let summary = build(source, &built, false)?;
+        let summary = build(source, &built, &BuildOptions { force: true, ..*options })?;
         fill(&place, memory::map_path(&built).map_err(io)?.as_ref())?;
         std::fs::remove_file(&built).map_err(io)?;
         Some(summary)

@@ -19,7 +19,7 @@
 //! let line = br#"{"sequence":1001,"time":"2026-06-01T04:00:01Z",
 //!     "remove_recipient":{"recipient_id":"196810199809"}}"#;
 //! let line: Vec<u8> = line.iter().copied().filter(|&byte| byte != b'\n').collect();
-//! let batch = writer.apply(Lines::parse(&line, writer.kind()), false)?;
+//! let batch = writer.apply(Lines::parse(&line, writer.kind()), None)?;
 //! assert_eq!((batch.from, batch.to), (1000, 1001));
 //!
 //! assert!(reader.refresh()?);
@@ -49,7 +49,7 @@ pub use checkpoint::Checkpoint;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
 pub(crate) use init::adopt;
-pub use init::{InitError, init};
+pub use init::{InitError, init, init_with};
 #[cfg(test)]
 pub(crate) use load::Place;
 pub use names::is_data_directory;

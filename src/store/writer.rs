@@ -11,6 +11,7 @@ use crate::changes::apply::{Applied, Editor, both};
 use crate::changes::encoding::encode;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::register::{Kind, Register, moment};
+use crate::rejected::RejectedLimit;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -155,9 +156,9 @@ impl Writer {
 
     /// Applies some lines as one batch and waits until it is durable and visible.
     ///
-    /// With `skip_bad` lines that are no changes, or do not fit the register, are set aside; else the
-    /// first of them refuses the batch.
-    pub fn apply(&self, lines: Lines, skip_bad: bool) -> Result<Batch, ApplyError> {
+    /// With `skip_bad` lines that are no changes, or do not fit the register, are set aside, as long as they are no
+    /// more than that of the batch; without it the first of them refuses the batch.
+    pub fn apply(&self, lines: Lines, skip_bad: Option<RejectedLimit>) -> Result<Batch, ApplyError> {
         let (batch, pending) = self.append(lines, skip_bad)?;
         self.wait(pending)?;
         Ok(batch)
@@ -165,19 +166,25 @@ impl Writer {
 
     /// Applies some lines as one batch and writes it to the log. It is visible to nobody, and may be lost,
     /// until [`wait`](Self::wait) has returned.
-    pub fn append(&self, lines: Lines, skip_bad: bool) -> Result<(Batch, Option<Pending>), ApplyError> {
+    pub fn append(
+        &self,
+        lines: Lines,
+        skip_bad: Option<RejectedLimit>,
+    ) -> Result<(Batch, Option<Pending>), ApplyError> {
+        let read = lines.len() as u64;
         let mut guard = self.lock();
         let inner = &mut *guard;
         self.usable(inner)?;
         let from = inner.position.sequence;
         let time = moment::nanoseconds(inner.register.as_of()).unwrap_or_default();
-        let mut assembly = Assembly::of(lines, self.kind, from, time, skip_bad)?;
+        let mut assembly = Assembly::of(lines, self.kind, from, time, skip_bad.is_some())?;
         assembly.compare(&self.place, &mut inner.compared)?;
+        assembly.within(skip_bad, read, 0)?;
         if assembly.changes.is_empty() {
             let pending = inner.last.clone();
             return Ok((assembly.summary(from, 0), pending));
         }
-        let written = self.write(inner, &mut assembly, skip_bad);
+        let written = self.write(inner, &mut assembly, skip_bad, read);
         if written.is_err() {
             // The editor may know what the register does not have.
             inner.renew_editor(&self.place)?;
@@ -192,7 +199,8 @@ impl Writer {
         &self,
         inner: &mut Inner,
         assembly: &mut Assembly,
-        skip_bad: bool,
+        skip_bad: Option<RejectedLimit>,
+        read: u64,
     ) -> Result<(Pending, u64), ApplyError> {
         let register = Arc::clone(&inner.register);
         let editor = &mut inner.editor;
@@ -201,9 +209,10 @@ impl Writer {
             both(changes.len(), || editor.apply(&register, changes), || encoded(changes));
         let applied: Applied = applied.map_err(|damage| self.place.unusable(&damage))?;
         if let Some(&(place, reason)) = applied.bad.first() {
-            if !skip_bad {
+            if skip_bad.is_none() {
                 return Err(ApplyError::Bad { line: assembly.lines[place], reason });
             }
+            assembly.within(skip_bad, read, applied.bad.len() as u64)?;
             applied.bad.iter().for_each(|&(place, reason)| assembly.set_change_aside(place, reason));
             frame = encoded(&assembly.changes);
         }

@@ -238,7 +238,7 @@ fn a_signal_ends_a_feed_with_what_it_has_applied() {
     }
     let output = child.wait_with_output().expect("ended");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert_eq!(output.status.code(), Some(130), "{error}");
     let to = serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["to"].as_u64().expect("number");
     assert!(error.contains(&format!("interrupted; what was applied up to sequence {to} stays")), "{error}");
     assert_eq!(work.sequence("data"), to);

@@ -457,7 +457,7 @@ fn numbers_are_as_documented() {
     assert_eq!(gone.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&gone.stderr).contains("the oldest here follow 1007"));
     // Exit codes, and the rest of the table.
-    assert_eq!(first_column(&table(&text, "Exit codes")), ["0", "1", "2"]);
+    assert_eq!(first_column(&table(&text, "Exit codes")), ["0", "1", "2", "3", "130"]);
     data.done(2, &["init", "far", "far"]);
     data.done(2, &["apply", ".", "changes.jsonl"]);
     data.done(2, &["changes", "far"]);
@@ -587,7 +587,7 @@ fn pages_are_read_as_documented() {
     let description = "kind = \"krr\"\nsequence = 0\nas_of = \"2026-06-01T00:00:00Z\"\n";
     fs::write(data.path().join("empty/register.toml"), description).expect("written");
     fs::write(data.path().join("empty/personer.jsonl"), "").expect("written");
-    data.done(0, &["init", "empty", "loaded", "-q"]);
+    data.done(0, &["init", "empty", "loaded", "-q", "--allow-empty"]);
     fs::write(data.path().join("d.json"), rest(0, 500, &[id])).expect("written");
     data.done(0, &["apply", "loaded", "d.json", "-q"]);
     assert_eq!(data.sequence("loaded"), 500);

@@ -296,6 +296,11 @@ fn sections_spaces_and_limits_are_as_documented() {
     let [a, b, c, d] = ends;
     let sentence = format!("Sweden's ordinals are {a} to {b}, Norway's {c} to {d}");
     assert!(text.contains(&sentence), "{sentence}");
+    let later = Space::SamordningsnummerUnknownDate.ordinals().start..Country::Sweden.span().end;
+    let sentence = format!("{} to {} too", later.start, later.end - 1);
+    assert!(text.contains(&sentence), "{sentence}");
+    let sentence = format!("it has {} elements", later.end / limits::BLOCK_ORDINALS);
+    assert!(text.contains(&sentence), "{sentence}");
     let blocks = [sweden.len(), norway.len()].map(|ordinals| ordinals as u32 / limits::BLOCK_ORDINALS);
     let sentence = format!("{} elements for Sweden, {}\nfor Norway", blocks[0], blocks[1]);
     assert!(text.contains(&sentence), "{sentence}");
@@ -310,7 +315,7 @@ fn sections_spaces_and_limits_are_as_documented() {
         limits::CONTACT_BYTES_MAX,
     ];
     assert_eq!(table(&text, "Limits").iter().map(|row| number(&row[1])).collect::<Vec<_>>(), most);
-    let report = document("report.md");
+    let report = document("lists.md");
     assert!(report.contains(&format!("within {} bytes of the beginning of the row", limits::ROW_BYTES_MAX)));
     assert_eq!((limits::SAMPLE_BYTES, limits::SAMPLE_ROWS), (1 << 20, 1000));
     assert!(report.contains("the first mebibyte of the list, at most 1001 rows"));

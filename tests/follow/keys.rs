@@ -15,13 +15,13 @@ fn keys_that_are_there_are_left_alone() {
     let work = Workspace::new();
     work.done(&["keygen", "source"]);
     let before = pair(&work, "source");
-    let said = work.fails(1, &["keygen", "source"]);
-    assert!(said.contains("source.key: File exists"), "{said}");
+    let said = work.fails(2, &["keygen", "source"]);
+    assert!(said.contains("source.key is there already"), "{said}");
     assert!(pair(&work, "source") == before, "left alone");
     // The public key was given away and removed, as one may.
     fs::remove_file(work.path("source.pub")).expect("removed");
-    let said = work.fails(1, &["keygen", "source"]);
-    assert!(said.contains("source.key: File exists"), "{said}");
+    let said = work.fails(2, &["keygen", "source"]);
+    assert!(said.contains("source.key is there already"), "{said}");
     assert!(pair(&work, "source") == [before[0].clone(), None], "left alone");
 }
 
@@ -68,8 +68,8 @@ fn a_public_key_that_is_alone_gets_no_other_private_one() {
     work.done(&["keygen", "source"]);
     fs::remove_file(work.path("source.key")).expect("removed");
     let before = pair(&work, "source");
-    let said = work.fails(1, &["keygen", "source"]);
-    assert!(said.contains("source.pub: File exists"), "{said}");
+    let said = work.fails(2, &["keygen", "source"]);
+    assert!(said.contains("source.pub is there already"), "{said}");
     assert!(pair(&work, "source") == before, "left alone");
 }
 

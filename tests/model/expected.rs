@@ -1,14 +1,19 @@
 //! What a split must give, one row at a time.
 
+use super::form::{Form, Refusal, form};
+use super::guard::{has_mark_between_rows, identities_in, is_same};
 use super::identities::parse;
 use super::lists::List;
-use super::registers::Register;
-use super::rows::{Layout, row_at};
+use super::names::is_footer;
+use super::registers::{Answer, Register};
+use super::rows::Row;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
 /// Ids of a list that `lookup` is asked for: it is no faster than a few hundred thousand a second.
 const LOOKUPS_MAX: usize = 2000;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 /// The files of a split and the figures of its report.
 pub(crate) struct Expected {
@@ -20,12 +25,24 @@ pub(crate) struct Expected {
     pub(crate) lookups: Vec<(Vec<u8>, Value)>,
 }
 
-pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expected {
-    // Byte order mark and header stand before the rows of every file.
-    let bom = if bytes.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-    let has_first = list.has_header && bytes.len() > bom;
-    let mut at = if has_first { row_at(bytes, bom, &list.layout).end } else { bom };
+/// What is sent for a row: an identity, whether it is the second column's, and where it goes.
+struct Letter {
+    id: String,
+    is_second: bool,
+    answer: Answer,
+}
 
+/// What becomes of a row.
+enum Fate {
+    Letters(Vec<Letter>, Further),
+    Rejected(&'static str),
+}
+
+/// Whether a row that is not rejected has a further identity.
+type Further = bool;
+
+pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Result<Expected, Refusal> {
+    let form = form(bytes, &list.said, register.country(), list.day)?;
     let mut names: Vec<(String, &str, Option<usize>)> = Vec::new();
     for (place, operator) in register.operators.iter().enumerate() {
         names.push((operator.file.clone(), "digital", Some(place)));
@@ -38,7 +55,13 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expect
     if list.set_aside {
         names.push(("duplicates.csv".to_owned(), "duplicate", None));
     }
-    let mut contents = vec![bytes[..at].to_vec(); names.len()];
+    // What stands above the rows of every file.
+    let mut above = if bytes.starts_with(BOM) { BOM.to_vec() } else { Vec::new() };
+    if !list.said.drops_skipped {
+        above.extend_from_slice(&bytes[form.skipped.clone()]);
+    }
+    above.extend_from_slice(&bytes[form.header.clone().unwrap_or(0..0)]);
+    let mut contents = vec![above; names.len()];
     let mut rows_of = vec![0; names.len()];
 
     let mut feedback = b"row,recipient_id,outcome,reason,operator_id\n".to_vec();
@@ -48,37 +71,45 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expect
     }
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
     let (mut seen, mut lookups) = (HashSet::new(), Vec::new());
-    let (mut rows, mut duplicates) = (0, 0);
+    let (mut rows, mut duplicates, mut at) = (0, 0, form.rows);
+    let (mut more_than_one, mut second_ids) = (0, 0);
     while at < bytes.len() {
-        let row = row_at(bytes, at, &list.layout);
+        let row = form.row(bytes, at, register.country(), list.day);
         rows += 1;
-        let parsed = row.id.and_then(|cell| parse(cell, register.country(), list.day));
-        let (id, (mut outcome, mut reason, mut operator)) = match &parsed {
-            Ok(id) => (id.as_str(), register.answer(id, list.sender, list.day)),
-            Err(reason) => ("", ("rejected", *reason, None)),
-        };
-        if let Ok(cell) = row.id.map(<[u8]>::to_vec)
-            && !cell.contains(&b'\n')
+        if let Some(&cell) = row.cells.as_ref().and_then(|cells| cells.get(form.ids[0]))
+            && !cell.iter().any(|byte| b"\r\n".contains(byte))
             && lookups.len() < LOOKUPS_MAX
         {
-            lookups.push((cell, looked_up(list, register, id, (outcome, reason, operator))));
+            lookups.push((cell.to_vec(), looked_up(list, register, cell)));
         }
-        if parsed.is_ok() && !seen.insert(id.to_owned()) {
-            duplicates += 1;
-            if list.set_aside {
-                (outcome, reason, operator) = ("duplicate", "", None);
+        let mut put = |outcome: &'static str, id: &str, reason: &'static str, operator: Option<usize>| {
+            *outcomes.entry(outcome).or_insert(0) += 1;
+            if !reason.is_empty() {
+                *reasons.entry(reason).or_insert(0) += 1;
+            }
+            let file = names.iter().position(|(_, of, place)| *of == outcome && *place == operator);
+            let file = file.expect("every outcome has a file");
+            contents[file].extend_from_slice(&bytes[at..row.end]);
+            rows_of[file] += 1;
+            let operator_id = operator.map_or("", |place| &register.operators[place].id);
+            feedback.extend(format!("{rows},{id},{outcome},{reason},{operator_id}\n").bytes());
+        };
+        match fate(&row, &form, list, bytes, register) {
+            Fate::Rejected(reason) => put("rejected", "", reason, None),
+            Fate::Letters(of_row, further) => {
+                more_than_one += u64::from(further);
+                for Letter { id, is_second, answer: (outcome, reason, operator) } in of_row {
+                    second_ids += u64::from(is_second);
+                    let is_duplicate = !seen.insert(id.clone());
+                    duplicates += u64::from(is_duplicate);
+                    if is_duplicate && list.set_aside {
+                        put("duplicate", &id, "", None);
+                    } else {
+                        put(outcome, &id, reason, operator);
+                    }
+                }
             }
         }
-        *outcomes.entry(outcome).or_insert(0) += 1;
-        if !reason.is_empty() {
-            *reasons.entry(reason).or_insert(0) += 1;
-        }
-        let file = names.iter().position(|(_, of, place)| *of == outcome && *place == operator);
-        let file = file.expect("every outcome has a file");
-        contents[file].extend_from_slice(&bytes[at..row.end]);
-        rows_of[file] += 1;
-        let operator_id = operator.map_or("", |place| &register.operators[place].id);
-        feedback.extend(format!("{rows},{id},{outcome},{reason},{operator_id}\n").bytes());
         at = row.end;
     }
 
@@ -97,16 +128,14 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expect
             json!({"path": path, "outcome": outcome, "operator_id": operator_id, "rows": rows_of[file], "bytes": bytes})
         })
         .collect();
-    let report = json!({
+    let mut report = json!({
         "version": 1,
         "list": {
             "rows": rows,
-            "delimiter": match list.layout {
-                Layout::Delimited { delimiter: Some(delimiter), .. } => (delimiter as char).to_string(),
-                _ => String::new(),
-            },
-            "encoding": encoding(bytes),
-            "id_column": list.id_column,
+            "delimiter": form.delimiter.map_or(String::new(), |delimiter| char::from(delimiter).to_string()),
+            "encoding": form.encoding,
+            "skipped_rows": form.skipped_rows,
+            "header_row": form.header.as_ref().map(|_| form.skipped_rows + 1),
         },
         "register": {"kind": register.kind(), "sequence": 1000, "as_of": register.as_of()},
         "sender": sender,
@@ -115,42 +144,104 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Expect
         "operators": operators,
         "files": files,
         "duplicates": duplicates,
+        "more_than_one_identity": more_than_one,
+        "letters": outcomes.values().sum::<u64>(),
+        "second_ids": second_ids,
     });
+    // How two columns are named is not specified, nor how many columns a list without rows has.
+    if list.said.ids.len() < 2 {
+        report["list"]["id_column"] = json!(form.id_column);
+    }
+    if rows > 0 && bytes.len() < 1 << 20 {
+        report["list"]["columns"] = json!(form.columns);
+    }
     let mut files: BTreeMap<String, Vec<u8>> =
         names.into_iter().map(|(name, ..)| name).zip(contents).collect();
     files.insert("feedback.csv".to_owned(), feedback);
-    Expected { files, report, lookups }
+    Ok(Expected { files, report, lookups })
 }
 
-/// The encoding as the first megabyte tells it.
-fn encoding(bytes: &[u8]) -> &'static str {
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return "utf-8-bom";
+fn fate(row: &Row<'_>, form: &Form, list: &List, bytes: &[u8], register: &Register) -> Fate {
+    let read = |&column: &usize| match &row.cells {
+        None => Err("bad_quoting"),
+        Some(cells) => match cells.get(column) {
+            None => Err("missing_column"),
+            Some(cell) => parse(cell, register.country(), list.day),
+        },
+    };
+    let read: Vec<Result<String, &'static str>> = form.ids.iter().map(read).collect();
+    let mut letters: Vec<Letter> = Vec::new();
+    for (place, id) in read.iter().enumerate() {
+        if let Ok(id) = id
+            && !letters.iter().any(|letter| letter.id == *id)
+        {
+            let answer = register.answer(id, list.sender, list.day);
+            letters.push(Letter { id: id.clone(), is_second: place == 1, answer });
+        }
     }
-    let mut rest = &bytes[..bytes.len().min(1 << 20)];
-    let (mut characters, mut broken) = (0, 0);
-    loop {
-        let (valid, error) = match std::str::from_utf8(rest) {
-            Ok(_) => (rest.len(), None),
-            Err(error) => (error.valid_up_to(), error.error_len()),
-        };
-        let text = std::str::from_utf8(&rest[..valid]).expect("valid up to there");
-        characters += text.chars().filter(|character| !character.is_ascii()).count();
-        // A character that the end of the sample cuts is none that is wrong.
-        let Some(wrong) = error else { break };
-        broken += 1;
-        rest = &rest[valid + wrong..];
+    if letters.is_empty() {
+        let reason = *read[0].as_ref().expect_err("there is no letter");
+        // What a row with bad quotation marks says is not known.
+        let no_letter = row.cells.as_ref().and_then(|_| no_letter(row.text, form, bytes));
+        return Fate::Rejected(no_letter.unwrap_or(reason));
     }
-    if broken > characters { "windows-1252" } else { "utf-8" }
+
+    let cells = row.cells.as_deref().unwrap_or(&[]);
+    let is_wider = match form.fixed {
+        None => cells.len() > form.columns,
+        Some(_) => row.text.len() > form.width,
+    };
+    // With a sign of joining no cell is what its column says.
+    let is_joined = is_wider || has_mark_between_rows(row.text);
+    let searched = (0..cells.len())
+        .filter(|place| is_joined || !form.ids.contains(place) && !form.expected.contains(place));
+    let mut found =
+        searched.flat_map(|place| identities_in(cells[place], register.country(), list.day, is_wider));
+    let further = found.any(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)));
+    if further && is_joined {
+        return Fate::Rejected("joined_rows");
+    }
+    if further && list.said.strict {
+        return Fate::Rejected("more_than_one_identity");
+    }
+
+    if !list.said.both {
+        // The first of those that are reached best.
+        let rank =
+            |letter: &Letter| ["digital", "notify", "paper"].iter().position(|of| *of == letter.answer.0);
+        letters.sort_by_key(rank);
+        letters.truncate(1);
+    }
+    Fate::Letters(letters, further)
 }
 
-/// Those fields of an answer of `lookup` that are checked.
-fn looked_up(
-    list: &List,
-    register: &Register,
-    id: &str,
-    (outcome, reason, operator): (&str, &str, Option<usize>),
-) -> Value {
+/// The reason why a row without identity plainly is no letter.
+fn no_letter(row: &[u8], form: &Form, bytes: &[u8]) -> Option<&'static str> {
+    // Quotation marks mean nothing in a list of fixed width.
+    let is_mark = |byte: &u8| form.fixed.is_none() && (*byte == b'"' || Some(*byte) == form.delimiter);
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || is_mark(byte);
+    if row.iter().all(is_blank) {
+        return Some("blank_row");
+    }
+    if let Some(header) = &form.header {
+        let mut header = &bytes[header.clone()];
+        while let Some(shorter) = header.strip_suffix(b"\n").or(header.strip_suffix(b"\r")) {
+            header = shorter;
+        }
+        if row.strip_prefix(BOM).unwrap_or(row) == header.strip_prefix(BOM).unwrap_or(header) {
+            return Some("repeated_header");
+        }
+    }
+    is_footer(row).then_some("footer")
+}
+
+/// Those fields of an answer of `lookup` to a cell that are checked.
+fn looked_up(list: &List, register: &Register, cell: &[u8]) -> Value {
+    let parsed = parse(cell, register.country(), list.day);
+    let (id, (outcome, reason, operator)) = match &parsed {
+        Ok(id) => (id.as_str(), register.answer(id, list.sender, list.day)),
+        Err(reason) => ("", ("rejected", *reason, None)),
+    };
     let mut fields = json!({
         "recipient_id": Some(id).filter(|id| !id.is_empty()),
         "outcome": outcome,

@@ -1,9 +1,10 @@
-//! Random dirty lists.
+//! Random lists of every kind that is known.
 
-use super::identities::{Country, Day, anybody, misspelled, spelled};
+use super::form::{Header, Said};
+use super::identities::{Country, Day};
+use super::maker::{CLEAN, Maker, dirt, little_dirt};
 use super::random::Random;
 use super::registers::Register;
-use super::rows::Layout;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -13,12 +14,9 @@ pub(crate) struct List {
     /// Its rows as they were made, each with its line end; the first begins with the byte order mark and
     /// is the header, if there is one. (What rows they are when read is another question.)
     pub(crate) pieces: Vec<Vec<u8>>,
-    pub(crate) layout: Layout,
-    pub(crate) has_header: bool,
-    /// Name, number or place of the identity's column, as reports show it.
-    pub(crate) id_column: String,
-    /// Options that say what the list is; the rest is told from it.
-    pub(crate) options: Vec<String>,
+    /// Pieces at the beginning that no shrinking takes away.
+    pub(crate) kept: usize,
+    pub(crate) said: Said,
     /// The day asked.
     pub(crate) day: Day,
     /// Place of the sender, for FaR.
@@ -27,55 +25,16 @@ pub(crate) struct List {
 }
 
 impl List {
+    pub(crate) fn new(pieces: Vec<Vec<u8>>, kept: usize, said: Said) -> List {
+        List { pieces, kept, said, day: Day::new(2026, 6, 1), sender: 0, set_aside: false }
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.pieces.concat()
     }
 }
 
-/// How many of a hundred rows have what.
-#[derive(Clone)]
-struct Dirt {
-    bad_ids: usize,
-    spellings: usize,
-    quotes: usize,
-    /// Stray and never-closed quotation marks.
-    strays: usize,
-    blank: usize,
-    short: usize,
-    /// Another line end than the list's.
-    line_ends: usize,
-    foreign: bool,
-}
-
-const CLEAN: Dirt = Dirt {
-    bad_ids: 0,
-    spellings: 15,
-    quotes: 0,
-    strays: 0,
-    blank: 0,
-    short: 0,
-    line_ends: 0,
-    foreign: false,
-};
-
-fn dirt(random: &mut Random) -> Dirt {
-    let heavy = random.percent(30);
-    let mut up_to = |light: usize, most: usize| random.below(if heavy { most } else { light } + 1);
-    Dirt {
-        bad_ids: up_to(10, 40),
-        spellings: up_to(40, 90),
-        quotes: up_to(15, 60),
-        strays: up_to(3, 30),
-        blank: up_to(3, 20),
-        short: up_to(3, 20),
-        line_ends: up_to(5, 50),
-        foreign: true,
-    }
-}
-
-/// The delimiters, and what they are called on the command line.
-const DELIMITERS: [(u8, [&str; 2]); 4] =
-    [(b';', [";", "semicolon"]), (b',', [",", "comma"]), (b'\t', ["\t", "tab"]), (b'|', ["|", "pipe"])];
+const DELIMITERS: [u8; 4] = [b';', b',', b'\t', b'|'];
 
 /// A list of some rows for a register.
 pub(crate) fn list(random: &mut Random, register: &Register, rows: usize, day: Day) -> List {
@@ -83,7 +42,8 @@ pub(crate) fn list(random: &mut Random, register: &Register, rows: usize, day: D
     let set_aside = random.percent(50);
     let mut list = match random.below(10) {
         0 => fixed(random, register, rows),
-        1 | 2 => clean(random, register, rows.max(8)),
+        1 => clean(random, register, rows.max(8)),
+        2..=5 => formed(random, register, rows.max(10)),
         _ => dirty(random, register, rows),
     };
     (list.day, list.sender, list.set_aside) = (day, sender, set_aside);
@@ -93,7 +53,6 @@ pub(crate) fn list(random: &mut Random, register: &Register, rows: usize, day: D
             None => list.pieces.push(BOM.to_vec()),
         }
     }
-    // A lone carriage return is a line end of lists that are refused, so there must be another.
     if random.percent(40) && list.pieces.len() > 2 {
         let last = list.pieces.last_mut().expect("rows");
         let kept = last.len() - last.iter().rev().take_while(|byte| b"\r\n".contains(byte)).count();
@@ -102,289 +61,273 @@ pub(crate) fn list(random: &mut Random, register: &Register, rows: usize, day: D
     list
 }
 
-fn new(pieces: Vec<Vec<u8>>, layout: Layout, has_header: bool, id_column: String) -> List {
-    let day = Day::new(2026, 6, 1);
-    List { pieces, layout, has_header, id_column, options: Vec::new(), day, sender: 0, set_aside: false }
-}
-
-fn options(options: &[&str]) -> Vec<String> {
-    options.iter().map(|&option| option.to_owned()).collect()
-}
-
-/// A list that says itself what it is.
+/// A list that says itself what it is, with nothing else in it.
 fn clean(random: &mut Random, register: &Register, rows: usize) -> List {
     let (columns, has_header) = (1 + random.below(5), random.percent(60));
-    let (column, delimiter) = (random.below(columns), random.pick(&DELIMITERS).0);
-    let maker = Maker::new(random, register, delimiter, columns, column, CLEAN);
-    let name = match register.country() {
-        Country::Sweden => "Personnummer",
-        Country::Norway => "Fødselsnummer",
-    };
+    let (column, delimiter) = (random.below(columns), *random.pick(&DELIMITERS));
+    let mut maker = Maker::new(random, register, delimiter, columns, column, CLEAN);
+    (maker.second, maker.numbers) = (None, None);
     let mut pieces: Vec<Vec<u8>> = Vec::new();
     if has_header {
-        pieces.push(maker.header(name, false));
+        let name = known_name(random, maker.country);
+        pieces.push(header(&maker, random, name));
     }
     pieces.extend((0..rows).map(|_| maker.row(random)));
-    let delimiter = (columns > 1).then_some(delimiter);
-    let id_column = if has_header { name.to_owned() } else { (column + 1).to_string() };
-    new(pieces, Layout::Delimited { delimiter, column }, has_header, id_column)
+    List::new(pieces, 1, Said::default())
+}
+
+fn known_name(random: &mut Random, country: Country) -> &'static str {
+    let names = match country {
+        Country::Sweden => {
+            ["Personnummer", "pnr_1", "Person-nr", "ORG.NR", "Personnummer (12 siffror)", "Mottagarens pnr"]
+        }
+        Country::Norway => {
+            ["Fødselsnummer", "fnr 1", "F.nr", "D-nummer", "Fødselsnummer (11 siffer)", "Mottakers fnr"]
+        }
+    };
+    names[random.below(names.len())]
+}
+
+/// A header with such a name over the identities.
+fn header(maker: &Maker, random: &mut Random, name: &str) -> Vec<u8> {
+    const OTHERS: [&str; 5] = ["Namn", "Adress", "Ort", "kolumn", "blåbär"];
+    let has_quotes = random.percent(20);
+    let cell = |column: usize| {
+        let title = match column {
+            _ if column == maker.column => name,
+            _ if Some(column) == maker.second => "Malsman",
+            _ if Some(column) == maker.numbers => "Postnr",
+            _ => OTHERS[column % OTHERS.len()],
+        };
+        match column {
+            1 if has_quotes => format!("\"{title}\r\nm.m.\""),
+            _ if has_quotes => format!("\"{title}\""),
+            _ => title.to_owned(),
+        }
+    };
+    let cells: Vec<String> = (0..maker.columns).map(cell).collect();
+    maker.ended(random, cells.join(&char::from(maker.delimiter).to_string()).as_bytes())
+}
+
+/// A list that says itself what it is, in one of the ways in which people have them: with titles above the header,
+/// or without one and with a withheld identity first; with footers; put together from others.
+fn formed(random: &mut Random, register: &Register, rows: usize) -> List {
+    let (columns, delimiter) = (1 + random.below(6), *random.pick(&DELIMITERS));
+    let column = random.below(columns);
+    let dirt = little_dirt(random);
+    let maker = Maker::new(random, register, delimiter, columns, column, dirt);
+    let mut said = Said { delimiter: Some(delimiter).filter(|_| random.percent(10)), ..Said::default() };
+    let (mut pieces, has_header) = (Vec::new(), random.percent(65));
+    if random.percent(12) {
+        let line = format!("{}{}", random.pick(&["sep=", "SEP=", "Sep="]), char::from(delimiter));
+        let line = if random.percent(30) { format!("\"{line}\"") } else { line };
+        pieces.push(maker.ended(random, line.as_bytes()));
+    }
+    let mut titles = 0;
+    if random.percent(if has_header { 40 } else { 8 }) {
+        titles = 1 + random.below(4);
+        for _ in 0..titles {
+            let title = random.pick(&[
+                "Utskick april 2026",
+                "2026-04-01",
+                "",
+                "Kommunens lista",
+                "Skapad: 2026-04-01 12:00",
+                "  ",
+                "Kommunen AB;;",
+                ";;;",
+                "Utskick nr 7; Anna Andersson; 2026",
+            ]);
+            let title = title.replace(';', &char::from(delimiter).to_string());
+            pieces.push(maker.ended(random, title.as_bytes()));
+        }
+    }
+    if titles > 0 && random.percent(30) {
+        said.skip_rows = 1 + random.below(titles);
+    }
+    let mut the_header = Vec::new();
+    if has_header {
+        let name = match random.below(10) {
+            0 => "nyckel",
+            1 => "Mottagare",
+            2 => "Namn",
+            _ => known_name(random, maker.country),
+        };
+        the_header = match random.below(10) {
+            // What has no usual words, and is known by being unlike the rows.
+            0 => {
+                let titles: Vec<String> =
+                    (0..columns).map(|column| format!("kolumn {}", (b'a' + column as u8) as char)).collect();
+                maker.ended(random, titles.join(&char::from(delimiter).to_string()).as_bytes())
+            }
+            _ => header(&maker, random, name),
+        };
+        pieces.push(the_header.clone());
+        if name.is_ascii() && !name.contains(' ') && random.percent(15) {
+            said.ids = vec![random.pick(&[name.to_owned(), name.to_uppercase()]).clone()];
+        }
+    }
+    for _ in 0..random.below(3) {
+        let withheld = random.pick(&["SKYDDAD", "okänd", "", "saknas", "Hemlig", "Skyddad identitet"]);
+        pieces.push(maker.plain_row_of(random, withheld));
+    }
+    if random.percent(10) {
+        said.header = if has_header { Header::Yes } else { Header::No };
+    }
+    if said.ids.is_empty() && random.percent(10) {
+        said.ids = vec![(column + 1).to_string()];
+    }
+    let first_row = pieces.len();
+    // So many rows decide what a list is.
+    let kept = first_row + 8;
+    guard_options(random, &maker, &mut said);
+    pieces.extend((0..rows).map(|_| maker.row(random)));
+    if has_header && random.percent(40) {
+        // Files that were put together, with a byte order mark and a header in the middle; and perhaps
+        // without a line end before them.
+        let at = first_row + random.below(rows);
+        if random.percent(40) && at > first_row {
+            let before = &mut pieces[at - 1];
+            before.truncate(before.len() - before.iter().rev().take_while(|b| b"\r\n".contains(b)).count());
+        }
+        let bom = if random.percent(50) { BOM } else { b"" };
+        pieces.insert(at, [bom, &the_header].concat());
+    }
+    for _ in 0..random.below(4) {
+        let footer =
+            random.pick(&["", "Antal: 4711", "Summa;;12,50", ";;", "\u{1A}", "(5 rows affected)", " "]);
+        let footer = footer.replace(';', &char::from(delimiter).to_string());
+        pieces.push(maker.ended(random, footer.as_bytes()));
+    }
+    if random.percent(10) {
+        pieces.push(vec![0x1A]);
+    }
+    List::new(pieces, kept, said)
+}
+
+/// What is said of further identities.
+fn guard_options(random: &mut Random, maker: &Maker, said: &mut Said) {
+    said.strict = random.percent(25);
+    said.drops_skipped = random.percent(25);
+    let Some(second) = maker.second else { return };
+    let number = (second + 1).to_string();
+    match random.below(4) {
+        0 => said.expected_ids = vec![number],
+        1 | 2 => {
+            let first = said.ids.first().cloned().unwrap_or((maker.column + 1).to_string());
+            said.ids = vec![first, number];
+            said.both = random.percent(50);
+        }
+        _ => {}
+    }
 }
 
 /// A list with everything that lists may have in them; the command line says what it is.
 fn dirty(random: &mut Random, register: &Register, rows: usize) -> List {
     let (columns, has_header, dirt) = (1 + random.below(6), random.percent(60), dirt(random));
     let column = *random.pick(&[0, columns / 2, columns - 1]);
-    let (delimiter, spellings) = *random.pick(&DELIMITERS);
+    let delimiter = *random.pick(&DELIMITERS);
     let maker = Maker::new(random, register, delimiter, columns, column, dirt);
-    let (by_name, by_spelling) = (has_header && random.percent(50), random.below(2));
     let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let skip_rows = if random.percent(15) { 1 + random.below(3) } else { 0 };
+    for _ in 0..skip_rows {
+        pieces.push(maker.ended(random, b"Utskick april"));
+    }
     if has_header {
-        let has_quotes = random.percent(30);
-        pieces.push(maker.header("Mottagar-id", has_quotes));
+        pieces.push(header(&maker, random, "Mottagar-id"));
     } else if rows > 0 {
         // So that the column can be seen to be there.
         pieces.push(maker.plain_row(random));
     }
+    let kept = pieces.len();
     pieces.extend((1..rows).map(|_| maker.row(random)));
-    let number = (column + 1).to_string();
-    let mut list = new(
-        pieces,
-        Layout::Delimited { delimiter: Some(delimiter), column },
-        has_header,
-        if has_header { "Mottagar-id".to_owned() } else { number.clone() },
-    );
-    list.options = options(&[
-        "--delimiter",
-        spellings[by_spelling],
-        "--header",
-        if has_header { "yes" } else { "no" },
-        "--id-column",
-        if by_name { "Mottagar-id" } else { &number },
-    ]);
-    list
+    let by_name = has_header && random.percent(50);
+    let mut said = Said {
+        delimiter: Some(delimiter),
+        header: if has_header { Header::Yes } else { Header::No },
+        ids: vec![if by_name { "Mottagar-id".to_owned() } else { (column + 1).to_string() }],
+        skip_rows,
+        ..Said::default()
+    };
+    guard_options(random, &maker, &mut said);
+    if has_header && !said.expected_ids.is_empty() && random.percent(50) {
+        said.expected_ids = vec!["malsman".to_owned()];
+    }
+    List::new(pieces, kept, said)
 }
 
 /// A list of fixed width, in which quotation marks and delimiters mean nothing.
 fn fixed(random: &mut Random, register: &Register, rows: usize) -> List {
     let (offset, length, has_header) = (random.below(12), 16 + random.below(4), random.percent(40));
+    let skip_rows = if random.percent(15) { 1 + random.below(2) } else { 0 };
     let dirt = dirt(random);
-    let maker = Maker::new(random, register, b';', 1, 0, dirt);
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let mut maker = Maker::new(random, register, b';', 1, 0, dirt);
+    maker.second = None;
+    let mut pieces: Vec<Vec<u8>> = vec![b"a title \"\n".to_vec(); skip_rows];
     if has_header {
         pieces.push(b"a header; \"whatever\n".to_vec());
     }
+    let kept = pieces.len().max(1);
     for _ in 0..rows {
-        let mut row: Vec<u8> = (0..offset).map(|_| *random.pick(b"ab \";,\xE5\r")).collect();
-        let id = maker.id(random);
-        row.extend_from_slice(&id);
-        row.extend((id.len()..length).map(|_| b' '));
-        row.extend_from_slice(random.pick::<&[u8]>(&[b"", b"Anna \"K", b"x;y", b"1", b"\xC3\xB6", b"\""]));
-        if random.percent(maker.dirt.short * 2) {
-            // Half an id may be somebody's: a row ends before the seventh digit or after the last.
-            let kept = random.below(row.len() + 1);
-            let is_half = kept > offset + 6 && kept < offset + id.len();
-            row.truncate(if is_half { offset + 6 } else { kept });
-        }
-        row.retain(|byte| *byte != b'\n');
-        row.extend_from_slice(maker.line_end(random));
-        pieces.push(row);
+        pieces.push(loop {
+            let row = fixed_row(random, &maker, offset, length);
+            if maker.holds_only_test_numbers(&row) {
+                break row;
+            }
+        });
     }
-    let place = format!("{offset}:{length}");
-    let mut list = new(pieces, Layout::Fixed { offset, length }, has_header, place.clone());
-    list.options = options(&["--id-at", &place]);
+    let mut said = Said { fixed: Some((offset, length)), skip_rows, ..Said::default() };
+    (said.strict, said.drops_skipped) = (random.percent(25), random.percent(25));
     if has_header || random.percent(50) {
-        list.options.extend(options(&["--header", if has_header { "yes" } else { "no" }]));
+        said.header = if has_header { Header::Yes } else { Header::No };
     }
-    list
+    List::new(pieces, kept, said)
+}
+
+fn fixed_row(random: &mut Random, maker: &Maker, offset: usize, length: usize) -> Vec<u8> {
+    let mut row: Vec<u8> = (0..offset).map(|_| *random.pick(b"ab \";,\xE5x")).collect();
+    let id = maker.id(random);
+    row.extend_from_slice(&id);
+    row.extend((id.len()..length).map(|_| b' '));
+    let other = format!("\x0Bc/o {}", random.pick(&maker.ids));
+    let tails: [&[u8]; 8] =
+        [b"", b"Anna \"K", b"x;y", b"1", b"\xC3\xB6", b"\"", other.as_bytes(), &other.as_bytes()[1..]];
+    row.extend_from_slice(tails[random.below(tails.len())]);
+    if random.percent(maker.dirt.short * 2) {
+        // Half an id may be somebody's: a row ends before the seventh digit or after the last.
+        let kept = random.below(row.len() + 1);
+        let is_half = kept > offset + 6 && kept < offset + id.len();
+        row.truncate(if is_half { offset + 6 } else { kept });
+    }
+    row.retain(|byte| *byte != b'\n');
+    maker.ended(random, &row)
 }
 
 /// A list of rows that a maker for long lists made, the header first.
 pub(crate) fn long(pieces: Vec<Vec<u8>>, maker: &Maker, random: &mut Random) -> List {
-    let layout = Layout::Delimited { delimiter: Some(maker.delimiter), column: maker.column };
     let name = if maker.country == Country::Sweden { "pnr" } else { "fnr" };
-    let mut list = new(pieces, layout, true, name.to_owned());
-    list.options = options(&["--delimiter", ";", "--header", "yes", "--id-column", name]);
+    let (ids, delimiter) = (vec![name.to_owned()], Some(b';'));
+    let mut list = List::new(pieces, 1, Said { ids, delimiter, header: Header::Yes, ..Said::default() });
     list.set_aside = random.percent(50);
     list
+}
+
+/// The header of a long list.
+pub(crate) fn long_header(maker: &Maker, name: &str, has_quotes: bool) -> Vec<u8> {
+    let cell = |column: usize| match column {
+        _ if column == maker.column && has_quotes => format!("\"{name}\"").into_bytes(),
+        _ if column == maker.column => name.as_bytes().to_vec(),
+        1 if has_quotes => format!("\"två\nrader{}\"\"\"", maker.delimiter as char).into_bytes(),
+        _ => format!("kolumn {}", (b'a' + column as u8) as char).into_bytes(),
+    };
+    let cells: Vec<Vec<u8>> = (0..maker.columns).map(cell).collect();
+    [cells.join(&maker.delimiter), b"\n".to_vec()].concat()
 }
 
 /// A list with `;` and the identity in the first column, without header.
 pub(crate) fn plain(random: &mut Random, pieces: Vec<Vec<u8>>) -> List {
-    let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
-    let mut list = new(pieces, layout, false, "1".to_owned());
-    list.options = options(&["--delimiter", ";", "--header", "no", "--id-column", "1"]);
+    let (ids, delimiter) = (vec!["1".to_owned()], Some(b';'));
+    let mut list = List::new(pieces, 1, Said { ids, delimiter, header: Header::No, ..Said::default() });
     list.set_aside = random.percent(50);
     list
-}
-
-/// Makes rows of one list.
-#[derive(Clone)]
-pub(crate) struct Maker {
-    delimiter: u8,
-    columns: usize,
-    column: usize,
-    dirt: Dirt,
-    crlf: bool,
-    country: Country,
-    /// Ids that the list draws from; those it has drawn are drawn again now and then.
-    ids: Vec<String>,
-}
-
-impl Maker {
-    fn new(
-        random: &mut Random,
-        register: &Register,
-        delimiter: u8,
-        columns: usize,
-        column: usize,
-        dirt: Dirt,
-    ) -> Maker {
-        let count = *random.pick(&[20, 200, 2000]);
-        let ids = (0..count).map(|_| random.pick(&register.ids).clone()).collect();
-        let country = register.country();
-        Maker { delimiter, columns, column, dirt, crlf: random.percent(40), country, ids }
-    }
-
-    /// Makes rows for lists of some megabytes: mostly clean.
-    pub(crate) fn for_long_lists(random: &mut Random, register: &Register, column: usize) -> Maker {
-        let dirt = Dirt { quotes: 4, strays: 0, blank: 1, short: 1, bad_ids: 2, line_ends: 2, ..CLEAN };
-        let mut maker = Maker::new(random, register, b';', 4, column, dirt);
-        maker.ids = register.ids.clone();
-        maker
-    }
-
-    /// The same rows with much dirt in them.
-    pub(crate) fn hostile(self) -> Maker {
-        let dirt = Dirt { quotes: 45, strays: 25, blank: 3, short: 5, foreign: true, ..self.dirt };
-        Maker { dirt, ..self }
-    }
-
-    pub(crate) fn header(&self, name: &str, has_quotes: bool) -> Vec<u8> {
-        let cell = |column: usize| match column {
-            _ if column == self.column && has_quotes => format!("\"{name}\"").into_bytes(),
-            _ if column == self.column => name.as_bytes().to_vec(),
-            1 if has_quotes => format!("\"två\nrader{}\"\"\"", self.delimiter as char).into_bytes(),
-            2 if self.dirt.foreign => b"\xE5ngstr\xF6m".to_vec(),
-            _ => format!("kolumn {}", (b'a' + column as u8) as char).into_bytes(),
-        };
-        let cells: Vec<Vec<u8>> = (0..self.columns).map(cell).collect();
-        let mut row = cells.join(&self.delimiter);
-        row.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
-        row
-    }
-
-    fn line_end(&self, random: &mut Random) -> &'static [u8] {
-        let crlf = self.crlf != random.percent(self.dirt.line_ends);
-        if crlf { b"\r\n" } else { b"\n" }
-    }
-
-    /// A cell of the identity's column, without quotation marks around it.
-    pub(crate) fn id(&self, random: &mut Random) -> Vec<u8> {
-        if random.percent(self.dirt.bad_ids) {
-            return misspelled(random, self.country);
-        }
-        let id = match random.percent(80) {
-            true => random.pick(&self.ids).clone(),
-            false => anybody(random, self.country),
-        };
-        match random.percent(self.dirt.spellings) {
-            // A clean list must be seen to hold identities.
-            true if self.dirt.bad_ids > 0 => spelled(random, &id),
-            true => format!(" {id}").into_bytes(),
-            false => id.into_bytes(),
-        }
-    }
-
-    /// A row with all cells and without quotation marks.
-    pub(crate) fn plain_row(&self, random: &mut Random) -> Vec<u8> {
-        let cell = |column: usize| {
-            if column == self.column {
-                random.pick(&self.ids).clone().into_bytes()
-            } else {
-                random.pick(&["Anna", "Storgatan", "Ort", "x"]).as_bytes().to_vec()
-            }
-        };
-        let cells: Vec<Vec<u8>> = (0..self.columns).map(cell).collect();
-        let mut row = cells.join(&self.delimiter);
-        row.extend_from_slice(self.line_end(random));
-        row
-    }
-
-    pub(crate) fn row(&self, random: &mut Random) -> Vec<u8> {
-        if random.percent(self.dirt.blank) {
-            let blank = random.pick::<&[u8]>(&[b"", b" ", b"\t", b"  \t ", b"\xA0", b"\"\""]).to_vec();
-            return [&blank[..], self.line_end(random)].concat();
-        }
-        let mut cells: Vec<Vec<u8>> = (0..self.columns).map(|column| self.cell(random, column)).collect();
-        if random.percent(self.dirt.short) {
-            cells.truncate(random.below(self.columns + 1));
-        }
-        if self.dirt.foreign && random.percent(3) {
-            cells.push(b"one more".to_vec());
-        }
-        let mut row = cells.join(&self.delimiter);
-        row.extend_from_slice(self.line_end(random));
-        row
-    }
-
-    /// A row with a quoted cell of so many lines, which look like rows.
-    pub(crate) fn row_of_many_lines(&self, random: &mut Random, lines: usize) -> Vec<u8> {
-        let id = random.pick(&self.ids).clone();
-        let mut row = format!("{id};\"").into_bytes();
-        for _ in 0..lines {
-            row.extend_from_slice(&self.plain_row(random));
-            if random.percent(10) {
-                row.extend_from_slice(b"\"\"in\"\";it\n");
-            }
-        }
-        row.extend_from_slice(b"\";x\n");
-        row
-    }
-
-    fn cell(&self, random: &mut Random, column: usize) -> Vec<u8> {
-        let mut cell = if column == self.column { self.id(random) } else { self.text(random) };
-        let delimiter = self.delimiter as char;
-        if random.percent(self.dirt.strays) {
-            let stray = random.below(8);
-            let at = random.below(cell.len() + 1);
-            match stray {
-                0 => cell.insert(0, b'"'), // never closed, or by whatever comes
-                1 => cell.insert(at, b'"'),
-                2 => cell.push(b'"'),
-                3 => cell = [b"\"", &cell[..], b"\"x"].concat(),
-                4 => cell = [b"\"", &cell[..], b"\" "].concat(),
-                5 => cell = [b"\"", &cell[..at], b"\n\"", &cell[at..]].concat(),
-                6 => cell = [b"\"", &cell[..at], b"\"", &cell[at..], b"\""].concat(),
-                _ => cell = [b"\"", &cell[..], b"\"\r"].concat(),
-            }
-        } else if random.percent(self.dirt.quotes) {
-            let text = match random.below(if column == self.column { 3 } else { 8 }) {
-                0..=2 => String::new(),
-                3 => format!("a{delimiter}b"),
-                4 => "\n".to_owned(),
-                5 => "\r\nc/o \"\"Kalle\"\"\r\n".to_owned(),
-                6 => format!("{delimiter}\n{delimiter}\"\"\n"),
-                _ => "\"\"".to_owned(),
-            };
-            let at = random.below(cell.len() + 1);
-            cell = [b"\"", &cell[..at], text.as_bytes(), &cell[at..], b"\""].concat();
-        }
-        cell
-    }
-
-    fn text(&self, random: &mut Random) -> Vec<u8> {
-        const WORDS: [&[u8]; 5] = [b"Anna", b"Storgatan", b"Ort", b"x", b"ort och land"];
-        const FOREIGN: [&[u8]; 8] = [
-            b"",
-            b" ",
-            b"\xC3\x85ke \xC3\x96stlund",
-            b"\xC5ke \xD6stlund",
-            b"5' 3\"\" \x80 1",
-            b"111 22",
-            b"2020-01-01",
-            b"\xFF\xFE\x85",
-        ];
-        if self.dirt.foreign && random.percent(30) { random.pick(&FOREIGN) } else { random.pick(&WORDS) }
-            .to_vec()
-    }
 }

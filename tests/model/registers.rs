@@ -1,6 +1,7 @@
 //! Random registers: their extracts on the disk, and the same as hash maps.
 
-use super::identities::{Country, Day, anybody, norwegian_person, organisation};
+use super::identities::{Country, Day};
+use super::people::{anybody, norwegian_person, organisation};
 use super::random::Random;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -211,8 +212,8 @@ pub(crate) fn far(random: &mut Random, extract: &Path, operators: usize, recipie
         if random.percent(3) {
             let (column, bad) = *random.pick(&[
                 (0, "199902302388"),
-                (1, "secure"),
-                (2, "ja"),
+                (1, "trygg"),
+                (2, "kanske"),
                 (3, "164900000008"),
                 (4, "igår"),
                 (5, "none"),
@@ -277,6 +278,72 @@ fn table(path: &Path, columns: &[&str], rows: impl Iterator<Item = Vec<String>>)
 fn describe(extract: &Path, kind: &str) {
     let text = format!("kind = \"{kind}\"\nsequence = 1000\nas_of = \"{AS_OF}\"\n");
     fs::write(extract.join("register.toml"), text).expect("written");
+}
+
+/// A FaR register written by hand: one sender, one operator, and recipients of whom some do not accept the sender.
+pub(crate) fn far_of(extract: &Path, recipients: &[(&str, bool)]) -> Register {
+    let (operator, sender) = ("164120000007", "164820000018");
+    let address = "https://mm.example/v3".to_owned();
+    let operators = [vec![operator.to_owned(), "Brevia".to_owned(), address]];
+    table(&extract.join("operators.csv"), &["id", "name", "service_address"], operators.into_iter());
+    let senders = [vec![sender.to_owned(), "Kommun".to_owned()]];
+    table(&extract.join("senders.csv"), &["id", "name"], senders.into_iter());
+    table(&extract.join("dispatchers.csv"), &["id", "name", "senders"], std::iter::empty());
+    let (mut rows, mut found) = (Vec::new(), HashMap::new());
+    for &(id, accepts) in recipients {
+        let exceptions = if accepts { "" } else { sender };
+        rows.push([id, "Secure", "false", operator, "all-except", exceptions].map(str::to_owned).to_vec());
+        found.insert(
+            id.to_owned(),
+            FarRecipient {
+                account_type: "Secure",
+                pending: false,
+                operator: Some(0),
+                acceptance: "all-except",
+                exceptions: if accepts { HashSet::new() } else { HashSet::from([0]) },
+            },
+        );
+    }
+    let columns = ["recipient_id", "type", "pending", "operator_id", "acceptance", "exceptions"];
+    table(&extract.join("recipients.csv"), &columns, rows.into_iter());
+    describe(extract, "far");
+    let (name, file) = ("Brevia".to_owned(), "digital-brevia.csv".to_owned());
+    Register {
+        operators: vec![Operator { id: operator.to_owned(), name, file, has_address: true }],
+        senders: vec![(sender.to_owned(), "Kommun".to_owned())],
+        ids: found.keys().cloned().collect(),
+        recipients: Recipients::Far(found),
+    }
+}
+
+/// A KRR register written by hand: one operator, and persons with fresh contacts of whom some have a mailbox.
+pub(crate) fn krr_of(extract: &Path, day: Day, persons: &[(&str, bool)]) -> Register {
+    let (mut lines, mut found) = (Vec::new(), HashMap::new());
+    for &(id, mailbox) in persons {
+        let operator = if mailbox { "984661185" } else { "" };
+        let line = serde_json::json!({
+            "personidentifikator": id,
+            "reservasjon": "NEI",
+            "status": "AKTIV",
+            "kontaktinformasjon": {"epostadresse": "a@example.no", "epostadresse_oppdatert": format!("{day}T01:02:03Z")},
+            "digital_post": {
+                "postkasseadresse": if mailbox { "box#1" } else { "" },
+                "postkasseleverandoeradresse": operator,
+            },
+        });
+        lines.push(line.to_string());
+        let (operator, fresh) = (operator.to_owned(), vec![day]);
+        found.insert(id.to_owned(), KrrPerson { deleted: false, reserved: false, mailbox, operator, fresh });
+    }
+    fs::write(extract.join("personer.jsonl"), lines.join("\n")).expect("written");
+    describe(extract, "krr");
+    let [id, name, file] = ["984661185", "Digipost", "digital-digipost.csv"].map(str::to_owned);
+    Register {
+        operators: vec![Operator { id, name, file, has_address: true }],
+        senders: Vec::new(),
+        ids: found.keys().cloned().collect(),
+        recipients: Recipients::Krr(found),
+    }
 }
 
 /// KRR has only the numbers of operators; nabar knows the names of some.

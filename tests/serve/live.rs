@@ -295,3 +295,48 @@ fn a_register_file_in_anothers_place_is_taken_in() {
     until("the later one again", &|| sequence() == 1300 && following());
     server.is_well("other files");
 }
+
+/// `cp new.nabar far.nabar` truncates the file that is mapped and writes into it: no SIGBUS, and no answer of new bytes
+/// under the old sequence number.
+#[test]
+fn a_register_file_that_is_overwritten_in_place_answers_nothing() {
+    let work = Workspace::new();
+    work.done(&["build", &fixture("far"), "-o", "far.nabar", "--quiet"]);
+    work.done(&["init", &fixture("far"), "data", "--quiet"]);
+    work.apply(&["data", &fixture("changes/far.jsonl")]);
+    work.done(&["export", "data", "-o", "later"]);
+    work.done(&["build", "later", "-o", "later.nabar", "--quiet"]);
+    let good = std::fs::read(work.path("far.nabar")).expect("register");
+    let server = Server::start(&work, &["far.nabar"]);
+    let ids: String = far_ids().iter().map(|id| format!("{id}\n")).collect();
+    let ask = || {
+        let question = json!({"sender": SENDER, "recipients": far_ids()}).to_string();
+        let target = format!("/v1/reachability?sender={SENDER}");
+        [
+            server.post("/v1/reachability", "application/json", question).status,
+            server.post(&target, "text/csv", &ids).status,
+            server.post(&format!("/v1/check?sender={SENDER}"), "text/csv", &ids).status,
+            server.get("/v1/senders").status,
+            server.get("/readyz").status,
+        ]
+    };
+    assert_eq!(ask(), [200, 200, 200, 200, 200]);
+    let file = std::fs::File::options().write(true).open(work.path("far.nabar")).expect("open");
+    file.set_len(good.len() as u64 / 3).expect("truncated");
+    let [json, lines, check, senders, ready] = ask();
+    assert_eq!([json, lines, senders, ready], [500, 500, 500, 503]);
+    assert!(check >= 400, "{check}");
+    // As long as before, with other bytes in it: never under the old number.
+    std::fs::write(work.path("far.nabar"), std::fs::read(work.path("later.nabar")).expect("later"))
+        .expect("written");
+    let reply = server.get("/v1/senders");
+    assert!(reply.status == 500 || reply.header("nabar-sequence") == Some("1300"), "{}", reply.status);
+    server.is_well("a truncated register file");
+    // Renamed over it as it should be, it is taken in.
+    std::fs::write(work.path("new.nabar"), &good).expect("written");
+    std::fs::rename(work.path("new.nabar"), work.path("far.nabar")).expect("renamed");
+    while server.get("/v1/senders").header("nabar-sequence") != Some("1000") {
+        std::thread::yield_now();
+    }
+    assert_eq!(ask(), [200, 200, 200, 200, 200]);
+}

@@ -46,7 +46,7 @@ impl Turning {
                     format!("{line}\n")
                 })
                 .collect();
-            let done = writer.apply(Lines::parse(lines.as_bytes(), writer.kind()), false).expect("applied");
+            let done = writer.apply(Lines::parse(lines.as_bytes(), writer.kind()), None).expect("applied");
             assert_eq!(done.applied, BATCH);
         }
     }

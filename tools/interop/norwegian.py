@@ -76,7 +76,8 @@ class Changing:
 
     def __init__(self, path: Path, extract: Path) -> None:
         self.path, self.exports = path, 0
-        nabar("init", str(extract), str(path))
+        # There may be nobody in it yet.
+        nabar("init", "--allow-empty", str(extract), str(path))
 
     @classmethod
     def of(cls, directory: Path, persons: Iterable[Row], sequence: int = 1000) -> Changing:

@@ -5,7 +5,7 @@ use super::{Editor, PARALLEL_CHANGES};
 use crate::changes::{Change, NamedRule, PutPerson, Reason, What};
 use crate::consent::{Acceptance, RuleSet, RuleSlice};
 use crate::extract::reason;
-use crate::identities::Ordinal;
+use crate::identities::{Country, Ordinal};
 use crate::register::state::{FarState, State, StateRule};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -59,8 +59,8 @@ impl Step {
 /// Changes of recipients that have been resolved and not applied.
 #[derive(Default)]
 pub(super) struct Steps {
-    /// Those of the register's country.
-    ordinals: Range<u32>,
+    /// That of the register; `None` before the first changes.
+    country: Option<Country>,
     /// Ordinal and place in `steps`, for sorting.
     pub(super) keys: Vec<u64>,
     pub(super) steps: Vec<Step>,
@@ -68,11 +68,11 @@ pub(super) struct Steps {
 
 impl Steps {
     /// Forgets what was there, and makes room for some changes. What one great batch took is not kept.
-    pub(super) fn begin(&mut self, ordinals: Range<u32>, changes: usize) {
+    pub(super) fn begin(&mut self, country: Country, changes: usize) {
         if self.keys.capacity() > STEPS_KEPT {
             *self = Steps::default();
         }
-        self.ordinals = ordinals;
+        self.country = Some(country);
         self.keys.clear();
         self.steps.clear();
         self.keys.reserve_exact(changes);
@@ -90,7 +90,7 @@ impl Steps {
     }
 
     fn push(&mut self, recipient: Ordinal, place: usize, what: StepWhat) -> Result<(), Reason> {
-        self.keys.push(key(&self.ordinals, recipient, self.steps.len())?);
+        self.keys.push(key(self.country, recipient, self.steps.len())?);
         self.steps.push(Step { place: place as u32, what });
         Ok(())
     }
@@ -111,8 +111,8 @@ pub(super) fn step(key: u64) -> usize {
     key as u32 as usize
 }
 
-fn key(ordinals: &Range<u32>, recipient: Ordinal, step: usize) -> Result<u64, Reason> {
-    match ordinals.contains(&recipient.0) {
+fn key(country: Option<Country>, recipient: Ordinal, step: usize) -> Result<u64, Reason> {
+    match country.is_some_and(|country| country.has(recipient)) {
         true => Ok(u64::from(recipient.0) << 32 | step as u64),
         false => Err(reason("not_of_this_register", "")),
     }
@@ -172,13 +172,13 @@ impl Editor {
         let first = steps.steps.len();
         steps.keys.resize(first + run.len(), NO_KEY);
         steps.steps.resize(first + run.len(), Step::NONE);
-        let ordinals = &steps.ordinals;
+        let country = steps.country;
         let (keys, of_run) = (&mut steps.keys[first..], &mut steps.steps[first..]);
         let editor = &*self;
         let resolve = |(chunk, (to, changes)): (usize, (To<'_>, &[Change]))| {
             let at = chunk * CHUNK_CHANGES;
             editor.resolve_chunk(
-                ordinals,
+                country,
                 changes,
                 At { run: at, step: first + at, place: run.start + at },
                 to,
@@ -208,7 +208,7 @@ impl Editor {
     /// Looks up what some changes of FaR recipients name that follow one another.
     fn resolve_chunk(
         &self,
-        ordinals: &Range<u32>,
+        country: Option<Country>,
         changes: &[Change],
         first: At,
         (keys, steps): To<'_>,
@@ -217,7 +217,7 @@ impl Editor {
         for (at, change) in changes.iter().enumerate() {
             let resolved = self.recipient(&change.what, &mut senders).and_then(|(recipient, what)| {
                 let place = (first.place + at) as u32;
-                Ok((key(ordinals, recipient, first.step + at)?, Step { place, what }))
+                Ok((key(country, recipient, first.step + at)?, Step { place, what }))
             });
             match resolved {
                 Ok(resolved) => (keys[at], steps[at]) = resolved,

@@ -238,7 +238,7 @@ mod tests {
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
         for (place, lines) in lines.chunks(batch).enumerate() {
             let from = whole.register().sequence();
-            whole.apply(Lines::parse(&lines.concat(), whole.kind()), false).expect("applied");
+            whole.apply(Lines::parse(&lines.concat(), whole.kind()), None).expect("applied");
             let log = Log::new(&directory.path().join("whole"));
             let changes: Vec<Change> = log.changes(from).and_then(Iterator::collect).expect("changes");
             let expected = made(part, &whole.register(), &file);
@@ -247,7 +247,7 @@ mod tests {
             });
             match (told, &here) {
                 (Some(told), Some(here)) => {
-                    here.apply(Lines::of(told), false).expect("it fits");
+                    here.apply(Lines::of(told), None).expect("it fits");
                 }
                 _ if expected.is_some() => {
                     let path = directory.path().join(format!("part-{place}"));

@@ -39,7 +39,7 @@ impl Origin {
         let to = (from + count).min(LAST);
         if from < to {
             let lines = self.history.lines(from, to);
-            self.writer().apply(lines, false).expect("applied");
+            self.writer().apply(lines, None).expect("applied");
             self.most = self.most.max(to);
         }
         to

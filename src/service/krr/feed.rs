@@ -250,7 +250,7 @@ mod tests {
             // One begins with everybody, one with an export.
             let mut copies = [Copy::default(), Copy { at: 1000, persons: all(&reader.register()) }];
             for (step, batch) in lines.chunks(9 + 5 * round).enumerate() {
-                writer.apply(Lines::parse(&batch.concat(), writer.kind()), false).expect("applied");
+                writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
                 if (step + round) % 4 == 3 {
                     writer.checkpoint(round % 2 == 0).expect("a checkpoint");
                 }

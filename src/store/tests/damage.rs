@@ -39,7 +39,7 @@ fn with_batches() -> (Files, Vec<usize>) {
     let segment = names::segment(FIRST);
     let mut ends = vec![SEGMENT_HEAD_BYTES];
     for batch in BATCHES {
-        writer.apply(lines(batch), false).expect("applied");
+        writer.apply(lines(batch), None).expect("applied");
         ends.push((*disk.contents()[&segment]).as_ref().len());
     }
     (disk.contents(), ends)
@@ -111,18 +111,18 @@ fn a_flipped_bit_in_the_last_batch_cuts_it_off() {
 fn batches_of_one_sync_are_cut_off_together() {
     let disk = filled();
     let writer = Writer::of(disk.place()).expect("opens");
-    writer.apply(lines(1001..=1002), false).expect("applied");
+    writer.apply(lines(1001..=1002), None).expect("applied");
     let segment = names::segment(FIRST);
     let start = (*disk.contents()[&segment]).as_ref().len();
-    writer.append(lines(1003..=1003), false).expect("written");
-    let (_, pending) = writer.append(lines(1004..=1010), false).expect("written");
+    writer.append(lines(1003..=1003), None).expect("written");
+    let (_, pending) = writer.append(lines(1004..=1010), None).expect("written");
     writer.wait(pending).expect("durable");
     let end = (*disk.contents()[&segment]).as_ref().len();
     let torn = with(&disk.contents(), &segment, |bytes| bytes[start + 100] ^= 1);
     let recovered = opened(&torn).expect("opens").recovered();
     assert_eq!((recovered.sequence, recovered.torn_bytes), (1002, (end - start) as u64));
     // Unless something was written that knew them to be durable.
-    writer.apply(lines(1011..=1011), false).expect("applied");
+    writer.apply(lines(1011..=1011), None).expect("applied");
     let torn = with(&disk.contents(), &segment, |bytes| bytes[start + 100] ^= 1);
     assert_damaged(opened(&torn), &segment, start, "durable");
 }
@@ -165,7 +165,7 @@ fn rubbish_behind_the_last_batch_is_cut_off_and_told() {
         let writer = Writer::of(disk.place()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(writer.recovered().torn_bytes > 0, "{what}");
         assert_eq!((*disk.contents()[&segment]).as_ref().len(), end, "{what}");
-        writer.apply(lines(1019..=1030), false).expect("applied");
+        writer.apply(lines(1019..=1030), None).expect("applied");
         let reader = Reader::of(disk.after_power_cut().place()).expect("opens");
         assert!(dump(&reader.register()) == model(1030), "{what}");
     }
@@ -177,7 +177,7 @@ fn with_segments(change: impl Fn(u64) -> Lines) -> Files {
     let writer = Writer::of(disk.place()).expect("opens");
     for last in [1010, 1020, 1030] {
         (last - 9..=last).for_each(|sequence| {
-            writer.apply(change(sequence), false).expect("applied");
+            writer.apply(change(sequence), None).expect("applied");
         });
         if last < 1030 {
             writer.checkpoint(true).expect("made");
@@ -289,7 +289,7 @@ fn a_log_of_norway_is_none_of_sweden() {
     let sequence = writer.register().sequence();
     assert_eq!(sequence, FIRST);
     let foreign = Arc::clone(&disk.contents()[&names::segment(sequence)]);
-    writer.apply(Lines::parse(&text, writer.kind()), false).expect("applied");
+    writer.apply(Lines::parse(&text, writer.kind()), None).expect("applied");
     for foreign in [foreign, Arc::clone(&disk.contents()[&names::segment(sequence)])] {
         let mut files = filled().contents();
         files.insert(names::segment(FIRST), foreign);
@@ -315,7 +315,7 @@ fn a_register_file_that_is_damaged_or_another_is_an_error() {
     for (sequence, fits) in [(1004, true), (1003, false)] {
         let disk = filled();
         let writer = Writer::of(disk.place()).expect("opens");
-        writer.apply(lines(1001..=sequence), false).expect("applied");
+        writer.apply(lines(1001..=sequence), None).expect("applied");
         writer.checkpoint(false).expect("made");
         let mut mixed = without(&files, &files_of(&[FIRST], &[]));
         let name = names::register(sequence);

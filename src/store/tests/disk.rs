@@ -41,6 +41,8 @@ impl Bytes {
     }
 }
 
+impl crate::register::column::Bytes for Bytes {}
+
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         &bytemuck::cast_slice(&self.pages)[..self.length]
@@ -94,6 +96,8 @@ struct Mapping {
     bytes: Arc<Bytes>,
     _mapped: Arc<()>,
 }
+
+impl crate::register::column::Bytes for Mapping {}
 
 impl AsRef<[u8]> for Mapping {
     fn as_ref(&self) -> &[u8] {

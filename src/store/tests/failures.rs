@@ -59,7 +59,7 @@ fn one_failed_operation_loses_nothing_and_is_got_over() {
 fn opened() -> (SimDisk, Writer) {
     let disk = filled().after_exit();
     let writer = Writer::of(disk.place()).expect("opens");
-    writer.apply(lines(FIRST + 1..=FIRST + 3), false).expect("applied");
+    writer.apply(lines(FIRST + 1..=FIRST + 3), None).expect("applied");
     (disk, writer)
 }
 
@@ -78,14 +78,14 @@ fn a_full_disk_refuses_a_batch_and_takes_it_when_there_is_space() {
     let (bytes, mut reader) = (segment_bytes(&disk, FIRST), Reader::of(disk.place()).expect("opens"));
     for _ in 0..3 {
         disk.set_fault(Fault::Error(after(&disk, 0), ErrorKind::StorageFull));
-        let refused = writer.apply(lines(FIRST + 4..=FIRST + 50), false);
+        let refused = writer.apply(lines(FIRST + 4..=FIRST + 50), None);
         let Err(ApplyError::Store(StoreError::Io { error, .. })) = refused else { panic!("{refused:?}") };
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert_eq!(segment_bytes(&disk, FIRST), bytes, "half a batch stays in the log");
         assert_eq!(writer.register().sequence(), FIRST + 3);
         assert!(!reader.refresh().expect("reads"));
     }
-    let batch = writer.apply(lines(FIRST + 4..=FIRST + 50), false).expect("space");
+    let batch = writer.apply(lines(FIRST + 4..=FIRST + 50), None).expect("space");
     assert_eq!((batch.from, batch.to, batch.applied), (FIRST + 3, FIRST + 50, 47));
     assert!(reader.refresh().expect("reads"));
     assert!(dump(&reader.register()) == model(FIRST + 50));
@@ -97,7 +97,7 @@ fn refuses_everything(disk: &SimDisk, writer: &Writer, because: ErrorKind) {
     let operations = disk.operations().len();
     let failed = |error: &StoreError| matches!(error, StoreError::Failed { kind, .. } if *kind == because);
     for range in [FIRST + 1..=FIRST + 2, FIRST + 4..=FIRST + 4, FIRST + 5..=FIRST + 9] {
-        let refused = writer.append(lines(range), false).err();
+        let refused = writer.append(lines(range), None).err();
         assert!(matches!(&refused, Some(ApplyError::Store(error)) if failed(error)), "{refused:?}");
     }
     let refused = writer.checkpoint(false).expect_err("a checkpoint");
@@ -109,7 +109,7 @@ fn refuses_everything(disk: &SimDisk, writer: &Writer, because: ErrorKind) {
 fn after_a_failed_sync_a_writer_refuses_and_a_new_one_goes_on() {
     let (disk, writer) = opened();
     disk.set_fault(Fault::Error(after(&disk, 1), ErrorKind::Other));
-    let refused = writer.apply(lines(FIRST + 4..=FIRST + 4), false).expect_err("not durable");
+    let refused = writer.apply(lines(FIRST + 4..=FIRST + 4), None).expect_err("not durable");
     assert!(matches!(refused, ApplyError::Store(StoreError::Failed { .. })), "{refused}");
     assert_eq!(writer.register().sequence(), FIRST + 3, "readers of the writer do not see it");
     refuses_everything(&disk, &writer, ErrorKind::Other);
@@ -118,7 +118,7 @@ fn after_a_failed_sync_a_writer_refuses_and_a_new_one_goes_on() {
     // The page cache still has the batch, and believes that the disk has it as well.
     let writer = Writer::of(disk.place()).expect("opens again");
     assert_eq!(writer.recovered().sequence, FIRST + 4);
-    writer.apply(lines(FIRST + 5..=FIRST + 9), false).expect("applied");
+    writer.apply(lines(FIRST + 5..=FIRST + 9), None).expect("applied");
     let reader = Reader::of(disk.after_power_cut().place()).expect("nothing is missing in between");
     assert!(dump(&reader.register()) == model(FIRST + 9));
 }
@@ -128,10 +128,10 @@ fn those_who_share_a_sync_that_fails_are_all_told() {
     let (disk, writer) = opened();
     let pending = [4..=4, 5..=9, 10..=10].map(|range: std::ops::RangeInclusive<u64>| {
         let lines = lines(FIRST + range.start()..=FIRST + range.end());
-        writer.append(lines, false).expect("written").1
+        writer.append(lines, None).expect("written").1
     });
     // What is there already is acknowledged no sooner than it is durable.
-    let (again, repeated) = writer.append(lines(FIRST + 4..=FIRST + 10), false).expect("nothing new");
+    let (again, repeated) = writer.append(lines(FIRST + 4..=FIRST + 10), None).expect("nothing new");
     assert_eq!((again.from, again.to, again.skipped), (FIRST + 10, FIRST + 10, 7));
     disk.set_fault(Fault::Error(after(&disk, 0), ErrorKind::Other));
     for pending in pending.into_iter().chain([repeated]) {
@@ -144,7 +144,7 @@ fn those_who_share_a_sync_that_fails_are_all_told() {
 fn a_batch_that_cannot_be_taken_back_ends_the_writer() {
     let (disk, writer) = opened();
     disk.set_fault(Fault::Errors(after(&disk, 0), ErrorKind::PermissionDenied));
-    let refused = writer.apply(lines(FIRST + 4..=FIRST + 9), false).expect_err("no disk");
+    let refused = writer.apply(lines(FIRST + 4..=FIRST + 9), None).expect_err("no disk");
     assert!(matches!(refused, ApplyError::Store(StoreError::Io { .. })), "{refused}");
     disk.set_fault(Fault::None);
     refuses_everything(&disk, &writer, ErrorKind::PermissionDenied);
@@ -154,7 +154,7 @@ fn a_batch_that_cannot_be_taken_back_ends_the_writer() {
     assert_eq!(reader.register().sequence(), FIRST + 3);
     let writer = Writer::of(disk.place()).expect("opens again");
     assert!(writer.recovered().torn_bytes > 0);
-    writer.apply(lines(FIRST + 4..=FIRST + 9), false).expect("applied");
+    writer.apply(lines(FIRST + 4..=FIRST + 9), None).expect("applied");
     assert!(dump(&writer.register()) == model(FIRST + 9));
 }
 
@@ -174,13 +174,13 @@ fn a_checkpoint_that_fails_leaves_a_writer_that_goes_on_or_says_that_it_does_not
         if segment_is_there {
             refuses_everything(&disk, &writer, ErrorKind::StorageFull);
         } else {
-            writer.apply(lines(FIRST + 4..=FIRST + 9), false).expect("goes on");
+            writer.apply(lines(FIRST + 4..=FIRST + 9), None).expect("goes on");
             let done = writer.checkpoint(false).expect("space");
             assert_eq!((done.sequence, done.changes), (FIRST + 9, 9), "operation {failing}");
         }
         drop(writer);
         let writer = Writer::of(disk.place()).unwrap_or_else(|error| panic!("{failing}: {error}"));
-        writer.apply(lines(FIRST + 1..=FIRST + 20), false).expect("applied");
+        writer.apply(lines(FIRST + 1..=FIRST + 20), None).expect("applied");
         assert!(dump(&writer.register()) == model(FIRST + 20));
         assert!(!disk.names().expect("names").iter().any(|name| name.ends_with(".partial")));
     }

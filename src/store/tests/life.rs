@@ -105,12 +105,12 @@ impl Life {
                 self.acknowledged = Some(FIRST);
             }
             Apply(range) => {
-                let batch = self.writer().apply(lines(range.clone()), false)?;
+                let batch = self.writer().apply(lines(range.clone()), None)?;
                 assert_eq!(batch.to, *range.end());
                 self.acknowledge(batch.to);
             }
             Append(range) => {
-                let (batch, pending) = self.writer().append(lines(range.clone()), false)?;
+                let (batch, pending) = self.writer().append(lines(range.clone()), None)?;
                 self.pending.push((batch.to, pending));
             }
             Wait => {

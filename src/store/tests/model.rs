@@ -26,7 +26,7 @@ pub(super) fn fixture(name: &str) -> PathBuf {
 pub(super) fn built(extract: &Path) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("register.nabar");
-    crate::extract::build(extract, &file, true).expect("built");
+    crate::extract::build(extract, &file, &crate::extract::BuildOptions::strict()).expect("built");
     std::fs::read(&file).expect("read")
 }
 

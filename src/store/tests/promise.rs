@@ -49,7 +49,7 @@ impl Promise<'_> {
         let writer = self.open(disk, how);
         let from = writer.register().sequence();
         if from < LAST {
-            let batch = writer.apply(lines(from + 1..=LAST), false);
+            let batch = writer.apply(lines(from + 1..=LAST), None);
             assert_eq!(batch.unwrap_or_else(|e| panic!("{how}: {e}")).to, LAST);
         }
         assert_eq!(writer.register().sequence(), LAST);

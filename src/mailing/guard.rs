@@ -1,0 +1,424 @@
+//! Rows that may be those of several persons, and rows that are no letters.
+//!
+//! A row goes to the operator of one identity. Whatever joins two rows (a line end that was lost, files put together
+//! without one, a quotation mark that was never closed) would send a second person's data there too. So every row that
+//! has an identity is searched for further ones; `docs/lists.md` has the rules.
+
+use super::lines::RUN_DIGITS;
+use super::rows::{Cells, Layout, RowProblem, RowRules};
+use crate::identities::{Country, Identity, separator_bytes};
+use crate::limits::FOOTER_BYTES;
+use std::ops::Range;
+
+/// What the guard knows of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    /// How rows are read.
+    pub(super) rules: RowRules,
+    /// Cells that a row usually has; 0 in a list of fixed width.
+    pub(super) columns: usize,
+    /// Bytes that a row of a list of fixed width usually has; 0 if that is not known.
+    pub(super) width: usize,
+    /// Columns, from 0, in which other identities are expected.
+    pub(super) expected: Vec<usize>,
+    /// The header's bytes without line end; empty without header.
+    pub(super) header: Vec<u8>,
+}
+
+/// What else a row with an identity holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Further {
+    /// No other identity.
+    Nothing,
+    /// Another identity.
+    Identity,
+    /// Another identity, and a sign that the row was two.
+    JoinedRows,
+}
+
+impl Guard {
+    /// Whether rows can hold anything beside their identity's cell.
+    pub(super) fn is_needed(&self) -> bool {
+        !matches!(self.rules.layout, Layout::Delimited { delimiter: None, .. })
+    }
+
+    /// Searches a row for identities beside `own`, outside of the cells that are `known`.
+    pub(super) fn search(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        own: &[Identity],
+        known: &[Range<usize>],
+    ) -> Further {
+        let mut cells = None;
+        let mut joined = None;
+        let mut at = row.start;
+        while let Some(run) = next_run(&bytes[..row.end], at) {
+            at = run.end;
+            let is_known = known.iter().any(|cell| run.start < cell.end && cell.start < run.end);
+            // With a sign of joining no cell is what its column says.
+            let has_more = self.has_more(bytes, &row, &mut cells);
+            let is_joined =
+                has_more || *joined.get_or_insert_with(|| has_mark_of_joining(&bytes[row.clone()]));
+            if is_known && !is_joined {
+                continue;
+            }
+            let mut candidates = spellings(self.rules.country, &bytes[..row.end], &run);
+            if has_more {
+                candidates.extend(last_digits(self.rules.country, &bytes[..row.end], &run));
+            }
+            let is_other = |candidate: Range<usize>| {
+                let text = &bytes[candidate];
+                self.rules.identity(text).is_ok_and(|identity| {
+                    (has_more || is_plain(text, &identity))
+                        && !own.iter().any(|mine| is_same(mine, &identity, text))
+                })
+            };
+            if !candidates.into_iter().any(is_other) {
+                continue;
+            }
+            if !self.expected.is_empty() && !is_joined {
+                let cells = cells.get_or_insert_with(|| self.cells(bytes, &row));
+                let column = cells.iter().position(|cell| cell.contains(&run.start));
+                if column.is_some_and(|column| self.expected.contains(&column)) {
+                    continue;
+                }
+            }
+            return if is_joined { Further::JoinedRows } else { Further::Identity };
+        }
+        Further::Nothing
+    }
+
+    /// Whether a row has more than one row has: cells, or bytes in a list of fixed width.
+    fn has_more(&self, bytes: &[u8], row: &Range<usize>, cells: &mut Option<Vec<Range<usize>>>) -> bool {
+        match self.rules.layout {
+            Layout::Delimited { .. } => {
+                cells.get_or_insert_with(|| self.cells(bytes, row)).len() > self.columns.max(1)
+            }
+            Layout::Fixed { .. } => without_line_end(&bytes[row.clone()]).len() > self.width,
+        }
+    }
+
+    fn cells(&self, bytes: &[u8], row: &Range<usize>) -> Vec<Range<usize>> {
+        match self.rules.layout {
+            Layout::Delimited { delimiter, .. } => {
+                Cells::new(bytes, row.clone(), delimiter).map_while(Result::ok).collect()
+            }
+            Layout::Fixed { .. } => Vec::new(),
+        }
+    }
+
+    /// Why a row without identity is no letter at all, if it plainly is none.
+    pub(super) fn no_letter(&self, row: &[u8]) -> Option<RowProblem> {
+        let delimiter = match self.rules.layout {
+            Layout::Delimited { delimiter, .. } => delimiter,
+            Layout::Fixed { .. } => None,
+        };
+        let has_quotes = matches!(self.rules.layout, Layout::Delimited { .. });
+        let is_blank =
+            |&byte: &u8| byte.is_ascii_whitespace() || Some(byte) == delimiter || has_quotes && byte == b'"';
+        if row.iter().all(is_blank) {
+            return Some(RowProblem::BlankRow);
+        }
+        let text = without_line_end(row.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(row));
+        if !self.header.is_empty() && text == self.header {
+            return Some(RowProblem::RepeatedHeader);
+        }
+        is_footer(row).then_some(RowProblem::Footer)
+    }
+}
+
+/// The next run of at least six digits that no digit touches.
+fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
+    while at < bytes.len() {
+        let start = at + bytes[at..].iter().position(u8::is_ascii_digit)?;
+        let length = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        at = start + length;
+        if length >= RUN_DIGITS {
+            return Some(start..at);
+        }
+    }
+    None
+}
+
+/// Whether some bytes hold an identity, in a spelling that rows are searched for.
+pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
+    let mut at = 0;
+    while let Some(run) = next_run(bytes, at) {
+        at = run.end;
+        let is_identity = |text: Range<usize>| {
+            let text = &bytes[text];
+            rules.identity(text).is_ok_and(|identity| is_plain(text, &identity))
+        };
+        if spellings(rules.country, bytes, &run).into_iter().any(is_identity) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Past so many digits that stand behind a run and one separator, without a digit behind them.
+fn behind(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize> {
+    let start = run.end + separator_bytes(&bytes[run.end..])?;
+    let found = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (found == digits).then_some(start + digits)
+}
+
+/// What may be an identity that a run of digits begins.
+fn spellings(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
+    let is_person = || bytes[run.start + 2] < b'2';
+    let end = match (country, run.len()) {
+        (Country::Sweden, 12) | (Country::Norway, 11) => Some(run.end),
+        (Country::Sweden, 10) if is_person() => Some(run.end),
+        (Country::Sweden, 6 | 8) => behind(bytes, run, 4),
+        (Country::Norway, 6) => behind(bytes, run, 5),
+        _ => None,
+    };
+    end.map(|end| run.start..end).into_iter().collect()
+}
+
+/// What may be an identity at the end of a run, where the last digits of one row and the first of the next one touch; and
+/// ten digits that may be an organisation's.
+fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
+    let last = |digits: usize, end: usize| (run.len() >= digits).then(|| run.end - digits..end);
+    let found = match country {
+        Country::Sweden => match behind(bytes, run, 4) {
+            Some(end) => [last(8, end), last(6, end)],
+            None => [last(12, run.end), last(10, run.end)],
+        },
+        Country::Norway => match behind(bytes, run, 5) {
+            Some(end) => [last(6, end), None],
+            None => [last(11, run.end), None],
+        },
+    };
+    found.into_iter().flatten().collect()
+}
+
+/// Ten digits of an organisation are too often something else, such as a reference number of an invoice.
+fn is_plain(text: &[u8], identity: &Identity) -> bool {
+    text.len() != 10 || !identity.as_bytes().starts_with(b"16")
+}
+
+/// Whether a text is the same number as a row's own, but perhaps for the century that ten digits leave open.
+fn is_same(own: &Identity, other: &Identity, text: &[u8]) -> bool {
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    match (own.as_bytes(), other.as_bytes()) {
+        ([_, _, own @ ..], [_, _, other @ ..]) if digits == 10 => own == other,
+        (own, other) => own == other,
+    }
+}
+
+/// Whether a row holds what may have joined it of two: a line end, a separator that only some programs know, a byte
+/// order mark.
+fn has_mark_of_joining(row: &[u8]) -> bool {
+    let text = without_line_end(row);
+    let has = |mark: &[u8]| memchr::memmem::find(text, mark).is_some();
+    text.iter().any(|byte| matches!(byte, 0 | b'\n' | 0x0B | 0x0C | b'\r' | 0x1A | 0x1C..=0x1F))
+        || has(b"\xC2\x85")
+        || has(b"\xE2\x80\xA8")
+        || has(b"\xE2\x80\xA9")
+        || has(b"\xEF\xBB\xBF")
+}
+
+/// A row without its line end: LF, CR LF, CR CR LF or CR.
+pub(super) fn without_line_end(row: &[u8]) -> &[u8] {
+    match row {
+        [text @ .., b'\r', b'\r', b'\n'] | [text @ .., b'\r', b'\n'] => text,
+        [text @ .., b'\n'] | [text @ .., b'\r'] => text,
+        text => text,
+    }
+}
+
+/// Words of totals, of which a footer has at least one.
+const TOTALS: &[&[u8]] = &[
+    b"antal",
+    b"antall",
+    b"summa",
+    b"sum",
+    b"total",
+    b"totalt",
+    b"totalsumma",
+    b"totalsum",
+    b"totals",
+    b"count",
+    b"eof",
+    b"slut",
+    b"slutt",
+    b"end",
+    b"affected",
+    b"rader",
+    b"rows",
+    b"poster",
+    b"records",
+];
+/// Words that stand beside them.
+const BESIDE_TOTALS: &[&[u8]] = &[
+    b"of",
+    b"file",
+    b"list",
+    b"listan",
+    b"rad",
+    b"row",
+    b"post",
+    b"record",
+    b"st",
+    b"stk",
+    b"kr",
+    b"sek",
+    b"nok",
+    b"eur",
+    b"pverkades",
+    b"personer",
+    b"person",
+    b"mottagare",
+    b"mottakere",
+    b"brev",
+    b"adresser",
+];
+
+/// Whether a row plainly is the end of a report.
+fn is_footer(row: &[u8]) -> bool {
+    if without_line_end(row).len() > FOOTER_BYTES {
+        return false;
+    }
+    if row.contains(&0x1A) && row.iter().all(|&byte| byte == 0x1A || byte.is_ascii_whitespace()) {
+        return true;
+    }
+    // A word without what is beyond ASCII in it; longer ones are no words of totals.
+    let (mut word, mut length, mut totals) = ([0; FOOTER_WORD_BYTES], 0, 0);
+    for &byte in row.iter().chain(b" ") {
+        if byte.is_ascii_alphanumeric() {
+            let Some(place) = word.get_mut(length) else { return false };
+            *place = byte.to_ascii_lowercase();
+            length += 1;
+        } else if byte.is_ascii() && length > 0 {
+            let text = &word[..length];
+            let total = TOTALS.contains(&text);
+            if !total && !text.iter().all(u8::is_ascii_digit) && !BESIDE_TOTALS.contains(&text) {
+                return false;
+            }
+            totals += usize::from(total);
+            length = 0;
+        }
+    }
+    totals > 0
+}
+
+/// Most letters or digits of a word of a footer.
+const FOOTER_WORD_BYTES: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identities::Today;
+
+    const ID: &str = "196810199809";
+    const OTHER: &str = "195904109807";
+
+    fn guard(country: Country) -> Guard {
+        let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
+        let rules = RowRules { layout, country, today: Today::new(2026, 6, 1).expect("a day") };
+        Guard { rules, columns: 3, width: 0, expected: Vec::new(), header: b"pnr;namn;ort".to_vec() }
+    }
+
+    fn search(guard: &Guard, row: &str) -> Further {
+        let cell = row.find(';').unwrap_or(row.len());
+        let identity = guard.rules.identity(&row.as_bytes()[..cell]).expect("an identity");
+        let known = 0..cell;
+        guard.search(row.as_bytes(), 0..row.len(), &[identity], &[known])
+    }
+
+    #[test]
+    fn other_identities_in_a_row() {
+        let sweden = guard(Country::Sweden);
+        for (row, further) in [
+            (format!("{ID};Asa;Ort\n"), Further::Nothing),
+            (format!("{ID};{ID};681019-9809\n"), Further::Nothing),
+            (format!("{ID};{OTHER};x\n"), Further::Identity),
+            (format!("{ID};590410-9807;x\n"), Further::Identity),
+            (format!("{ID};19590410-9807;x\n"), Further::Identity),
+            (format!("{ID};5904109807;x\n"), Further::Identity),
+            (format!("{ID};barn {OTHER}, Bo;x\n"), Further::Identity),
+            (format!("{ID};590410 9807;x\n"), Further::Identity),
+            (format!("{ID};590410\u{2013}9807;x\n"), Further::Identity),
+            (format!("{ID};19590410\u{a0}9807;x\n"), Further::Identity),
+            (format!("{ID};Asa;Lund4120000007;Bo AB;Lund\n"), Further::JoinedRows),
+            (format!("{ID};OCR 4120000007;x\n"), Further::Nothing),
+            (format!("{ID};412000-0007;x\n"), Further::Identity),
+            (format!("{ID};1{OTHER};x\n"), Further::Nothing),
+            (format!("{ID};195904109808;x\n"), Further::Nothing),
+            (format!("{ID};Asa;11111{OTHER};Bo;22222\n"), Further::JoinedRows),
+            (format!("{ID};Asa;111115904109807;Bo;22222\n"), Further::JoinedRows),
+            (format!("{ID};Asa;12{};Bo;2\n", &OTHER[2..]), Further::JoinedRows),
+            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[..8], &OTHER[8..]), Further::JoinedRows),
+            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[2..8], &OTHER[8..]), Further::JoinedRows),
+            (format!("{ID};Asa;11111\u{b}{OTHER};Bo\n"), Further::JoinedRows),
+            (format!("{ID};Asa;1\0{OTHER}\n"), Further::JoinedRows),
+            (format!("{ID};Asa;1\u{85}{OTHER}\r\n"), Further::JoinedRows),
+            (format!("{ID};Asa;1\u{2028}{OTHER}\r\n"), Further::JoinedRows),
+            (format!("{ID};Asa;1\u{feff}{OTHER}\r"), Further::JoinedRows),
+            (format!("{ID};\"c/o\n{OTHER}\";x\n"), Further::JoinedRows),
+        ] {
+            assert_eq!(search(&sweden, &row), further, "{}", row.escape_debug());
+        }
+        let norway = guard(Country::Norway);
+        for (row, further) in [
+            ("01819012365;Asa;x\n", Further::Nothing),
+            ("01819012365;41819012359;x\n", Further::Identity),
+            ("01819012365;418190 12359;x\n", Further::Identity),
+            ("01819012365;Asa;141819012359\n", Further::Nothing),
+            ("01819012365;Asa;141819012359;Bo\n", Further::JoinedRows),
+        ] {
+            assert_eq!(search(&norway, row), further, "{}", row.escape_debug());
+        }
+    }
+
+    #[test]
+    fn rows_of_fixed_width_that_are_longer_than_others() {
+        let mut guard = guard(Country::Sweden);
+        guard.rules.layout = Layout::Fixed { offset: 0, length: 12 };
+        let search = |width: usize, row: &str| {
+            let guard = Guard { width, columns: 0, ..guard.clone() };
+            let identity = guard.rules.identity(&row.as_bytes()[..12]).expect("an identity");
+            let known = 0..12;
+            guard.search(row.as_bytes(), 0..row.len(), &[identity], &[known])
+        };
+        let two = format!("{ID}Anna      22345{OTHER}Bo        22345\n");
+        assert_eq!(search(27, &two), Further::JoinedRows);
+        assert_eq!(search(0, &two), Further::JoinedRows, "nothing to compare with");
+        assert_eq!(search(60, &format!("{ID}Anna, vh {OTHER}\n")), Further::Identity);
+        assert_eq!(search(27, &format!("{ID}Anna      22345\n")), Further::Nothing);
+    }
+
+    #[test]
+    fn expected_columns_are_not_searched() {
+        let guard = Guard { expected: vec![1], ..guard(Country::Sweden) };
+        assert_eq!(search(&guard, &format!("{ID};{OTHER};x\n")), Further::Nothing);
+        assert_eq!(search(&guard, &format!("{ID};\"{OTHER}\";x\n")), Further::Nothing);
+        assert_eq!(search(&guard, &format!("{ID};x;{OTHER}\n")), Further::Identity);
+    }
+
+    #[test]
+    fn rows_that_are_no_letters() {
+        let guard = guard(Country::Sweden);
+        for (row, problem) in [
+            ("\n", Some(RowProblem::BlankRow)),
+            (";;\r\n", Some(RowProblem::BlankRow)),
+            ("\"\"; \t;\"\"\r", Some(RowProblem::BlankRow)),
+            ("pnr;namn;ort\r\n", Some(RowProblem::RepeatedHeader)),
+            ("\u{feff}pnr;namn;ort", Some(RowProblem::RepeatedHeader)),
+            ("pnr;namn\n", None),
+            ("Antal: 4711\n", Some(RowProblem::Footer)),
+            ("Summa;;12 345,00 kr\n", Some(RowProblem::Footer)),
+            ("(4711 rows affected)\n", Some(RowProblem::Footer)),
+            ("(4711 rader påverkades)\n", Some(RowProblem::Footer)),
+            ("Totalt antal mottagare;4711;\n", Some(RowProblem::Footer)),
+            ("\u{1a}", Some(RowProblem::Footer)),
+            ("Summa Andersson;1;2\n", None),
+            (";;4711\n", None),
+            ("SKYDDAD;Anna;Ort\n", None),
+        ] {
+            assert_eq!(guard.no_letter(row.as_bytes()), problem, "{}", row.escape_debug());
+        }
+    }
+}

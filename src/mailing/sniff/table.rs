@@ -1,0 +1,405 @@
+//! The first rows of a list, cut into cells, and what they tell.
+
+use super::{Encoding, Ground, SHARE_PERCENT, names};
+use crate::identities::{Country, Identity, Today};
+use crate::limits::{COLUMNS_MAX, HEADER_ROWS, SAMPLE_ROWS};
+use crate::mailing::guard::without_line_end;
+use crate::mailing::rows::{Cells, Layout, line_end};
+use crate::mailing::{ListError, ListOptions};
+use std::ops::Range;
+
+/// Delimiters that are tried; of equals the first wins.
+const DELIMITERS: [u8; 4] = *b";\t|,";
+
+/// The beginning of a list.
+pub(super) struct Sampler<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) encoding: Encoding,
+    /// Whether that is all of it.
+    pub(super) whole: bool,
+    pub(super) country: Country,
+    pub(super) today: Today,
+}
+
+/// One row.
+pub(super) struct Row {
+    /// Its bytes, line end included.
+    pub(super) range: Range<usize>,
+    pub(super) cells: Vec<Range<usize>>,
+    /// For each cell whether it is an identity.
+    pub(super) identities: Vec<bool>,
+    /// Whether a line that begins in a quoted cell has a cell that is an identity.
+    has_identity_within: bool,
+}
+
+impl Row {
+    /// Whether it may be a person's row, or several persons' if a quotation mark was never closed: then it is no header.
+    pub(super) fn has_identity(&self) -> bool {
+        self.has_identity_within || self.identities.contains(&true)
+    }
+}
+
+impl<'a> Sampler<'a> {
+    pub(super) fn is_identity(&self, cell: &Range<usize>) -> bool {
+        Identity::parse(&self.bytes[cell.clone()], self.country, self.today).is_ok()
+    }
+
+    /// Whether a cell of some lines is an identity, whatever the delimiter.
+    pub(super) fn has_identity(&self, lines: Range<usize>) -> bool {
+        let parts =
+            self.bytes[lines].split(|byte| DELIMITERS.contains(byte) || matches!(byte, b'\r' | b'\n'));
+        parts.into_iter().any(|part| Identity::parse(part, self.country, self.today).is_ok())
+    }
+
+    /// The first rows from `start` on. The last one is left out if it may be cut.
+    fn rows(&self, start: usize, delimiter: Option<u8>) -> Vec<Row> {
+        let (mut at, mut rows) = (start, Vec::new());
+        while at < self.bytes.len() && rows.len() <= SAMPLE_ROWS {
+            let line = at..line_end(self.bytes, at);
+            let mut cells = Cells::new(self.bytes, line.clone(), delimiter);
+            let row: Result<Vec<_>, _> = cells.by_ref().collect();
+            let end = if row.is_ok() { cells.end() } else { line.end };
+            let cut = !self.whole && end == self.bytes.len() && !rows.is_empty();
+            if !cut {
+                let cells = row.unwrap_or_default();
+                let identities = cells.iter().map(|cell| self.is_identity(cell)).collect();
+                // Of a row that is badly quoted nothing else is known.
+                let from = if cells.is_empty() { line.start } else { line.end };
+                let has_identity_within = self.has_identity(from..end);
+                rows.push(Row { range: at..end, cells, identities, has_identity_within });
+            }
+            at = end;
+        }
+        rows
+    }
+
+    /// The delimiter that makes identities of the most rows' cells in one column, cuts most rows alike, and makes most
+    /// cells; `None` if none cuts half of the rows alike.
+    pub(super) fn delimiter(&self, start: usize) -> (Option<u8>, Ground) {
+        let score = |delimiter: u8| {
+            let rows = self.rows(start, Some(delimiter));
+            let (of, alike, columns) = usual_cells(&rows);
+            let best = most_identities(&rows);
+            (columns >= 2 && alike * 2 >= of).then_some((best, alike, columns, delimiter))
+        };
+        // Earlier delimiters win what is equal.
+        let scores = DELIMITERS.into_iter().rev().filter_map(score);
+        match scores.max_by_key(|&(best, alike, columns, _)| (best, alike, columns)) {
+            Some((0, .., delimiter)) => (Some(delimiter), Ground::Cells),
+            Some((.., delimiter)) => (Some(delimiter), Ground::Identities),
+            None => (None, Ground::NoChoice),
+        }
+    }
+
+    pub(super) fn table(&'a self, start: usize, delimiter: Option<u8>) -> Table<'a> {
+        let rows = self.rows(start, delimiter);
+        let (.., columns) = usual_cells(&rows);
+        let first = rows.iter().position(Row::has_identity);
+        Table { sampler: self, columns: columns.max(1), first, rows }
+    }
+
+    /// Bytes that most lines have; 0 if there are not several lines.
+    pub(super) fn usual_width(&self, start: usize) -> usize {
+        let (mut at, mut widths) = (start, std::collections::BTreeMap::new());
+        let mut lines = 0;
+        while at < self.bytes.len() && lines < SAMPLE_ROWS {
+            let end = line_end(self.bytes, at);
+            *widths.entry(without_line_end(&self.bytes[at..end]).len()).or_insert(0) += 1;
+            (at, lines) = (end, lines + 1);
+        }
+        let usual = widths.into_iter().max_by_key(|&(width, count)| (count, std::cmp::Reverse(width)));
+        usual.filter(|_| lines > 1).map_or(0, |(width, _)| width)
+    }
+
+    /// Identities at a fixed place, and lines.
+    pub(super) fn share_of_lines(&self, start: usize, layout: &Layout) -> (usize, usize) {
+        let (mut at, mut found, mut lines) = (start, 0, 0);
+        while at < self.bytes.len() && lines < SAMPLE_ROWS {
+            let line = at..line_end(self.bytes, at);
+            at = line.end;
+            lines += 1;
+            found +=
+                usize::from(layout.plain_cell(self.bytes, line).is_ok_and(|cell| self.is_identity(&cell)));
+        }
+        (found, lines)
+    }
+}
+
+/// Of the rows with an identity (of all, if there are none): how many they are, how many have the usual number of cells,
+/// and that number.
+fn usual_cells(rows: &[Row]) -> (usize, usize, usize) {
+    let any = rows.iter().any(Row::has_identity);
+    let mut counts = vec![0usize; COLUMNS_MAX + 1];
+    let mut of = 0;
+    for row in rows.iter().filter(|row| row.has_identity() || !any) {
+        counts[row.cells.len().min(COLUMNS_MAX)] += 1;
+        of += 1;
+    }
+    let usual = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+    let usual = usual.max_by_key(|&(cells, &count)| (count, std::cmp::Reverse(cells)));
+    usual.map_or((of, 0, 0), |(cells, &alike)| (of, alike, cells))
+}
+
+/// The most identities that a column has.
+fn most_identities(rows: &[Row]) -> usize {
+    let mut counts: Vec<usize> = Vec::new();
+    for row in rows {
+        counts.resize(counts.len().max(row.identities.len()), 0);
+        counts.iter_mut().zip(&row.identities).for_each(|(count, &is)| *count += usize::from(is));
+    }
+    counts.into_iter().max().unwrap_or(0)
+}
+
+/// The first rows of a list as a table.
+pub(super) struct Table<'a> {
+    sampler: &'a Sampler<'a>,
+    /// Cells that a row usually has.
+    pub(super) columns: usize,
+    /// The first row with an identity.
+    first: Option<usize>,
+    pub(super) rows: Vec<Row>,
+}
+
+/// Which columns hold the identities.
+pub(super) struct IdColumns {
+    /// One or two.
+    pub(super) columns: Vec<usize>,
+    pub(super) ground: Ground,
+}
+
+impl Table<'_> {
+    fn text(&self, cell: &Range<usize>) -> String {
+        names::text(&self.sampler.bytes[cell.clone()], self.sampler.encoding)
+    }
+
+    fn texts(&self, row: usize) -> Vec<String> {
+        self.rows.get(row).map_or(Vec::new(), |row| row.cells.iter().map(|cell| self.text(cell)).collect())
+    }
+
+    /// Rows among which the header is.
+    fn above(&self) -> Range<usize> {
+        0..self.first.unwrap_or(self.rows.len().min(HEADER_ROWS))
+    }
+
+    /// The header, as far as names and words tell it.
+    pub(super) fn header(&self, options: &ListOptions) -> Result<(Option<usize>, Ground), ListError> {
+        let named: Vec<&String> =
+            options.id_columns.iter().filter(|name| name.parse::<usize>().is_err()).collect();
+        if let Some(name) = named.first() {
+            let within = 0..self.rows.len().min(HEADER_ROWS);
+            let row = within.clone().find(|&row| position(&self.texts(row), name, true).is_some());
+            let row =
+                row.or_else(|| within.clone().find(|&row| position(&self.texts(row), name, false).is_some()));
+            return match row {
+                Some(row) => Ok((Some(row), Ground::Given)),
+                None => Err(self.no_such_column(name, None)),
+            };
+        }
+        let (found, ground) = self.header_by_words();
+        match options.header {
+            None => Ok((found, ground)),
+            Some(false) => Ok((None, Ground::Given)),
+            Some(true) => {
+                let first = (!self.rows.is_empty()).then_some(0);
+                Ok((found.or_else(|| self.header_by_types(usize::MAX)).or(first), Ground::Given))
+            }
+        }
+    }
+
+    fn header_by_words(&self) -> (Option<usize>, Ground) {
+        let country = self.sampler.country;
+        let known = |row: &usize| self.texts(*row).iter().any(|title| names::rank(title, country) > 0);
+        let usual = |row: &usize| {
+            let titles: Vec<String> =
+                self.texts(*row).into_iter().filter(|title| !title.is_empty()).collect();
+            let (words, others): (Vec<_>, Vec<_>) =
+                titles.iter().partition(|title| names::is_usual(title, country));
+            let least = if self.columns == 1 { 1 } else { 2 };
+            words.len() >= least
+                && words.len() * 2 >= titles.len()
+                && others.iter().all(|title| is_wordy(title))
+        };
+        if self.rows.is_empty() {
+            return (None, Ground::NoChoice);
+        }
+        let may_be =
+            |row: &usize| self.rows[*row].cells.len() * 2 >= self.columns && !self.may_be_person(*row);
+        let found = match self.above().find(|row| may_be(row) && known(row)) {
+            Some(row) => Some((row, Ground::KnownName)),
+            None => self.above().find(|row| may_be(row) && usual(row)).map(|row| (row, Ground::UsualWords)),
+        };
+        match found {
+            // A row above it that has something in every column may be a person's.
+            Some((row, ground)) if self.may_stand_above(row) => (Some(row), ground),
+            _ => (None, Ground::NoSign),
+        }
+    }
+
+    /// Whether a row without identity stands for a person whose identity is not told: nothing, or a word for that, is
+    /// where other rows have theirs.
+    fn may_be_person(&self, row: usize) -> bool {
+        let Some(first) = self.first else { return false };
+        let titles = self.texts(row);
+        let mut holding = (0..self.columns).filter(|&column| self.holds(column, first)).peekable();
+        let untold = |column: usize| {
+            titles.get(column).is_none_or(|title| title.is_empty() || names::is_placeholder(title))
+        };
+        holding.peek().is_some() && holding.all(untold)
+    }
+
+    /// Whether the rows above a header may stand there, in every file: they are few, and none may be a person's. That is one
+    /// with something in every column, or with something where other rows have no identity's cell.
+    fn may_stand_above(&self, header: usize) -> bool {
+        let is_cut = !self.sampler.whole && self.rows[header].range.end == self.sampler.bytes.len();
+        let person = |row: usize| {
+            let filled = self.texts(row).iter().filter(|title| !title.is_empty()).count();
+            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_person(row))
+        };
+        header < HEADER_ROWS && !is_cut && !(0..header).any(person)
+    }
+
+    /// Whether at least half of the rows from one on have an identity in a column.
+    fn holds(&self, column: usize, from: usize) -> bool {
+        let below = self.rows.get(from..).unwrap_or_default();
+        let found = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
+        found > 0 && found * 100 >= below.len() * SHARE_PERCENT
+    }
+
+    /// The header that shows by having words where the rows below have digits: in two columns beside the identity's, or
+    /// in another one of identities.
+    pub(super) fn header_by_types(&self, id_column: usize) -> Option<usize> {
+        let first = self.first?;
+        let has_digit = |cell: &Range<usize>| self.sampler.bytes[cell.clone()].iter().any(u8::is_ascii_digit);
+        let below = &self.rows[first..];
+        let is_digital = |&column: &usize| {
+            let digital = below.iter().filter(|row| row.cells.get(column).is_some_and(has_digit)).count();
+            column != id_column && digital * 5 >= below.len() * 4
+        };
+        let digital: Vec<usize> = (0..self.columns).filter(is_digital).collect();
+        let telling = digital.len() >= 2 || digital.iter().any(|&column| self.holds(column, first));
+        let row = self.above().find(|&row| {
+            let mut titles = self.texts(row);
+            let wordy = titles.iter().all(|title| is_wordy(title) && !names::is_placeholder(title));
+            titles.sort_unstable();
+            titles.dedup();
+            wordy && titles.len() == self.columns && titles.len() == self.rows[row].cells.len()
+        });
+        row.filter(|&row| telling && self.columns >= 2 && self.may_stand_above(row))
+    }
+
+    /// The columns of identities.
+    pub(super) fn id_columns(
+        &self,
+        header: Option<usize>,
+        options: &ListOptions,
+    ) -> Result<IdColumns, ListError> {
+        if options.id_columns.is_empty() {
+            let (column, ground) = self.find(header)?;
+            return Ok(IdColumns { columns: vec![column], ground });
+        }
+        let columns = options.id_columns.iter().map(|name| self.column(name, header));
+        let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
+        Ok(IdColumns { columns, ground: Ground::Given })
+    }
+
+    /// The column of a name or number.
+    pub(super) fn column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
+        if let Ok(number) = name.parse::<usize>() {
+            let column = number.checked_sub(1).ok_or(ListError::ColumnZero)?;
+            // Of rows that could not be cut nothing is known.
+            return match self.widest() == 0 || column < self.widest() {
+                true => Ok(column),
+                false => Err(self.no_such_column(name, header)),
+            };
+        }
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let found = position(&titles, name, true).or_else(|| position(&titles, name, false));
+        found.ok_or_else(|| self.no_such_column(name, header))
+    }
+
+    fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
+        ListError::NoSuchColumn { wanted: name.to_owned(), columns: self.described(header) }
+    }
+
+    fn widest(&self) -> usize {
+        self.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0)
+    }
+
+    /// The name of a column, its number from 1 if the list has no header.
+    pub(super) fn name_of(&self, column: usize, header: Option<usize>) -> String {
+        let title = header.and_then(|row| self.texts(row).get(column).cloned());
+        title.filter(|title| !title.is_empty()).unwrap_or_else(|| (column + 1).to_string())
+    }
+
+    /// Identities of a column, and rows, below the header.
+    pub(super) fn share(&self, column: usize, header: Option<usize>) -> (usize, usize) {
+        let below = &self.rows[header.map_or(0, |row| row + 1)..];
+        let found = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
+        (found, below.len())
+    }
+
+    /// The column that holds identities, if only one can be it.
+    fn find(&self, header: Option<usize>) -> Result<(usize, Ground), ListError> {
+        if self.rows.is_empty() {
+            return Ok((0, Ground::NoChoice));
+        }
+        // Titles and persons without identity above the first one say nothing of columns.
+        let from = header.map_or(self.first.unwrap_or(0), |row| row + 1);
+        let columns = 0..self.widest().min(COLUMNS_MAX);
+        let holding: Vec<usize> = columns.clone().filter(|&column| self.holds(column, from)).collect();
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let rank =
+            |column: usize| titles.get(column).map_or(0, |title| names::rank(title, self.sampler.country));
+        let best = |candidates: Vec<usize>| -> Vec<usize> {
+            let best = candidates.iter().map(|&column| rank(column)).max().unwrap_or(0);
+            candidates.into_iter().filter(|&column| best > 0 && rank(column) == best).collect()
+        };
+        let (candidates, ground) = match holding.len() {
+            0 => (best(columns.collect()), Ground::KnownName),
+            1 => (holding, Ground::Identities),
+            _ => (best(holding), Ground::KnownName),
+        };
+        match candidates[..] {
+            [column] => Ok((column, ground)),
+            // One column and nothing else: whatever is in it was meant to be an identity.
+            _ if self.widest() <= 1 => Ok((0, Ground::NoChoice)),
+            _ => Err(ListError::IdColumn { columns: self.described(header) }),
+        }
+    }
+
+    /// The columns and what was found in them; no content but the header's. Columns that only a few rows have are
+    /// left out.
+    fn described(&self, header: Option<usize>) -> String {
+        // Without a known word it is still a header if it has words where the rows below have digits.
+        let header = header.or_else(|| self.header_by_types(usize::MAX));
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let describe = |column: usize| {
+            let (found, rows) = self.share(column, header);
+            let percent = found * 100 / rows.max(1);
+            match titles.get(column).filter(|name| !name.is_empty() && may_be_shown(name)) {
+                Some(name) => format!("{} \"{name}\" ({percent} % identities)", column + 1),
+                None => format!("{} ({percent} % identities)", column + 1),
+            }
+        };
+        let columns = self.columns.max(titles.len()).min(40);
+        (0..columns).map(describe).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Whether a message may show a title: it has no number that may be somebody's.
+fn may_be_shown(title: &str) -> bool {
+    title.split(|character: char| !character.is_ascii_digit()).all(|digits| digits.len() < 6)
+}
+
+/// Whether a cell has something in it and no digit.
+fn is_wordy(cell: &str) -> bool {
+    !cell.is_empty() && !cell.bytes().any(|byte| byte.is_ascii_digit())
+}
+
+/// Where a name stands among titles: as it is, or without case, marks and accents.
+fn position(titles: &[String], name: &str, exact: bool) -> Option<usize> {
+    let folded = names::folded(name);
+    titles.iter().position(|title| {
+        if exact { title == name } else { !folded.is_empty() && names::folded(title) == folded }
+    })
+}
