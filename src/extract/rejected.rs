@@ -52,7 +52,7 @@ struct OfFile {
 const SHOWN_VALUES: usize = 3;
 /// Most characters of a value that are shown.
 const SHOWN_CHARACTERS: usize = 32;
-/// Values that name nobody, and are shown as they are.
+/// Values that identify no person, and are shown as they are.
 const PLAIN_VALUES: &[&str] = &[
     "true",
     "false",

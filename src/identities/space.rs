@@ -157,7 +157,7 @@ impl Space {
     ];
 
     /// Number of ordinals of the space. Each Swedish one is an identity; of the Norwegian ones some
-    /// would need a control digit 10 or a date that no century has, and are nobody's.
+    /// would need a control digit 10 or a date that no century has, and belong to no identity.
     pub const fn size(self) -> u32 {
         match self {
             Space::Personnummer | Space::Samordningsnummer => calendar::DAYS * PER_DAY,

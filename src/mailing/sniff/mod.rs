@@ -167,7 +167,7 @@ pub(super) fn sniff(
         &sample[bom..prefix]
     });
     let rules = RowRules { layout, country, today };
-    // What stands in every file is nobody's.
+    // What is written to every file must hold no identity.
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);
     }
