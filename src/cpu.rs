@@ -3,6 +3,9 @@
 //! One of the four files where `unsafe` is allowed; nothing here reads or writes memory.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
 /// Asks for the cache line of an element that will be read soon. Never reads, so that any index is
 /// allowed.
 #[inline(always)]
@@ -17,70 +20,167 @@ pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     let _ = (slice, index);
 }
 
-/// Bytes that [`places_of`] looks at together.
-pub(crate) const PLACES: usize = 64;
+/// Bytes that a [`BlockScan`] compares at once.
+pub(crate) const BLOCK_BYTES: usize = 64;
 
-/// The places of a byte among 64 bytes, one bit for each, the first the lowest.
-#[inline(always)]
-pub(crate) fn places_of(byte: u8, among: &[u8; PLACES]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set1_epi8};
-        let quarters: [__m128i; 4] = bytemuck::cast(*among);
-        let places = |quarter: usize| {
-            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
-            let places =
-                unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(quarters[quarter], _mm_set1_epi8(byte as i8))) };
-            u64::from(places as u32) << (16 * quarter)
-        };
-        places(0) | places(1) | places(2) | places(3)
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    among.iter().rev().fold(0, |places, &other| places << 1 | u64::from(other == byte))
+/// Compares the 64 bytes of a block at once. A result has one bit per byte, the first byte's the lowest.
+pub(crate) trait BlockScan: Copy {
+    /// Bytes equal to `byte`.
+    fn equal(self, byte: u8, block: &[u8; BLOCK_BYTES]) -> u64;
+    /// Bytes equal to `one` or `other`.
+    fn equal_either(self, one: u8, other: u8, block: &[u8; BLOCK_BYTES]) -> u64;
+    /// ASCII digits.
+    fn digits(self, block: &[u8; BLOCK_BYTES]) -> u64;
 }
 
-/// The places of one or the other byte among 64 bytes, as [`places_of`] gives those of one.
-#[inline(always)]
-pub(crate) fn places_of_either(one: u8, other: u8, among: &[u8; PLACES]) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
-        let quarters: [__m128i; 4] = bytemuck::cast(*among);
-        let places = |quarter: usize| {
-            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
-            let places = unsafe {
-                let equal = |byte: u8| _mm_cmpeq_epi8(quarters[quarter], _mm_set1_epi8(byte as i8));
-                _mm_movemask_epi8(_mm_or_si128(equal(one), equal(other)))
-            };
-            u64::from(places as u32) << (16 * quarter)
-        };
-        places(0) | places(1) | places(2) | places(3)
+/// Scans blocks with the instructions that every processor has that nabar runs on.
+#[derive(Clone, Copy)]
+pub(crate) struct BaselineScan;
+
+#[cfg(target_arch = "x86_64")]
+impl BaselineScan {
+    #[inline(always)]
+    fn mask(block: &[u8; BLOCK_BYTES], compare: impl Fn(__m128i) -> __m128i) -> u64 {
+        let quarters: [__m128i; 4] = bytemuck::cast(*block);
+        quarters.into_iter().rev().fold(0, |mask, quarter| {
+            // SAFETY: SSE2 is part of x86-64, and only registers are touched.
+            mask << 16 | u64::from(unsafe { _mm_movemask_epi8(compare(quarter)) } as u32)
+        })
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    among.iter().rev().fold(0, |places, &byte| places << 1 | u64::from(byte == one || byte == other))
 }
 
-/// The places of ASCII digits among 64 bytes, one bit for each, the first the lowest.
+#[cfg(target_arch = "x86_64")]
+impl BlockScan for BaselineScan {
+    #[inline(always)]
+    fn equal(self, byte: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        // SAFETY: as in `mask`.
+        Self::mask(block, |bytes| unsafe { _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8)) })
+    }
+
+    #[inline(always)]
+    fn equal_either(self, one: u8, other: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        Self::mask(block, |bytes| {
+            // SAFETY: as in `mask`.
+            unsafe {
+                let equal = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+                _mm_or_si128(equal(one), equal(other))
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn digits(self, block: &[u8; BLOCK_BYTES]) -> u64 {
+        Self::mask(block, |bytes| {
+            // SAFETY: as in `mask`.
+            unsafe {
+                let shifted = _mm_add_epi8(bytes, _mm_set1_epi8(DIGITS_TO_TOP));
+                _mm_cmpgt_epi8(shifted, _mm_set1_epi8(i8::MAX - 10))
+            }
+        })
+    }
+}
+
+/// Added to the digits, it makes them the ten greatest numbers of a signed byte.
+#[cfg(target_arch = "x86_64")]
+const DIGITS_TO_TOP: i8 = i8::MAX - b'9' as i8;
+
+#[cfg(not(target_arch = "x86_64"))]
+impl BlockScan for BaselineScan {
+    #[inline(always)]
+    fn equal(self, byte: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        block.iter().rev().fold(0, |mask, &other| mask << 1 | u64::from(other == byte))
+    }
+
+    #[inline(always)]
+    fn equal_either(self, one: u8, other: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        block.iter().rev().fold(0, |mask, &byte| mask << 1 | u64::from(byte == one || byte == other))
+    }
+
+    #[inline(always)]
+    fn digits(self, block: &[u8; BLOCK_BYTES]) -> u64 {
+        block.iter().rev().fold(0, |mask, byte| mask << 1 | u64::from(byte.is_ascii_digit()))
+    }
+}
+
+/// Scans blocks with AVX2: half as many instructions as [`BaselineScan`]. Only [`scanned`] makes one, after it has
+/// detected AVX2.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+struct Avx2Scan(());
+
+#[cfg(target_arch = "x86_64")]
+impl Avx2Scan {
+    #[inline(always)]
+    fn mask(block: &[u8; BLOCK_BYTES], compare: impl Fn(__m256i) -> __m256i) -> u64 {
+        let [low, high]: [__m256i; 2] = bytemuck::cast(*block);
+        // SAFETY: an `Avx2Scan` proves AVX2, and only registers are touched.
+        let bits = |bytes: __m256i| u64::from(unsafe { _mm256_movemask_epi8(compare(bytes)) } as u32);
+        bits(high) << 32 | bits(low)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl BlockScan for Avx2Scan {
+    #[inline(always)]
+    fn equal(self, byte: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        // SAFETY: as in `mask`.
+        Self::mask(block, |bytes| unsafe { _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8)) })
+    }
+
+    #[inline(always)]
+    fn equal_either(self, one: u8, other: u8, block: &[u8; BLOCK_BYTES]) -> u64 {
+        Self::mask(block, |bytes| {
+            // SAFETY: as in `mask`.
+            unsafe {
+                let one = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(one as i8));
+                _mm256_or_si256(one, _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(other as i8)))
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn digits(self, block: &[u8; BLOCK_BYTES]) -> u64 {
+        Self::mask(block, |bytes| {
+            // SAFETY: as in `mask`.
+            unsafe {
+                let shifted = _mm256_add_epi8(bytes, _mm256_set1_epi8(DIGITS_TO_TOP));
+                _mm256_cmpgt_epi8(shifted, _mm256_set1_epi8(i8::MAX - 10))
+            }
+        })
+    }
+}
+
+/// A loop over blocks of bytes, compiled once for each [`BlockScan`].
+pub(crate) trait ScanWork {
+    /// The result.
+    type Output;
+
+    /// Does the work. `#[inline(always)]`, as [`Work::run`] is.
+    fn run<S: BlockScan>(self, scan: S) -> Self::Output;
+}
+
+/// Runs `work` with the best scan of the processor, compiled as [`vectorized`] compiles a [`Work`].
 #[inline(always)]
-pub(crate) fn digits_of(among: &[u8; PLACES]) -> u64 {
+pub(crate) fn scanned<W: ScanWork>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{__m128i, _mm_add_epi8, _mm_cmpgt_epi8, _mm_movemask_epi8, _mm_set1_epi8};
-        let quarters: [__m128i; 4] = bytemuck::cast(*among);
-        // Added to it, the digits are the greatest numbers that a signed byte has.
-        const UP: i8 = i8::MAX - b'9' as i8;
-        let places = |quarter: usize| {
-            // SAFETY: SSE2 is part of x86-64, and nothing but registers is touched.
-            let places = unsafe {
-                let up = _mm_add_epi8(quarters[quarter], _mm_set1_epi8(UP));
-                _mm_movemask_epi8(_mm_cmpgt_epi8(up, _mm_set1_epi8(i8::MAX - 10)))
-            };
-            u64::from(places as u32) << (16 * quarter)
-        };
-        places(0) | places(1) | places(2) | places(3)
+        struct Scanned<W>(W, Avx2Scan);
+
+        impl<W: ScanWork> Work for Scanned<W> {
+            type Output = W::Output;
+
+            #[inline(always)]
+            fn run(self) -> W::Output {
+                self.0.run(self.1)
+            }
+        }
+
+        let processor = Processor::detect();
+        if processor.newer {
+            return processor.run(Scanned(work, Avx2Scan(())));
+        }
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    among.iter().rev().fold(0, |places, byte| places << 1 | u64::from(byte.is_ascii_digit()))
+    work.run(BaselineScan)
 }
 
 /// A loop that gains from newer instructions.
@@ -159,25 +259,33 @@ mod tests {
         }
     }
 
+    struct EveryByte;
+
+    impl ScanWork for EveryByte {
+        type Output = ();
+
+        #[inline(always)]
+        fn run<S: BlockScan>(self, scan: S) {
+            let bits = |of: &dyn Fn(u8) -> bool, block: &[u8; BLOCK_BYTES]| {
+                block.iter().rev().fold(0, |mask: u64, &byte| mask << 1 | u64::from(of(byte)))
+            };
+            for first in 0..=255_u8 {
+                let block: [u8; BLOCK_BYTES] =
+                    std::array::from_fn(|position| first.wrapping_add((position * position) as u8));
+                for byte in [first, b'\n', 0, 0x80, 0xFF] {
+                    assert_eq!(scan.equal(byte, &block), bits(&|other| other == byte, &block));
+                    let either = bits(&|other| other == byte || other == b'"', &block);
+                    assert_eq!(scan.equal_either(byte, b'"', &block), either);
+                }
+                assert_eq!(scan.digits(&block), bits(&|byte| byte.is_ascii_digit(), &block));
+            }
+        }
+    }
+
     #[test]
-    fn places_are_those_of_the_byte() {
-        let mut among = [b'x'; PLACES];
-        for place in [0, 1, 15, 16, 31, 47, 48, 62, 63] {
-            among[place] = b'\n';
-        }
-        for byte in [b'\n', b'x', 0, 0x80, 0xFF] {
-            among[7] = byte;
-            let places = places_of(byte, &among);
-            (0..PLACES).for_each(|place| assert_eq!(places >> place & 1 == 1, among[place] == byte));
-        }
-        let either = places_of_either(b'\n', 0, &among);
-        (0..PLACES)
-            .for_each(|place| assert_eq!(either >> place & 1 == 1, [b'\n', 0].contains(&among[place])));
-        for byte in 0..=255 {
-            among[9] = byte;
-            let digits = digits_of(&among);
-            (0..PLACES).for_each(|place| assert_eq!(digits >> place & 1 == 1, among[place].is_ascii_digit()));
-        }
+    fn scans_agree_with_byte_by_byte_comparison() {
+        EveryByte.run(BaselineScan);
+        scanned(EveryByte);
     }
 
     #[test]

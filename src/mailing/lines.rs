@@ -7,7 +7,7 @@
 //! Runs of at least six digits are counted by the way. A row that has an identity has one such run; if a window has
 //! no more runs than its rows have identities, no row holds another one, and none needs to be searched.
 
-use crate::cpu::{PLACES, digits_of, places_of, places_of_either};
+use crate::cpu::{BLOCK_BYTES, BlockScan};
 use std::ops::Range;
 
 /// Bytes that are looked through together, few enough to stay in the nearest cache.
@@ -20,8 +20,10 @@ pub(super) const RUN_DIGITS: usize = 6;
 /// The ends of the lines of a window.
 #[derive(Default)]
 pub(super) struct Lines {
-    /// Past each line's last byte, from the beginning of the window. Behind them lies what was noted for nothing.
+    /// Past each line's last byte, from the beginning of the window. Entries after the last line are leftovers.
     ends: Vec<u32>,
+    /// The digits of each block of the window, as bits, after a word of zeros.
+    digits: Vec<u64>,
 }
 
 /// What a window holds.
@@ -38,7 +40,10 @@ impl Window<'static> {
 
 impl Lines {
     pub(super) fn new() -> Lines {
-        Lines { ends: vec![0; WINDOW_BYTES + PLACES] }
+        Lines {
+            ends: vec![0; WINDOW_BYTES + BLOCK_BYTES],
+            digits: vec![0; 1 + WINDOW_BYTES.div_ceil(BLOCK_BYTES)],
+        }
     }
 
     /// The ends of the whole lines that the first `length` of `bytes` begin with, as far as a window reaches and
@@ -46,126 +51,127 @@ impl Lines {
     ///
     /// A line that has one of these in it, and what follows it, is not among them.
     #[inline(always)]
-    pub(super) fn find(&mut self, bytes: &[u8], length: usize, stop: Option<u8>) -> Window<'_> {
+    pub(super) fn find<S: BlockScan>(
+        &mut self,
+        scan: S,
+        bytes: &[u8],
+        length: usize,
+        stop: Option<u8>,
+    ) -> Window<'_> {
         let within = &bytes[..length.min(WINDOW_BYTES)];
-        let (blocks, rest) = within.as_chunks::<PLACES>();
+        let (blocks, rest) = within.as_chunks::<BLOCK_BYTES>();
         let (mut count, mut at) = (0, 0);
-        let (mut runs, mut all, mut stopped) = (Runs::default(), 0, false);
-        for block in blocks {
-            let lines = places_of(b'\n', block);
+        let mut stopped = false;
+        for (block, digits) in blocks.iter().zip(&mut self.digits[1..]) {
+            *digits = scan.digits(block);
+            let lines = scan.equal(b'\n', block);
             let mut stops = match stop {
-                Some(stop) => places_of_either(b'\r', stop, block),
-                None => places_of(b'\r', block),
+                Some(stop) => scan.equal_either(b'\r', stop, block),
+                None => scan.equal(b'\r', block),
             };
             if stops != 0 {
                 // A CR that belongs to a CR LF is no stop.
-                let follows = u64::from(bytes.get(at + PLACES) == Some(&b'\n')) << (PLACES - 1);
-                stops &= !(places_of(b'\r', block) & (lines >> 1 | follows));
+                let follows = u64::from(bytes.get(at + BLOCK_BYTES) == Some(&b'\n')) << (BLOCK_BYTES - 1);
+                stops &= !(scan.equal(b'\r', block) & (lines >> 1 | follows));
             }
             // Those before the first stop.
             let before = (stops & stops.wrapping_neg()).wrapping_sub(1);
-            all += runs.find(digits_of(block)).count_ones() as usize;
-            self.note(lines & before, at as u32, &mut count);
-            at += PLACES;
+            note(&mut self.ends, lines & before, at as u32, &mut count);
+            at += BLOCK_BYTES;
             if stops != 0 {
                 stopped = true;
                 break;
             }
         }
-        for &byte in if stopped { &[] } else { rest } {
-            let lone = byte == b'\r' && bytes.get(at + 1) != Some(&b'\n');
-            if stop == Some(byte) || lone {
-                break;
+        if !stopped && !rest.is_empty() {
+            self.digits[1 + blocks.len()] = digits_of(scan, rest);
+            for &byte in rest {
+                let lone = byte == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+                if stop == Some(byte) || lone {
+                    break;
+                }
+                at += 1;
+                self.ends[count] = at as u32;
+                count += usize::from(byte == b'\n');
             }
-            at += 1;
-            all += usize::from(runs.find_one(byte.is_ascii_digit()));
-            self.ends[count] = at as u32;
-            count += usize::from(byte == b'\n');
         }
         let ends = &self.ends[..count];
-        // Runs behind the last line end belong to a line that is not whole.
+        // Digits behind the last line end belong to a line that is not whole.
         let last = ends.last().map_or(0, |&end| end as usize);
-        Window { ends, runs: all - runs_in(within, last..at) }
-    }
-
-    /// Notes the ends whose bits are set, of 64 bytes that begin at `at`.
-    #[inline(always)]
-    fn note(&mut self, mut ends: u64, at: u32, count: &mut usize) {
-        let all = ends.count_ones() as usize;
-        let mut noted = 0;
-        while let Some(free) = self.ends[*count + noted..].first_chunk_mut::<NOTED>() {
-            for end in free {
-                *end = at + ends.trailing_zeros() + 1;
-                ends &= ends.wrapping_sub(1);
-            }
-            noted += NOTED;
-            if noted >= all {
-                break;
-            }
+        let (whole, partial) = (last / BLOCK_BYTES, last % BLOCK_BYTES);
+        let mut blocks = 1 + whole;
+        if partial > 0 {
+            self.digits[blocks] &= (1 << partial) - 1;
+            blocks += 1;
         }
-        *count += all;
+        Window { ends, runs: count_runs(&self.digits[..blocks]) }
     }
 }
 
-/// Finds runs of at least [`RUN_DIGITS`] digits, 64 bytes at a time: the place of the sixth digit of each.
-#[derive(Clone, Copy, Default)]
-struct Runs {
-    /// The digits before.
-    digits: u64,
-    /// Which of them have a digit before them.
-    pairs: u64,
+/// Appends the ends whose bits are set, of 64 bytes that begin at `at`, to the first `count` of `ends`.
+#[inline(always)]
+fn note(ends: &mut [u32], mut bits: u64, at: u32, count: &mut usize) {
+    let all = bits.count_ones() as usize;
+    let mut noted = 0;
+    while let Some(free) = ends[*count + noted..].first_chunk_mut::<NOTED>() {
+        for end in free {
+            *end = at + bits.trailing_zeros() + 1;
+            bits &= bits.wrapping_sub(1);
+        }
+        noted += NOTED;
+        if noted >= all {
+            break;
+        }
+    }
+    *count += all;
 }
 
-impl Runs {
-    #[inline(always)]
-    fn find(&mut self, digits: u64) -> u64 {
-        // Bits that were `places` before, of this block and the one before it.
-        let earlier = |bits: u64, before: u64, places: u32| bits << places | before >> (64 - places);
-        let pairs = digits & earlier(digits, self.digits, 1);
-        let quads = pairs & earlier(pairs, self.pairs, 2);
-        let sixes = quads & earlier(pairs, self.pairs, 4);
-        let first = sixes & !earlier(digits, self.digits, RUN_DIGITS as u32);
-        (self.digits, self.pairs) = (digits, pairs);
-        first
-    }
+/// The digits among fewer than 64 bytes.
+#[inline(always)]
+fn digits_of<S: BlockScan>(scan: S, bytes: &[u8]) -> u64 {
+    let mut block = [0; BLOCK_BYTES];
+    block[..bytes.len()].copy_from_slice(bytes);
+    scan.digits(&block)
+}
 
-    /// The same for one byte more.
-    #[inline(always)]
-    fn find_one(&mut self, is_digit: bool) -> bool {
-        // The last digits are the highest bits.
-        let digits = self.digits >> 1 | u64::from(is_digit) << 63;
-        self.digits = digits;
-        let run = digits.leading_ones() as usize;
-        run == RUN_DIGITS
-    }
+/// Number of runs of at least [`RUN_DIGITS`] digits in consecutive blocks, of which the first is empty.
+///
+/// Each word depends on the one before it only, so the loop is compiled to vector instructions.
+#[inline(always)]
+fn count_runs(blocks: &[u64]) -> usize {
+    blocks.windows(2).map(|pair| u64::from(run_marks(pair[0], pair[1]).count_ones())).sum::<u64>() as usize
+}
+
+/// The sixth digit of each run that reaches it in `digits`, of which `before` is the block before.
+///
+/// A digit is the sixth of its run if it and the digits 2 and 4 before it each have a digit before them, and if no digit
+/// is 6 before it.
+#[inline(always)]
+fn run_marks(before: u64, digits: u64) -> u64 {
+    const { assert!(RUN_DIGITS == 6) };
+    let pairs = digits & (digits << 1 | before >> 63);
+    let pairs_before = before & before << 1;
+    let sixes = pairs & (pairs << 2 | pairs_before >> 62) & (pairs << 4 | pairs_before >> 60);
+    sixes & !(digits << 6 | before >> 58)
 }
 
 /// Number of runs of at least [`RUN_DIGITS`] digits in a part of some bytes.
 #[inline(always)]
-pub(super) fn runs_in(bytes: &[u8], part: Range<usize>) -> usize {
-    let (mut runs, mut count, mut at) = (Runs::default(), 0, part.start);
-    while at < part.end {
-        let left = part.end - at;
-        let digits = match bytes[at..].first_chunk() {
-            // What lies behind the part does not count.
-            Some(block) => {
-                digits_of(block) & u64::MAX.checked_shr(PLACES.saturating_sub(left) as u32).unwrap_or(0)
-            }
-            None => {
-                let mut last = [0; PLACES];
-                last[..left].copy_from_slice(&bytes[at..part.end]);
-                digits_of(&last)
-            }
-        };
-        count += runs.find(digits).count_ones() as usize;
-        at += PLACES;
+pub(super) fn runs_in<S: BlockScan>(scan: S, bytes: &[u8], part: Range<usize>) -> usize {
+    let (blocks, rest) = bytes[part].as_chunks();
+    let digits = blocks.iter().map(|block| scan.digits(block)).chain([digits_of(scan, rest)]);
+    let (mut before, mut runs) = (0, 0);
+    for digits in digits {
+        runs += run_marks(before, digits).count_ones() as usize;
+        before = digits;
     }
-    count
+    runs
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::BaselineScan;
     use proptest::prelude::*;
 
     /// One byte after another.
@@ -185,7 +191,7 @@ mod tests {
     }
 
     fn found(lines: &mut Lines, bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
-        let window = lines.find(bytes, bytes.len(), stop);
+        let window = lines.find(BaselineScan, bytes, bytes.len(), stop);
         (window.ends.to_vec(), window.runs)
     }
 
@@ -208,7 +214,7 @@ mod tests {
             bytes[at + 1] = b'\n';
             assert_eq!(found(&mut lines, &bytes, None), (vec![at as u32 + 2], 0));
             // The line feed lies behind what is looked at.
-            assert_eq!(lines.find(&bytes, at + 1, None).ends.len(), 0);
+            assert_eq!(lines.find(BaselineScan, &bytes, at + 1, None).ends.len(), 0);
             bytes[at..at + 2].fill(b'x');
         }
     }
@@ -227,7 +233,7 @@ mod tests {
                 bytes.retain(|&byte| byte != b'\r');
             }
             for part in [0..bytes.len(), 0..bytes.len() / 2, bytes.len() / 3..bytes.len() / 2, 0..bytes.len().min(70)] {
-                prop_assert_eq!(runs_in(&bytes, part.clone()), runs_one_by_one(&bytes[part]));
+                prop_assert_eq!(runs_in(BaselineScan, &bytes, part.clone()), runs_one_by_one(&bytes[part]));
             }
             for place in stops {
                 if let Some(byte) = bytes.get_mut(usize::from(place)) {

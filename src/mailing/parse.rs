@@ -6,7 +6,7 @@ use super::lines::{Lines, Window, runs_in};
 use super::rows::{RowProblem, Scanner, cell_of_row};
 use super::sniff::{Form, TwoIds};
 use super::tally::{Tally, Verdicts};
-use crate::cpu::{self, Work};
+use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
 use crate::identities::{Identity, Ordinal};
 use crate::register::{Answer, Question};
 use std::ops::Range;
@@ -58,12 +58,12 @@ struct Parse<'a, 's> {
     length: usize,
 }
 
-impl Work for Parse<'_, '_> {
+impl ScanWork for Parse<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self) {
-        self.rows.parse(self.reading, self.bytes, self.length);
+    fn run<S: BlockScan>(self, scan: S) {
+        self.rows.parse(scan, self.reading, self.bytes, self.length);
     }
 }
 
@@ -106,7 +106,7 @@ impl Rows {
             }
             return Ok(());
         }
-        cpu::vectorized(Parse { rows: self, reading, bytes, length });
+        cpu::scanned(Parse { rows: self, reading, bytes, length });
         self.answers.resize(self.ordinals.len(), Answer::default());
         reading.question.ask_all(&self.ordinals, &mut self.answers)?;
         self.tally.further = self.further;
@@ -151,7 +151,7 @@ impl Rows {
     }
 
     #[inline(always)]
-    fn parse(&mut self, reading: &Reading<'_>, bytes: &[u8], length: usize) {
+    fn parse<S: BlockScan>(&mut self, scan: S, reading: &Reading<'_>, bytes: &[u8], length: usize) {
         let guard = &reading.form.guard;
         let (rules, is_guarded) = (&guard.rules, guard.is_needed());
         let (layout, country) = (&rules.layout, rules.country);
@@ -169,32 +169,49 @@ impl Rows {
             // A row that begins with a quotation mark is no line of a window.
             let window = match layout.quote() == Some(bytes[at]) {
                 true => Window::NOTHING,
-                false => lines.find(&bytes[at..], length - at, layout.quote()),
+                false => lines.find(scan, &bytes[at..], length - at, layout.quote()),
             };
             if window.ends.is_empty() {
                 // A quotation mark, a lone CR, a line longer than a window, or the end of the list.
                 let scanner = scanner.get_or_insert_with(|| Scanner::new(bytes, rules, at, length));
                 let row = scanner.row_at(at);
-                own_runs += self.push_cell(guard, bytes, at..row.end, row.id);
+                let (identity, runs) = read_cell(guard, bytes, at..row.end, row.id);
+                match identity {
+                    Ok(identity) => self.push_letter(Some(identity), UNDECIDED, row.end),
+                    Err(problem) => self.push_rejected_as(problem, row.end),
+                }
+                own_runs += runs;
                 at = row.end;
                 if at - first < TOGETHER_BYTES && at < length {
                     continue;
                 }
             }
-            if is_guarded && at > first && runs_in(bytes, first..at) != own_runs {
+            if is_guarded && at > first && runs_in(scan, bytes, first..at) != own_runs {
                 self.search_rows(reading, bytes, first..at, first_row);
             }
-            (first, first_row, own_runs) = (at, self.ends.len(), 0);
-            for &end in window.ends {
-                let end = first + end as usize;
+            (first, first_row) = (at, self.ends.len());
+            let rows = first_row..first_row + window.ends.len();
+            self.ends.extend(window.ends.iter().map(|&end| first + end as usize));
+            self.identities.resize(rows.end, [0; 12]);
+            self.ordinals.resize(rows.end, Ordinal::NOBODY);
+            self.verdicts.resize(rows.end, UNDECIDED);
+            own_runs = rows.len();
+            let letters = self.identities[rows.clone()].iter_mut().zip(&mut self.ordinals[rows.clone()]);
+            let letters = letters.zip(&mut self.verdicts[rows.clone()]).zip(&self.ends[rows]);
+            for (((padded, ordinal), verdict), &end) in letters {
                 // No closure: it would be compiled by itself, without the newer instructions.
                 if let Some(twelve) = layout.twelve(bytes, at)
                     && let Some(identity) = Identity::of_twelve(twelve, country)
                 {
-                    self.push(&identity, end);
-                    own_runs += 1;
+                    (*padded, *ordinal) = (identity.padded(), identity.ordinal());
                 } else {
-                    own_runs += self.push_cell(guard, bytes, at..end, layout.plain_cell(bytes, at..end));
+                    let cell = layout.plain_cell(bytes, at..end);
+                    let (identity, runs) = read_cell(guard, bytes, at..end, cell);
+                    own_runs = own_runs + runs - 1;
+                    match identity {
+                        Ok(identity) => (*padded, *ordinal) = (identity.padded(), identity.ordinal()),
+                        Err(problem) => *verdict = self.numbering.rejected(problem),
+                    }
                 }
                 at = end;
             }
@@ -205,42 +222,6 @@ impl Rows {
         }
         self.lines = lines;
         self.end = at;
-    }
-
-    #[inline(always)]
-    fn push(&mut self, identity: &Identity, end: usize) {
-        self.identities.push(identity.padded());
-        self.ordinals.push(identity.ordinal());
-        self.verdicts.push(UNDECIDED);
-        self.ends.push(end);
-    }
-
-    /// What is spelt otherwise than most, and what is no identity. Returns how many runs of digits the identity has;
-    /// of a rejected row, all runs.
-    #[inline(never)]
-    fn push_cell(
-        &mut self,
-        guard: &Guard,
-        bytes: &[u8],
-        row: Range<usize>,
-        cell: Result<Range<usize>, RowProblem>,
-    ) -> usize {
-        match cell.and_then(|cell| identity_of(guard, bytes, cell)) {
-            Ok((identity, cell)) => {
-                self.push(&identity, row.end);
-                if identity.is_spelt(&bytes[cell.clone()]) { 1 } else { runs_in(bytes, cell) }
-            }
-            Err(problem) => {
-                self.push_rejected(guard, problem, bytes, row.clone());
-                runs_in(bytes, row)
-            }
-        }
-    }
-
-    fn push_rejected(&mut self, guard: &Guard, problem: RowProblem, bytes: &[u8], row: Range<usize>) {
-        let plain = || guard.no_letter(&bytes[row.clone()]);
-        let problem = if problem == RowProblem::BadQuoting { problem } else { plain().unwrap_or(problem) };
-        self.push_rejected_as(problem, row.end);
     }
 
     fn push_rejected_as(&mut self, problem: RowProblem, end: usize) {
@@ -323,7 +304,9 @@ impl Rows {
             let further = if own.is_empty() { None } else { search(self) };
             match (first, second, further) {
                 (_, _, Some(problem)) => self.push_rejected_as(problem, row.end),
-                (Err(problem), None, None) => self.push_rejected(guard, problem, bytes, row),
+                (Err(problem), None, None) => {
+                    self.push_rejected_as(problem_of(guard, problem, bytes, &row), row.end);
+                }
                 (first, second, None) => {
                     self.pairs.push((self.ends.len(), [first.ok(), second]));
                     // Replaced when the register has answered.
@@ -391,5 +374,29 @@ fn identity_of(
     match guard.rules.identity(&bytes[cell.clone()]) {
         Ok(identity) => Ok((identity, cell)),
         Err(rejection) => Err(RowProblem::Identity(rejection)),
+    }
+}
+
+/// Reads a row whose identity has another form than most, or none. Also returns the number of runs of digits that the
+/// identity has; of a rejected row, of all its runs.
+#[inline(never)]
+fn read_cell(
+    guard: &Guard,
+    bytes: &[u8],
+    row: Range<usize>,
+    cell: Result<Range<usize>, RowProblem>,
+) -> (Result<Identity, RowProblem>, usize) {
+    match cell.and_then(|cell| identity_of(guard, bytes, cell)) {
+        Ok((identity, cell)) if identity.is_spelt(&bytes[cell.clone()]) => (Ok(identity), 1),
+        Ok((identity, cell)) => (Ok(identity), runs_in(BaselineScan, bytes, cell)),
+        Err(problem) => (Err(problem_of(guard, problem, bytes, &row)), runs_in(BaselineScan, bytes, row)),
+    }
+}
+
+/// Why a row without identity is rejected: a row that is no letter has a reason of its own.
+fn problem_of(guard: &Guard, problem: RowProblem, bytes: &[u8], row: &Range<usize>) -> RowProblem {
+    match problem {
+        RowProblem::BadQuoting => problem,
+        _ => guard.no_letter(&bytes[row.clone()]).unwrap_or(problem),
     }
 }
