@@ -1,8 +1,8 @@
-//! A register that changes: batches, readers beside them, opening. `cargo bench --bench changes`.
+//! A register that changes: batches, concurrent readers, opening. `cargo bench --bench changes`.
 //!
 //! The size is 8 million recipients, or `NABAR_BENCH_RECIPIENTS`, with a stream of a quarter as many changes; of KRR a
 //! quarter of both. Every batch is checked to have arrived, and lookups to find as many digital recipients as a plain
-//! model that the same changes are made in.
+//! model after the same changes.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -29,54 +29,54 @@ fn keep_freed_memory(_: &mut Criterion) {
     unsafe { libmimalloc_sys::mi_option_set(15, 1000) };
 }
 
-/// Changes of the stream: 2 million for 8 million recipients; of fewer recipients not so few that the largest batch never
-/// comes, or that changes stop arriving before lookups have been measured.
+/// Changes of the stream: 2 million for 8 million recipients; of fewer recipients enough for the largest batch,
+/// and for changes to arrive until lookups have been measured.
 fn stream() -> usize {
     let least = if support::short() { 125_000 } else { 1_200_000 };
     (support::size(8_000_000) / 4).max(least)
 }
 
-/// What a second brings while lookups are measured.
-const CHANGES_A_SECOND: u32 = 100_000;
+/// Rate of changes while lookups are measured.
+const CHANGES_PER_SECOND: u32 = 100_000;
 
-/// A data directory of its own, gone at the end.
-struct Own(PathBuf);
+/// A new data directory, removed when dropped.
+struct TemporaryDirectory(PathBuf);
 
-impl Own {
-    fn new(data: &support::Data, name: &str) -> Own {
+impl TemporaryDirectory {
+    fn new(data: &support::Data, name: &str) -> TemporaryDirectory {
         let directory = data.directory.join(name);
         let _ = std::fs::remove_dir_all(&directory);
         store::init(&data.register, &directory).expect("a data directory");
-        Own(directory)
+        TemporaryDirectory(directory)
     }
 }
 
-impl Drop for Own {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A writer and the stream that it takes, from the beginning again when it has come to the end.
+/// A writer and its stream of changes, which restarts after its end.
 struct Feed<'a> {
     data: &'a support::Data,
     text: &'a [u8],
     rest: &'a [u8],
     /// Dropped before its directory.
     writer: Arc<Writer>,
-    own: Own,
+    own: TemporaryDirectory,
 }
 
 impl<'a> Feed<'a> {
     fn new(data: &'a support::Data, text: &'a [u8]) -> Feed<'a> {
-        // A directory of its own: the one before it may still be open.
+        // A new directory: the previous one may still be open.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let own = Own::new(data, &format!("feed-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let own = TemporaryDirectory::new(data, &format!("feed-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         let writer = Arc::new(Writer::open(&own.0).expect("a writer"));
         Feed { data, text, rest: text, writer, own }
     }
 
-    /// The next batch of so many lines.
+    /// The next batch of `count` lines.
     fn batch(&mut self, size: usize) -> Lines {
         loop {
             if let Some((batch, rest)) = split_lines(self.rest, size) {
@@ -88,7 +88,7 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// The first so many lines, and what follows them; `None` if there are fewer.
+/// The first `count` lines and the rest; `None` if there are fewer.
 fn split_lines(text: &[u8], count: usize) -> Option<(&[u8], &[u8])> {
     memchr::memchr_iter(b'\n', text).nth(count - 1).map(|end| text.split_at(end + 1))
 }
@@ -100,7 +100,7 @@ fn apply(criterion: &mut Criterion) {
     batches(criterion, "KRR, ", &krr, stream() / 4, &[(1_000, 50), (10_000, 20)]);
 }
 
-/// Batches of each size, with so many samples, of a stream of `count` changes.
+/// Batches of each size, with its number of samples, of a stream of `count` changes.
 fn batches(
     criterion: &mut Criterion,
     register: &str,
@@ -114,7 +114,7 @@ fn batches(
         group.throughput(Throughput::Elements(size as u64)).sample_size(samples);
         group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(100));
         for (name, durable) in [("without the sync", false), ("durable and visible", true)] {
-            // Most blocks have changed before: a register that lives, not one that was just opened.
+            // Most blocks have changed before: a register in use, not one that was just opened.
             let mut feed = Feed::new(data, &text);
             let warm = feed.batch(count / 10);
             feed.writer.apply(warm, None).expect("applied");
@@ -141,30 +141,30 @@ fn batches(
     }
 }
 
-/// Who of a list is digital, as a program without nabar would keep it: no index, no states, no versions.
+/// Digital recipients of a list, as a program without nabar would keep them: no index, no states, no versions.
 #[derive(Clone)]
 struct Model<'l> {
     sender: &'l str,
     /// The recipients of the list's rows.
     rows: &'l [u64],
-    /// What is known of each of them.
+    /// The state of each.
     accounts: HashMap<u64, Option<Account>>,
-    /// Operators that take messages.
+    /// Operators that accept messages.
     operators: HashSet<u64>,
 }
 
 #[derive(Clone)]
 struct Account {
-    /// Secure, and nothing left to sign.
+    /// Secure and not pending.
     ready: bool,
     operator: u64,
     accepts: bool,
 }
 
-/// What a line of changes says of somebody, as far as it matters.
+/// The relevant fields of a change to a recipient.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Said<'t> {
+struct ChangeFields<'t> {
     recipient_id: &'t str,
     r#type: &'t str,
     pending: bool,
@@ -179,19 +179,19 @@ struct Said<'t> {
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "'de: 't"))]
 struct Line<'t> {
-    put_recipient: Option<Said<'t>>,
-    remove_recipient: Option<Said<'t>>,
-    set_acceptance: Option<Said<'t>>,
-    put_operator: Option<Said<'t>>,
-    remove_operator: Option<Said<'t>>,
+    put_recipient: Option<ChangeFields<'t>>,
+    remove_recipient: Option<ChangeFields<'t>>,
+    set_acceptance: Option<ChangeFields<'t>>,
+    put_operator: Option<ChangeFields<'t>>,
+    remove_operator: Option<ChangeFields<'t>>,
 }
 
-/// Canonical digits as a number; nobody's is 0.
+/// Canonical digits as a number; 0 without recipient.
 fn number(id: &str) -> u64 {
     id.parse().unwrap_or_default()
 }
 
-impl Said<'_> {
+impl ChangeFields<'_> {
     fn accepts(&self, sender: &str) -> bool {
         (self.acceptance == "only") == self.exceptions.contains(&sender)
     }
@@ -212,37 +212,41 @@ impl<'l> Model<'l> {
         let table = |name: &str| csv::Reader::from_path(data.extract.join(name)).expect("a table");
         for row in table("recipients.csv").into_records() {
             let row = row.expect("a recipient");
-            let said = Said {
+            let said = ChangeFields {
                 r#type: &row[1],
                 pending: &row[2] == "true",
                 operator_id: Some(&row[3]),
                 acceptance: &row[5],
                 exceptions: row[6].split_whitespace().collect(),
-                ..Said::default()
+                ..ChangeFields::default()
             };
             accounts.entry(number(&row[0])).and_modify(|account| *account = Some(said.account(sender)));
         }
         let mut model = Model { sender, rows, accounts, operators: HashSet::new() };
         for row in table("operators.csv").into_records() {
             let row = row.expect("an operator");
-            model.put_operator(&Said { id: &row[0], service_address: &row[2], ..Said::default() });
+            model.put_operator(&ChangeFields {
+                id: &row[0],
+                service_address: &row[2],
+                ..ChangeFields::default()
+            });
         }
         model
     }
 
-    fn put_operator(&mut self, said: &Said<'_>) {
+    fn put_operator(&mut self, said: &ChangeFields<'_>) {
         match said.service_address.trim() {
             "" => self.operators.remove(&number(said.id)),
             _ => self.operators.insert(number(said.id)),
         };
     }
 
-    /// Makes the changes of some lines.
+    /// Applies the changes of some lines.
     fn follow(&mut self, lines: &[u8]) {
         for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             let line: Line<'_> = serde_json::from_slice(line).expect("a change");
             let sender = self.sender;
-            let mut known = |said: &Said<'_>, change: &dyn Fn(&mut Option<Account>)| {
+            let mut known = |said: &ChangeFields<'_>, change: &dyn Fn(&mut Option<Account>)| {
                 self.accounts.entry(number(said.recipient_id)).and_modify(change);
             };
             if let Some(said) = line.put_recipient {
@@ -262,7 +266,7 @@ impl<'l> Model<'l> {
             if let Some(said) = line.remove_operator {
                 let removed = number(said.id);
                 self.operators.remove(&removed);
-                // If the operator comes back, they do not.
+                // They stay without operator if it is added again.
                 let theirs =
                     self.accounts.values_mut().flatten().filter(|account| account.operator == removed);
                 theirs.for_each(|account| account.operator = 0);
@@ -279,14 +283,14 @@ impl<'l> Model<'l> {
     }
 }
 
-/// A list, and in whose name it is looked up.
-struct Asked {
+/// A list and the sender for which it is looked up.
+struct LookupList {
     sender: String,
     ordinals: Vec<Ordinal>,
 }
 
-impl Asked {
-    /// Looks the list up on some threads, in the version that is the newest when they begin. Returns how many are digital.
+impl LookupList {
+    /// Looks the list up on some threads, in the version that is the newest at the start. Returns the number of digital ones.
     fn look_up(&self, writer: &Writer, threads: usize) -> usize {
         let register = writer.register();
         let question = register.question(Some(&self.sender), jiff::civil::date(2026, 6, 1));
@@ -318,49 +322,49 @@ fn lasting_sender(data: &support::Data, changes: &[u8]) -> String {
     register.senders().iter().find(|sender| lasts(&sender.id)).expect("a sender").id.clone()
 }
 
-/// Lookups while nobody writes, and while 100 000 changes a second arrive; on all cores, and on all but one.
+/// Lookups without writer, and while 100 000 changes per second arrive; on all cores, and on all but one.
 fn readers(criterion: &mut Criterion) {
     let data = support::Data::far(support::size(8_000_000), support::size(8_000_000) / 2);
     let text = data.changes(stream());
     let identities = data.identities();
-    let asked = Asked { sender: lasting_sender(&data, &text), ordinals: support::ordinals(&identities) };
+    let list = LookupList { sender: lasting_sender(&data, &text), ordinals: support::ordinals(&identities) };
     let rows: Vec<u64> = identities.iter().map(support::number).collect();
-    let mut model = Model::new(&data, &asked.sender, &rows);
+    let mut model = Model::new(&data, &list.sender, &rows);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mut group = criterion.benchmark_group("lookups");
     group
-        .throughput(Throughput::Elements(asked.ordinals.len() as u64))
+        .throughput(Throughput::Elements(list.ordinals.len() as u64))
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
     let digital = model.digital();
     assert!(digital > rows.len() / 4, "most of the hits are digital");
     group.bench_function(format!("of the register file, {cores} threads"), |bencher| {
-        let own = Own::new(&data, "still");
+        let own = TemporaryDirectory::new(&data, "still");
         let still = Writer::open(&own.0).expect("a writer");
-        bencher.iter(|| assert_eq!(asked.look_up(&still, cores), digital));
+        bencher.iter(|| assert_eq!(list.look_up(&still, cores), digital));
     });
     let warm = stream() / 10;
     model.follow(split_lines(&text, warm).expect("so many changes").0);
     for (size, threads) in
         [1_000, 10_000].into_iter().flat_map(|size| [(size, cores), (size, (cores - 1).max(1))])
     {
-        // Most blocks have changed before anything is measured, and the register grows by what arrives: so
-        // what is compared is the same register before it all and after it all.
+        // Most blocks have changed before anything is measured, and the register grows with the changes: so the
+        // baseline is the same register before and after them.
         let mut feed = Feed::new(&data, &text);
         let warm = feed.batch(warm);
         feed.writer.apply(warm, None).expect("applied");
-        beside_changes(&mut group, feed, size, &asked, threads, model.clone());
+        beside_changes(&mut group, feed, size, &list, threads, model.clone());
     }
     group.finish();
 }
 
-/// Lookups before changes arrive in batches of a size, while they do, and after.
+/// Lookups before, while and after changes arrive in batches of a size.
 fn beside_changes(
     group: &mut BenchmarkGroup<'_, WallTime>,
     mut feed: Feed<'_>,
     size: usize,
-    asked: &Asked,
+    list: &LookupList,
     threads: usize,
     mut model: Model<'_>,
 ) {
@@ -368,7 +372,7 @@ fn beside_changes(
     let with = format!("{threads} threads, batches of {size}");
     let digital = model.digital();
     group.bench_function(format!("{with}: before"), |bencher| {
-        bencher.iter(|| assert_eq!(asked.look_up(&writer, threads), digital));
+        bencher.iter(|| assert_eq!(list.look_up(&writer, threads), digital));
     });
     let before = writer.register().sequence();
     let batches: Vec<Lines> = (0..stream() * 3 / 8 / size).map(|_| feed.batch(size)).collect();
@@ -376,40 +380,40 @@ fn beside_changes(
     let began = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // At least one, so that the short form has something to see.
+            // At least one, for the short form.
             let goes_on = |number: u32| number == 1 || !stop.load(Ordering::Relaxed);
             for (number, batch) in (1..).zip(batches).take_while(|(number, _)| goes_on(*number)) {
                 applied.fetch_add(writer.apply(batch, None).expect("applied").applied, Ordering::Relaxed);
-                let due = Duration::from_secs(1) / CHANGES_A_SECOND * size as u32 * number;
+                let due = Duration::from_secs(1) / CHANGES_PER_SECOND * size as u32 * number;
                 std::thread::sleep(due.saturating_sub(began.elapsed()));
             }
         });
-        // Until the last lookup: what comes while criterion reckons does not count.
+        // Until the last lookup: changes during the analysis of criterion do not count.
         let (mut arrived, mut elapsed) = (0, Duration::ZERO);
         group.bench_function(format!("{with}: 100 000 changes a second"), |bencher| {
-            bencher.iter(|| asked.look_up(&writer, threads));
+            bencher.iter(|| list.look_up(&writer, threads));
             (arrived, elapsed) = (applied.load(Ordering::Relaxed), began.elapsed());
         });
         stop.store(true, Ordering::Relaxed);
-        tell_arrival(&with, arrived, elapsed);
+        record_arrival(&with, arrived, elapsed);
     });
     let arrived = (writer.register().sequence() - before) as usize;
     model.follow(split_lines(waiting, arrived).expect("so many changes").0);
     let digital = model.digital();
     group.bench_function(format!("{with}: after"), |bencher| {
-        bencher.iter(|| assert_eq!(asked.look_up(&writer, threads), digital));
+        bencher.iter(|| assert_eq!(list.look_up(&writer, threads), digital));
     });
 }
 
-/// Tells how many changes arrived: on slow machines fewer than are sent. In the short form none has when the only lookup is
-/// done.
-fn tell_arrival(with: &str, arrived: u64, elapsed: Duration) {
+/// Records the number of changes that arrived: on slow machines fewer than were sent. In the short form none has arrived
+/// at the end of the only lookup.
+fn record_arrival(with: &str, arrived: u64, elapsed: Duration) {
     if support::short() || elapsed.is_zero() {
         return;
     }
     let (seconds, job) = (elapsed.as_secs_f64(), format!("arrival, {with}").replace(',', ""));
-    support::tell(&job, "nabar", arrived as usize, 1, seconds, 0);
-    println!("changes a second that arrived: {:.0}", arrived as f64 / seconds);
+    support::measurement(&job, "nabar", arrived as usize, 1, seconds, 0);
+    println!("changes per second that arrived: {:.0}", arrived as f64 / seconds);
 }
 
 /// Opening a data directory with a million changes in its log.

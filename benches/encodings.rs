@@ -1,13 +1,13 @@
-//! What each form of question and answer costs: `cargo bench --bench encodings`.
+//! The cost of each form of request and response: `cargo bench --bench encodings`.
 //!
-//! The same questions of 1000 ids over one connection to a service of 1 million recipients (`NABAR_BENCH_RECIPIENTS`),
-//! so what differs is reading and writing the form. Every byte of every answer is compared. The service beside others,
-//! with all cores: `tools/bench-service`.
+//! The same requests of 1000 ids over one connection to a service with 1 million recipients (`NABAR_BENCH_RECIPIENTS`),
+//! so the difference is reading and writing the form. Every byte of every answer is compared. `tools/bench-service`
+//! compares the service with others, on all cores.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nabar::identities::Identity;
 
-#[allow(dead_code)] // what the service's benchmark has besides
+#[allow(dead_code)] // the service benchmark uses more of it
 #[path = "service/load.rs"]
 mod load;
 #[allow(dead_code)]
@@ -18,9 +18,9 @@ mod questions;
 mod servers;
 mod support;
 
-/// Ids of a question.
+/// Ids per request.
 const IDS: usize = 1000;
-/// Different questions.
+/// Number of different requests.
 const QUESTIONS: usize = 15;
 
 fn encodings(criterion: &mut Criterion) {

@@ -1,7 +1,7 @@
-//! Identities and lookups, part by part. `cargo bench --bench lookup`.
+//! Identities and lookups, each step separately. `cargo bench --bench lookup`.
 //!
-//! The size is 1 million recipients and as many ids, or `NABAR_BENCH_RECIPIENTS`. All answers are compared with a hash
-//! map's before anything is timed, and all results with what they should be behind what was timed.
+//! The size is 1 million recipients and as many ids, or `NABAR_BENCH_RECIPIENTS`. All answers are compared with those
+//! of a hash map before anything is timed, and all results are checked after they were timed.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nabar::identities::{Country, Identity, Ordinal, Space};
@@ -11,14 +11,14 @@ use std::hint::black_box;
 
 mod support;
 
-/// Ids that one thread asks for at a time.
+/// Ids per lookup of a thread.
 const CHUNK: usize = 16 << 10;
 
 fn size() -> usize {
     support::size(1_000_000)
 }
 
-/// A way of writing identities: its name, whose, and how an identity is written, unless it cannot be written so.
+/// A spelling of identities: name, country, and how an identity is written, `None` if it cannot be written so.
 type Spelling = (&'static str, Country, fn(&str) -> Option<String>);
 
 const SPELLINGS: [Spelling; 10] = [
@@ -52,7 +52,7 @@ fn without_century(id: &str) -> Option<&str> {
     (id.starts_with("16") || born(id, "1927".."2026")).then(|| &id[2..])
 }
 
-/// Identities as they are written, to what they are.
+/// Parsing spellings to identities.
 fn identities(criterion: &mut Criterion) {
     let swedish = support::Data::far(size(), size()).identities();
     let norwegian = support::Data::krr(size(), size()).identities();
@@ -61,7 +61,7 @@ fn identities(criterion: &mut Criterion) {
         let all = if country == Country::Sweden { &swedish } else { &norwegian };
         let spelt = all.iter().filter_map(|id| Some((*id, spell(id.as_str())?)));
         let (expected, texts): (Vec<Identity>, Vec<String>) = spelt.unzip();
-        assert!(!texts.is_empty(), "nobody to {name}");
+        assert!(!texts.is_empty(), "no identity to {name}");
         group.throughput(Throughput::Elements(texts.len() as u64));
         let mut read = vec![None; texts.len()];
         group.bench_function(name, |bencher| {
@@ -174,7 +174,7 @@ fn ask(question: &Question<'_>, ordinals: &[Ordinal], answers: &mut [Answer], th
     chunks.for_each(|(ordinals, answers)| question.ask_all(ordinals, answers).expect("undamaged"));
 }
 
-/// One id after the other, and what a hash map takes.
+/// One id after the other, compared with a hash map.
 fn single(criterion: &mut Criterion) {
     let data = support::Data::far(size(), size());
     let (register, sender) = (data.open(), data.sender());

@@ -1,8 +1,8 @@
 //! Checking and splitting lists of every dialect: `cargo bench --bench mailing`.
 //!
-//! 1 million recipients (`NABAR_BENCH_RECIPIENTS`) and as many rows. What must become of each list is counted by other
-//! means: its cells are found by the `csv` crate and looked up one by one. Every report is compared with that. The files
-//! of the last split are read: each has rows of its own outcome only, and together they are as long as the list.
+//! 1 million recipients (`NABAR_BENCH_RECIPIENTS`) and as many rows. The expected counts of each list are computed
+//! independently: the `csv` crate finds its cells, which are looked up one by one. Every report is compared with them. The
+//! files of the last split are read: each has rows of its outcome only, and together they are as long as the list.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use nabar::identities::Identity;
@@ -22,11 +22,11 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What a list looks like.
+/// The format of a list.
 #[derive(Clone, Copy)]
 struct Dialect {
     name: &'static str,
-    /// What the generator is told for that.
+    /// Options of the generator for it.
     options: &'static [&'static str],
     delimiter: u8,
     /// The identity's column, from 0.
@@ -34,7 +34,7 @@ struct Dialect {
     form: Form,
 }
 
-/// How a list comes.
+/// How a list is given.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
     Plain,
@@ -76,7 +76,7 @@ const SWEDISH: [Dialect; 11] = [
         ..SEMICOLON
     },
     Dialect { name: "id in the last column", options: &["--id-column", "last"], column: 5, ..SEMICOLON },
-    // Dirt would make two rows of one: here a line end is one, also between quotation marks.
+    // Dirt would split rows: here line ends count also between quotation marks.
     Dialect { name: "fixed width", options: &["--dirt", "0"], form: Form::FixedWidth, ..SEMICOLON },
     Dialect { name: "gz", form: Form::Gzip, ..SEMICOLON },
     Dialect { name: "zst", form: Form::Zstandard, ..SEMICOLON },
@@ -85,14 +85,14 @@ const SWEDISH: [Dialect; 11] = [
 const NORWEGIAN: [Dialect; 2] =
     [Dialect { name: "KRR, semicolon", ..SEMICOLON }, Dialect { name: "KRR, clean and sorted", ..CLEAN }];
 
-/// Bytes of the identity's place in a list of fixed width: the longest spelling is `16 412000-0007`.
+/// Bytes of the identity field in a list of fixed width: the longest spelling is `16 412000-0007`.
 const WIDTH: usize = 16;
 
-/// A list, and what must become of it.
+/// A list and its expected counts.
 struct List<'q> {
     dialect: Dialect,
     question: &'q Question<'q>,
-    /// The list as it comes.
+    /// The list as given.
     path: PathBuf,
     /// Its text, not compressed.
     text: Vec<u8>,
@@ -101,7 +101,7 @@ struct List<'q> {
     expected: Count,
 }
 
-/// Rows by outcome, by reason, and the digital ones by the operator's place.
+/// Rows by outcome, by reason, and the digital ones by operator index.
 #[derive(Debug, PartialEq)]
 struct Count {
     outcomes: BTreeMap<&'static str, u64>,
@@ -128,7 +128,7 @@ impl Count {
         for row in reader.from_reader(text).byte_records() {
             count.add(row.expect("a row").get(dialect.column), question);
         }
-        // The csv crate passes over blank lines. What follows the last line end is no line.
+        // The csv crate skips blank lines. The rest after the last line end is not a line.
         lines.next_back();
         let blank = lines.filter(|line| line.is_empty() || *line == b"\r");
         blank.for_each(|_| count.reject(RowProblem::BlankRow));
@@ -160,7 +160,7 @@ impl Count {
     }
 }
 
-/// A list with the identity at a fixed place. What follows need not be: nobody looks there.
+/// A list with the identity at a fixed offset. The rest of a row is not aligned, because it is not read.
 fn fixed_width(text: &[u8]) -> Vec<u8> {
     let mut fixed = Vec::with_capacity(text.len() * 2);
     for row in text.split_inclusive(|&byte| byte == b'\n').skip(1) {
@@ -204,11 +204,11 @@ impl<'q> List<'q> {
         let has_header = dialect.form != Form::FixedWidth;
         let prefix = if has_header { memchr::memchr(b'\n', &text).expect("a header") + 1 } else { 0 };
         let expected = Count::of(&text, &dialect, question);
-        assert_eq!(expected.outcomes.values().sum::<u64>(), rows as u64, "as many as were asked for");
+        assert_eq!(expected.outcomes.values().sum::<u64>(), rows as u64, "the requested number of rows");
         List { dialect, question, path, text, prefix, expected }
     }
 
-    /// Does a job, and compares its report.
+    /// Runs a job and compares its report.
     fn run(&self, job: impl FnOnce(&Mailing<'_>) -> Result<Report, ListError>) -> Report {
         let job = |path: &Path| job(&self.mailing(path));
         let done = if self.dialect.form == Form::Piped { piped(&self.path, job) } else { job(&self.path) };
@@ -252,14 +252,14 @@ impl<'q> List<'q> {
     }
 }
 
-/// Does a job whose list comes through a pipe.
+/// Runs a job that reads its list from a pipe.
 fn piped(list: &Path, job: impl FnOnce(&Path) -> Result<Report, ListError>) -> Result<Report, ListError> {
     let (reader, mut writer) = io::pipe().expect("a pipe");
     let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
     std::thread::scope(|scope| {
         scope.spawn(move || File::open(list).and_then(|mut list| io::copy(&mut list, &mut writer)));
         let done = job(&path);
-        drop(reader); // nobody waits for a job that failed to read on
+        drop(reader); // a failed job reads no more: the writing thread must not wait
         done
     })
 }

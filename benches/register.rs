@@ -1,4 +1,4 @@
-//! Making and opening register files: `cargo bench --bench register`.
+//! Building and opening register files: `cargo bench --bench register`.
 //!
 //! The size is 1 million recipients, or `NABAR_BENCH_RECIPIENTS`.
 

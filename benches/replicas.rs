@@ -1,9 +1,9 @@
 //! A replica of a register over loopback: `cargo bench --bench replicas`.
 //!
 //! 8 million recipients (`NABAR_BENCH_RECIPIENTS`) and a stream of a quarter as many changes; source, service and replica
-//! on the same cores, each in a process of its own. Every replica is checked to have the content digest of its source.
-//! `tools/bench-all` makes the table in docs/performance.md from what it tells; with `--test` it only tries whether all
-//! of it works.
+//! on the same cores, each in a separate process. Every replica is checked to have the content digest of its source.
+//! `tools/bench-all` makes the table in docs/performance.md from its measurements; with `--test` it only checks that
+//! everything works.
 
 use nabar::register::Kind;
 use nabar::store::{self, Lines, Reader, Writer};
@@ -23,16 +23,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Changes of a batch at the source.
 const BATCH: usize = 10_000;
 
-/// How much is measured.
+/// Extent of the measurements.
 struct Effort {
     rounds: usize,
     /// Single changes whose delay is measured.
     delays: usize,
-    /// For how long 1000 changes a second come.
+    /// Duration of 1000 changes per second.
     steady: Duration,
 }
 
-/// A process that ends with its value.
+/// A process that is killed when its value is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -55,16 +55,17 @@ impl Process {
         let mut process = Process::new(&[&fixed[..], options].concat());
         let mut line = String::new();
         BufReader::new(process.0.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.split_whitespace().find(|word| word.starts_with("http://")).expect("an address");
+        let address =
+            line.split('"').find_map(|part| part.strip_prefix("listening on ")).expect("an address");
         (process, address.to_owned())
     }
 
-    /// Time that its threads have been running.
+    /// CPU time of its threads.
     fn running(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).expect("Linux");
         let behind = stat.rsplit(')').next().unwrap_or_default();
         let ticks = behind.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0));
-        // Linux counts in hundredths of a second.
+        // Linux counts in units of 10 ms.
         Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 }
@@ -105,7 +106,7 @@ fn main() {
     let _ = fs::remove_dir_all(&work);
 }
 
-/// Beginning a replica, against copying the register file.
+/// The first fetch of a replica, compared with copying the register file.
 fn bootstrap(effort: &Effort, register: &Path, source: &Path, work: &Path) {
     let (_service, address) = Process::serve(source, &[]);
     let copy = work.join("copy.nabar");
@@ -136,7 +137,7 @@ fn bootstrap(effort: &Effort, register: &Path, source: &Path, work: &Path) {
                 [("cp", copied), ("cp and sync", durable), ("readable", readable), ("compared", took)]
             {
                 println!("beginning, {what}: {took:?}");
-                support::tell("beginning", what, 0, round, took.as_secs_f64(), 0);
+                support::measurement("beginning", what, 0, round, took.as_secs_f64(), 0);
             }
         }
     }
@@ -157,7 +158,7 @@ fn lines(text: &[u8], count: usize) -> (&[u8], &[u8]) {
     text.split_at(end)
 }
 
-/// From the first batch at the source until the last one can be seen at the replica. Returns the changes that are left.
+/// From the first batch at the source until the last one is visible at the replica. Returns the changes that are left.
 fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path) -> &'c [u8] {
     let replica = work.join("replica");
     let (_service, address) = Process::serve(source, &[]);
@@ -171,7 +172,7 @@ fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path
     for number in 1..=effort.rounds {
         let (mut round, behind) = lines(rest, each);
         rest = behind;
-        // Parsing JSON is not what is measured: a source may get its changes from anywhere.
+        // Parsing JSON is not measured: a source may get its changes in other forms.
         let mut batches: Vec<Lines> = Vec::new();
         while !round.is_empty() {
             let (batch, behind) = lines(round, BATCH);
@@ -186,13 +187,13 @@ fn throughput<'c>(effort: &Effort, changes: &'c [u8], source: &Path, work: &Path
         until(&mut reader, to);
         let took = started.elapsed();
         println!("{each} changes, from the source to a reader of the replica: {took:?}");
-        support::tell("throughput", "nabar", each, number, took.as_secs_f64(), 0);
+        support::measurement("throughput", "nabar", each, number, took.as_secs_f64(), 0);
     }
     same(source, &replica);
     rest
 }
 
-/// Single changes, and a thousand a second.
+/// Single changes, and a thousand per second.
 fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
     let replica: PathBuf = work.join("replica");
     let (service, address) = Process::serve(source, &[]);
@@ -210,10 +211,10 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
             reader.refresh().expect("a replica");
             thread::sleep(Duration::from_micros(50));
         }
-        // The first ones wait for what opens.
+        // The first ones include opening.
         if round >= 5 {
             let took = started.elapsed().as_secs_f64();
-            support::tell("delay", "nabar", 1, round - 4, took, 0);
+            support::measurement("delay", "nabar", 1, round - 4, took, 0);
             delays.push(took);
         }
         thread::sleep(Duration::from_millis(7 + round as u64 % 13));
@@ -241,8 +242,8 @@ fn delay_and_cost(effort: &Effort, rest: &[u8], source: &Path, work: &Path) {
         [("replica", follower.running(), before), ("service", service.running(), before_service)]
     {
         let share = (after - before).as_secs_f64() / elapsed;
-        println!("of a core that the {who} takes at 1000 changes a second: {share:.3}");
-        support::tell("steady", who, 1000, 1, share, 0);
+        println!("of a core that the {who} takes at 1000 changes per second: {share:.3}");
+        support::measurement("steady", who, 1000, 1, share, 0);
     }
     same(source, &replica);
 }

@@ -1,18 +1,16 @@
-//! What the processor can do beyond the least that nabar runs on.
+//! Prefetching, byte masks, and code compiled for newer processors.
 //!
-//! One of the four files where `unsafe` is allowed; nothing here reads or writes memory.
+//! One of the four files in which `unsafe` is allowed. The unsafe code does not read or write memory.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-/// Asks for the cache line of an element that will be read soon. Never reads, so that any index is
-/// allowed.
+/// Prefetches the cache line of an element. It does not read the element, so any index is allowed.
 #[inline(always)]
 pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: SSE is part of x86-64, and a prefetch of any address has no effect but on caches.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(index).cast()) };
     }
@@ -183,19 +181,19 @@ pub(crate) fn scanned<W: ScanWork>(work: W) -> W::Output {
     work.run(BaselineScan)
 }
 
-/// A loop that gains from newer instructions.
+/// Work that is faster with newer instructions.
 ///
-/// A trait and not a closure: only a method that is always inlined is sure to be compiled for the
-/// processor that [`vectorized`] has found. (A closure that was not inlined cost the lookup a quarter.)
+/// A trait instead of a closure, because only an `#[inline(always)]` method is guaranteed to be compiled for the
+/// detected processor. (A closure that was not inlined made lookups 25 % slower.)
 pub(crate) trait Work {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Does it. Implementations are `#[inline(always)]`, and what they call in their loops too.
+    /// Does the work. Implementations, and the functions they call in loops, must be `#[inline(always)]`.
     fn run(self) -> Self::Output;
 }
 
-/// What the processor has, for those who ask often: asking takes as long as a short piece of work.
+/// The detected processor. Detection takes as long as a short piece of work, so frequent callers keep this value.
 #[derive(Clone, Copy)]
 pub(crate) struct Processor {
     /// Whether it has AVX2, BMI, LZCNT and POPCNT (x86-64-v3, since 2013 to 2015).
@@ -289,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn work_is_done_and_prefetching_changes_nothing() {
+    fn work_runs_and_prefetching_has_no_effect() {
         let numbers: Vec<u64> = (0..1000).collect();
         prefetch(&numbers, 5);
         prefetch(&numbers, usize::MAX);

@@ -1,4 +1,4 @@
-//! Files that appear only when they are complete.
+//! Atomic replacement of files.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -6,12 +6,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Writes a file under a temporary name beside `path`, makes it durable, and renames it to `path`.
-/// Whatever happens, `path` is the old file or the whole new one. Returns the new length.
+/// Writes a file under a temporary name beside `path`, makes it durable, and renames it to `path`. At any time `path`
+/// is the old file or the complete new one. Returns the new length.
 ///
-/// Errors: those of the system; `WouldBlock` if somebody else is writing the same file.
+/// Errors: I/O errors; `WouldBlock` if another process or thread is writing the same file.
 ///
-/// Durable: the file is synced before the rename and its directory after it.
+/// Durability: the file is synced before the rename and its directory after it.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<u64> {
     let partial = partial(path);
     let written: io::Result<u64> = (|| {
@@ -24,22 +24,22 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<(
         Ok(length)
     })();
     if written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
-        // Best effort: what remains has a name that says what it is.
+        // Best effort: the name of a remaining file marks it as partial.
         let _ = fs::remove_file(&partial);
     }
     written
 }
 
-/// Creates an empty file that nobody else writes, or takes over one that a crash left behind.
+/// Creates an empty file with an exclusive lock, or truncates one that a crash left behind.
 ///
-/// Two writers would mix what they write, so the file is locked; a crash frees the lock. A file that was
-/// renamed between opening and locking is somebody's finished one, and is left alone.
+/// The lock prevents two writers from mixing their data; a crash releases it. If the file was renamed between opening
+/// and locking, it is another writer's finished file and is not touched.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     loop {
         let file = File::options().write(true).create(true).truncate(false).open(path)?;
         file.try_lock()?;
-        let (mine, there) = (file.metadata()?, fs::metadata(path));
-        if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
+        let (opened, current) = (file.metadata()?, fs::metadata(path));
+        if current.is_ok_and(|current| (current.dev(), current.ino()) == (opened.dev(), opened.ino())) {
             file.set_len(0)?;
             return Ok(file);
         }
@@ -57,37 +57,38 @@ pub(crate) fn partial(path: &Path) -> PathBuf {
 /// Why a file is not replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReplaced {
-    /// It is read by the same job.
-    #[error("{} is one of the files that this job reads: name another output", .0.display())]
+    /// The file is an input of the same job.
+    #[error("{} is an input of this job: choose another output", .0.display())]
     IsInput(PathBuf),
-    /// It is not of nabar's making.
-    #[error("{} is there, and nabar has not made it: name another output", .0.display())]
+    /// The file was not made by nabar.
+    #[error("{} exists and was not made by nabar: choose another output", .0.display())]
     Foreign(PathBuf),
-    /// It is a device, a pipe or a directory.
-    #[error("{} is no regular file: name another output", .0.display())]
+    /// The path is a device, a pipe or a directory.
+    #[error("{} is not a regular file: choose another output", .0.display())]
     NotAFile(PathBuf),
-    /// It cannot be looked at.
+    /// The file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The I/O error.
         error: io::Error,
     },
 }
 
-/// Beginning of a file by which it is known.
+/// Bytes at the beginning of a file that identify it.
 const BEGINNING_BYTES: u64 = 1024;
 
-/// Checks that a file may be replaced by an output: that it is none of the inputs, by whatever name, and that
-/// `is_own` knows its beginning. An empty file, a device and a pipe may be written to.
+/// Checks that an output may replace a file: the file is not an input under any name, and `is_own` accepts its
+/// beginning. Empty files, devices and pipes may be written to.
 pub fn check_replaceable(
-    output: &Path,
+    output: impl AsRef<Path>,
     inputs: &[PathBuf],
     is_own: impl Fn(&[u8]) -> bool,
 ) -> Result<(), NotReplaced> {
-    let Ok(there) = fs::metadata(output) else { return Ok(()) };
-    if !there.is_file() {
+    let output = output.as_ref();
+    let Ok(existing) = fs::metadata(output) else { return Ok(()) };
+    if !existing.is_file() {
         return Ok(());
     }
     check_is_no_input(output, inputs)?;
@@ -101,20 +102,22 @@ pub fn check_replaceable(
     }
 }
 
-/// Checks that an output is none of the inputs, by whatever name.
-pub fn check_is_no_input(output: &Path, inputs: &[PathBuf]) -> Result<(), NotReplaced> {
-    let Ok(there) = fs::metadata(output) else { return Ok(()) };
+/// Checks that an output is not an input under any name.
+pub fn check_is_no_input(output: impl AsRef<Path>, inputs: &[PathBuf]) -> Result<(), NotReplaced> {
+    let output = output.as_ref();
+    let Ok(existing) = fs::metadata(output) else { return Ok(()) };
     let is_same = |input: &PathBuf| {
-        fs::metadata(input).is_ok_and(|input| (input.dev(), input.ino()) == (there.dev(), there.ino()))
+        fs::metadata(input).is_ok_and(|input| (input.dev(), input.ino()) == (existing.dev(), existing.ino()))
     };
-    if there.is_file() && inputs.iter().any(is_same) {
+    if existing.is_file() && inputs.iter().any(is_same) {
         return Err(NotReplaced::IsInput(output.to_owned()));
     }
     Ok(())
 }
 
-/// The path, and the files in it if it is a directory.
-pub fn files_of(path: &Path) -> Vec<PathBuf> {
+/// The path, and its entries if it is a directory.
+pub fn files_of(path: impl AsRef<Path>) -> Vec<PathBuf> {
+    let path = path.as_ref();
     let mut files = vec![path.to_owned()];
     files.extend(fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()));
     files
@@ -132,7 +135,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn only_files_of_its_own_are_replaced() {
+    fn only_files_made_by_nabar_are_replaced() {
         let directory = tempfile::tempdir().expect("directory");
         let path = |name: &str| directory.path().join(name);
         let own = |beginning: &[u8]| beginning.starts_with(b"nabar");
@@ -146,18 +149,18 @@ mod tests {
         let inputs =
             files_of(directory.path()).into_iter().filter(|file| file.ends_with("list")).collect::<Vec<_>>();
         for name in ["own", "empty", "not-there"] {
-            assert!(check_replaceable(&path(name), &inputs, own).is_ok(), "{name}");
+            assert!(check_replaceable(path(name), &inputs, own).is_ok(), "{name}");
         }
         for name in ["list", "link", "other-name", "./list"] {
-            let checked = check_replaceable(&path(name), &inputs, own);
+            let checked = check_replaceable(path(name), &inputs, own);
             assert!(matches!(checked, Err(NotReplaced::IsInput(_))), "{name}");
         }
-        assert!(matches!(check_replaceable(&path("foreign"), &inputs, own), Err(NotReplaced::Foreign(_))));
+        assert!(matches!(check_replaceable(path("foreign"), &inputs, own), Err(NotReplaced::Foreign(_))));
         assert!(check_replaceable(Path::new("/dev/null"), &inputs, own).is_ok());
     }
 
     #[test]
-    fn a_file_is_replaced_whole_or_not_at_all() {
+    fn replacement_is_atomic() {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("far.nabar");
         assert_eq!(replace(&path, |file| file.write_all(b"first")).expect("written"), 5);
@@ -167,7 +170,7 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(fs::read(&path).expect("still there"), b"first");
-        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "nothing beside it");
+        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1, "no partial file remains");
         let second = replace(&path, |_| {
             let inner = replace(&path, |file| file.write_all(b"second"));
             assert_eq!(inner.expect_err("locked").kind(), io::ErrorKind::WouldBlock);

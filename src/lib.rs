@@ -1,49 +1,61 @@
-//! nabar (Swedish *nåbar*, "reachable") answers who can be reached digitally, for a whole mass mailing at
-//! once.
+//! nabar (Swedish *nåbar*, "reachable") determines which recipients of a mass mailing can be reached digitally.
 //!
-//! A register (FaR of Sweden, KRR of Norway) is built once from an [`extract`] into a
-//! [file](snapshot) that is memory-mapped and answers from where it lies. A
-//! [`Question`](register::Question) is one sender's on one day; it is asked of one
-//! [identity](identities::Identity), of many, or of a [whole list](mailing).
+//! A register (FaR of Sweden, KRR of Norway) is built from an [`extract`] into a [file](snapshot), which is
+//! memory-mapped and queried in place. A [`Question`] has one sender and one day. It answers for a
+//! single [identity](identities::Identity), for many, or for a [list](mailing).
 //!
 //! ```
-//! use nabar::identities::{Identity, Today};
-//! use nabar::register::Outcome;
-//! use nabar::extract::BuildOptions;
-//! use nabar::snapshot::Snapshot;
-//! use std::path::Path;
+//! use nabar::{BuildOptions, Identity, Outcome, Snapshot, Today};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let directory = tempfile::tempdir()?;
 //! let file = directory.path().join("far.nabar");
-//! let summary = nabar::extract::build(Path::new("fixtures/far"), &file, &BuildOptions::strict())?;
+//! let summary = nabar::build("fixtures/far", &file, &BuildOptions::strict())?;
 //! assert_eq!(summary.recipients, 500);
 //!
 //! let register = Snapshot::open(&file)?.register()?;
 //! let question = register.question(Some("164821000025"), jiff::civil::date(2026, 6, 1))?;
 //! let today = Today::new(2026, 6, 1).ok_or("no such day")?;
 //! let recipient = Identity::parse(b"19681019-9809", register.kind().country(), today)?;
-//! let Outcome::Digital(operator) = question.ask(&recipient)? else { panic!("on paper") };
-//! assert_eq!(register.operators()[usize::from(operator)].name, "Brevia AB");
+//! let Outcome::Digital(operator) = question.ask(&recipient)? else { panic!("not digital") };
+//! assert_eq!(register.operator(operator).name, "Brevia AB");
 //! # Ok(())
 //! # }
 //! ```
 
+// Parts of the engine are used by features only.
+#![cfg_attr(not(all(feature = "fleet", feature = "service")), allow(dead_code, unused_imports))]
+
 pub mod changes;
 pub mod consent;
 mod cpu;
+mod decode;
+mod error;
 pub mod extract;
 pub mod files;
+#[cfg(feature = "fleet")]
 pub mod fleet;
 pub mod identities;
 mod index;
 pub mod limits;
 pub mod mailing;
 mod memory;
+mod organisations;
 pub mod register;
 pub mod rejected;
+#[cfg(feature = "replica")]
 pub mod replica;
+#[cfg(feature = "service")]
 pub mod service;
+#[cfg(feature = "replica")]
 pub mod signing;
 pub mod snapshot;
 pub mod store;
+
+pub use error::Error;
+pub use extract::{BuildOptions, build};
+pub use identities::{Identity, Rejection, Today};
+pub use mailing::{Destination, Mailing, Report, check, split};
+pub use register::{Answer, Kind, Operator, OperatorIndex, Outcome, PaperReason, Question, Register, Sender};
+pub use snapshot::Snapshot;
+pub use store::{Reader, Writer};

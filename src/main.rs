@@ -1,20 +1,20 @@
-//! The command line of nabar. One of the four files where `unsafe` is allowed: it tunes the allocator.
+//! The command line of nabar. One of the four files in which `unsafe` is allowed: it configures the allocator.
 #![allow(unsafe_code)]
 
 mod cli;
 
-/// Faster than the system's allocator where many threads build and free buffers.
+/// Faster than the system allocator when many threads allocate and free buffers.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Milliseconds for which freed memory is kept. Versions of a register come and go by megabytes; given
-/// back after the 10 ms that are the default, their memory is cleared by the system again and again.
+/// Milliseconds for which the allocator keeps freed memory. Versions of a register allocate and free megabytes. With
+/// the default of 10 ms, the memory is returned to the system and has to be zeroed again for the next version.
 const KEEP_FREED_MS: std::ffi::c_long = 1000;
 /// `mi_option_purge_delay` of mimalloc.h.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> std::process::ExitCode {
-    // SAFETY: sets a number that the allocator reads whenever it looks; the option is one of its own.
+    // SAFETY: sets an option of the allocator to a number, which is allowed at any time.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEEP_FREED_MS) };
     cli::main()
 }

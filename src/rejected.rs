@@ -1,19 +1,19 @@
-//! How many rejected rows a job may have: lists, extracts and changes alike.
+//! The limit of rejected rows of a job, for lists, extracts and changes.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How many rejected rows a job may have.
+/// The maximum of rejected rows of a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RejectedLimit {
-    /// So many.
+    /// A number of rows.
     Rows(u64),
-    /// So many of a hundred, 0 to 100.
+    /// A percentage of all rows, 0 to 100.
     Percent(f64),
 }
 
 impl RejectedLimit {
-    /// Whether so many rejected ones of so many rows are more than allowed.
+    /// Whether `rejected` of `rows` rows exceed the limit.
     pub fn is_exceeded(self, rejected: u64, rows: u64) -> bool {
         match self {
             RejectedLimit::Rows(limit) => rejected > limit,
@@ -39,7 +39,7 @@ impl fmt::Display for RejectedLimit {
 impl FromStr for RejectedLimit {
     type Err = &'static str;
 
-    /// A number of rows, or a percentage such as `1%` or `0,5%`.
+    /// Parses a number of rows, or a percentage such as `1%` or `0,5%`.
     fn from_str(text: &str) -> Result<RejectedLimit, &'static str> {
         let error = "write a number of rows or a percentage, such as 100 or 1%";
         match text.strip_suffix('%') {

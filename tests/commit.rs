@@ -1,19 +1,21 @@
-//! The commit protocol under a model checker: the source of `src/store/commit.rs` itself, with the
-//! primitives of Shuttle in the place of the standard library's.
+//! The commit protocol under a model checker: the source of `src/store/commit.rs` with the primitives of Shuttle instead
+//! of those of the standard library.
 //!
-//! Shuttle runs one thread at a time and chooses at every lock, wait and atomic which one goes on, so a
-//! test sees thousands of interleavings that real threads would show once in a year; a deadlock is a
-//! failure too. The log is a model: a sync makes durable what was appended when it began, no more.
+//! Shuttle runs one thread at a time and chooses at every lock, wait and atomic which thread continues, so a test sees
+//! thousands of interleavings that are rare with real threads; a deadlock is a failure too. The log is a model: a sync
+//! makes durable what was appended before it began, no more.
 //!
-//! That the model has teeth was seen by breaking the protocol: publishing before the sync, being durable
-//! before being published, publishing what was written meanwhile, not looking again after waiting, waking
-//! one waiter or none, going on after a failed sync each fail here.
+//! The model detects these faults when they are put into the protocol: publishing before the sync, durable before
+//! published, publishing what was written during the sync, no second check after waiting, waking one waiter or none,
+//! continuing after a failed sync.
+//!
+//! A separate binary, because Shuttle installs a panic hook for its process.
 
 #[allow(dead_code)] // The store uses more of it than the model.
 #[path = "../src/store/commit.rs"]
 mod commit;
 
-/// In the place of `src/store/sync.rs`: the same names, and the model checker may interrupt each step.
+/// Replaces `src/store/sync.rs`: the same names, and the model checker may interrupt each step.
 mod sync {
     pub(crate) use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 
@@ -62,7 +64,7 @@ struct Log {
 
 impl Log {
     fn sync(&self) -> io::Result<()> {
-        assert!(!self.syncing.swap(true, SeqCst), "those who wait share one sync");
+        assert!(!self.syncing.swap(true, SeqCst), "waiters share one sync");
         assert!(!self.failed.load(SeqCst), "after a failed sync the next one proves nothing");
         let appended = self.appended.load(SeqCst);
         let number = self.syncs.fetch_add(1, SeqCst) + 1;
@@ -119,19 +121,19 @@ impl Store {
         match self.committer.wait(ticket, || self.log.sync()) {
             Ok(()) => {
                 assert!(self.log.durable.load(SeqCst) >= number, "acknowledged and not durable");
-                assert!(self.committer.pin().number >= number, "acknowledged and not to be seen");
+                assert!(self.committer.pin().number >= number, "acknowledged and not visible");
                 true
             }
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-                assert!(self.log.failed.load(SeqCst), "an error out of nothing");
+                assert!(self.log.failed.load(SeqCst), "an error without a failed sync");
                 false
             }
         }
     }
 
-    /// Puts a version of the same content, made of a new register file, in the place of the newest: as
-    /// `Writer` does it, when everything is durable, or while a sync may be going on.
+    /// Replaces the newest version by one of the same content, made of a new register file: as `Writer` does it, when
+    /// everything is durable, or while a sync may be in progress.
     fn checkpoint(&self, when_durable: bool) {
         let mut inner = self.inner.lock().expect("unharmed");
         let number = inner.newest.number;
@@ -145,7 +147,7 @@ impl Store {
         }
     }
 
-    /// Looks at what is published, some times.
+    /// Reads the published version, some times.
     fn read(&self, times: usize) {
         let mut before = Version { number: 0, base: 0 };
         for _ in 0..times {
@@ -157,7 +159,7 @@ impl Store {
     }
 }
 
-/// Who does what at the same time.
+/// The threads that run at the same time.
 #[derive(Clone, Copy)]
 struct Model {
     versions: u64,
@@ -195,10 +197,10 @@ impl Model {
         self.check_end(&store);
     }
 
-    /// When nobody is at work any more.
+    /// After all threads have ended.
     fn check_end(self, store: &Store) {
         let (durable, seen) = (store.log.durable.load(SeqCst), *store.committer.pin());
-        assert!(store.log.syncs.load(SeqCst) <= self.versions, "a sync for nothing");
+        assert!(store.log.syncs.load(SeqCst) <= self.versions, "a needless sync");
         if store.log.failed.load(SeqCst) {
             assert!(seen.number <= durable, "a failed sync has published something");
             let (ticket, number) = store.append();
@@ -223,7 +225,7 @@ fn wait_for_all(store: &Store, tickets: &Receiver<(Ticket, u64)>) {
     assert!(waited.is_sorted_by_key(|(_, _, durable)| !durable), "durable after one that is not");
 }
 
-/// Random interleavings, and those that need few switches at just the wrong places.
+/// Random interleavings, and those with few switches at the worst moments.
 fn check(model: Model, iterations: usize) {
     shuttle::check_random(move || model.run(), iterations);
     shuttle::check_pct(move || model.run(), iterations, 3);
@@ -233,27 +235,27 @@ const EVERYTHING: Model =
     Model { versions: 4, waiters: 3, readers: 1, checkpoints: 0, when_durable: true, fails_at: 0 };
 
 #[test]
-fn what_is_acknowledged_is_durable_and_seen_and_nothing_else_is() {
+fn exactly_the_acknowledged_versions_are_durable_and_visible() {
     check(EVERYTHING, 3000);
     check(Model { waiters: 2, readers: 2, ..EVERYTHING }, 2000);
 }
 
-/// A checkpoint as `Writer` makes it, and one that does not wait: whoever syncs then publishes it.
+/// A checkpoint as `Writer` makes it, and one that does not wait: the next sync publishes it.
 #[test]
-fn a_checkpoint_takes_the_place_of_the_newest_version() {
+fn a_checkpoint_replaces_the_newest_version() {
     for when_durable in [true, false] {
         check(Model { checkpoints: 2, when_durable, waiters: 2, ..EVERYTHING }, 2000);
     }
 }
 
 #[test]
-fn a_failed_sync_fails_all_who_wait_and_publishes_nothing() {
+fn a_failed_sync_fails_all_waiters_and_publishes_nothing() {
     for (fails_at, when_durable) in [(1, true), (2, true), (2, false)] {
         check(Model { fails_at, checkpoints: 1, when_durable, ..EVERYTHING }, 1500);
     }
 }
 
-/// The smallest case in which one leads and one follows, in all interleavings as far as time goes.
+/// The smallest case with a leader and a follower, in as many interleavings as time allows.
 #[test]
 fn two_versions_and_two_waiters_in_every_order() {
     let smallest =

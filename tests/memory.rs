@@ -1,18 +1,18 @@
-//! What versions of a register cost: a reader that keeps one for long keeps that one, and nothing of the
-//! thousands that come and go meanwhile.
+//! Memory of versions of a register: a reader that keeps one version keeps that one only, and nothing of the thousands
+//! that follow.
 //!
-//! Counted are the bytes that this process has from its allocator, so the test is alone in its binary. What
-//! is mapped (register files, and zeros that nobody has touched) is not among them.
+//! A separate binary with one test, because it counts the bytes that its process has from the allocator. Mapped memory
+//! (register files, untouched zeros) is not counted.
 #![allow(unsafe_code)]
 
-#[path = "store/people.rs"]
-mod people;
+#[path = "it/support/recipients.rs"]
+mod recipients;
 
 use jiff::civil::date;
 use nabar::identities::Ordinal;
 use nabar::register::{Answer, Kind, Register};
 use nabar::store::{Lines, Reader, Writer};
-use people::{init, people};
+use recipients::{init, recipients};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,7 @@ static LIVE: AtomicUsize = AtomicUsize::new(0);
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promise about the layout is the one asked for here.
+        // SAFETY: the caller's promise about the layout is the required one.
         unsafe { System.alloc(layout) }
     }
 
@@ -44,20 +44,20 @@ fn live() -> usize {
     LIVE.load(Ordering::Relaxed)
 }
 
-/// Recipients that change, one after another, again and again. They are in some 1900 blocks.
-const PEOPLE: usize = 4000;
+/// Recipients that change repeatedly, in turn. They are in some 1900 blocks.
+const RECIPIENTS: usize = 4000;
 const BATCH: usize = 1000;
 const CHANGES: usize = 1_000_000;
 const FIRST: usize = 1000;
-/// What may lie about: capacities of buffers, threads' own things, what is made once and kept.
+/// Tolerance: capacities of buffers, thread locals, values that are made once and kept.
 const SLACK: usize = 512 << 10;
 
-/// Changes of a batch, from 0: states, rules and times of all sorts, but no new ones after a while.
+/// Changes of batch `number`, from 0: varied states, rules and times, but no new ones after a while.
 fn batch(ids: &[String], number: usize) -> Lines {
     let mut text = String::with_capacity(BATCH * 300);
     for change in number * BATCH..(number + 1) * BATCH {
-        let (id, round) = (&ids[change % PEOPLE], change / PEOPLE);
-        let sort = change % PEOPLE + 7 * round;
+        let (id, round) = (&ids[change % RECIPIENTS], change / RECIPIENTS);
+        let sort = change % RECIPIENTS + 7 * round;
         let (account, pending) = (["Secure", "Not"][sort % 2], sort.is_multiple_of(3));
         let operator = ["164921000016", "164921079770", "164921159564", "164921239341"][sort % 4];
         let exceptions =
@@ -85,16 +85,16 @@ fn answers(register: &Register, ordinals: &[Ordinal]) -> Vec<Answer> {
 }
 
 #[test]
-fn a_version_that_is_kept_for_long_keeps_itself_alone() {
+fn a_kept_version_holds_no_memory_of_other_versions() {
     let work = tempfile::tempdir().expect("directory");
-    let people = people(PEOPLE);
-    let ordinals: Vec<Ordinal> = people.iter().map(|(_, identity)| identity.ordinal()).collect();
-    let ids: Vec<String> = people.iter().map(|(id, _)| id.clone()).collect();
-    // Once for what a process makes once: threads, tables.
+    let recipients = recipients(RECIPIENTS);
+    let ordinals: Vec<Ordinal> = recipients.iter().map(|(_, identity)| identity.ordinal()).collect();
+    let ids: Vec<String> = recipients.iter().map(|(id, _)| id.clone()).collect();
+    // A first run for allocations made once per process: threads, tables.
     for name in ["warm", "far"] {
-        init(&people, &work.path().join(name));
+        init(&recipients, &work.path().join(name));
     }
-    let warm = Writer::open(&work.path().join("warm")).expect("opened");
+    let warm = Writer::open(work.path().join("warm")).expect("opened");
     (0..4).for_each(|number| _ = warm.apply(batch(&ids, number), None).expect("applied"));
     warm.checkpoint(false).expect("made");
     answers(&warm.register(), &ordinals);
@@ -104,8 +104,8 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
     let directory = work.path().join("far");
     let writer = Writer::open(&directory).expect("opened");
     let opened = live() - start;
-    // Everybody has changed, and all states and rules have come up.
-    let warmed = 12 * PEOPLE / BATCH;
+    // Every recipient has changed, and all states and rules have occurred.
+    let warmed = 12 * RECIPIENTS / BATCH;
     (0..warmed).for_each(|number| _ = writer.apply(batch(&ids, number), None).expect("applied"));
     let version = live() - start - opened;
     let (blocks, bytes) = writer.register().changed();
@@ -115,7 +115,7 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
     );
 
     let kept = writer.register();
-    let told = answers(&kept, &ordinals);
+    let message = answers(&kept, &ordinals);
     let mut reader = Reader::open(&directory).expect("opened");
     let following = live() - start - opened - version;
     let mut highest = 0;
@@ -135,10 +135,10 @@ fn a_version_that_is_kept_for_long_keeps_itself_alone() {
     let most = opened + following + 2 * version + version / 4 + SLACK;
     println!("opened {opened}, a version {version}, a reader {following}, most {highest} of {most} bytes");
     assert!(highest <= most, "{highest} bytes, {most} expected");
-    assert!(answers(&kept, &ordinals) == told, "it has not changed");
-    assert!(answers(&writer.register(), &ordinals) != told);
+    assert!(answers(&kept, &ordinals) == message, "it has not changed");
+    assert!(answers(&writer.register(), &ordinals) != message);
 
-    drop(told);
+    drop(message);
     drop(reader);
     drop(kept);
     let left = live() - start;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The committed fixtures are what fixtures/README.md says made them.
+# Checks that the commands in fixtures/README.md make the committed fixtures.
 set -eu
 cd "$(dirname "$0")/.."
 cargo build --quiet --release --package nabar-generate
@@ -7,7 +7,7 @@ fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 mkdir -p "$fresh/fixtures/changes"
 sed -n 's/^| .*| `\(\(far\|krr\|list\|changes\) .*\)` |$/\1/p' fixtures/README.md | while read -r arguments; do
-    # The arguments name paths from the project's root; here they are made in another.
+    # The paths of the arguments are relative to the repository; here they are made in another directory.
     (cd "$fresh" && "$OLDPWD/target/release/nabar-generate" $arguments >/dev/null)
 done
 for made in far krr krr-xml far-list.csv krr-list.csv changes; do

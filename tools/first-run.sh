@@ -13,7 +13,7 @@ mkdir -p "$out"
 "$nabar" split -r "$out/far.nabar" --sender 164821000025 --date 2026-06-01 \
     --postage 8.50 --digital-cost 0.90 fixtures/far-list.csv -o "$out/split"
 
-# The same register, kept up to date while it is read.
+# The same register as a data directory with changes.
 "$nabar" init "$out/far.nabar" "$out/far"
 "$nabar" apply "$out/far" fixtures/changes/far.jsonl
 "$nabar" check -r "$out/far" --sender 164821000025 --date 2026-06-01 fixtures/far-list.csv

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs Debian packages whose command is not there yet: install-missing.sh COMMAND=PACKAGE...
+# Installs Debian packages whose command is missing: install-missing.sh COMMAND=PACKAGE...
 # `venv` is Python's module of that name. Services that come with a package are not left running.
 set -euo pipefail
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes certificates for trying mutual TLS: a root, a server for localhost, and a client for each
 # organisation. A number becomes serialNumber of its subject; NTRSE-5560000001 and the like become
-# organizationIdentifier. For tests only: the keys lie about unprotected.
+# organizationIdentifier. For tests only: the keys are unprotected.
 #   tools/test-certificates.sh DIRECTORY ORGANISATION…
 set -euo pipefail
 if [ $# -lt 2 ]; then

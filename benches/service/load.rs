@@ -1,31 +1,31 @@
-//! Clients that ask as fast as they are answered, or at a given rate, and look at every byte of every answer.
+//! Clients that send requests as fast as they are answered, or at a given rate, and compare every byte of every answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections that ask at the same time.
+/// Number of concurrent connections.
 pub(crate) const CONNECTIONS: usize = 2;
 
-/// How a reply is told from what follows it.
+/// How the end of a reply is found.
 #[derive(Clone, Copy)]
 pub(crate) enum Wire {
     /// By `Content-Length`; the body is compared.
     Http,
-    /// By the last chunk; what all of them have is compared.
+    /// By the last chunk; the content of all chunks is compared.
     Chunks,
-    /// By the length that it must have; all of it is compared.
+    /// By the expected length; everything is compared.
     Redis,
 }
 
-/// Questions, each with the answer that it must have.
+/// Requests, each with the expected answer.
 pub(crate) struct Questions {
-    /// Where each connection asks.
+    /// The address for each connection.
     pub(crate) addresses: [SocketAddr; CONNECTIONS],
     pub(crate) wire: Wire,
     pub(crate) asked: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Ids in each.
+    /// Ids per request.
     pub(crate) ids: usize,
 }
 
@@ -63,7 +63,7 @@ impl Connection {
         &self.buffer[body..read]
     }
 
-    /// What the chunks of an answer have.
+    /// The content of the chunks of an answer.
     pub(crate) fn ask_chunks(&mut self, request: &[u8]) -> Vec<u8> {
         const LAST: &[u8] = b"\r\n0\r\n\r\n"; // no answer has it
         self.stream.write_all(request).expect("sent");
@@ -84,7 +84,7 @@ impl Connection {
         body
     }
 
-    /// So many bytes of a reply.
+    /// The next `length` bytes of a reply.
     pub(crate) fn exactly(&mut self, request: &[u8], length: usize) -> &[u8] {
         self.stream.write_all(request).expect("sent");
         self.stream.read_exact(&mut self.buffer[..length]).expect("a reply");
@@ -97,7 +97,7 @@ impl Connection {
         read
     }
 
-    /// Asks, and compares the answer.
+    /// Sends a request and compares the answer.
     pub(crate) fn check(&mut self, wire: Wire, (request, expected): &(Vec<u8>, Vec<u8>)) {
         let same = match wire {
             Wire::Http => self.ask(request) == expected,
@@ -118,7 +118,7 @@ fn content_length(head: &[u8]) -> usize {
 }
 
 impl Questions {
-    /// Requests a second that are answered, with two connections.
+    /// Answered requests per second, with two connections.
     pub(crate) fn rate(&self, time: Duration) -> f64 {
         let started = Instant::now();
         let each = self.asked.len() / CONNECTIONS;
@@ -139,8 +139,8 @@ impl Questions {
         all as f64 / started.elapsed().as_secs_f64()
     }
 
-    /// How long answers take if requests come at a rate, ascending. Time counts from when a request should have
-    /// been sent, so that who waits is not forgotten.
+    /// Latencies at a given rate of requests, ascending. Time counts from when a request should have been sent, so that
+    /// delays are included (no coordinated omission).
     pub(crate) fn latencies(&self, rate: f64, time: Duration) -> Vec<Duration> {
         let started = Instant::now();
         let every = Duration::from_secs_f64(CONNECTIONS as f64 / rate);

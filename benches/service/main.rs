@@ -1,9 +1,9 @@
 //! The service over loopback, beside Redis and nginx on the same machine: `tools/bench-service`.
 //!
-//! 8 million recipients (`NABAR_BENCH_RECIPIENTS`). Two connections ask, on the cores that also answer. Every
-//! round of 7 asks all contestants in turn. Every byte of every answer is compared; what is expected was made by the
-//! library, or is the first answer of the service, in which outcomes were looked at. Fails if an answer is wrong or memory grows. `tools/bench-all` makes
-//! the tables in docs/performance.md from what it tells.
+//! 8 million recipients (`NABAR_BENCH_RECIPIENTS`). Two connections send requests, on the same cores as the servers. Each
+//! of 7 rounds measures all contestants in turn. Every byte of every answer is compared with one made by the library, or
+//! with the first answer of the service, whose outcomes were checked. Fails if an answer is wrong or memory grows.
+//! `tools/bench-all` makes the tables in docs/performance.md from its measurements.
 
 mod load;
 mod questions;
@@ -21,11 +21,11 @@ use servers::Server;
 use std::fs;
 use std::time::Duration;
 
-/// How much is measured.
+/// Extent of the measurements.
 struct Effort {
     rounds: usize,
     window: Duration,
-    /// Questions of 1000 ids, and fewer of greater ones.
+    /// Requests of 1000 ids, and fewer larger ones.
     questions: usize,
     /// Requests during which memory must not grow.
     requests: f64,
@@ -81,22 +81,22 @@ fn main() {
         contestants.push(("Redis MGET 1000 keys", multiple(&thousands)));
         contestants.push(("Redis pipelined GET 1000 keys", pipelined(&contestants[contestants.len() - 1].1)));
         contestants.push(("Redis MGET 10 000 keys", multiple(&tens)));
-        support::tell("memory beyond files", "Redis", 0, 0, 0.0, redis.memory() << 10);
+        support::measurement("memory beyond files", "Redis", 0, 0, 0.0, redis.memory() << 10);
     }
 
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     for round in 1..=effort.rounds {
         for turn in 0..contestants.len() {
-            // Each begins once, so that none always follows the same one.
+            // The first contestant changes, so that none always follows the same one.
             let place = (turn + round) % contestants.len();
             let (rates, (name, questions)) = (&mut rates[place], &contestants[place]);
             let rate = questions.rate(effort.window);
-            support::tell(name, peer(name), questions.ids, round, 1.0 / rate, 0);
+            support::measurement(name, peer(name), questions.ids, round, 1.0 / rate, 0);
             rates.push(rate);
         }
     }
     let rates: Vec<f64> = rates.into_iter().map(support::median).collect();
-    println!("{} recipients; medians of requests a second", register.recipients());
+    println!("{} recipients; medians of requests per second", register.recipients());
     for ((name, _), rate) in contestants.iter().zip(&rates) {
         println!("{name}: {rate:.0}");
     }
@@ -104,18 +104,18 @@ fn main() {
     memory(&nabar, &contestants[..forms], &rates, &effort);
 }
 
-/// By whom something is answered.
+/// The server of a job.
 fn peer(name: &str) -> &'static str {
     ["Redis", "nginx"].into_iter().find(|peer| name.starts_with(peer)).unwrap_or("nabar")
 }
 
-/// Under half of the load that can be borne.
+/// Latency at half of the maximum load.
 fn latency(questions: &Questions, rate: f64, effort: &Effort) {
     for round in 1..=effort.rounds {
         let took = questions.latencies(rate, effort.window);
         for (name, part) in [("median", 0.5), ("99 %", 0.99), ("99.9 %", 0.999), ("longest", 1.0)] {
             let seconds = took[((took.len() - 1) as f64 * part) as usize].as_secs_f64();
-            support::tell(&format!("latency: {name}"), "nabar", questions.ids, round, seconds, 0);
+            support::measurement(&format!("latency: {name}"), "nabar", questions.ids, round, seconds, 0);
             if round == effort.rounds {
                 println!("latency of the last round, {name}: {:.3} ms", seconds * 1e3);
             }
@@ -123,7 +123,7 @@ fn latency(questions: &Questions, rate: f64, effort: &Effort) {
     }
 }
 
-/// Memory that the service takes does not grow with the requests that it has answered.
+/// The memory of the service does not grow with the number of answered requests.
 fn memory(nabar: &Server, forms: &[(&str, Questions)], rates: &[f64], effort: &Effort) {
     let (mut kib, mut requests) = (vec![nabar.memory()], 0.0);
     while requests < effort.requests {
@@ -134,7 +134,7 @@ fn memory(nabar: &Server, forms: &[(&str, Questions)], rates: &[f64], effort: &E
         kib.push(nabar.memory());
     }
     for (round, kib) in kib.iter().enumerate() {
-        support::tell("memory beyond files", "nabar", 0, round, 0.0, kib << 10);
+        support::measurement("memory beyond files", "nabar", 0, round, 0.0, kib << 10);
     }
     println!("memory beyond files during some {requests:.0} more requests, KiB: {kib:?}");
     assert!(kib[kib.len() - 1] < kib[1] + (16 << 10), "memory grows");

@@ -1,4 +1,4 @@
-//! The same questions in every form that they are asked in, each with the answer that it must have.
+//! The same requests in every form, each with the expected answer.
 
 use super::load::{CONNECTIONS, Connection, Questions, Wire};
 use super::servers::{Server, resp};
@@ -44,7 +44,7 @@ fn byte(outcome: Outcome) -> u8 {
             REASONS.iter().position(|name| *name == reason.name()).expect("a reason") as u8
         }
         Outcome::Notify => 8,
-        Outcome::Digital(operator) => 9 + operator as u8,
+        Outcome::Digital(operator) => 9 + operator.get() as u8,
     }
 }
 
@@ -96,8 +96,8 @@ pub(crate) fn json_questions(
         let body = text(ids, "{\"recipients\":[\"", "\",\"", "\"]}");
         let request = post(&reachability(sender), "application/json", body.as_bytes());
         let answer = connection.ask(&request).to_vec();
-        let told: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
-        let results = told["results"].as_array().expect("results");
+        let answers: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        let results = answers["results"].as_array().expect("results");
         assert_eq!(results.len(), ids.len());
         for (result, id) in results.iter().zip(*ids) {
             let outcome = question.ask(id).expect("undamaged");
@@ -156,12 +156,12 @@ pub(crate) fn soap_questions(
         let body = text(ids, &before, "</recipientId><recipientId>", after);
         let request = post("/Recipient/v3", "text/xml", body.as_bytes());
         let answer = connection.ask(&request).to_vec();
-        let told = std::str::from_utf8(&answer).expect("text");
-        let rows: Vec<&str> = told.split("<return>").skip(1).collect();
+        let answers = std::str::from_utf8(&answer).expect("text");
+        let rows: Vec<&str> = answers.split("<return>").skip(1).collect();
         assert_eq!(rows.len(), ids.len());
         for (row, id) in rows.iter().zip(*ids) {
             let accepted = match register.recipient(id).expect("undamaged") {
-                Some(Recipient::Far { rule, .. }) => rule.accepts(place),
+                Some(Recipient::Far { rule, .. }) => rule.accepts(nabar::register::SenderIndex::new(place)),
                 _ => false,
             };
             assert!(row.contains(id.as_str()));
@@ -177,7 +177,7 @@ pub(crate) fn soap_questions(
     }
 }
 
-/// The first answer to somebody's questions, as a file that nginx sends.
+/// The first answer to some requests, as a file that nginx sends.
 pub(crate) fn nginx_file(
     nginx: [SocketAddr; CONNECTIONS],
     directory: &Path,
@@ -206,7 +206,7 @@ pub(crate) fn pipelined(multiple: &Questions) -> Questions {
     Questions { addresses: multiple.addresses, wire: Wire::Redis, asked, ids: multiple.ids }
 }
 
-/// Gives each recipient's key the byte of its answer, as somebody would keep it who decides beforehand.
+/// Sets each recipient's key to the byte of its answer, as a program would that computes answers in advance.
 pub(crate) fn set_keys(server: &Server, register: &Register, sender: &str) {
     let question = register.question(Some(sender), DATE.parse().expect("a day")).expect("a question");
     let mut keys = Vec::with_capacity(register.recipients() as usize);
@@ -218,7 +218,7 @@ pub(crate) fn set_keys(server: &Server, register: &Register, sender: &str) {
     server.set(keys.into_iter());
 }
 
-/// All keys of a question at once.
+/// All keys of a request in one command.
 pub(crate) fn redis_questions(
     server: &Server,
     register: &Register,

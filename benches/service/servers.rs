@@ -1,4 +1,4 @@
-//! Who is asked: nabar, Redis and nginx, each in a process of its own that ends with its value.
+//! The servers: nabar, Redis and nginx, each in a process that is ended when its value is dropped.
 
 use super::load::Connection;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// A process, and where it listens.
+/// A process and its address.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -17,9 +17,9 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Politely: nginx has processes of its own to end. (The shell's own: not every machine has the program.)
-        let asked = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
-        if !asked.is_ok_and(|status| status.success()) {
+        // SIGTERM, because nginx has to end its workers. (The shell's kill: not every machine has the program.)
+        let status = Command::new("sh").args(["-c", &format!("kill {}", self.child.id())]).status();
+        if !status.is_ok_and(|code| code.success()) {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
@@ -40,7 +40,7 @@ impl Server {
             .expect("nabar");
         let mut line = String::new();
         BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+        let address = line.split("http://").nth(1).and_then(|rest| rest.split('"').next());
         Server { child, address: address.and_then(|address| address.parse().ok()).expect("an address") }
     }
 
@@ -57,7 +57,7 @@ impl Server {
     pub(crate) fn nginx(directory: &Path, number: usize) -> Option<Server> {
         let address = free_port();
         let (path, port) = (directory.display(), address.port());
-        // As root its workers would be somebody who may not read here.
+        // As root its workers would run as a user without read permission here.
         let user = if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
         {
             "user root;"
@@ -128,7 +128,7 @@ impl Server {
         assert_eq!(Connection::new(self.address).exactly(&command, size.len()), size.as_bytes());
     }
 
-    /// Memory of the process that is no file, in KiB.
+    /// Anonymous memory of the process, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");

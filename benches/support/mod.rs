@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A register, a list for it, and where they lie.
+/// A register, a list for it, and their paths.
 pub(crate) struct Data {
     /// Where outputs may be written.
     pub(crate) directory: PathBuf,
@@ -21,18 +21,18 @@ pub(crate) struct Data {
     pub(crate) list: PathBuf,
 }
 
-/// The number of recipients: `NABAR_BENCH_RECIPIENTS`, or what the benchmark has as its own.
+/// The number of recipients: `NABAR_BENCH_RECIPIENTS`, or the default of the benchmark.
 pub(crate) fn size(default: usize) -> usize {
     std::env::var("NABAR_BENCH_RECIPIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Whether criterion only tries that everything works, as it tells from the same arguments.
+/// Whether criterion only checks that everything works, decided by the same arguments.
 pub(crate) fn short() -> bool {
     let has = |wanted: &str| std::env::args().any(|argument| argument == wanted);
     has("--test") || !has("--bench")
 }
 
-/// The day that all benchmarks ask for.
+/// The day of all requests.
 pub(crate) fn today() -> Today {
     Today::new(2026, 6, 1).expect("a day")
 }
@@ -54,7 +54,7 @@ fn text(path: &Path) -> String {
 }
 
 impl Data {
-    /// A FaR register of `recipients` and a list of `rows`; what is there already is taken.
+    /// A FaR register of `recipients` and a list of `rows`; existing data is reused.
     pub(crate) fn far(recipients: usize, rows: usize) -> Data {
         let data = Data::new("far", recipients, &format!("list-{recipients}-{rows}.csv"));
         if !data.extract.join("recipients.csv").exists() {
@@ -63,7 +63,7 @@ impl Data {
         data.with_list(rows, &[])
     }
 
-    /// A KRR register of `persons` and a list of `rows`; what is there already is taken.
+    /// A KRR register of `persons` and a list of `rows`; existing data is reused.
     pub(crate) fn krr(persons: usize, rows: usize) -> Data {
         let data = Data::new("krr", persons, &format!("list-krr-{persons}-{rows}.csv"));
         if !data.extract.join("persons.jsonl").exists() {
@@ -72,7 +72,7 @@ impl Data {
         data.with_list(rows, &[])
     }
 
-    /// The same with a list that is made with other options of the generator, under a name of its own.
+    /// The same with a list made with other options of the generator, under another name.
     pub(crate) fn with_dialect(&self, name: &str, rows: usize, options: &[&str]) -> PathBuf {
         let list = self.list.with_extension(format!("{}.csv", name.replace(' ', "-")));
         self.generate_list(&list, rows, options);
@@ -92,7 +92,7 @@ impl Data {
 
     fn with_list(self, rows: usize, options: &[&str]) -> Data {
         self.generate_list(&self.list, rows, options);
-        // The register is always built anew: its format is what is being worked on.
+        // The register is always rebuilt, because its format may have changed.
         nabar::extract::build(&self.extract, &self.register, &nabar::extract::BuildOptions::strict())
             .expect("a register");
         self
@@ -106,7 +106,7 @@ impl Data {
         }
     }
 
-    /// A stream of so many changes of the register, as JSON Lines.
+    /// A stream of `count` changes of the register, as JSON Lines.
     pub(crate) fn changes(&self, count: usize) -> Vec<u8> {
         let mut name = self.extract.file_name().expect("a name").to_owned();
         name.push(format!("-changes-{count}.jsonl"));
@@ -172,16 +172,16 @@ pub(crate) fn draws(below: usize) -> impl FnMut() -> usize {
     }
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_unstable_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }
 
-/// Tells `tools/bench-all` of a measurement, if it wants to know: one more line `job;peer;rows;round;seconds;bytes` of
-/// the file that `NABAR_BENCH_TELL` names.
-pub(crate) fn tell(job: &str, peer: &str, rows: usize, round: usize, seconds: f64, bytes: u64) {
-    let Some(path) = std::env::var_os("NABAR_BENCH_TELL") else { return };
+/// Appends a line `job;peer;rows;round;seconds;bytes` to the file that `NABAR_BENCH_OUTPUT` names, if it is set.
+/// `tools/bench-all` sets it.
+pub(crate) fn measurement(job: &str, peer: &str, rows: usize, round: usize, seconds: f64, bytes: u64) {
+    let Some(path) = std::env::var_os("NABAR_BENCH_OUTPUT") else { return };
     let mut file = File::options().create(true).append(true).open(path).expect("a file");
     writeln!(file, "{job};{peer};{rows};{round};{seconds};{bytes}").expect("written");
 }

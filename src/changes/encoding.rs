@@ -1,13 +1,15 @@
-//! Changes as bytes of the change log; `docs/data-directory.md` has the layout.
+//! Binary encoding of changes in the change log; `docs/data-directory.md` specifies it.
 
-use super::{Change, NamedRule, OrganisationId, PutDispatcher, PutPerson, PutRecipient, SetAcceptance, What};
+use super::change::{
+    Change, ChangeBody, NamedRule, OrganisationId, PutDispatcher, PutPerson, PutRecipient, SetAcceptance,
+};
 use crate::consent::Acceptance;
 use crate::identities::Ordinal;
 use crate::register::contact::Contact;
 use crate::register::state::{AccountType, KrrState};
 use crate::register::{Operator, Sender};
 
-/// Numbers of the kinds of change.
+/// The number of each kind of change.
 mod number {
     pub(super) const PUT_RECIPIENT: u8 = 1;
     pub(super) const REMOVE: u8 = 2;
@@ -30,52 +32,52 @@ const PENDING: u8 = 1 << 2;
 const ONLY: u8 = 1 << 3;
 const RESERVED: u8 = 1 << 4;
 const DELETED: u8 = 1 << 5;
-/// Ordinal of nobody: there is no operator.
-const NONE: u32 = u32::MAX;
+/// In the place of an ordinal: no operator.
+const NO_OPERATOR: u32 = u32::MAX;
 
 /// Appends a change. Its sequence number is not written, except where a change uses up several.
 pub(crate) fn encode(change: &Change, out: &mut Vec<u8>) {
     let only = |rule: &NamedRule| if rule.acceptance == Acceptance::Only { ONLY } else { 0 };
     match &change.what {
-        What::PutRecipient(put) => {
+        ChangeBody::PutRecipient(put) => {
             let flags = put.account_type as u8 | if put.pending { PENDING } else { 0 } | only(&put.rule);
             head(out, number::PUT_RECIPIENT, flags, put.rule.senders.len(), put.recipient, change.time);
-            out.extend_from_slice(&put.operator.map_or(NONE, |id| id.0.0).to_le_bytes());
+            out.extend_from_slice(&put.operator.map_or(NO_OPERATOR, |id| id.0.0).to_le_bytes());
             out.extend_from_slice(&put.last_registration.to_le_bytes());
             out.extend_from_slice(&put.last_sender_accept_change.to_le_bytes());
             ids(out, &put.rule.senders);
         }
-        What::Remove(recipient) => head(out, number::REMOVE, 0, 0, *recipient, change.time),
-        What::SetAcceptance(set) => {
+        ChangeBody::Remove(recipient) => head(out, number::REMOVE, 0, 0, *recipient, change.time),
+        ChangeBody::SetAcceptance(set) => {
             let count = set.rule.senders.len();
             head(out, number::SET_ACCEPTANCE, only(&set.rule), count, set.recipient, change.time);
             out.extend_from_slice(&set.last_sender_accept_change.to_le_bytes());
             ids(out, &set.rule.senders);
         }
-        What::PutOperator(operator) => {
+        ChangeBody::PutOperator(operator) => {
             let Operator { id, name, service_address, ui_address, internal_service_address, logo } =
                 &**operator;
-            head(out, number::PUT_OPERATOR, 0, 0, Ordinal::NOBODY, change.time);
+            head(out, number::PUT_OPERATOR, 0, 0, Ordinal::ABSENT, change.time);
             texts(out, &[id, name, service_address, ui_address, internal_service_address, logo]);
         }
-        What::RemoveOperator(id) => head(out, number::REMOVE_OPERATOR, 0, 0, id.0, change.time),
-        What::PutSender(sender) => {
-            head(out, number::PUT_SENDER, 0, 0, Ordinal::NOBODY, change.time);
+        ChangeBody::RemoveOperator(id) => head(out, number::REMOVE_OPERATOR, 0, 0, id.0, change.time),
+        ChangeBody::PutSender(sender) => {
+            head(out, number::PUT_SENDER, 0, 0, Ordinal::ABSENT, change.time);
             texts(out, &[&sender.id, &sender.name, &sender.attention]);
         }
-        What::RemoveSender(id) => head(out, number::REMOVE_SENDER, 0, 0, id.0, change.time),
-        What::PutDispatcher(put) => {
-            head(out, number::PUT_DISPATCHER, 0, put.senders.len(), Ordinal::NOBODY, change.time);
+        ChangeBody::RemoveSender(id) => head(out, number::REMOVE_SENDER, 0, 0, id.0, change.time),
+        ChangeBody::PutDispatcher(put) => {
+            head(out, number::PUT_DISPATCHER, 0, put.senders.len(), Ordinal::ABSENT, change.time);
             texts(out, &[&put.id, &put.name]);
             ids(out, &put.senders);
         }
-        What::RemoveDispatcher(id) => head(out, number::REMOVE_DISPATCHER, 0, 0, id.0, change.time),
-        What::PutPerson(put) => {
+        ChangeBody::RemoveDispatcher(id) => head(out, number::REMOVE_DISPATCHER, 0, 0, id.0, change.time),
+        ChangeBody::PutPerson(put) => {
             head(out, number::PUT_PERSON, person_flags(put), 0, put.person, change.time);
             person(out, put);
         }
-        What::PutPersons { previous, persons } => {
-            head(out, number::PUT_PERSONS, 0, 0, Ordinal::NOBODY, change.time);
+        ChangeBody::PutPersons { previous, persons } => {
+            head(out, number::PUT_PERSONS, 0, 0, Ordinal::ABSENT, change.time);
             out.extend_from_slice(&previous.to_le_bytes());
             out.extend_from_slice(&change.sequence.to_le_bytes());
             out.extend_from_slice(&(persons.len() as u32).to_le_bytes());
@@ -84,12 +86,12 @@ pub(crate) fn encode(change: &Change, out: &mut Vec<u8>) {
                 person(out, put);
             }
         }
-        What::SetAside { reason, column } => {
-            head(out, number::SET_ASIDE, 0, 0, Ordinal::NOBODY, change.time);
+        ChangeBody::SetAside { reason, column } => {
+            head(out, number::SET_ASIDE, 0, 0, Ordinal::ABSENT, change.time);
             texts(out, &[reason, column]);
         }
-        What::Others { previous } => {
-            head(out, number::OTHERS, 0, 0, Ordinal::NOBODY, change.time);
+        ChangeBody::Others { previous } => {
+            head(out, number::OTHERS, 0, 0, Ordinal::ABSENT, change.time);
             out.extend_from_slice(&previous.to_le_bytes());
             out.extend_from_slice(&change.sequence.to_le_bytes());
         }
@@ -134,21 +136,20 @@ fn person(out: &mut Vec<u8>, put: &PutPerson) {
     text(out, &put.certificate);
 }
 
-/// Reads changes one after another.
-pub(crate) struct Decoder<'a> {
+/// Iterator over encoded changes.
+pub(crate) struct ChangeDecoder<'a> {
     bytes: &'a [u8],
-    /// Sequence number of the change before.
+    /// Sequence number of the previous change.
     sequence: u64,
 }
 
-impl<'a> Decoder<'a> {
-    /// Of the changes that follow the sequence number `after`.
-    pub(crate) fn new(bytes: &'a [u8], after: u64) -> Decoder<'a> {
-        Decoder { bytes, sequence: after }
+impl<'a> ChangeDecoder<'a> {
+    /// `after` is the sequence number before the first change.
+    pub(crate) fn new(bytes: &'a [u8], after: u64) -> ChangeDecoder<'a> {
+        ChangeDecoder { bytes, sequence: after }
     }
 
-    /// The next change, `None` at the end. `Some(None)` if the bytes are no change: they were not written
-    /// by [`encode`].
+    /// The next change, `None` if the bytes are not one that [`encode`] wrote.
     fn change(&mut self) -> Option<Change> {
         let head: [u8; 16] = self.take()?;
         let (flags, count) = (head[1], usize::from(u16::from_le_bytes([head[2], head[3]])));
@@ -157,13 +158,13 @@ impl<'a> Decoder<'a> {
         let mut sequence = self.sequence.checked_add(1)?;
         let what = match head[0] {
             number::PUT_RECIPIENT => self.put_recipient(flags, count, subject)?,
-            number::REMOVE => What::Remove(subject),
-            number::SET_ACCEPTANCE => What::SetAcceptance(SetAcceptance {
+            number::REMOVE => ChangeBody::Remove(subject),
+            number::SET_ACCEPTANCE => ChangeBody::SetAcceptance(SetAcceptance {
                 recipient: subject,
                 last_sender_accept_change: self.i64()?,
                 rule: NamedRule { acceptance: acceptance(flags), senders: self.ids(count)?.into() },
             }),
-            number::PUT_OPERATOR => What::PutOperator(Box::new(Operator {
+            number::PUT_OPERATOR => ChangeBody::PutOperator(Box::new(Operator {
                 id: self.text()?,
                 name: self.text()?,
                 service_address: self.text()?,
@@ -171,38 +172,40 @@ impl<'a> Decoder<'a> {
                 internal_service_address: self.text()?,
                 logo: self.text()?,
             })),
-            number::REMOVE_OPERATOR => What::RemoveOperator(OrganisationId(subject)),
-            number::PUT_SENDER => What::PutSender(Box::new(Sender {
+            number::REMOVE_OPERATOR => ChangeBody::RemoveOperator(OrganisationId(subject)),
+            number::PUT_SENDER => ChangeBody::PutSender(Box::new(Sender {
                 id: self.text()?,
                 name: self.text()?,
                 attention: self.text()?,
             })),
-            number::REMOVE_SENDER => What::RemoveSender(OrganisationId(subject)),
+            number::REMOVE_SENDER => ChangeBody::RemoveSender(OrganisationId(subject)),
             number::PUT_DISPATCHER => {
                 let (id, name) = (self.text()?, self.text()?);
-                What::PutDispatcher(Box::new(PutDispatcher { id, name, senders: self.ids(count)? }))
+                ChangeBody::PutDispatcher(Box::new(PutDispatcher { id, name, senders: self.ids(count)? }))
             }
-            number::REMOVE_DISPATCHER => What::RemoveDispatcher(OrganisationId(subject)),
-            number::PUT_PERSON => What::PutPerson(Box::new(self.person(flags, subject)?)),
+            number::REMOVE_DISPATCHER => ChangeBody::RemoveDispatcher(OrganisationId(subject)),
+            number::PUT_PERSON => ChangeBody::PutPerson(Box::new(self.person(flags, subject)?)),
             number::PUT_PERSONS => {
                 let previous = u64::from_le_bytes(self.take()?);
                 sequence = u64::from_le_bytes(self.take()?);
-                What::PutPersons { previous, persons: self.persons()? }
+                ChangeBody::PutPersons { previous, persons: self.persons()? }
             }
             number::OTHERS => {
                 let previous = u64::from_le_bytes(self.take()?);
                 sequence = u64::from_le_bytes(self.take()?);
-                What::Others { previous }
+                ChangeBody::Others { previous }
             }
-            number::SET_ASIDE => What::SetAside { reason: self.text()?.into(), column: self.text()?.into() },
+            number::SET_ASIDE => {
+                ChangeBody::SetAside { reason: self.text()?.into(), column: self.text()?.into() }
+            }
             _ => return None,
         };
         self.sequence = sequence;
         Some(Change { sequence, time, what })
     }
 
-    fn put_recipient(&mut self, flags: u8, count: usize, recipient: Ordinal) -> Option<What> {
-        Some(What::PutRecipient(PutRecipient {
+    fn put_recipient(&mut self, flags: u8, count: usize, recipient: Ordinal) -> Option<ChangeBody> {
+        Some(ChangeBody::PutRecipient(PutRecipient {
             recipient,
             account_type: match flags & TYPE {
                 0 => AccountType::Not,
@@ -211,7 +214,7 @@ impl<'a> Decoder<'a> {
             },
             pending: flags & PENDING != 0,
             operator: match u32::from_le_bytes(self.take()?) {
-                NONE => None,
+                NO_OPERATOR => None,
                 ordinal => Some(OrganisationId(Ordinal(ordinal))),
             },
             last_registration: self.i64()?,
@@ -278,8 +281,8 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// The changes; `None` instead of one that [`encode`] did not write, which ends them.
-impl Iterator for Decoder<'_> {
+/// Yields `None` for bytes that [`encode`] did not write, and ends there.
+impl Iterator for ChangeDecoder<'_> {
     type Item = Option<Change>;
 
     fn next(&mut self) -> Option<Option<Change>> {

@@ -1,11 +1,11 @@
 //! Changes as lines of JSON; `docs/changes.md` has the schema.
 
-use super::{
-    Change, NamedRule, OrganisationId, PutDispatcher, PutPerson, PutRecipient, Reason, SetAcceptance, What,
+use super::change::{
+    Change, ChangeBody, NamedRule, OrganisationId, PutDispatcher, PutPerson, PutRecipient, SetAcceptance,
     day_of,
 };
 use crate::consent::Acceptance;
-use crate::extract::{identity_reason, person, reason};
+use crate::decode::{Reason, decode_person, identity_reason, reason};
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::SENDERS_MAX;
 use crate::register::contact::Contact;
@@ -15,7 +15,7 @@ use crate::register::{Kind, Operator, Person, Sender};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// A line as it is written.
+/// The JSON object of a line.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
@@ -167,17 +167,17 @@ struct OthersLine {
     previous: u64,
 }
 
-/// Why a line is no change.
+/// A line that is not a change, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadLine {
-    /// Its sequence number, if that much can be read.
+    /// Its sequence number, if legible.
     pub(crate) sequence: Option<u64>,
-    /// Its time, if that can be read.
+    /// Its time, if legible.
     pub(crate) time: Option<i64>,
     pub(crate) reason: Reason,
 }
 
-/// Reads a line. The message of the JSON reader is not kept: it may quote the line.
+/// Parses a line. The message of the JSON parser is dropped: it may quote the line.
 pub(crate) fn parse(line: &[u8], kind: Kind) -> Result<Change, BadLine> {
     let parsed: Line<'_> = serde_json::from_slice(line).map_err(|error| {
         #[derive(Deserialize)]
@@ -199,10 +199,15 @@ pub(crate) fn parse(line: &[u8], kind: Kind) -> Result<Change, BadLine> {
 }
 
 impl Change {
+    /// The change as a line of JSON, without its end.
+    pub fn to_json(&self) -> String {
+        text(self)
+    }
+
     /// The change, if a register of that kind has such changes.
     pub(crate) fn of_kind(self, kind: Kind) -> Result<Change, BadLine> {
         let Change { sequence, time, ref what } = self;
-        if what.kind().is_some_and(|of| of != kind) {
+        if what.kind().is_some_and(|required| required != kind) {
             let reason = reason("not_of_this_register", what.name());
             return Err(BadLine { sequence: Some(sequence), time: Some(time), reason });
         }
@@ -210,7 +215,7 @@ impl Change {
     }
 }
 
-/// Writes a change as a line without its end.
+/// A change as a line, without its end.
 pub(crate) fn text(change: &Change) -> String {
     let time = moment::of_nanoseconds(change.time).to_string();
     let mut line = Line { sequence: change.sequence, time: time.into(), ..Line::default() };
@@ -220,32 +225,36 @@ pub(crate) fn text(change: &Change) -> String {
 
 impl<'a> Line<'a> {
     /// The one change of the line.
-    fn what(self, today: Today) -> Result<What, Reason> {
+    fn what(self, today: Today) -> Result<ChangeBody, Reason> {
         let mut changes = [
             self.put_recipient.map(|line| line.what(today)),
             self.remove_recipient.map(|line| {
-                identity(&line.recipient_id, Country::Sweden, today, "recipient_id").map(What::Remove)
+                identity(&line.recipient_id, Country::Sweden, today, "recipient_id").map(ChangeBody::Remove)
             }),
             self.set_acceptance.map(|line| line.what(today)),
             self.put_operator.map(|line| line.what()),
-            self.remove_operator.map(|line| id(&line.id, "id").map(What::RemoveOperator)),
+            self.remove_operator.map(|line| id(&line.id, "id").map(ChangeBody::RemoveOperator)),
             self.put_sender.map(|line| line.what()),
-            self.remove_sender.map(|line| id(&line.id, "id").map(What::RemoveSender)),
+            self.remove_sender.map(|line| id(&line.id, "id").map(ChangeBody::RemoveSender)),
             self.put_dispatcher.map(|line| line.what()),
-            self.remove_dispatcher.map(|line| id(&line.id, "id").map(What::RemoveDispatcher)),
+            self.remove_dispatcher.map(|line| id(&line.id, "id").map(ChangeBody::RemoveDispatcher)),
             self.put_person
-                .map(|line| put_person(line, today).map(|person| What::PutPerson(Box::new(person)))),
+                .map(|line| put_person(line, today).map(|person| ChangeBody::PutPerson(Box::new(person)))),
             self.remove_person.map(|line| {
                 identity(&line.personidentifikator, Country::Norway, today, "personidentifikator")
-                    .map(What::Remove)
+                    .map(ChangeBody::Remove)
             }),
             self.put_persons.map(|line| {
                 let persons = line.persons.into_iter().map(|person| put_person(person, today));
-                Ok(What::PutPersons { previous: line.previous, persons: persons.collect::<Result<_, _>>()? })
+                Ok(ChangeBody::PutPersons {
+                    previous: line.previous,
+                    persons: persons.collect::<Result<_, _>>()?,
+                })
             }),
-            self.set_aside
-                .map(|line| Ok(What::SetAside { reason: line.reason.into(), column: line.column.into() })),
-            self.others.map(|line| Ok(What::Others { previous: line.previous })),
+            self.set_aside.map(|line| {
+                Ok(ChangeBody::SetAside { reason: line.reason.into(), column: line.column.into() })
+            }),
+            self.others.map(|line| Ok(ChangeBody::Others { previous: line.previous })),
         ]
         .into_iter()
         .flatten();
@@ -256,10 +265,10 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn put(&mut self, what: &What) {
+    fn put(&mut self, what: &ChangeBody) {
         match what {
-            What::PutRecipient(put) => self.put_recipient = Some(PutRecipientLine::of(put)),
-            What::Remove(ordinal) => {
+            ChangeBody::PutRecipient(put) => self.put_recipient = Some(PutRecipientLine::of(put)),
+            ChangeBody::Remove(ordinal) => {
                 let Some(identity) = Identity::from_ordinal(*ordinal) else { return };
                 let id: Cow<'_, str> = identity.as_str().to_owned().into();
                 match identity.space().country() {
@@ -267,7 +276,7 @@ impl<'a> Line<'a> {
                     Country::Norway => self.remove_person = Some(PersonLine { personidentifikator: id }),
                 }
             }
-            What::SetAcceptance(set) => {
+            ChangeBody::SetAcceptance(set) => {
                 self.set_acceptance = Some(SetAcceptanceLine {
                     recipient_id: digits(set.recipient).into(),
                     acceptance: set.rule.acceptance.name().into(),
@@ -275,25 +284,27 @@ impl<'a> Line<'a> {
                     last_sender_accept_change: written(set.last_sender_accept_change),
                 });
             }
-            What::PutOperator(operator) => self.put_operator = Some(OperatorLine::of(operator)),
-            What::RemoveOperator(id) => self.remove_operator = Some(IdLine { id: id.text().into() }),
-            What::PutSender(sender) => {
+            ChangeBody::PutOperator(operator) => self.put_operator = Some(OperatorLine::of(operator)),
+            ChangeBody::RemoveOperator(id) => self.remove_operator = Some(IdLine { id: id.text().into() }),
+            ChangeBody::PutSender(sender) => {
                 let Sender { id, name, attention } = (**sender).clone();
                 self.put_sender = Some(SenderLine { id, name, attention });
             }
-            What::RemoveSender(id) => self.remove_sender = Some(IdLine { id: id.text().into() }),
-            What::PutDispatcher(put) => {
+            ChangeBody::RemoveSender(id) => self.remove_sender = Some(IdLine { id: id.text().into() }),
+            ChangeBody::PutDispatcher(put) => {
                 let PutDispatcher { id, name, senders } = (**put).clone();
                 self.put_dispatcher = Some(DispatcherLine { id, name, senders: texts(&senders) });
             }
-            What::RemoveDispatcher(id) => self.remove_dispatcher = Some(IdLine { id: id.text().into() }),
-            What::PutPerson(put) => self.put_person = Some(person_of(put)),
-            What::PutPersons { previous, persons } => {
+            ChangeBody::RemoveDispatcher(id) => {
+                self.remove_dispatcher = Some(IdLine { id: id.text().into() })
+            }
+            ChangeBody::PutPerson(put) => self.put_person = Some(person_of(put)),
+            ChangeBody::PutPersons { previous, persons } => {
                 let persons = persons.iter().map(person_of).collect();
                 self.put_persons = Some(PersonsLine { previous: *previous, persons });
             }
-            What::Others { previous } => self.others = Some(OthersLine { previous: *previous }),
-            What::SetAside { reason, column } => {
+            ChangeBody::Others { previous } => self.others = Some(OthersLine { previous: *previous }),
+            ChangeBody::SetAside { reason, column } => {
                 let (reason, column) = (reason.to_string().into(), column.to_string().into());
                 self.set_aside = Some(ReasonLine { reason, column });
             }
@@ -302,11 +313,11 @@ impl<'a> Line<'a> {
 }
 
 impl PutRecipientLine<'_> {
-    fn what(&self, today: Today) -> Result<What, Reason> {
+    fn what(&self, today: Today) -> Result<ChangeBody, Reason> {
         let recipient = identity(&self.recipient_id, Country::Sweden, today, "recipient_id")?;
         let account_type = AccountType::of_name(self.account_type.trim().as_bytes());
         let operator = self.operator_id.as_deref().map(str::trim).filter(|id| !id.is_empty());
-        Ok(What::PutRecipient(PutRecipient {
+        Ok(ChangeBody::PutRecipient(PutRecipient {
             recipient,
             account_type: account_type.ok_or(reason("bad_type", "type"))?,
             pending: self.pending,
@@ -337,8 +348,8 @@ impl PutRecipientLine<'_> {
 }
 
 impl SetAcceptanceLine<'_> {
-    fn what(&self, today: Today) -> Result<What, Reason> {
-        Ok(What::SetAcceptance(SetAcceptance {
+    fn what(&self, today: Today) -> Result<ChangeBody, Reason> {
+        Ok(ChangeBody::SetAcceptance(SetAcceptance {
             recipient: identity(&self.recipient_id, Country::Sweden, today, "recipient_id")?,
             last_sender_accept_change: time(
                 self.last_sender_accept_change.as_deref(),
@@ -350,11 +361,11 @@ impl SetAcceptanceLine<'_> {
 }
 
 impl OperatorLine {
-    fn what(self) -> Result<What, Reason> {
+    fn what(self) -> Result<ChangeBody, Reason> {
         let OperatorLine { id: given, name, service_address, ui_address, internal_service_address, logo } =
             self;
         let id = id(&given, "id")?.text();
-        Ok(What::PutOperator(Box::new(Operator {
+        Ok(ChangeBody::PutOperator(Box::new(Operator {
             id,
             name,
             service_address,
@@ -372,17 +383,17 @@ impl OperatorLine {
 }
 
 impl SenderLine {
-    fn what(self) -> Result<What, Reason> {
+    fn what(self) -> Result<ChangeBody, Reason> {
         let id = id(&self.id, "id")?.text();
-        Ok(What::PutSender(Box::new(Sender { id, name: self.name, attention: self.attention })))
+        Ok(ChangeBody::PutSender(Box::new(Sender { id, name: self.name, attention: self.attention })))
     }
 }
 
 impl DispatcherLine<'_> {
-    fn what(self) -> Result<What, Reason> {
+    fn what(self) -> Result<ChangeBody, Reason> {
         let given = id(&self.id, "id")?.text();
         let senders = senders(&self.senders, "senders")?;
-        Ok(What::PutDispatcher(Box::new(PutDispatcher { id: given, name: self.name, senders })))
+        Ok(ChangeBody::PutDispatcher(Box::new(PutDispatcher { id: given, name: self.name, senders })))
     }
 }
 
@@ -395,7 +406,7 @@ fn id(text: &str, column: &'static str) -> Result<OrganisationId, Reason> {
     OrganisationId::parse(text).ok_or(reason("bad_organisation_number", column))
 }
 
-/// Nanoseconds of a time, [`NO_NANOSECONDS`] if there is none.
+/// Nanoseconds of a time, [`NO_NANOSECONDS`] if absent or empty.
 fn time(text: Option<&str>, column: &'static str) -> Result<i64, Reason> {
     match text.unwrap_or_default() {
         "" => Ok(NO_NANOSECONDS),
@@ -416,17 +427,17 @@ fn senders(texts: &[Text<'_>], column: &'static str) -> Result<Vec<OrganisationI
     ids.filter(|ids| ids.len() <= SENDERS_MAX).ok_or(reason("unknown_sender", column))
 }
 
-/// A person of REST, packed.
+/// A person in the fields of REST, packed.
 pub(super) fn put_person(given: Person, today: Today) -> Result<PutPerson, Reason> {
-    let read = person(given, today)?;
+    let decoded = decode_person(given, today)?;
     let mut contact = Vec::new();
-    read.contact.pack(&mut contact).ok_or(reason("too_long", ""))?;
+    decoded.contact.pack(&mut contact).ok_or(reason("too_long", ""))?;
     Ok(PutPerson {
-        person: read.ordinal,
-        state: read.state,
+        person: decoded.ordinal,
+        state: decoded.state,
         contact: contact.into_boxed_slice(),
-        operator: read.operator.into_boxed_str(),
-        certificate: read.certificate.into_boxed_str(),
+        operator: decoded.operator.into_boxed_str(),
+        certificate: decoded.certificate.into_boxed_str(),
     })
 }
 

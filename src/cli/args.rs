@@ -1,4 +1,4 @@
-//! What can be said on the command line. Help, completions and the man page come from here.
+//! Commands and options. Help, completions and man pages are generated from them.
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,14 +13,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Who can be reached digitally, answered for a whole mass mailing at once.
+/// Finds out which recipients of a mass mailing can be reached digitally.
 #[derive(Parser)]
 #[command(
     name = "nabar",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 asked for what cannot be done, 3 refused by a limit \
-                  (--max-age, --max-rejected, --strict).",
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a limit \
+                  (--max-age, --max-rejected, --strict), 130 ended by a signal.",
     max_term_width = 100
 )]
 pub(crate) struct Cli {
@@ -55,7 +55,7 @@ pub(crate) enum Command {
     },
     /// Write the man pages, one for nabar and one for each command
     Man {
-        /// Directory that they are written to
+        /// Output directory
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
     },
@@ -63,27 +63,27 @@ pub(crate) enum Command {
 
 /// Make a register file from an extract
 ///
-/// Rows of the extract that cannot be stored are set aside: rejected.csv beside the register file names
-/// file, line, reason and column of each.
+/// Rows of the extract that cannot be stored are rejected: rejected.csv beside the register file lists file, line,
+/// reason and column of each.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar build fixtures/far -o far.nabar")]
 pub(crate) struct Build {
     /// Directory of the extract
     pub(crate) extract: PathBuf,
-    /// The register file to make; an earlier one is replaced when the new one is complete
+    /// The register file to make; an existing one is replaced when the new one is complete
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Refuse an extract with a row that would be set aside (exit code 3)
+    /// Refuse an extract with a rejected row (exit code 3)
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Most rows of a file of the extract that may be set aside, as a number or a percentage; with more the
-    /// earlier register file stays (exit code 3)
+    /// Maximum of rejected rows per file of the extract, as a number or a percentage; with more, the existing register
+    /// file is kept (exit code 3)
     #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
     pub(crate) max_rejected: RejectedLimit,
-    /// Make a register without recipients too
+    /// Allow a register without recipients
     #[arg(long)]
     pub(crate) allow_empty: bool,
-    /// Replace files that nabar has not made
+    /// Replace files that were not made by nabar
     #[arg(long)]
     pub(crate) force: bool,
     /// Print nothing but errors
@@ -91,7 +91,7 @@ pub(crate) struct Build {
     pub(crate) quiet: bool,
 }
 
-/// Tell what is in a register file or data directory
+/// Describe a register file or data directory
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar inspect far.nabar --json | jq .operators")]
 pub(crate) struct Inspect {
@@ -100,12 +100,12 @@ pub(crate) struct Inspect {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// List the senders too
+    /// Also list the senders
     #[arg(long)]
     pub(crate) senders: bool,
 }
 
-/// Check every checksum and every invariant of a register file or data directory
+/// Check all checksums and invariants of a register file or data directory
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar verify far.nabar && echo whole")]
 pub(crate) struct Verify {
@@ -118,7 +118,7 @@ pub(crate) struct Verify {
 
 /// Write a register file or data directory as an extract
 ///
-/// Building that extract gives the same file again, byte for byte.
+/// A build of that extract makes the same file, byte for byte.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar export far.nabar -o extract/")]
 pub(crate) struct Export {
@@ -129,24 +129,24 @@ pub(crate) struct Export {
     pub(crate) output: PathBuf,
 }
 
-/// Tell the outcome for a few ids
+/// Print the outcome for single ids
 ///
-/// A table on a terminal, else JSON Lines with the register's own fields, in the order of the ids.
+/// Prints a table on a terminal, else JSON Lines with all fields of the register, in the order of the ids.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  nabar lookup -r far.nabar --sender 164821000025 19900102-2384\n  \
                   tail -n +2 list.csv | cut -d';' -f1 | nabar lookup -r far.nabar --sender 164821000025 - > answers.jsonl")]
 pub(crate) struct Lookup {
     #[command(flatten)]
     pub(crate) question: QuestionArgs,
-    /// Print JSON Lines, also on a terminal
+    /// Print JSON Lines on a terminal too
     #[arg(long)]
     pub(crate) json: bool,
-    /// Ids in any spelling, or - for ids on standard input, one a line
+    /// Ids in any spelling; - for ids on standard input, one per line
     #[arg(required = true, value_name = "ID", allow_hyphen_values = false)]
     pub(crate) ids: Vec<String>,
 }
 
-/// Report what would go digitally, and why the rest would not
+/// Report how many letters of a list go digitally, and why the others do not
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nabar check -r far.nabar --sender 164821000025 list.csv --postage 8.50 --digital-cost 0.90\n  \
@@ -157,18 +157,18 @@ pub(crate) struct Check {
     pub(crate) question: QuestionArgs,
     #[command(flatten)]
     pub(crate) list: ListArgs,
-    /// Write the report as a page for people too
+    /// Also write the report as a web page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Let FILE replace a file that nabar has not made
+    /// Let FILE replace a file that was not made by nabar
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 /// Split a list into files by outcome and operator
 ///
-/// Every row of the list ends in exactly one file, byte for byte, in the order of the list. Beside them
-/// feedback.csv tells what became of each row, report.json and report.html of all.
+/// Every row of the list goes to exactly one file, byte for byte, in the order of the list. Also writes feedback.csv
+/// with the outcome of each row, and report.json and report.html.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  nabar split -r far.nabar --sender 164821000025 list.csv -o out/\n  \
                   zcat list.txt.gz | nabar split -r far.nabar --sender 164821000025 --id-at 0:12 - -o out/")]
@@ -177,73 +177,76 @@ pub(crate) struct Split {
     pub(crate) question: QuestionArgs,
     #[command(flatten)]
     pub(crate) list: ListArgs,
-    /// Directory for the files; new or empty
+    /// Output directory; new or empty
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// Replace the files of an earlier split in the directory
     #[arg(long)]
     pub(crate) force: bool,
-    /// Be done only when the files are on the disk, safe from a power cut
+    /// Sync the files to the disk before ending, so that they survive a power failure
     #[arg(long)]
     pub(crate) sync: bool,
 }
 
-/// Answer over HTTP: nabar's own interface, and the registers' contracts
+/// Serve registers over HTTP: nabar's interface, and the contracts of the official registers
 ///
-/// A data directory that changes, and a register file that is replaced, are taken in at once. Ends at SIGTERM or
-/// SIGINT, when the exchanges that have begun are done.
+/// Changes of a data directory, and a replaced register file, take effect at once. Ends on SIGTERM or SIGINT, after the
+/// running requests are finished.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  nabar serve -r far.nabar\n  nabar serve -r se=data/far -r no=krr.nabar --listen 127.0.0.1:8080"
 )]
 pub(crate) struct Serve {
-    /// Register file or data directory; with NAME= its addresses begin with /NAME
+    /// Register file or data directory; with NAME= its paths begin with /NAME
     #[arg(short, long = "register", value_name = "[NAME=]REGISTER")]
-    pub(crate) registers: Vec<Named>,
-    /// Address and port to listen on, 127.0.0.1:8080 if nobody says; port 0 takes any that is free
+    pub(crate) registers: Vec<RegisterArg>,
+    /// Address and port to listen on [default: 127.0.0.1:8080]; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
-    /// Certificates, tokens, limits, audit log and registers, as docs/service.md describes them
+    /// Configuration of certificates, tokens, limits, audit log and registers; see docs/service.md
     #[arg(long, value_name = "nabar.toml")]
     pub(crate) config: Option<PathBuf>,
-    /// Age of a register beyond which /readyz says no, such as 36h or 2d
+    /// Age of a register from which on /readyz reports that it is not ready, such as 36h or 2d
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) max_age: Option<jiff::SignedDuration>,
-    /// Follow the register of another service, into the data directory that is served; address without /v1
+    /// Follow the register of another service into the served data directory; URL without /v1
     #[arg(long, value_name = "URL")]
     pub(crate) follow: Option<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Private key, PEM, that signs what replicas are told. Again for each key
+    /// Private key, PEM, that signs what is sent to replicas. Repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) sign: Vec<PathBuf>,
-    /// What is logged, as JSON Lines on standard error: error, warn, info (refused requests too), debug (all), off
+    /// Level of the log, JSON Lines on standard error: error, warn, info (with refused requests), debug (all requests),
+    /// off
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub(crate) log: String,
 }
 
-/// A register that is served, and its name.
+/// A register to serve, and its name.
 #[derive(Clone)]
-pub(crate) struct Named {
+pub(crate) struct RegisterArg {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
 }
 
-impl FromStr for Named {
+impl FromStr for RegisterArg {
     type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Named, Infallible> {
-        // A file may have = in its name, a name of a register has no /.
+    fn from_str(text: &str) -> Result<RegisterArg, Infallible> {
+        // A path may contain =, but the name of a register has no /.
         Ok(match text.split_once('=') {
-            Some((name, path)) if !name.contains('/') => Named { name: name.to_owned(), path: path.into() },
-            _ => Named { name: String::new(), path: text.into() },
+            Some((name, path)) if !name.contains('/') => {
+                RegisterArg { name: name.to_owned(), path: path.into() }
+            }
+            _ => RegisterArg { name: String::new(), path: text.into() },
         })
     }
 }
 
-/// Make a data directory: a register that changes while it is read
+/// Make a data directory: a register that can be changed while it is read
 ///
-/// A data directory stands wherever a register file does.
+/// A data directory can be used wherever a register file can.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar init far.nabar data/far")]
 pub(crate) struct Init {
@@ -252,10 +255,10 @@ pub(crate) struct Init {
     /// The data directory; new or empty
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Most rows of a file of the extract that may be set aside, as a number or a percentage (exit code 3)
+    /// Maximum of rejected rows per file of the extract, as a number or a percentage (exit code 3)
     #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
     pub(crate) max_rejected: RejectedLimit,
-    /// Make a register without recipients too
+    /// Allow a register without recipients
     #[arg(long)]
     pub(crate) allow_empty: bool,
     /// Print nothing but errors
@@ -265,8 +268,8 @@ pub(crate) struct Init {
 
 /// Apply changes to a data directory, durably and in order
 ///
-/// A batch is applied as a whole or not at all. Changes that the register has already are skipped; a gap
-/// in the sequence numbers, and another change under a number that was used, refuse the batch.
+/// A batch is applied as a whole or not at all. Changes that the register already has are skipped. A batch is refused
+/// if there is a gap in the sequence numbers, or a different change with a used number.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  nabar apply data/far changes.jsonl\n  \
                   feed | nabar apply data/far - --batch 1000\n  \
@@ -278,23 +281,23 @@ pub(crate) struct Apply {
     /// The changes: JSON Lines, or pages of KRR's HentEndringer as XML or JSON; also as .gz or .zst; - for
     /// standard input
     pub(crate) changes: PathBuf,
-    /// Lines of a batch [default: all of the input is one batch]
+    /// Lines per batch [default: the whole input is one batch]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<std::num::NonZeroU64>,
-    /// Set aside lines that are no changes or do not fit the register; rejected.csv in the directory names them
+    /// Reject lines that are not changes or do not fit the register; rejected.csv in the directory lists them
     #[arg(long)]
     pub(crate) skip_bad: bool,
-    /// With --skip-bad: most lines of a batch that may be set aside, as a number or a percentage; with more the
-    /// batch is refused (exit code 3)
+    /// With --skip-bad: maximum of rejected lines per batch, as a number or a percentage; with more, the batch is
+    /// refused (exit code 3)
     #[arg(long, value_name = "N|N%", default_value = "1%", value_parser = rejected_limit)]
     pub(crate) max_rejected: RejectedLimit,
-    /// When pages were fetched, which they do not say [default: now]
+    /// When pages were fetched; pages have no time [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) time: Option<jiff::Timestamp>,
-    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
+    /// Make a checkpoint when the log since the register file exceeds this many bytes; 0 disables checkpoints
     #[arg(long, value_name = "BYTES", default_value_t = CHECKPOINT_AT)]
     pub(crate) checkpoint_at: u64,
-    /// Keep the files that a checkpoint makes superfluous
+    /// Keep the files that a checkpoint replaces
     #[arg(long)]
     pub(crate) keep: bool,
     /// Print JSON
@@ -315,21 +318,21 @@ pub(crate) struct ChangesArgs {
     /// Print the changes after this sequence number
     #[arg(long, value_name = "N")]
     pub(crate) from: u64,
-    /// Print at most so many
+    /// Maximum number of changes
     #[arg(long, value_name = "M")]
     pub(crate) limit: Option<usize>,
 }
 
 /// Fold the log of a data directory into a new register file
 ///
-/// nabar apply does so by itself when the log has become long.
+/// nabar apply does so automatically when the log is long.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar checkpoint data/far")]
 pub(crate) struct CheckpointArgs {
     /// The data directory
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// Keep the earlier register file and the log, for `nabar changes` and for going back
+    /// Keep the earlier register file and the log, for `nabar changes` and for a rollback
     #[arg(long)]
     pub(crate) keep: bool,
     /// Print nothing but errors
@@ -337,35 +340,35 @@ pub(crate) struct CheckpointArgs {
     pub(crate) quiet: bool,
 }
 
-/// Keep a replica of a register that a service has
+/// Keep a replica of a service's register
 ///
-/// Begins with the service's register file and takes in its changes as they come, durably; the directory may be
-/// read and served all the while. It can be ended at any time and goes on where it was.
+/// Downloads the register file and then applies changes as they arrive, durably; the directory can be read and served
+/// meanwhile. Can be ended at any time, and resumes where it was.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar follow http://localhost:8080 replica/far")]
 pub(crate) struct FollowArgs {
-    /// Address of the service, without /v1: http://localhost:8080, https://nabar.example/se; or of a stream:
+    /// Address of a service, without /v1: http://localhost:8080, https://nabar.example/se; or of a stream:
     /// nats://HOST:4222/STREAM
     #[arg(value_name = "URL")]
     pub(crate) source: String,
     /// The replica's data directory
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// End when the replica has what the service has
+    /// End when the replica is up to date
     #[arg(long)]
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
-    /// Register files of a stream: a directory, or an address such as s3://BUCKET/PATH
+    /// Store of a stream's register files: a directory, or an address such as s3://BUCKET/PATH
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
-    /// Under which name the server of a stream knows this replica [default: from host and directory]
+    /// Name of this replica at the server of a stream [default: from host and directory]
     #[arg(long, value_name = "NAME")]
     pub(crate) consumer: Option<String>,
     /// Credentials for the server of a stream
     #[arg(long, value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,
-    /// Make a checkpoint when the log since the register file is longer than this many bytes; 0 never does
+    /// Make a checkpoint when the log since the register file exceeds this many bytes; 0 disables checkpoints
     #[arg(long, value_name = "BYTES", default_value_t = CHECKPOINT_AT)]
     pub(crate) checkpoint_at: u64,
     /// Print nothing but errors
@@ -373,41 +376,41 @@ pub(crate) struct FollowArgs {
     pub(crate) quiet: bool,
 }
 
-/// How a service is reached, and what of it is believed.
+/// Connection to a service, and keys that are trusted.
 #[derive(Args)]
 pub(crate) struct Connection {
-    /// Roots of the service's certificate, PEM
+    /// CA certificates that the service's certificate is verified with, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Certificate to show to the service, PEM
+    /// Client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) certificate: Option<PathBuf>,
-    /// Its private key, PEM
+    /// Private key of the client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub(crate) key: Option<PathBuf>,
     /// File with a bearer token for the service
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
-    /// Only a part of the register: operator:NUMBER or dispatcher:NUMBER
+    /// Follow only a part of the register: operator:NUMBER or dispatcher:NUMBER
     #[arg(long, value_name = "PART")]
     pub(crate) part: Option<Part>,
-    /// Public key of the service, PEM; what no such key has signed is refused. Again for each key
+    /// Public key of the service, PEM; data that no such key has signed is refused. Repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) trust: Vec<PathBuf>,
 }
 
-/// Tell what makes one register of another
+/// Print the changes that turn one register into another
 ///
-/// Prints the changes, a line each, that make the content of A that of B; `nabar apply` takes them. They follow A's
-/// sequence number. Exit code 0 if both have the same content, 3 if not.
+/// Prints the changes from A to B as JSON Lines for `nabar apply`, numbered from A's sequence number on. Exit code 0 if
+/// both have the same content, 3 if not.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar diff far.nabar http://localhost:8080")]
 pub(crate) struct DiffArgs {
     /// Register file, data directory, or address of a service without /v1
     pub(crate) a: PathBuf,
-    /// The same of the other one
+    /// The other register, given in the same form
     pub(crate) b: PathBuf,
-    /// Print nothing; only the exit code tells
+    /// Print nothing; report with the exit code only
     #[arg(short, long)]
     pub(crate) quiet: bool,
     #[command(flatten)]
@@ -416,8 +419,8 @@ pub(crate) struct DiffArgs {
 
 /// Mirror a data directory to a stream of NATS and an object store, for fleets of replicas
 ///
-/// Changes go to the stream as they come, each once and in order; the register file that they follow goes to the store.
-/// It can be ended at any time and goes on where it was.
+/// Changes go to the stream as they arrive, each once and in order; the register file before them goes to the store.
+/// Can be ended at any time, and resumes where it was.
 #[derive(Args)]
 #[command(
     after_help = "Example:\n  nabar publish data/far --nats nats://localhost:4222/far --store /srv/far"
@@ -426,28 +429,28 @@ pub(crate) struct PublishArgs {
     /// The data directory
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
-    /// The stream, which is made if it is not there: nats://HOST:4222/STREAM
+    /// The stream, created if it does not exist: nats://HOST:4222/STREAM
     #[arg(long, value_name = "URL")]
     pub(crate) nats: Stream,
-    /// Where register files go: a directory, or an address such as s3://BUCKET/PATH
+    /// Store of register files: a directory, or an address such as s3://BUCKET/PATH
     #[arg(long, value_name = "STORE")]
     pub(crate) store: String,
-    /// Private key, PEM, that signs. Again for each key
+    /// Private key, PEM, that signs published data. Repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) sign: Vec<PathBuf>,
     /// Credentials for the server
     #[arg(long, value_name = "FILE")]
     pub(crate) nats_credentials: Option<PathBuf>,
-    /// Roots of the server's certificate, PEM
+    /// CA certificates that the server's certificate is verified with, PEM
     #[arg(long, value_name = "FILE")]
     pub(crate) ca: Option<PathBuf>,
-    /// Servers that keep a stream that is made
+    /// Number of servers that store a new stream
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) replicas: usize,
-    /// For how long a stream that is made keeps changes; without it for ever
+    /// How long a new stream keeps changes [default: for ever]
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) retain: Option<jiff::SignedDuration>,
-    /// End when all is published
+    /// End when everything is published
     #[arg(long)]
     pub(crate) once: bool,
     /// Print nothing but errors
@@ -455,10 +458,10 @@ pub(crate) struct PublishArgs {
     pub(crate) quiet: bool,
 }
 
-/// Make a pair of keys that sign what replicas are told
+/// Make a key pair for signing what is sent to replicas
 ///
-/// NAME.key signs (nabar serve --sign), NAME.pub is for replicas (nabar follow --trust). Files that are there are left
-/// alone.
+/// NAME.key signs (nabar serve --sign), NAME.pub is for replicas (nabar follow --trust). Existing files are not
+/// replaced.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar keygen source")]
 pub(crate) struct KeygenArgs {
@@ -475,7 +478,7 @@ pub(crate) struct QuestionArgs {
     /// Organisation number of the sender, 10 or 12 digits (FaR only)
     #[arg(long, value_name = "ORGNR")]
     pub(crate) sender: Option<String>,
-    /// The day asked: for KRR's 18-month rule, and for the century of ids with ten digits [default: today, UTC]
+    /// Day for KRR's 18-month rule, and for the century of ids with ten digits [default: today, UTC]
     #[arg(long, value_name = "YYYY-MM-DD", value_parser = date)]
     pub(crate) date: Option<Date>,
     /// Refuse a register older than this, such as 24h or 7d (exit code 3)
@@ -485,50 +488,50 @@ pub(crate) struct QuestionArgs {
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// The list: a CSV file or one of fixed width, also as .gz or .zst; - for standard input
+    /// The list: CSV or fixed width, optionally compressed with gzip or zstd; - for standard input
     pub(crate) list: PathBuf,
-    /// Column of the ids: its name in the header, or its number from 1 [default: found]. Twice for rows with
-    /// two ids, such as child and guardian
+    /// Column of the ids: its name in the header, or its number from 1 [default: detected]. Twice for rows with two
+    /// ids, such as child and guardian
     #[arg(long = "id-column", value_name = "NAME|NUMBER", conflicts_with = "id_at")]
     pub(crate) id_columns: Vec<String>,
-    /// What becomes of a row with two ids [default: first-reachable]
+    /// Letters of a row with two ids [default: first-reachable]
     #[arg(long, requires = "id_columns")]
     pub(crate) two_ids: Option<TwoIdsArg>,
-    /// Column in which other ids are expected, such as guardians': its name or number. Again for each
+    /// Column in which other ids are expected, such as a guardian's: its name or number. Repeatable
     #[arg(long, value_name = "NAME|NUMBER", conflicts_with = "id_at")]
     pub(crate) expected_ids: Vec<String>,
-    /// Reject rows that hold an id of somebody else outside the id column
+    /// Reject rows that hold the id of another recipient outside the id column
     #[arg(long)]
     pub(crate) strict_rows: bool,
-    /// The list has fixed width: the id begins OFFSET bytes into the row (from 0) and has LENGTH bytes
-    #[arg(long, value_name = "OFFSET:LENGTH", value_parser = place)]
+    /// The list has fixed width: the id begins at byte OFFSET of the row, from 0, and has LENGTH bytes
+    #[arg(long, value_name = "OFFSET:LENGTH", value_parser = id_position)]
     pub(crate) id_at: Option<(usize, usize)>,
-    /// Delimiter of the columns [default: found]
+    /// Delimiter of the columns [default: detected]
     #[arg(long, value_parser = Delimiter::parser(), conflicts_with = "id_at")]
     pub(crate) delimiter: Option<Delimiter>,
     /// Whether the list has a header
     #[arg(long, default_value = "auto")]
-    pub(crate) header: Header,
-    /// Lines above the header, or above the first row, that are no rows
+    pub(crate) header: HeaderArg,
+    /// Number of lines above the header, or above the first row, that are not rows
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) skip_rows: u64,
-    /// Whether the files of rows begin with what stands above the header
+    /// Whether the lines above the header are copied to the files of rows
     #[arg(long, default_value = "keep")]
     pub(crate) skipped: Skipped,
-    /// What happens to rows whose id stood in an earlier row
+    /// What happens to rows whose id occurs in an earlier row
     #[arg(long, default_value = "keep")]
     pub(crate) duplicates: DuplicatesArg,
-    /// Most rejected rows, as a number or a percentage; with more, or without rows, the job is refused (exit code
+    /// Maximum of rejected rows, as a number or a percentage; with more, or without rows, the job is refused (exit code
     /// 3). 100% allows everything
     #[arg(long, value_name = "N|N%", default_value = "50%", value_parser = rejected_limit)]
     pub(crate) max_rejected: RejectedLimit,
-    /// Price of a letter on paper; with --digital-cost the report tells what the digital part saves
+    /// Price of a letter on paper; with --digital-cost the report has the savings
     #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "digital_cost", allow_negative_numbers = true)]
     pub(crate) postage: Option<f64>,
     /// Price of a digital letter
     #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "postage", allow_negative_numbers = true)]
     pub(crate) digital_cost: Option<f64>,
-    /// Language of report.html
+    /// Language of the report, on the terminal and as a web page
     #[arg(long, default_value = "en")]
     pub(crate) lang: Lang,
     /// Print the report as JSON
@@ -543,7 +546,7 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Header {
+pub(crate) enum HeaderArg {
     Auto,
     Yes,
     No,
@@ -557,9 +560,9 @@ pub(crate) enum Skipped {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum TwoIdsArg {
-    /// It is one letter, to the id that is reached best; of equals to the first
+    /// One letter, to the id that is reached best; to the first one if both are reached equally well
     FirstReachable,
-    /// It is a letter to each
+    /// A letter to each id
     Both,
 }
 
@@ -574,9 +577,9 @@ impl From<TwoIdsArg> for TwoIds {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum DuplicatesArg {
-    /// They go where they belong, and are counted
+    /// They go to the file of their outcome, and are counted
     Keep,
-    /// They go to duplicates.csv; the first one is kept
+    /// They go to duplicates.csv, except the first row with the id
     SetAside,
 }
 
@@ -604,7 +607,7 @@ impl From<Lang> for Language {
     }
 }
 
-/// A delimiter, by itself or by its name.
+/// A delimiter, given as the character or by name.
 #[derive(Clone, Copy)]
 pub(crate) struct Delimiter(pub(crate) u8);
 
@@ -612,26 +615,26 @@ impl Delimiter {
     fn parser() -> impl TypedValueParser<Value = Delimiter> {
         const NAMES: [(&str, &str, u8); 4] =
             [(";", "semicolon", b';'), (",", "comma", b','), ("\t", "tab", b'\t'), ("|", "pipe", b'|')];
-        let values = NAMES.map(|(itself, name, _)| PossibleValue::new(name).alias(itself));
+        let values = NAMES.map(|(character, name, _)| PossibleValue::new(name).alias(character));
         clap::builder::PossibleValuesParser::new(values).map(|given| {
-            let found = NAMES.iter().find(|(itself, name, _)| given == *itself || given == *name);
-            Delimiter(found.map_or(b';', |(.., byte)| *byte))
+            let known = NAMES.iter().find(|(character, name, _)| given == *character || given == *name);
+            Delimiter(known.map_or(b';', |(.., byte)| *byte))
         })
     }
 }
 
 fn date(text: &str) -> Result<Date, &'static str> {
-    text.parse().map_err(|_| "write the day as 2026-06-01")
+    text.parse().map_err(|_| "not a date; write it as 2026-06-01")
 }
 
 fn duration(text: &str) -> Result<jiff::SignedDuration, &'static str> {
     text.parse::<nabar::service::Time>().map(|time| time.0)
 }
 
-fn place(text: &str) -> Result<(usize, usize), String> {
+fn id_position(text: &str) -> Result<(usize, usize), String> {
     let parts = text.split_once(':').and_then(|(offset, length)| {
         let (offset, length): (usize, usize) = (offset.parse().ok()?, length.parse().ok()?);
-        // What does not fit a row cannot be meant, and sums of it must not overflow.
+        // Larger values do not fit a row, and their sum could overflow.
         (length > 0 && offset < nabar::limits::ROW_BYTES_MAX && length < nabar::limits::ROW_BYTES_MAX)
             .then_some((offset, length))
     });

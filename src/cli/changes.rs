@@ -1,7 +1,7 @@
 //! `init`, `apply`, `changes` and `checkpoint`: data directories.
 
 use super::args::{Apply, ChangesArgs, CheckpointArgs, Init};
-use super::{Done, Failure, interrupted, listen};
+use super::{CommandResult, Failure, interrupted, listen};
 use jiff::Timestamp;
 use nabar::extract::BuildOptions;
 use nabar::register::Kind;
@@ -16,10 +16,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-/// Batches that may be read ahead, and batches that may wait for the disk.
+/// Maximum of batches that are read ahead, and of batches that wait for the disk.
 const AHEAD: usize = 4;
 
-pub(super) fn init(args: &Init) -> Done {
+pub(super) fn init(args: &Init) -> CommandResult {
     let options = BuildOptions {
         max_rejected: args.max_rejected,
         allow_empty: args.allow_empty,
@@ -35,12 +35,12 @@ pub(super) fn init(args: &Init) -> Done {
     writeln!(out, "{directory}: {recipients} recipients at sequence {}", register.sequence())?;
     let set_aside: u64 = summary.iter().flat_map(|summary| summary.set_aside.values()).sum();
     if set_aside > 0 {
-        writeln!(out, "{set_aside} rows of the extract were set aside ({directory}/rejected.csv)")?;
+        writeln!(out, "{set_aside} rows of the extract were rejected ({directory}/rejected.csv)")?;
     }
     Ok(())
 }
 
-pub(super) fn changes(args: &ChangesArgs) -> Done {
+pub(super) fn changes(args: &ChangesArgs) -> CommandResult {
     let changes = store::changes(&args.directory, args.from)?;
     let mut out = BufWriter::with_capacity(1 << 18, io::stdout().lock());
     for change in changes.take(args.limit.unwrap_or(usize::MAX)) {
@@ -50,7 +50,7 @@ pub(super) fn changes(args: &ChangesArgs) -> Done {
     Ok(out.flush()?)
 }
 
-pub(super) fn checkpoint(args: &CheckpointArgs) -> Done {
+pub(super) fn checkpoint(args: &CheckpointArgs) -> CommandResult {
     let started = Instant::now();
     let writer = open(&args.directory)?;
     let done = writer.checkpoint(args.keep)?;
@@ -67,13 +67,13 @@ pub(super) fn checkpoint(args: &CheckpointArgs) -> Done {
     )?)
 }
 
-/// Opens a directory for writing, and tells what a crash has left.
+/// Opens a directory for writing, and reports an incomplete batch that a crash has left.
 fn open(directory: &Path) -> Result<Writer, Failure> {
     let writer = Writer::open(directory)?;
     let recovered = writer.recovered();
     if recovered.torn_bytes > 0 {
         let (bytes, sequence) = (recovered.torn_bytes, recovered.sequence);
-        // If nobody can be told, the work goes on.
+        // The command continues if standard error is closed.
         let _ = writeln!(
             io::stderr(),
             "nabar: {}: removed {bytes} bytes of a batch that a crash had cut short; the register is at \
@@ -84,27 +84,27 @@ fn open(directory: &Path) -> Result<Writer, Failure> {
     Ok(writer)
 }
 
-pub(super) fn apply(args: &Apply) -> Done {
+pub(super) fn apply(args: &Apply) -> CommandResult {
     let started = Instant::now();
     listen();
     let writer = open(&args.directory)?;
-    let mut done = Total { from: writer.register().sequence(), ..Total::default() };
-    let applied = apply_all(args, &writer, &mut done);
-    done.to = writer.register().sequence();
-    if !done.set_aside.is_empty() {
+    let mut summary = ApplySummary { from: writer.register().sequence(), ..ApplySummary::default() };
+    let applied = apply_all(args, &writer, &mut summary);
+    summary.to = writer.register().sequence();
+    if !summary.set_aside.is_empty() {
         let path = args.directory.join("rejected.csv");
-        SetAside::write(&done.set_aside, &path)
+        SetAside::write(&summary.set_aside, &path)
             .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
     }
     if !args.quiet {
-        done.print(args, started.elapsed().as_secs_f64())?;
+        summary.print(args, started.elapsed().as_secs_f64())?;
     }
     applied.map_err(|failure| failure.about(&args.changes))
 }
 
-/// What became of all batches.
+/// The results of all batches.
 #[derive(Default)]
-struct Total {
+struct ApplySummary {
     from: u64,
     to: u64,
     batches: u64,
@@ -114,7 +114,7 @@ struct Total {
     set_aside: Vec<SetAside>,
 }
 
-impl Total {
+impl ApplySummary {
     fn add(&mut self, batch: Batch) {
         self.batches += 1;
         self.applied += batch.applied;
@@ -125,7 +125,7 @@ impl Total {
 
     fn print(&self, args: &Apply, seconds: f64) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        let Total { from, to, batches, applied, skipped, without_effect, set_aside } = self;
+        let ApplySummary { from, to, batches, applied, skipped, without_effect, set_aside } = self;
         let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
         set_aside.iter().for_each(|one| *reasons.entry(one.reason.name).or_insert(0) += 1);
         if args.json {
@@ -142,38 +142,33 @@ impl Total {
              (the register has them), {without_effect} without effect; {seconds:.2} s"
         )?;
         if !set_aside.is_empty() {
-            writeln!(
-                out,
-                "{} lines set aside ({}/rejected.csv):",
-                set_aside.len(),
-                args.directory.display()
-            )?;
+            writeln!(out, "{} lines rejected ({}/rejected.csv):", set_aside.len(), args.directory.display())?;
         }
         reasons.iter().try_for_each(|(reason, count)| writeln!(out, "  {count:>9}  {reason}"))
     }
 }
 
-/// Reads, applies and makes durable at the same time: a batch is read while the one before it is applied
-/// and the one before that is synced.
-fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
+/// Reads, applies and syncs batches in a pipeline: while a batch is read, the one before it is applied, and the one
+/// before that is synced.
+fn apply_all(args: &Apply, writer: &Writer, summary: &mut ApplySummary) -> CommandResult {
     let (lines_in, lines) = sync_channel::<Result<Lines, Failure>>(AHEAD);
     let (pending_in, pending) = sync_channel::<Option<Pending>>(AHEAD);
-    let feed = Feed::of(args, writer.kind());
-    // Not of the scope: after an error nobody waits for what a feed may still say.
+    let feed = ChangeFeed::of(args, writer.kind());
+    // Not a scoped thread: after an error the feed is not waited for.
     let reading = thread::spawn(move || feed.read(&lines_in));
     let checkpointed = Mutex::new(Ok(()));
     thread::scope(|scope| {
-        let waiting = scope.spawn(move || wait(writer, &pending));
+        let syncing = scope.spawn(move || wait_durable(writer, &pending));
         let mut running = None;
         let applied = lines.iter().try_for_each(|lines| {
             if interrupted() {
                 let sequence = writer.register().sequence();
-                let text = format!("interrupted; what was applied up to sequence {sequence} stays");
+                let text = format!("interrupted; the changes up to sequence {sequence} are applied");
                 return Err(Failure::Interrupted(text));
             }
             let (batch, pending) = writer.append(lines?, args.skip_bad.then_some(args.max_rejected))?;
-            done.add(batch);
-            // Nobody waits any more if a sync has failed, which `waited` tells.
+            summary.add(batch);
+            // The receiver is gone if a sync has failed; `synced` has the error.
             pending_in.send(pending).map_err(|_| Failure::Failed(String::new()))?;
             let failed = || checkpointed.lock().is_ok_and(|made| made.is_err());
             let long = args.checkpoint_at > 0 && writer.log_bytes() > args.checkpoint_at;
@@ -190,8 +185,8 @@ fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
         });
         drop(pending_in);
         let ended = || Failure::Failed("a thread has ended".to_owned());
-        let waited = waiting.join().unwrap_or_else(|_| Err(ended()));
-        waited.and(applied)?;
+        let synced = syncing.join().unwrap_or_else(|_| Err(ended()));
+        synced.and(applied)?;
         reading.join().map_err(|_| ended())
     })?;
     let checkpointed = checkpointed.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -200,13 +195,13 @@ fn apply_all(args: &Apply, writer: &Writer, done: &mut Total) -> Done {
     })
 }
 
-/// Waits until batches are durable, in their order.
-fn wait(writer: &Writer, pending: &Receiver<Option<Pending>>) -> Done {
+/// Waits until batches are durable, in order.
+fn wait_durable(writer: &Writer, pending: &Receiver<Option<Pending>>) -> CommandResult {
     pending.iter().try_for_each(|pending| Ok(writer.wait(pending)?))
 }
 
-/// Where changes come from.
-struct Feed {
+/// The source of changes.
+struct ChangeFeed {
     changes: PathBuf,
     kind: Kind,
     batch: Option<NonZeroU64>,
@@ -214,15 +209,15 @@ struct Feed {
     time: Option<Timestamp>,
 }
 
-impl Feed {
-    fn of(args: &Apply, kind: Kind) -> Feed {
+impl ChangeFeed {
+    fn of(args: &Apply, kind: Kind) -> ChangeFeed {
         let Apply { batch, skip_bad, time, .. } = *args;
-        Feed { changes: args.changes.clone(), kind, batch, skip_bad, time }
+        ChangeFeed { changes: args.changes.clone(), kind, batch, skip_bad, time }
     }
 
-    /// Reads batches of lines until there is no more, or nobody wants them.
+    /// Reads batches of lines until the end of the input, or until the receiver is gone.
     fn read(&self, batches: &SyncSender<Result<Lines, Failure>>) {
-        // If nobody takes it, something else has failed before.
+        // The receiver is gone only if something else has failed.
         let send = |batch| _ = batches.send(batch);
         let opened: io::Result<Box<dyn BufRead + Send>> = match self.changes.as_os_str() == "-" {
             true => Ok(Box::new(io::BufReader::with_capacity(1 << 18, io::stdin()))),
@@ -258,7 +253,7 @@ impl Feed {
         }
     }
 
-    /// The text of a batch; returns how many lines or bytes.
+    /// Reads the text of a batch; returns its number of lines or bytes.
     fn read_batch(&self, input: &mut dyn BufRead, first: u64, text: &mut Vec<u8>) -> io::Result<u64> {
         let Some(count) = self.batch else {
             return input.read_to_end(text).map(|bytes| bytes as u64);
@@ -273,7 +268,7 @@ impl Feed {
         Ok(read)
     }
 
-    /// The lines of a text, or its pages, which are read to the end.
+    /// Parses the lines of a text, or its pages, after reading the rest of the input.
     fn lines_of(&self, input: &mut dyn BufRead, text: &mut Vec<u8>, first: u64) -> Result<Lines, Failure> {
         if first == 1 && Lines::are_pages(text) {
             input.read_to_end(text).map_err(unreadable)?;
@@ -288,7 +283,7 @@ fn unreadable(error: io::Error) -> Failure {
     Failure::Failed(format!("cannot read the changes: {error}"))
 }
 
-/// Reads up to `count` lines; returns how many.
+/// Reads up to `count` lines; returns their number.
 fn read_lines(input: &mut dyn BufRead, count: u64, text: &mut Vec<u8>) -> io::Result<u64> {
     let mut lines = 0;
     while lines < count && input.read_until(b'\n', text)? > 0 {
@@ -310,7 +305,13 @@ impl From<ApplyError> for Failure {
     fn from(error: ApplyError) -> Failure {
         match error {
             ApplyError::Store(error) => error.into(),
-            ApplyError::TooManyRejected { .. } => Failure::Refused(error.to_string()),
+            ApplyError::TooManyRejected { .. } => {
+                Failure::Refused(format!("{error}; --max-rejected sets the limit"))
+            }
+            ApplyError::Bad { .. } => {
+                Failure::Failed(format!("{error}; --skip-bad rejects such lines and applies the others"))
+            }
+            ApplyError::TooLong { .. } => Failure::Failed(format!("{error}: apply it in parts with --batch")),
             error => Failure::Failed(error.to_string()),
         }
     }

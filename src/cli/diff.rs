@@ -1,7 +1,7 @@
 //! `diff`.
 
 use super::args::{Connection, DiffArgs};
-use super::{Done, Failure, Source};
+use super::{CommandResult, Failure, InputRegister};
 use nabar::changes::difference;
 use nabar::register::Register;
 use nabar::replica::{self, Follow};
@@ -10,7 +10,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-pub(super) fn diff(args: &DiffArgs) -> Done {
+pub(super) fn diff(args: &DiffArgs) -> CommandResult {
     let (a, b) = (register(&args.a, &args.connection)?, register(&args.b, &args.connection)?);
     if a.kind() != b.kind() {
         let (a, b) = (a.kind().name(), b.kind().name());
@@ -28,11 +28,11 @@ pub(super) fn diff(args: &DiffArgs) -> Done {
     }
 }
 
-/// The register in a file or a data directory, or that a service has now.
+/// The register in a file or a data directory, or the current one of a service.
 fn register(given: &Path, connection: &Connection) -> Result<Arc<Register>, Failure> {
     let address = given.to_str().filter(|text| text.starts_with("http://") || text.starts_with("https://"));
     let Some(address) = address else {
-        return Ok(Source::open(given)?.register());
+        return Ok(InputRegister::open(given)?.register());
     };
     let failed =
         |error| Failure::Failed(format!("cannot write to the directory for temporary files: {error}"));
@@ -41,6 +41,6 @@ fn register(given: &Path, connection: &Connection) -> Result<Arc<Register>, Fail
     let source = connection.to(address);
     let follow = Follow { directory: directory.clone(), once: true, checkpoint_at: u64::MAX };
     replica::follow(&source, &follow, |_| {})?;
-    // What is mapped and opened outlives its name.
+    // The files stay mapped after the directory is removed.
     Ok(Reader::open(&directory)?.register())
 }

@@ -1,14 +1,14 @@
 //! `publish`, and `follow` of a stream.
 
 use super::args::{FollowArgs, PublishArgs};
-use super::{Done, Failure};
+use super::{CommandResult, Failure};
 use nabar::fleet::{self, Fleet, FleetError, Publish, Published, Stream};
 use nabar::replica::{Event, Follow};
-use nabar::signing::Keys;
+use nabar::signing::SigningKeys;
 use std::io::{self, Write};
 use std::time::Duration;
 
-pub(super) fn publish(args: &PublishArgs) -> Done {
+pub(super) fn publish(args: &PublishArgs) -> CommandResult {
     let fleet = Fleet {
         stream: args.nats.clone(),
         store: args.store.clone(),
@@ -18,30 +18,30 @@ pub(super) fn publish(args: &PublishArgs) -> Done {
     let publish = Publish {
         directory: args.directory.clone(),
         fleet,
-        keys: Keys::read(&args.sign)?,
+        keys: SigningKeys::read(&args.sign)?,
         replicas: args.replicas,
         retain: args.retain.map_or(Duration::ZERO, jiff::SignedDuration::unsigned_abs),
         once: args.once,
     };
-    let mut said = None;
+    let mut last = None;
     fleet::publish(&publish, |event| {
         let line = match &event {
             Published::Register(sequence) => format!("register file of sequence {sequence} is in the store"),
             Published::To(sequence) => {
-                // While it goes on as before, nothing.
-                let before = said.replace(event.clone());
+                // Later sequence numbers are not reported.
+                let before = last.replace(event.clone());
                 if matches!(before, Some(Published::To(_))) {
                     return;
                 }
                 format!("at sequence {sequence}")
             }
-            Published::Away(why) => {
-                said = None;
+            Published::Unreachable(why) => {
+                last = None;
                 format!("trying again: {why}")
             }
         };
         if !args.quiet {
-            // If nobody reads it, it is published all the same.
+            // Publishing continues if standard error is closed.
             let _ = writeln!(io::stderr(), "{line}");
         }
     })?;
@@ -49,10 +49,10 @@ pub(super) fn publish(args: &PublishArgs) -> Done {
 }
 
 /// Follows a stream and its store.
-pub(super) fn follow(args: &FollowArgs, follow: &Follow, tell: impl FnMut(Event)) -> Done {
+pub(super) fn follow(args: &FollowArgs, follow: &Follow, report: impl FnMut(Event)) -> CommandResult {
     let stream: Stream = args.source.parse().map_err(|form: &str| Failure::Usage(form.to_owned()))?;
     let store = args.store.clone();
-    let missing = || Failure::Usage("a stream needs --store, where its register files are".to_owned());
+    let missing = || Failure::Usage("a stream needs --store, the store of its register files".to_owned());
     let connection = &args.connection;
     connection.only(&["--ca", "--trust"], "for a stream, which knows replicas by --nats-credentials")?;
     let fleet = Fleet {
@@ -67,7 +67,7 @@ pub(super) fn follow(args: &FollowArgs, follow: &Follow, tell: impl FnMut(Event)
         let digest = blake3::hash(format!("{} {}", host.trim(), directory.display()).as_bytes());
         format!("nabar-{}", &digest.to_hex()[..16])
     });
-    Ok(fleet::follow(&fleet, &consumer, &connection.trust, follow, tell)?)
+    Ok(fleet::follow(&fleet, &consumer, &connection.trust, follow, report)?)
 }
 
 impl From<FleetError> for Failure {

@@ -1,55 +1,52 @@
-//! `follow` and `keygen`; what else is asked of a service.
+//! `follow` and `keygen`, and the connection options of all commands.
 
 use super::args::{Connection, FollowArgs, KeygenArgs};
-use super::{Done, Failure, fleet};
+use super::{CommandResult, Failure, fleet};
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
 use nabar::signing::{self, KeyError};
 use std::io::{self, Write};
 
-pub(super) fn follow(args: &FollowArgs) -> Done {
+pub(super) fn follow(args: &FollowArgs) -> CommandResult {
     let follow = Follow {
         directory: args.directory.clone(),
         once: args.once,
         checkpoint_at: if args.checkpoint_at == 0 { u64::MAX } else { args.checkpoint_at },
     };
-    let mut said = Said::default();
-    let tell = |event| {
-        if let Some(line) = said.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
-            // If nobody reads it, it is followed all the same.
+    let mut progress = FollowProgress::default();
+    let report = |event| {
+        if let Some(line) = progress.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
+            // Following continues if standard error is closed.
             let _ = writeln!(io::stderr(), "{line}");
         }
     };
     if ["nats://", "tls://"].iter().any(|scheme| args.source.starts_with(scheme)) {
-        return fleet::follow(args, &follow, tell);
+        return fleet::follow(args, &follow, report);
     }
     if args.store.is_some() || args.consumer.is_some() || args.nats_credentials.is_some() {
         let text = "--store, --consumer and --nats-credentials are for a stream, nats://HOST:4222/STREAM";
         return Err(Failure::Usage(text.to_owned()));
     }
-    Ok(replica::follow(&args.connection.to(&args.source), &follow, tell)?)
+    Ok(replica::follow(&args.connection.to(&args.source), &follow, report)?)
 }
 
-pub(super) fn keygen(args: &KeygenArgs) -> Done {
+pub(super) fn keygen(args: &KeygenArgs) -> CommandResult {
     let [private, public] = signing::generate(&args.name).map_err(|error| match &error {
         KeyError::Io { path, error: system } if system.kind() == io::ErrorKind::AlreadyExists => {
-            Failure::Usage(format!(
-                "{} is there already: name another key, or remove it first",
-                path.display()
-            ))
+            Failure::Usage(format!("{} already exists: name another key, or remove it first", path.display()))
         }
         _ => error.into(),
     })?;
     let (private, public) = (private.display(), public.display());
     Ok(writeln!(
         io::stdout(),
-        "{private}: signs (nabar serve --sign {private}); keep it to yourself\n\
-         {public}: give it to those who follow (nabar follow --trust {public})"
+        "{private}: signs (nabar serve --sign {private}); keep it secret\n\
+         {public}: distribute it to replicas (nabar follow --trust {public})"
     )?)
 }
 
 impl Connection {
-    /// Errors: options are given that mean nothing where only some do; `but` are those that do.
-    pub(super) fn only(&self, but: &[&str], place: &str) -> Done {
+    /// Errors if options other than `allowed` are given. `context` completes the message.
+    pub(super) fn only(&self, allowed: &[&str], context: &str) -> CommandResult {
         let given = [
             ("--ca", self.ca.is_some()),
             ("--certificate", self.certificate.is_some()),
@@ -57,8 +54,8 @@ impl Connection {
             ("--part", self.part.is_some()),
             ("--trust", !self.trust.is_empty()),
         ];
-        match given.iter().find(|(name, given)| *given && !but.contains(name)) {
-            Some((name, _)) => Err(Failure::Usage(format!("{name} means nothing {place}: leave it out"))),
+        match given.iter().find(|(name, given)| *given && !allowed.contains(name)) {
+            Some((name, _)) => Err(Failure::Usage(format!("{name} has no meaning {context}: leave it out"))),
             None => Ok(()),
         }
     }
@@ -76,49 +73,58 @@ impl Connection {
     }
 }
 
-/// Whether somebody must look at it.
+/// Whether the event needs the attention of an operator.
 pub(super) fn is_alarm(event: &Event) -> bool {
     matches!(event, Event::Diverged(_) | Event::Untrusted(_))
 }
 
-/// What has been told, so that it is not told again.
+/// What has been reported, so that it is not repeated.
 #[derive(Default)]
-pub(super) struct Said {
-    level: bool,
-    coming: u64,
+pub(super) struct FollowProgress {
+    is_level: bool,
+    /// Tenths of the register file.
+    downloaded: u64,
 }
 
-impl Said {
-    /// The line that tells of an event; none of what goes on as before.
+impl FollowProgress {
+    /// The line for an event; `None` if nothing has changed.
     pub(super) fn line(&mut self, event: &Event) -> Option<String> {
         match event {
-            Event::Coming(here, all) => {
-                // Every tenth.
+            Event::Downloading(here, all) => {
                 let tenth = if *all == 0 { 10 } else { here * 10 / all };
-                let told = std::mem::replace(&mut self.coming, tenth);
-                (tenth != told).then(|| format!("register file: {here} of {all} bytes"))
+                let before = std::mem::replace(&mut self.downloaded, tenth);
+                (tenth != before).then(|| format!("register file: {here} of {all} bytes"))
             }
             Event::Open(_) => None,
-            Event::At(at, latest) => {
-                let level = at == latest;
-                let before = std::mem::replace(&mut self.level, level);
-                (!level || !before).then(|| format!("at sequence {at} of {latest}"))
+            Event::Progress(at, latest) => {
+                let is_level = at == latest;
+                let before = std::mem::replace(&mut self.is_level, is_level);
+                (!is_level || !before).then(|| format!("at sequence {at} of {latest}"))
             }
             Event::Behind => {
-                Some("too far behind: the changes are gone at the source; beginning anew".to_owned())
+                Some("too far behind: the source no longer has the changes; starting over".to_owned())
             }
             Event::Diverged(why) => {
-                Some(format!("ALARM: this is not the register that the source has: {why}; beginning anew"))
+                Some(format!("ALARM: this is not the register that the source has: {why}; starting over"))
             }
             Event::Untrusted(why) => {
-                self.level = false;
+                self.is_level = false;
                 Some(format!("ALARM: {why}; trying again"))
             }
-            Event::Away(why) => {
-                self.level = false;
-                Some(format!("trying again: {why}"))
+            Event::Waiting(why) => {
+                self.is_level = false;
+                Some(format!("trying again: {why}{}", advice(why)))
             }
         }
+    }
+}
+
+/// The options that may help when a source cannot be reached.
+fn advice(why: &str) -> &'static str {
+    match why {
+        why if why.contains("requires a client certificate") => "; see --certificate and --key",
+        why if why.contains("not signed by a trusted root") => "; see --ca",
+        _ => "",
     }
 }
 

@@ -1,36 +1,36 @@
-//! `lookup`: the outcome for a few ids.
+//! `lookup`: the outcomes of single ids.
 
 use super::args::Lookup;
-use super::{Done, Failure, day, source_of};
+use super::{CommandResult, Failure, day, source_of};
 use nabar::identities::{Country, Identity, Rejection, Today};
 use nabar::register::{Damage, Kind, Outcome, Question, Recipient};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 
-pub(super) fn lookup(args: &Lookup) -> Done {
+pub(super) fn lookup(args: &Lookup) -> CommandResult {
     let mut source = source_of(&args.question)?;
     let as_table = io::stdout().is_terminal() && !args.json;
     let mut out = BufWriter::new(io::stdout().lock());
     if as_table {
         writeln!(out, "{:<12}  {:<8}  {:<25}  OPERATOR", "RECIPIENT", "OUTCOME", "REASON")?;
     }
-    let mut ids = Ids { given: args.ids.iter(), input: None, next: None };
+    let mut ids = IdSource { position: 0, given: args.ids.iter(), input: None, next: None };
     ids.advance()?;
     source.refresh()?;
-    // A data directory may change while ids come: each is answered from what there is then.
+    // A data directory may change during the command: each id is answered from the newest version.
     while ids.next.is_some() {
         let register = source.register();
         let (date, today) = day(&args.question)?;
         let question = register.question(args.question.sender.as_deref(), date)?;
         while let Some(id) = &ids.next {
-            let answer = Answered::of(&question, id, register.kind().country(), today)?;
+            let response = LookupResponse::of(&question, id, register.kind().country(), today)?;
             if !register.is_intact() {
                 return Err(Damage::Changed.into());
             }
             match as_table {
-                true => answer.line(&mut out)?,
+                true => response.write_row(ids.position, &mut out)?,
                 false => {
-                    serde_json::to_writer(&mut out, &answer.fields).map_err(io::Error::from)?;
+                    serde_json::to_writer(&mut out, &response.fields).map_err(io::Error::from)?;
                     out.write_all(b"\n")?;
                 }
             }
@@ -46,15 +46,17 @@ pub(super) fn lookup(args: &Lookup) -> Done {
     Ok(out.flush()?)
 }
 
-/// The ids on the command line, and those on standard input.
-struct Ids<'a> {
+/// The ids on the command line and on standard input.
+struct IdSource<'a> {
+    /// Number of the next id, from 1.
+    position: usize,
     given: std::slice::Iter<'a, String>,
     input: Option<BufReader<io::StdinLock<'static>>>,
     next: Option<Vec<u8>>,
 }
 
-impl Ids<'_> {
-    /// Whether the next id is still to come.
+impl IdSource<'_> {
+    /// Whether the id after the next one has not arrived yet.
     fn must_wait(&self) -> bool {
         match &self.input {
             Some(input) => !input.buffer().contains(&b'\n'),
@@ -62,7 +64,8 @@ impl Ids<'_> {
         }
     }
 
-    fn advance(&mut self) -> Done {
+    fn advance(&mut self) -> CommandResult {
+        self.position += 1;
         loop {
             if let Some(input) = &mut self.input {
                 let mut line = Vec::new();
@@ -86,13 +89,18 @@ impl Ids<'_> {
     }
 }
 
-/// One answer, as the object of a JSON line.
-struct Answered {
+/// The response for one id, as the object of a JSON line.
+struct LookupResponse {
     fields: Map<String, Value>,
 }
 
-impl Answered {
-    fn of(question: &Question<'_>, id: &[u8], country: Country, today: Today) -> Result<Answered, Failure> {
+impl LookupResponse {
+    fn of(
+        question: &Question<'_>,
+        id: &[u8],
+        country: Country,
+        today: Today,
+    ) -> Result<LookupResponse, Failure> {
         let register = question.register();
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);
@@ -118,16 +126,21 @@ impl Answered {
         }
         put("sequence", json!(register.sequence()));
         put("as_of", json!(register.as_of().to_string()));
-        Ok(Answered { fields })
+        Ok(LookupResponse { fields })
     }
 
-    fn line(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes a row of the table. An id that was rejected is shown as its position: its text may be an identity number.
+    fn write_row(&self, position: usize, out: &mut impl Write) -> io::Result<()> {
         let text = |name: &str| self.fields.get(name).and_then(Value::as_str).unwrap_or("");
         let operator = match text("operator_id") {
             "" => String::new(),
             id => format!("{} ({id})", text("operator_name")),
         };
-        let (id, outcome, reason) = (text("recipient_id"), text("outcome"), text("reason"));
+        let id = match text("recipient_id") {
+            "" => format!("#{position}"),
+            id => id.to_owned(),
+        };
+        let (outcome, reason) = (text("outcome"), text("reason"));
         let line = format!("{id:<12}  {outcome:<8}  {reason:<25}  {operator}");
         writeln!(out, "{}", line.trim_end())
     }
@@ -140,14 +153,15 @@ fn put_rejected(put: &mut impl FnMut(&str, Value), rejection: Rejection) {
     put("operator_id", Value::Null);
 }
 
-/// FaR's own fields, in the words of its contract.
+/// The fields of FaR, in the words of its contract.
 fn put_far(put: &mut impl FnMut(&str, Value), question: &Question<'_>, recipient: Option<Recipient>) {
     let Some(Recipient::Far { state, rule, last_registration, last_sender_accept_change }) = recipient else {
         put("type", json!("Not"));
         put("pending", json!(false));
         return;
     };
-    let supplier = state.operator.and_then(|place| question.register().operators().get(usize::from(place)));
+    let operators = question.register().operators();
+    let supplier = state.operator.and_then(|operator| operators.get(usize::from(operator)));
     put("type", json!(state.account_type.name()));
     put("pending", json!(state.pending));
     put("service_supplier", supplier.map(|operator| operator.id.as_str()).into());
@@ -156,7 +170,7 @@ fn put_far(put: &mut impl FnMut(&str, Value), question: &Question<'_>, recipient
     put("last_sender_accept_change", last_sender_accept_change.map(|time| time.to_string()).into());
 }
 
-/// KRR's own fields, as REST names them.
+/// The fields of KRR, with the names of its REST contract.
 fn put_krr(
     put: &mut impl FnMut(&str, Value),
     question: &Question<'_>,
@@ -174,4 +188,35 @@ fn put_krr(
         fields.into_iter().for_each(|(name, value)| put(&name, value));
     }
     put("varslingsstatus", json!(status(state.notifiable(question.day()))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nabar::extract::{BuildOptions, build};
+    use nabar::snapshot::Snapshot;
+    use std::path::Path;
+
+    #[test]
+    fn the_table_shows_a_rejected_id_as_its_position() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("far.nabar");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/far");
+        build(&fixture, &file, &BuildOptions::strict()).expect("built");
+        let register = Snapshot::open(&file).and_then(|snapshot| snapshot.register()).expect("a register");
+        let sender = &register.senders()[0].id;
+        let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
+        let today = Today::new(2026, 6, 1).expect("a day");
+        let row = |position, id: &[u8]| {
+            let mut row = Vec::new();
+            let response =
+                LookupResponse::of(&question, id, Country::Sweden, today).ok().expect("a response");
+            response.write_row(position, &mut row).expect("written");
+            String::from_utf8(row).expect("text")
+        };
+        assert!(row(1, b"19681019-9809").starts_with("196810199809  "));
+        let rejected = row(3, b"19681019-9800");
+        assert!(rejected.starts_with("#3            rejected  bad_check_digit"), "{rejected}");
+        assert!(!rejected.contains("19681019") && !rejected.contains("9800"), "{rejected}");
+    }
 }

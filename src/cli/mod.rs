@@ -1,4 +1,4 @@
-//! Commands: arguments in, exit code out.
+//! Runs the commands, and maps their errors to messages and exit codes.
 
 mod args;
 mod changes;
@@ -8,6 +8,7 @@ mod follow;
 mod lookup;
 mod mailing;
 mod registers;
+mod report;
 mod serve;
 
 use args::{Cli, Command, QuestionArgs};
@@ -17,8 +18,8 @@ use jiff::{Timestamp, civil::Date};
 use nabar::extract::{BuildError, ExportError};
 use nabar::files::NotReplaced;
 use nabar::identities::Today;
-use nabar::mailing::ListError;
-use nabar::register::{Damage, NotAsked, Register};
+use nabar::mailing::{Hint, ListError};
+use nabar::register::{Damage, QuestionError, Register};
 use nabar::snapshot::{OpenError, Snapshot};
 use nabar::store::Reader;
 use std::io::{self, Write};
@@ -26,23 +27,26 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
-/// Why a command did not do what it should.
+/// Why a command failed.
 enum Failure {
-    /// It failed: exit code 1.
+    /// Other errors: exit code 1.
     Failed(String),
-    /// It was asked for what cannot be done: exit code 2.
+    /// Wrong usage: exit code 2.
     Usage(String),
-    /// A limit: exit code 3.
+    /// A limit was exceeded: exit code 3.
     Refused(String),
-    /// A signal ended it: exit code 130, as shells have it for Ctrl-C.
+    /// A signal ended the command: exit code 130, as in shells.
     Interrupted(String),
-    /// Whoever reads the output has had enough.
-    Closed,
+    /// The reader of the output has closed it: exit code 0.
+    OutputClosed,
 }
 
 impl Failure {
-    /// Says which file it is about.
+    /// Adds the path that the message is about.
     fn about(self, path: &Path) -> Failure {
         let named = |message: String| format!("{}: {message}", path.display());
         match self {
@@ -50,7 +54,7 @@ impl Failure {
             Failure::Usage(message) => Failure::Usage(named(message)),
             Failure::Refused(message) => Failure::Refused(named(message)),
             Failure::Interrupted(message) => Failure::Interrupted(named(message)),
-            Failure::Closed => Failure::Closed,
+            Failure::OutputClosed => Failure::OutputClosed,
         }
     }
 }
@@ -58,7 +62,7 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::Closed,
+            io::ErrorKind::BrokenPipe => Failure::OutputClosed,
             _ => Failure::Failed(format!("cannot write the output: {error}")),
         }
     }
@@ -67,7 +71,9 @@ impl From<io::Error> for Failure {
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Failure {
         match error {
-            BuildError::Strict { .. } => Failure::Refused(error.to_string()),
+            BuildError::Strict { .. } => Failure::Refused(format!(
+                "{error}; without --strict such rows are rejected and the others built"
+            )),
             BuildError::TooManyRejected(_) | BuildError::Empty => {
                 Failure::Refused(format!("{error}; --max-rejected and --allow-empty set what is allowed"))
             }
@@ -79,14 +85,35 @@ impl From<BuildError> for Failure {
 
 impl From<ListError> for Failure {
     fn from(error: ListError) -> Failure {
+        let message = match error.hint() {
+            Some(hint) => format!("{error}; {}", advice(hint)),
+            None => error.to_string(),
+        };
         match error {
-            ListError::Interrupted => Failure::Interrupted(error.to_string()),
-            error if error.is_refusal() => Failure::Refused(error.to_string()),
-            error if error.is_usage() => Failure::Usage(error.to_string()),
-            error => Failure::Failed(error.to_string()),
+            ListError::Interrupted => Failure::Interrupted(message),
+            error if error.is_refusal() => Failure::Refused(message),
+            error if error.is_usage() => Failure::Usage(message),
+            _ => Failure::Failed(message),
         }
     }
 }
+
+/// What to do about an error of a list.
+fn advice(hint: Hint) -> &'static str {
+    match hint {
+        Hint::NameIdColumn => {
+            "name it with --id-column NAME or NUMBER (and --delimiter, if the columns are wrong)"
+        }
+        Hint::SkipRows => "set --skip-rows and --header to where the list begins, or remove the identity",
+        Hint::ReplaceOutput => "name a new directory, or replace an earlier split with --force",
+        Hint::OtherOutput => "name another directory",
+        Hint::ListIsRegister => "name the register with --register",
+        Hint::VerifyRegister => VERIFY_ADVICE,
+    }
+}
+
+/// What to do about a damaged register.
+const VERIFY_ADVICE: &str = "`nabar verify` lists what is damaged";
 
 impl From<NotReplaced> for Failure {
     fn from(error: NotReplaced) -> Failure {
@@ -98,10 +125,16 @@ impl From<NotReplaced> for Failure {
     }
 }
 
-impl From<NotAsked> for Failure {
-    fn from(error: NotAsked) -> Failure {
+impl From<QuestionError> for Failure {
+    fn from(error: QuestionError) -> Failure {
         match error {
-            NotAsked::Damaged(_) => Failure::Failed(error.to_string()),
+            QuestionError::Damaged(_) => Failure::Failed(error.to_string()),
+            QuestionError::SenderMissing => Failure::Usage(format!("{error}: pass --sender")),
+            QuestionError::SenderUnknown => Failure::Usage(format!(
+                "{error}: pass the organisation number of a connected sender with --sender; `nabar inspect REGISTER --senders` \
+                 lists them"
+            )),
+            QuestionError::SenderUnwanted => Failure::Usage(format!("{error}: omit --sender")),
             _ => Failure::Usage(error.to_string()),
         }
     }
@@ -118,18 +151,18 @@ impl From<ExportError> for Failure {
 
 impl From<Damage> for Failure {
     fn from(damage: Damage) -> Failure {
-        Failure::Failed(format!("the register is damaged: {damage}; `nabar verify` tells more"))
+        Failure::Failed(format!("the register is damaged: {damage}; {VERIFY_ADVICE}"))
     }
 }
 
-type Done = Result<(), Failure>;
+type CommandResult = Result<(), Failure>;
 
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return unparsed(&error),
+        Err(error) => return parse_failure(&error),
     };
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Build(args) => registers::build(&args),
         Command::Inspect(args) => registers::inspect(&args),
         Command::Verify(args) => registers::verify(&args),
@@ -149,22 +182,22 @@ pub(crate) fn main() -> ExitCode {
         Command::Completions { shell } => completions(shell),
         Command::Man { output } => man(&output),
     };
-    let (code, message) = match done {
-        Ok(()) | Err(Failure::Closed) => return ExitCode::SUCCESS,
+    let (code, message) = match result {
+        Ok(()) | Err(Failure::OutputClosed) => return ExitCode::SUCCESS,
         Err(Failure::Failed(message)) => (1, message),
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Refused(message)) => (3, message),
         Err(Failure::Interrupted(message)) => (INTERRUPTED_CODE, message),
     };
-    // If nobody can be told, the exit code still does.
+    // If the message cannot be written, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "nabar: {message}");
     ExitCode::from(code)
 }
 
-/// Help and version, or what is wrong with the arguments, in the form of all other messages.
-fn unparsed(error: &clap::Error) -> ExitCode {
+/// Prints help and version, or an error in the arguments in the form of all other messages.
+fn parse_failure(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Whether it could be printed or not: nothing failed.
+        // Help and version succeed, even if they cannot be printed.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -173,13 +206,13 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-fn completions(shell: clap_complete::Shell) -> Done {
+fn completions(shell: clap_complete::Shell) -> CommandResult {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "nabar", &mut script);
     Ok(io::stdout().write_all(&script)?)
 }
 
-fn man(output: &PathBuf) -> Done {
+fn man(output: &PathBuf) -> CommandResult {
     std::fs::create_dir_all(output)?;
     Ok(clap_mangen::generate_to(Cli::command(), output)?)
 }
@@ -192,45 +225,45 @@ fn open_failure(path: &Path, error: &OpenError) -> Failure {
     Failure::Failed(format!("{}: {error}", path.display()))
 }
 
-/// A register that a command reads: a file, or a data directory that may change meanwhile.
-enum Source {
+/// The register that a command reads: a file, or a data directory that may change during the command.
+enum InputRegister {
     File(Arc<Register>),
     Directory(Box<Reader>),
 }
 
-impl Source {
-    fn open(path: &Path) -> Result<Source, Failure> {
+impl InputRegister {
+    fn open(path: &Path) -> Result<InputRegister, Failure> {
         if path.is_dir() {
-            return Ok(Source::Directory(Box::new(Reader::open(path)?)));
+            return Ok(InputRegister::Directory(Box::new(Reader::open(path)?)));
         }
         let register = open(path)?.register().map_err(|error| open_failure(path, &error))?;
-        Ok(Source::File(Arc::new(register)))
+        Ok(InputRegister::File(Arc::new(register)))
     }
 
     fn register(&self) -> Arc<Register> {
         match self {
-            Source::File(register) => Arc::clone(register),
-            Source::Directory(reader) => reader.register(),
+            InputRegister::File(register) => Arc::clone(register),
+            InputRegister::Directory(reader) => reader.register(),
         }
     }
 
-    /// Takes in what has changed since; returns whether anything has.
+    /// Applies the changes since; returns whether there were any.
     fn refresh(&mut self) -> Result<bool, Failure> {
         match self {
-            Source::File(_) => Ok(false),
-            Source::Directory(reader) => Ok(reader.refresh()?),
+            InputRegister::File(_) => Ok(false),
+            InputRegister::Directory(reader) => Ok(reader.refresh()?),
         }
     }
 }
 
-/// The register of a question, unless it is too old.
-fn source_of(args: &QuestionArgs) -> Result<Source, Failure> {
-    let source = Source::open(&args.register)?;
+/// Opens the register of a command, unless it is too old.
+fn source_of(args: &QuestionArgs) -> Result<InputRegister, Failure> {
+    let source = InputRegister::open(&args.register)?;
     let as_of = source.register().as_of();
     let age = Timestamp::now().duration_since(as_of);
     if let Some(max) = args.max_age.filter(|max| age > *max) {
         let text = format!(
-            "the register speaks for {as_of}, {} hours ago; --max-age allows {max:#}: get a newer one",
+            "the register is from {as_of}, {} hours ago; --max-age allows {max:#}: get a newer one",
             age.as_hours()
         );
         return Err(Failure::Refused(text));
@@ -244,26 +277,43 @@ const INTERRUPTED_CODE: u8 = 130;
 /// Set by SIGINT, SIGTERM and SIGHUP.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Listens for signals from now on. Without it a job could not clean up; it is still safe, as nothing has
-/// its final name.
+/// Handles signals from now on. If that fails, a signal ends the job without cleaning up, which is still safe:
+/// no output has its final name.
 fn listen() {
-    let _ = ctrlc::set_handler(|| {
-        // A job that waits for standard input does not see the first signal; the second ends it.
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(INTERRUPTED_CODE.into());
-        }
-    });
+    let _ = handle_signals();
 }
 
-/// Whether a signal has come.
+fn handle_signals() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = {
+        let _entered = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+    };
+    let handle = async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            // A job that waits for standard input does not see the first signal; the second ends it.
+            if INTERRUPTED.swap(true, Ordering::Relaxed) {
+                std::process::exit(INTERRUPTED_CODE.into());
+            }
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(handle)).map(drop)
+}
+
+/// Whether a signal has arrived.
 fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// The day asked.
+/// The day for which the register is queried.
 fn day(args: &QuestionArgs) -> Result<(Date, Today), Failure> {
     let date = args.date.unwrap_or_else(|| Offset::UTC.to_datetime(Timestamp::now()).date());
-    let today = Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32);
-    let today = today.ok_or_else(|| Failure::Usage("--date must lie between 2000 and 2099".to_owned()))?;
+    let today = Today::from_date(date)
+        .ok_or_else(|| Failure::Usage("--date must be between 2000 and 2099".to_owned()))?;
     Ok((date, today))
 }

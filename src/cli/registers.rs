@@ -1,7 +1,7 @@
 //! `build`, `inspect`, `verify` and `export`.
 
 use super::args::{Build, Export, Inspect, Verify};
-use super::{Done, Failure, Source, open, open_failure};
+use super::{CommandResult, Failure, InputRegister, open, open_failure};
 use nabar::extract::BuildOptions;
 use nabar::register::{Census, Register};
 use nabar::snapshot::Snapshot;
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(super) fn build(args: &Build) -> Done {
+pub(super) fn build(args: &Build) -> CommandResult {
     let started = Instant::now();
     let options = BuildOptions {
         strict: args.strict,
@@ -27,7 +27,7 @@ pub(super) fn build(args: &Build) -> Done {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "{}: {} recipients, {} bytes ({:.1} a recipient), {:.1} s",
+        "{}: {} recipients, {} bytes ({:.1} per recipient), {:.1} s",
         args.output.display(),
         summary.recipients,
         summary.file_bytes,
@@ -36,7 +36,7 @@ pub(super) fn build(args: &Build) -> Done {
     )?;
     let set_aside: u64 = summary.set_aside.values().sum();
     if set_aside > 0 {
-        writeln!(out, "{set_aside} rows of the extract were set aside ({}):", summary.rejected.display())?;
+        writeln!(out, "{set_aside} rows of the extract were rejected ({}):", summary.rejected.display())?;
         for (reason, count) in &summary.set_aside {
             writeln!(out, "  {count:>9}  {reason}")?;
         }
@@ -44,9 +44,9 @@ pub(super) fn build(args: &Build) -> Done {
     Ok(())
 }
 
-pub(super) fn verify(args: &Verify) -> Done {
+pub(super) fn verify(args: &Verify) -> CommandResult {
     let findings = if args.register.is_dir() {
-        // Opening reads the whole log and checks every sum in it; the census looks at every block.
+        // Opening reads the whole log and checks its checksums; the census reads every block.
         let reader = Reader::open(&args.register)?;
         let findings = open(&reader.register_file())?.verify();
         if findings.is_empty() {
@@ -68,11 +68,11 @@ pub(super) fn verify(args: &Verify) -> Done {
     Err(Failure::Failed(text))
 }
 
-pub(super) fn export(args: &Export) -> Done {
-    Ok(nabar::extract::export(&Source::open(&args.register)?.register(), &args.output)?)
+pub(super) fn export(args: &Export) -> CommandResult {
+    Ok(nabar::extract::export(&InputRegister::open(&args.register)?.register(), &args.output)?)
 }
 
-pub(super) fn inspect(args: &Inspect) -> Done {
+pub(super) fn inspect(args: &Inspect) -> CommandResult {
     let (snapshot, register) = if args.register.is_dir() {
         let reader = Reader::open(&args.register)?;
         (open(&reader.register_file())?, reader.register())
@@ -98,7 +98,7 @@ pub(super) fn inspect(args: &Inspect) -> Done {
     Ok(())
 }
 
-/// Bytes of the sections that every lookup may read.
+/// Bytes of the sections that lookups read.
 fn hot_bytes(snapshot: &Snapshot) -> u64 {
     let hot = [
         Section::Directory,
@@ -111,7 +111,7 @@ fn hot_bytes(snapshot: &Snapshot) -> u64 {
     snapshot.sections().iter().filter(|entry| hot.contains(&entry.section)).map(|entry| entry.bytes).sum()
 }
 
-fn a_recipient(bytes: u64, census: &Census) -> f64 {
+fn per_recipient(bytes: u64, census: &Census) -> f64 {
     bytes as f64 / census.recipients.max(1) as f64
 }
 
@@ -126,10 +126,10 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
     writeln!(out, "dispatchers {}", register.dispatchers().len())?;
     writeln!(
         out,
-        "bytes       {} ({:.2} a recipient; {:.2} of them hot)",
+        "bytes       {} ({:.2} per recipient; {:.2} of them hot)",
         header.file_bytes,
-        a_recipient(header.file_bytes, census),
-        a_recipient(hot_bytes(snapshot), census)
+        per_recipient(header.file_bytes, census),
+        per_recipient(hot_bytes(snapshot), census)
     )?;
     let (parts, bytes) = register.changed();
     if parts > 0 {
@@ -148,7 +148,7 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
     for (name, count) in &census.types {
         writeln!(out, "  {count:>10}  {name}")?;
     }
-    writeln!(out, "  {:>10}  with an acceptance rule of their own", census.own_rule)?;
+    writeln!(out, "  {:>10}  with an individual acceptance rule", census.own_rule)?;
     writeln!(out, "by identity space:")?;
     for (space, count) in &census.spaces {
         writeln!(out, "  {count:>10}  {}", space.name())?;
@@ -177,8 +177,8 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census) -> Value {
         "format": VERSION,
         "recipients": census.recipients,
         "bytes": snapshot.header().file_bytes,
-        "bytes_per_recipient": a_recipient(snapshot.header().file_bytes, census),
-        "hot_bytes_per_recipient": a_recipient(hot_bytes(snapshot), census),
+        "bytes_per_recipient": per_recipient(snapshot.header().file_bytes, census),
+        "hot_bytes_per_recipient": per_recipient(hot_bytes(snapshot), census),
         "changes_since_file": register.sequence() - snapshot.header().sequence,
         "changed_parts": register.changed().0,
         "changed_bytes": register.changed().1,

@@ -1,11 +1,11 @@
 //! `serve`.
 
 use super::args::Serve;
-use super::follow::{Said, is_alarm};
-use super::{Done, Failure};
+use super::follow::{FollowProgress, is_alarm};
+use super::{CommandResult, Failure};
 use nabar::replica::{self, Event, Follow};
-use nabar::service::{self, CannotServe, Config, OpenFailed, Registers, Service};
-use nabar::signing::Keys;
+use nabar::service::{self, Config, OpenRegisterError, Registers, ServeError, Service};
+use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,14 +14,14 @@ use std::sync::mpsc::channel;
 use std::thread;
 use tracing_subscriber::EnvFilter;
 
-/// Where it listens if nobody says.
+/// The address without `--listen` and `listen`.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-pub(super) fn serve(args: &Serve) -> Done {
+pub(super) fn serve(args: &Serve) -> CommandResult {
     let config = args.config.as_deref().map(Config::read).transpose();
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
-    Keys::read(&config.replicas.keys)?;
+    SigningKeys::read(&config.replicas.keys)?;
     let mut registers: Vec<_> =
         args.registers.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
     if registers.is_empty() {
@@ -38,25 +38,30 @@ pub(super) fn serve(args: &Serve) -> Done {
     }
     let max_age = args.max_age.or(config.max_age.map(|age| age.0));
     let registers = Registers::open(registers, max_age, &config.replicas).map_err(|error| match error {
-        OpenFailed::Name(_) | OpenFailed::Twice(_) | OpenFailed::NoParts(_) => {
+        OpenRegisterError::Name(_) | OpenRegisterError::Twice(_) | OpenRegisterError::NoParts(_) => {
             Failure::Usage(error.to_string())
         }
         _ => Failure::Failed(error.to_string()),
     })?;
     let service = Service::new(registers, &config)?;
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
-    let open = !config.authenticates();
-    service::serve(service, listen, |at, tls| {
+    let authentication = config.authenticates();
+    service::serve(service, listen, |address, tls| {
         let scheme = if tls { "https" } else { "http" };
-        let who = if open { " for this machine only: nobody is asked who they are" } else { "" };
-        // If nobody reads it, it is served all the same.
-        let _ = writeln!(io::stderr(), "listening on {scheme}://{at}{who}");
+        // In the form of the log, at every level: scripts wait for this line. If standard error is closed, the
+        // service runs all the same.
+        let line = serde_json::json!({
+            "timestamp": jiff::Timestamp::now().to_string(), "level": "INFO",
+            "message": format!("listening on {scheme}://{address}"),
+            "authentication": if authentication { "on" } else { "off: loopback only" }, "target": module_path!(),
+        });
+        let _ = writeln!(io::stderr(), "{line}");
     })?;
     Ok(())
 }
 
-/// Follows the register of another service in a thread of its own; returns when there is something to serve.
-fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -> Done {
+/// Follows the register of another service in a thread; returns when the data directory can be served.
+fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -> CommandResult {
     let [(_, directory)] = registers else {
         let text = "--follow follows one register: name one data directory with --register";
         return Err(Failure::Usage(text.to_owned()));
@@ -65,10 +70,10 @@ fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -
     let follow = Follow { directory: directory.clone(), once: false, checkpoint_at: CHECKPOINT_AT };
     let (opened, is_open) = channel();
     thread::spawn(move || {
-        let mut said = Said::default();
+        let mut said = FollowProgress::default();
         let ended = replica::follow(&source, &follow, |event| {
             if matches!(event, Event::Open(_)) {
-                // Whoever waited for the first has gone.
+                // Only the first send has a receiver.
                 let _ = opened.send(Ok(()));
             }
             match said.line(&event) {
@@ -78,25 +83,25 @@ fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -
             }
         });
         if let Err(error) = ended {
-            tracing::error!(%error, "the replica follows no more; what it has is served on");
+            tracing::error!(%error, "the replica is no longer updated; its last version is still served");
             let _ = opened.send(Err(error));
         }
     });
-    // Only a thread that panicked tells nothing.
-    let gone = || Failure::Failed("the replica cannot be followed".to_owned());
-    Ok(is_open.recv().map_err(|_| gone())??)
+    // The channel closes without a message only if the thread panicked.
+    let panicked = || Failure::Failed("the replica cannot be followed".to_owned());
+    Ok(is_open.recv().map_err(|_| panicked())??)
 }
 
-impl From<CannotServe> for Failure {
-    fn from(error: CannotServe) -> Failure {
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Failure {
         match error {
-            CannotServe::Open => Failure::Usage(error.to_string()),
+            ServeError::Open => Failure::Usage(error.to_string()),
             _ => Failure::Failed(error.to_string()),
         }
     }
 }
 
-fn log(level: &str) -> Done {
+fn log(level: &str) -> CommandResult {
     let filter = EnvFilter::builder().parse(level);
     let filter = filter.map_err(|_| Failure::Usage("--log is error, warn, info, debug or off".to_owned()))?;
     tracing_subscriber::fmt()
@@ -104,6 +109,8 @@ fn log(level: &str) -> Done {
         .flatten_event(true)
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        // It would report a failed write to standard error, and panic there.
+        .log_internal_errors(false)
         .init();
     Ok(())
 }

@@ -8,34 +8,66 @@ use crate::register::{Damage, FarState, Kind, Recipient, Register};
 use jiff::Timestamp;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why a register cannot be exported.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ExportError {
-    /// The extract cannot be written.
-    #[error("cannot write the extract: {0}")]
-    Write(#[from] io::Error),
+    /// A file or the directory of the extract cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The path of the extract is a file.
+    #[error("{} is not a directory: name a new directory", .0.display())]
+    NotADirectory(PathBuf),
     /// The register cannot be read.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// There is something where the extract should go.
-    #[error("{0} is there already and not empty: name a new directory")]
+    /// The directory of the extract is not empty.
+    #[error("{0} exists already and is not empty: name a new directory")]
     Occupied(String),
 }
 
-impl From<csv::Error> for ExportError {
-    fn from(error: csv::Error) -> ExportError {
-        ExportError::Write(error.into())
+/// Why the content of a file cannot be written.
+enum ContentError {
+    Io(io::Error),
+    Damaged(Damage),
+}
+
+impl From<io::Error> for ContentError {
+    fn from(error: io::Error) -> ContentError {
+        ContentError::Io(error)
+    }
+}
+
+impl From<csv::Error> for ContentError {
+    fn from(error: csv::Error) -> ContentError {
+        ContentError::Io(error.into())
+    }
+}
+
+impl From<Damage> for ContentError {
+    fn from(damage: Damage) -> ContentError {
+        ContentError::Damaged(damage)
     }
 }
 
 /// Writes a register as an extract into a new or empty directory.
 ///
 /// The files appear under their names one by one, `register.toml` last.
-pub fn export(register: &Register, extract: &Path) -> Result<(), ExportError> {
-    fs::create_dir_all(extract)?;
-    if fs::read_dir(extract)?.next().is_some() {
+pub fn export(register: &Register, extract: impl AsRef<Path>) -> Result<(), ExportError> {
+    let extract = extract.as_ref();
+    let io = |error| ExportError::Write { path: extract.to_owned(), error };
+    if extract.exists() && !extract.is_dir() {
+        return Err(ExportError::NotADirectory(extract.to_owned()));
+    }
+    fs::create_dir_all(extract).map_err(io)?;
+    if fs::read_dir(extract).map_err(io)?.next().is_some() {
         return Err(ExportError::Occupied(extract.display().to_string()));
     }
     match register.kind() {
@@ -57,20 +89,24 @@ pub fn export(register: &Register, extract: &Path) -> Result<(), ExportError> {
 fn write(
     extract: &Path,
     name: &str,
-    content: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), ExportError>,
+    content: impl FnOnce(&mut BufWriter<&mut File>) -> Result<(), ContentError>,
 ) -> Result<(), ExportError> {
-    let mut failed = None;
-    let written = crate::files::replace(&extract.join(name), |file| {
+    let path = extract.join(name);
+    let mut damaged = None;
+    let written = crate::files::replace(&path, |file| {
         let mut out = BufWriter::with_capacity(1 << 20, file);
-        if let Err(error) = content(&mut out) {
-            failed = Some(error);
-            return Err(io::Error::other("not written"));
+        match content(&mut out) {
+            Ok(()) => out.flush(),
+            Err(ContentError::Io(error)) => Err(error),
+            Err(ContentError::Damaged(damage)) => {
+                damaged = Some(damage);
+                Err(io::Error::other("not written"))
+            }
         }
-        out.flush()
     });
-    match failed {
-        Some(error) => Err(error),
-        None => Ok(written.map(drop)?),
+    match damaged {
+        Some(damage) => Err(damage.into()),
+        None => written.map(drop).map_err(|error| ExportError::Write { path, error }),
     }
 }
 
@@ -116,10 +152,10 @@ fn export_actors(register: &Register, extract: &Path) -> Result<(), ExportError>
     })
 }
 
-fn sender_ids(register: &Register, places: &[u16]) -> String {
+fn sender_ids(register: &Register, positions: &[crate::register::SenderIndex]) -> String {
     let senders = register.senders();
     let ids: Vec<&str> =
-        places.iter().filter_map(|&place| senders.get(usize::from(place))).map(|s| &s.id[..]).collect();
+        positions.iter().filter_map(|&index| senders.get(usize::from(index))).map(|s| &s.id[..]).collect();
     ids.join(" ")
 }
 
@@ -127,7 +163,7 @@ fn export_recipients(register: &Register, extract: &Path) -> Result<(), ExportEr
     write(extract, RECIPIENTS, |out| {
         let mut csv = csv::Writer::from_writer(out);
         csv.write_record(COLUMNS)?;
-        register.for_each::<ExportError>(|identity, recipient| {
+        register.for_each::<ContentError>(|identity, recipient| {
             if let Recipient::Far { state, rule, last_registration, last_sender_accept_change } = recipient {
                 let times = [last_registration, last_sender_accept_change].map(time);
                 csv.write_record(fields(register, identity, state, &rule, &times))?;
@@ -149,7 +185,7 @@ fn fields(
     rule: &RuleSet,
     [last_registration, last_sender_accept_change]: &[String; 2],
 ) -> [String; 8] {
-    let operator = state.operator.and_then(|place| register.operators().get(usize::from(place)));
+    let operator = state.operator.and_then(|index| register.operators().get(usize::from(index)));
     [
         identity.as_str().to_owned(),
         state.account_type.name().to_owned(),
@@ -164,7 +200,7 @@ fn fields(
 
 fn export_persons(register: &Register, extract: &Path) -> Result<(), ExportError> {
     write(extract, PERSONS, |out| {
-        register.for_each::<ExportError>(|_, recipient| {
+        register.for_each::<ContentError>(|_, recipient| {
             if let Recipient::Krr { person, .. } = recipient {
                 serde_json::to_writer(&mut *out, &person).map_err(io::Error::from)?;
                 out.write_all(b"\n")?;

@@ -1,14 +1,17 @@
 //! `recipients.csv`: a FaR register.
 
-use super::far_actors::{self, Directory};
-use super::rejected::{Reason, Rejected, reason};
+use super::description::{Description, day_of};
+use super::error::BuildError;
+use super::far_actors::{self, ActorTables};
+use super::rejected::Rejected;
+use super::source;
 use super::table::Table;
-use super::{BuildError, Description, day_of, identity_reason, set_doubles_aside, source};
-use crate::consent::{Acceptance, RuleBook, RuleSet};
+use crate::consent::{Acceptance, RuleNumbering, RuleSet};
+use crate::decode::{Reason, identity_reason, reason};
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::RECIPIENTS_MAX;
 use crate::register::moment::{self, NO_NANOSECONDS};
-use crate::register::state::StateBook;
+use crate::register::state::StateNumbering;
 use crate::register::state::{AccountType, FarState, StateRule};
 use crate::snapshot::far::{FarPlan, FarRow};
 use crate::snapshot::write::Draft;
@@ -28,7 +31,7 @@ pub(super) const COLUMNS: &[&str] = &[
 ];
 const REQUIRED: usize = 4;
 
-/// A recipient as it was read: 32 bytes, because there are millions.
+/// A row as read: 32 bytes, because there are millions.
 #[derive(Clone, Copy)]
 struct Row {
     ordinal: Ordinal,
@@ -46,27 +49,31 @@ pub(super) fn read(
     rejected: &mut Rejected,
 ) -> Result<Draft, BuildError> {
     let (sequence, as_of) = description.version(None)?;
-    let directory = far_actors::read(extract, rejected)?;
-    let mut reader =
-        Reader { directory, states: StateBook::default(), rules: RuleBook::default(), today: day_of(as_of) };
+    let tables = far_actors::read(extract, rejected)?;
+    let mut decoder = RowDecoder {
+        tables,
+        states: StateNumbering::default(),
+        rules: RuleNumbering::default(),
+        today: day_of(as_of),
+    };
     let mut rows = Vec::new();
     let table = Table::open(source::open(extract, FILE)?, COLUMNS, REQUIRED)?;
     table.for_each(rejected, |table| {
-        rows.push(reader.row(table)?);
+        rows.push(decoder.row(table)?);
         Ok(())
     })?;
-    far_actors::limit("recipients", rows.len(), RECIPIENTS_MAX)?;
+    far_actors::check_limit("recipients", rows.len(), RECIPIENTS_MAX)?;
 
-    // The first of several rows for a recipient counts; ordinals and lines decide, not arrival.
+    // The first of several rows for a recipient counts.
     rows.par_sort_unstable_by_key(|row| (row.ordinal, row.line));
-    set_doubles_aside(&mut rows, |row| (row.ordinal, row.line), FILE, COLUMNS[0], rejected)?;
+    rejected.duplicates(&mut rows, |row| (row.ordinal, row.line), FILE, COLUMNS[0])?;
 
-    // What only set-aside rows had must leave no trace: the same recipients make the same file.
-    let mut used = vec![false; reader.rules.len()];
+    // Rules of rejected rows alone are dropped: the same recipients make the same file.
+    let mut used = vec![false; decoder.rules.len()];
     rows.iter().for_each(|row| used[row.rule as usize] = true);
-    let (rules, rule_numbers) = reader.rules.finish(&used);
+    let (rules, rule_numbers) = decoder.rules.finish(&used);
     rows.par_iter_mut().for_each(|row| row.rule = rule_numbers[row.rule as usize]);
-    let states = reader.states.provisional();
+    let states = decoder.states.provisional();
     let mut plan = FarPlan::default();
     rows.iter().for_each(|row| plan.count(states[row.state as usize], row.rule));
     let mut draft = plan.draft();
@@ -79,17 +86,17 @@ pub(super) fn read(
             last_sender_accept_change: row.last_sender_accept_change,
         });
     }
-    Ok(draft.finish(sequence, as_of, reader.directory.actors, rules))
+    Ok(draft.finish(sequence, as_of, decoder.tables.actors, rules))
 }
 
-struct Reader {
-    directory: Directory,
-    states: StateBook,
-    rules: RuleBook,
+struct RowDecoder {
+    tables: ActorTables,
+    states: StateNumbering,
+    rules: RuleNumbering,
     today: Today,
 }
 
-impl Reader {
+impl RowDecoder {
     fn row(&mut self, table: &Table) -> Result<Row, Reason> {
         let identity = Identity::parse(table.cell(0), Country::Sweden, self.today)
             .map_err(|rejection| identity_reason(rejection, COLUMNS[0]))?;
@@ -101,13 +108,14 @@ impl Reader {
         let operator = match table.cell(3) {
             b"" => None,
             id => {
-                let place = far_actors::place(id, &self.directory.operators);
-                Some(place.ok_or(reason("unknown_operator", COLUMNS[3]))?)
+                let position = far_actors::position(id, &self.tables.operators);
+                Some(position.ok_or(reason("unknown_operator", COLUMNS[3]))?)
             }
         };
         let last_registration = time(table, 4)?;
         let last_sender_accept_change = time(table, 7)?;
         let rule = self.rule(table)?;
+        let operator = operator.map(crate::register::OperatorNumber::new);
         let state = FarState { account_type, pending, operator, rule: StateRule::AcceptsAll };
         Ok(Row {
             ordinal: identity.ordinal(),
@@ -129,13 +137,13 @@ impl Reader {
         if acceptance == Acceptance::AllExcept && table.cell(6).is_empty() {
             return Ok(0);
         }
-        let senders = far_actors::places(table.cell(6), &self.directory.senders)
+        let senders = far_actors::positions(table.cell(6), &self.tables.senders)
             .ok_or(reason("unknown_sender", COLUMNS[6]))?;
-        Ok(self.rules.number(RuleSet::new(acceptance, senders)))
+        Ok(self.rules.number(RuleSet::new(acceptance, senders).in_file()))
     }
 }
 
-/// A word for yes or no in any case; no if there is none.
+/// A word for yes or no in any case; no if empty.
 fn yes_or_no(word: &[u8]) -> Option<bool> {
     match &word.to_ascii_lowercase()[..] {
         b"true" | b"yes" | b"ja" | b"1" => Some(true),
@@ -144,7 +152,7 @@ fn yes_or_no(word: &[u8]) -> Option<bool> {
     }
 }
 
-/// Nanoseconds of a cell, [`NO_NANOSECONDS`] if it is empty.
+/// Nanoseconds of a cell, [`NO_NANOSECONDS`] if empty.
 fn time(table: &Table, column: usize) -> Result<i64, Reason> {
     if table.cell(column).is_empty() {
         return Ok(NO_NANOSECONDS);

@@ -1,6 +1,8 @@
-//! Rows of an extract that are set aside.
+//! Rejected rows of an extract, and the file that lists them.
 
-use super::{BuildError, BuildOptions};
+use super::error::{BuildError, TooManyRejected};
+use crate::decode::{Reason, reason};
+use crate::identities::Ordinal;
 use crate::rejected::RejectedLimit;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,43 +10,23 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Why a row of an extract or a change is set aside, and which column says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reason {
-    /// Such as `bad_time`; `docs/extract.md` and `docs/changes.md` list them.
-    pub name: &'static str,
-    /// The column or field, empty if none.
-    pub column: &'static str,
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)?;
-        if self.column.is_empty() { Ok(()) } else { write!(f, " in {}", self.column) }
-    }
-}
-
-pub(crate) fn reason(name: &'static str, column: &'static str) -> Reason {
-    Reason { name, column }
-}
-
-/// Collects what is set aside in `rejected.csv`: file, line, reason, column; no content.
+/// Writes rejected rows to `rejected.csv` (file, line, reason, column; no content) and counts them.
 pub(super) struct Rejected {
     path: PathBuf,
     partial: PathBuf,
     out: csv::Writer<BufWriter<File>>,
     counts: BTreeMap<Cow<'static, str>, u64>,
-    files: BTreeMap<&'static str, OfFile>,
+    files: BTreeMap<&'static str, FileCounts>,
     strict: bool,
     limit: RejectedLimit,
 }
 
-/// What became of the rows of one file.
+/// Counts of one file.
 #[derive(Default)]
-struct OfFile {
+struct FileCounts {
     rows: u64,
     rejected: u64,
-    /// By reason and column: how many, and what the first different values look like.
+    /// By reason and column: number of rows, and the shapes of the first different values.
     reasons: BTreeMap<(&'static str, &'static str), (u64, Vec<String>)>,
 }
 
@@ -52,7 +34,7 @@ struct OfFile {
 const SHOWN_VALUES: usize = 3;
 /// Most characters of a value that are shown.
 const SHOWN_CHARACTERS: usize = 32;
-/// Values that identify no person, and are shown as they are.
+/// Values that identify no recipient and are shown unchanged.
 const PLAIN_VALUES: &[&str] = &[
     "true",
     "false",
@@ -83,7 +65,7 @@ const PLAIN_VALUES: &[&str] = &[
     "only",
 ];
 
-/// What a value looks like, without what it says: letters as x, digits as 9.
+/// The shape of a value: letters as x, digits as 9.
 fn shape(value: &str) -> String {
     if value.is_empty() || PLAIN_VALUES.contains(&&value.to_lowercase()[..]) {
         return value.to_owned();
@@ -100,11 +82,11 @@ fn shape(value: &str) -> String {
 }
 
 impl Rejected {
-    /// Begins the file that belongs to a register file, under a temporary name. With `strict` the first
-    /// row is an error instead.
-    pub(super) fn create(output: &Path, options: &BuildOptions) -> Result<Rejected, BuildError> {
-        let path = &beside(output);
-        // Named after the register: others may be built beside it at the same time.
+    /// Creates the file for a register file, under a temporary name. With `strict` the first rejected row is
+    /// an error instead.
+    pub(super) fn create(output: &Path, strict: bool, limit: RejectedLimit) -> Result<Rejected, BuildError> {
+        let path = beside(output);
+        // Named after the register: others may be built in the same directory at the same time.
         let mut name = output.file_name().unwrap_or_default().to_owned();
         name.push(".rejected.csv");
         let partial = crate::files::partial(&output.with_file_name(name));
@@ -113,29 +95,22 @@ impl Rejected {
             out.write_record(HEADER)?;
             Ok(out)
         };
-        let out = write().map_err(|error| BuildError::Write { path: path.to_owned(), error })?;
-        Ok(Rejected {
-            path: path.to_owned(),
-            partial,
-            out,
-            counts: BTreeMap::new(),
-            files: BTreeMap::new(),
-            strict: options.strict,
-            limit: options.max_rejected,
-        })
+        let out = write().map_err(|error| BuildError::Write { path: path.clone(), error })?;
+        let (counts, files) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Rejected { path, partial, out, counts, files, strict, limit })
     }
 
-    /// Counts rows that were read of a file, whatever became of them.
+    /// Counts rows of a file, rejected or not.
     pub(super) fn count_rows(&mut self, file: &'static str, rows: u64) {
         self.files.entry(file).or_default().rows += rows;
     }
 
-    /// Sets a row aside. `line` counts from 1.
+    /// Rejects a row. `line` counts from 1.
     pub(super) fn push(&mut self, file: &'static str, line: u64, why: Reason) -> Result<(), BuildError> {
         self.push_value(file, line, why, "")
     }
 
-    /// The same with the value of the column that says so.
+    /// As [`push`](Self::push), with the value of the column at fault.
     pub(super) fn push_value(
         &mut self,
         file: &'static str,
@@ -147,9 +122,9 @@ impl Rejected {
             return Err(BuildError::Strict { file, line, reason: why.name, column: why.column });
         }
         *self.counts.entry(Cow::Borrowed(why.name)).or_insert(0) += 1;
-        let of_file = self.files.entry(file).or_default();
-        of_file.rejected += 1;
-        let (count, values) = of_file.reasons.entry((why.name, why.column)).or_default();
+        let counts_of_file = self.files.entry(file).or_default();
+        counts_of_file.rejected += 1;
+        let (count, values) = counts_of_file.reasons.entry((why.name, why.column)).or_default();
         *count += 1;
         if values.len() < SHOWN_VALUES && !value.is_empty() {
             let shape = shape(value);
@@ -161,15 +136,38 @@ impl Rejected {
         row.map_err(|error| BuildError::Write { path: self.path.clone(), error: io::Error::from(error) })
     }
 
-    /// Number of rows by reason.
+    /// Keeps the first of the rows for each recipient and rejects the others, in the order of their lines. `rows`
+    /// are sorted by ordinal, then by line.
+    pub(super) fn duplicates<R>(
+        &mut self,
+        rows: &mut Vec<R>,
+        ordinal_and_line: impl Fn(&R) -> (Ordinal, u32),
+        file: &'static str,
+        column: &'static str,
+    ) -> Result<(), BuildError> {
+        let (mut last, mut duplicates) = (None, Vec::new());
+        rows.retain(|row| {
+            let (ordinal, line) = ordinal_and_line(row);
+            let is_duplicate = last.replace(ordinal) == Some(ordinal);
+            if is_duplicate {
+                duplicates.push(line);
+            }
+            !is_duplicate
+        });
+        duplicates.sort_unstable();
+        let why = reason("duplicate_recipient", column);
+        duplicates.into_iter().try_for_each(|line| self.push(file, line.into(), why))
+    }
+
+    /// Number of rejected rows by reason.
     pub(super) fn counts(&self) -> &BTreeMap<Cow<'static, str>, u64> {
         &self.counts
     }
 
-    /// The file of which more rows were set aside than allowed, and why most of them were.
+    /// The file of which more rows were rejected than allowed, and the most frequent reason.
     pub(super) fn too_many(&self) -> Option<TooManyRejected> {
         let all: u64 = self.files.values().map(|file| file.rejected).sum();
-        let exceeded = |file: &OfFile| match self.limit {
+        let exceeded = |file: &FileCounts| match self.limit {
             RejectedLimit::Rows(_) => self.limit.is_exceeded(all, 0),
             RejectedLimit::Percent(_) => self.limit.is_exceeded(file.rejected, file.rows),
         };
@@ -191,7 +189,7 @@ impl Rejected {
         })
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     pub(super) fn finish(mut self) -> Result<PathBuf, BuildError> {
         let mut write = || {
             self.out.flush()?;
@@ -209,55 +207,14 @@ pub(super) fn beside(output: &Path) -> PathBuf {
 
 const HEADER: [&str; 4] = ["file", "line", "reason", "column"];
 
-/// Whether a file begins as [`Rejected`] writes it.
-pub(super) fn is_own(beginning: &[u8]) -> bool {
+/// Whether a file begins like one that [`Rejected`] wrote.
+pub(super) fn is_rejected_csv(beginning: &[u8]) -> bool {
     beginning.starts_with(HEADER.join(",").as_bytes())
-}
-
-/// More rows of a file of an extract were set aside than allowed.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TooManyRejected {
-    /// Which file.
-    pub file: &'static str,
-    /// Rows of it that were set aside, of so many.
-    pub rejected: u64,
-    /// Rows of it.
-    pub rows: u64,
-    /// What was allowed.
-    pub limit: RejectedLimit,
-    /// The most frequent reason.
-    pub reason: &'static str,
-    /// Its column, empty if none.
-    pub column: &'static str,
-    /// How many rows it is about.
-    pub count: u64,
-    /// What the column's first different values look like: letters as x, digits as 9.
-    pub values: Vec<String>,
-    /// Where all of them are listed.
-    pub listed: PathBuf,
-}
-
-impl std::fmt::Display for TooManyRejected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let TooManyRejected { file, rejected, rows, limit, reason, column, count, values, listed } = self;
-        write!(
-            f,
-            "{rejected} of {rows} rows of {file} would be set aside, and {limit} are allowed; {count} of them are {reason}"
-        )?;
-        if !column.is_empty() {
-            write!(f, " in column {column}")?;
-        }
-        if !values.is_empty() {
-            let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-            write!(f, ", with values such as {} (letters shown as x, digits as 9)", values.join(", "))?;
-        }
-        write!(f, "; {} lists them, and the earlier register file is as it was", listed.display())
-    }
 }
 
 impl Drop for Rejected {
     fn drop(&mut self) {
-        // After `finish` there is no such file; after an error it is of no use.
+        // Absent after `finish`; useless after an error.
         let _ = fs::remove_file(&self.partial);
     }
 }
@@ -267,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_shown_without_what_they_say() {
+    fn shapes_hide_the_content_of_values() {
         for (value, shown) in [
             ("False", "False"),
             ("Kalle Ström", "Xxxxx Xxxxx"),

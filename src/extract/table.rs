@@ -1,52 +1,53 @@
-//! CSV files with a header, whose columns are known by name.
+//! CSV files of an extract, with a header that names the columns.
 
-use super::BuildError;
-use super::rejected::{Reason, Rejected, reason};
+use super::error::BuildError;
+use super::rejected::Rejected;
 use super::source::Source;
+use crate::decode::{Reason, reason};
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
 
 /// A file with a line feed after its end.
 type Terminated = std::io::Chain<Box<dyn BufRead + Send>, &'static [u8]>;
 
-/// A CSV file of an extract. Columns may stand in any order, and further ones are ignored.
+/// A CSV file of an extract. Columns may be in any order, and unknown ones are ignored.
 pub(super) struct Table {
     reader: csv::Reader<Terminated>,
     record: csv::ByteRecord,
-    /// For each wanted column its place in the file.
-    places: Vec<Option<usize>>,
+    /// Index in the file of each wanted column.
+    columns: Vec<Option<usize>>,
     names: &'static [&'static str],
     name: &'static str,
     path: PathBuf,
 }
 
 impl Table {
-    /// Opens a table with the columns `names`, of which the first `required` must be there.
+    /// Opens a table with the columns `names`, of which the first `required` must exist.
     pub(super) fn open(
         source: Source,
         names: &'static [&'static str],
         required: usize,
     ) -> Result<Table, BuildError> {
         let Source { name, path, reader } = source;
-        // Only line feeds end rows, and the last row has one too: then lines can be counted. A carriage
-        // return before it is white space at the end of the last cell.
+        // Only line feeds end rows, and the last row has one too, so lines can be counted. A carriage return
+        // before it is white space at the end of the last cell.
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(1 << 18)
             .from_reader(reader.chain(&b"\n"[..]));
         let header = reader.byte_headers().map_err(|error| read_error(&path, error))?;
-        let places: Vec<_> = names
+        let columns: Vec<_> = names
             .iter()
             .map(|name| header.iter().position(|column| column.trim_ascii() == name.as_bytes()))
             .collect();
-        if let Some(missing) = (0..required).find(|&column| places[column].is_none()) {
+        if let Some(missing) = (0..required).find(|&column| columns[column].is_none()) {
             return Err(BuildError::MissingColumn { path, column: names[missing] });
         }
-        Ok(Table { reader, record: csv::ByteRecord::new(), places, names, name, path })
+        Ok(Table { reader, record: csv::ByteRecord::new(), columns, names, name, path })
     }
 
-    /// Reads on to the next row that is not blank. `false` at the end.
+    /// Reads the next row that is not blank. `false` at the end.
     fn advance(&mut self) -> Result<bool, BuildError> {
         loop {
             let read = self.reader.read_byte_record(&mut self.record);
@@ -59,30 +60,29 @@ impl Table {
         }
     }
 
-    /// Number of columns that were asked for.
-    pub(super) fn columns(&self) -> usize {
+    /// Number of wanted columns.
+    pub(super) fn column_count(&self) -> usize {
         self.names.len()
     }
 
     /// Line on which the row begins, from 1.
     pub(super) fn line(&self) -> u64 {
-        // The reader stands after the row's line feed, behind which the next line begins.
+        // The reader is behind the row's line feed, at the next line.
         let within = memchr::memchr_iter(b'\n', self.record.as_slice()).count() as u64;
         self.reader.position().line() - 1 - within
     }
 
-    /// Whether the row has as many fields as the header, or more.
-    pub(super) fn whole(&self) -> Result<(), Reason> {
-        match self.places.iter().flatten().max() {
+    /// Checks that the row has all wanted columns.
+    pub(super) fn check_columns(&self) -> Result<(), Reason> {
+        match self.columns.iter().flatten().max() {
             Some(&last) if last >= self.record.len() => Err(reason("missing_column", "")),
             _ => Ok(()),
         }
     }
 
-    /// A cell of the row without the white space around it; empty if the file has no such column.
+    /// A cell of the row, trimmed; empty if the file has no such column.
     pub(super) fn cell(&self, column: usize) -> &[u8] {
-        let place = self.places[column];
-        place.and_then(|place| self.record.get(place)).unwrap_or_default().trim_ascii()
+        self.columns[column].and_then(|index| self.record.get(index)).unwrap_or_default().trim_ascii()
     }
 
     /// A cell as text.
@@ -90,7 +90,7 @@ impl Table {
         std::str::from_utf8(self.cell(column)).map_err(|_| reason("not_utf8", self.names[column]))
     }
 
-    /// Calls `take` for every row; what it refuses is set aside.
+    /// Calls `take` for every row, and rejects those for which it fails.
     pub(super) fn for_each(
         mut self,
         rejected: &mut Rejected,
@@ -98,7 +98,7 @@ impl Table {
     ) -> Result<(), BuildError> {
         while self.advance()? {
             rejected.count_rows(self.name, 1);
-            if let Err(why) = self.whole().and_then(|()| take(&self)) {
+            if let Err(why) = self.check_columns().and_then(|()| take(&self)) {
                 let value =
                     self.names.iter().position(|name| *name == why.column).map(|column| self.cell(column));
                 let value = String::from_utf8_lossy(value.unwrap_or_default());

@@ -1,10 +1,13 @@
-//! Extracts: there and back, and what is set aside.
+//! Extracts: build and export, and rejected rows.
 
 use super::*;
+use crate::files::NotReplaced;
 use crate::register::Register;
+use crate::rejected::RejectedLimit;
 use crate::snapshot::Snapshot;
 use std::fs;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -86,7 +89,7 @@ fn building_an_export_gives_the_same_file() {
     }
 }
 
-/// Neither the order of the rows nor what was set aside leaves a trace in the file.
+/// The file depends neither on the order of the rows nor on rejected rows.
 #[test]
 fn the_same_recipients_make_the_same_file() {
     let rows = [
@@ -98,7 +101,7 @@ fn the_same_recipients_make_the_same_file() {
     let first = far(&rows.concat());
     let (summary, bytes) = work.build(&work.extract("a", &files(&first)), false).expect("built");
     assert_eq!((summary.recipients, summary.set_aside.values().sum::<u64>()), (3, 3));
-    // The second row for a recipient has a state and a rule that nobody else has.
+    // The second row for a recipient has a state and a rule that no other recipient has.
     let double = "164120000007,Secure,true,164920000009,,only,,\n";
     let second = far(&[rows[2], rows[0], rows[1], double].concat());
     let (summary, again) = work.build(&work.extract("b", &files(&second)), false).expect("built");
@@ -108,7 +111,7 @@ fn the_same_recipients_make_the_same_file() {
 }
 
 #[test]
-fn bad_rows_are_set_aside_with_their_reasons() {
+fn bad_rows_are_rejected_with_their_reasons() {
     let cases = [
         ("199001022385,Secure,false,164920000009,,,,", "bad_check_digit,recipient_id"),
         (",Secure,false,164920000009,,,,", "empty,recipient_id"),
@@ -175,14 +178,14 @@ fn compressed_extracts_and_other_column_orders() {
     fs::remove_file(packed.join("senders.csv")).expect("removed");
     let (_, bytes) = work.build(&packed, false).expect("built");
     assert!(bytes == expected);
-    // Cut short, the file is an error and not a shorter register.
+    // A truncated file is an error, not a shorter register.
     let gz = fs::read(packed.join("recipients.csv.gz")).expect("read");
     fs::write(packed.join("recipients.csv.gz"), &gz[..gz.len() - 9]).expect("written");
     assert!(matches!(work.build(&packed, false), Err(BuildError::Read { .. })));
 }
 
 #[test]
-fn what_an_extract_must_have() {
+fn missing_files_and_columns_are_errors() {
     let work = Workspace::new();
     let all = far("");
     for missing in 0..all.len() {
@@ -212,7 +215,7 @@ fn what_an_extract_must_have() {
     assert!(matches!(error, BuildError::MissingColumn { column: "recipient_id", .. }));
 }
 
-/// Words are compared without case: a whole country on paper for a capital letter is too much.
+/// Words are compared without case: a capital letter must not put all letters of a country on paper.
 #[test]
 fn words_are_read_in_any_case() {
     let rows = [
@@ -229,7 +232,7 @@ fn words_are_read_in_any_case() {
 }
 
 #[test]
-fn an_extract_of_which_too_much_would_be_set_aside_is_refused() {
+fn an_extract_with_too_many_rejected_rows_is_an_error() {
     let work = Workspace::new();
     let good = work.extract("good", &files(&far("199001022384,Secure,false,164920000009,,,,\n")));
     let (_, before) = work.build(&good, false).expect("built");
@@ -237,7 +240,7 @@ fn an_extract_of_which_too_much_would_be_set_aside_is_refused() {
         .map(|_| "199001022384,Secure,Falskt,164920000009,2026-06-01 04:00:00,,,\n".to_owned())
         .chain(["189001019802,Secure,false,164920000009,,,,\n".to_owned()])
         .collect();
-    // The other tables have nothing to set aside.
+    // The other tables have no rejected rows.
     let mut bad = far(&rows);
     bad[1].1 = OPERATORS.lines().take(2).map(|line| format!("{line}\n")).collect();
     bad[3].1 = DISPATCHERS.lines().take(2).map(|line| format!("{line}\n")).collect();
@@ -261,7 +264,7 @@ fn an_extract_of_which_too_much_would_be_set_aside_is_refused() {
 }
 
 #[test]
-fn outputs_replace_nothing_but_registers() {
+fn outputs_replace_only_registers() {
     let work = Workspace::new();
     let extract = work.extract("far", &files(&far("199001022384,Secure,false,164920000009,,,,\n")));
     let options = BuildOptions { max_rejected: RejectedLimit::Percent(100.0), ..BuildOptions::default() };
@@ -288,7 +291,7 @@ fn outputs_replace_nothing_but_registers() {
 const PERSON: &str = r#"{"personidentifikator":"01819012365","reservasjon":"NEI","status":"AKTIV","kontaktinformasjon":{"epostadresse":"a@example.com","epostadresse_oppdatert":"2026-01-02T10:14:52+01","mobiltelefonnummer":""},"digital_post":{"postkasseadresse":"a.b#1234","postkasseleverandoeradresse":"984661185"},"sertifikat":"AAAA"}"#;
 
 #[test]
-fn persons_are_set_aside_with_their_reasons() {
+fn persons_are_rejected_with_their_reasons() {
     let person = |from: &str, to: &str| PERSON.replace(from, to);
     let cases = [
         (PERSON.to_owned(), ""),
@@ -332,7 +335,7 @@ AA</m:X509Sertifikat></m:Person>
 "#;
 
 #[test]
-fn an_xml_export_says_the_same_as_json() {
+fn an_xml_export_gives_the_same_register_as_json() {
     let work = Workspace::new();
     let xml = work.extract("xml", &[("kontaktregister.xml", XML)]);
     let (summary, bytes) = work.build(&xml, false).expect("built");
@@ -350,14 +353,14 @@ fn an_xml_export_says_the_same_as_json() {
 }
 
 #[test]
-fn what_is_no_whole_export_is_an_error_with_its_line() {
+fn an_invalid_export_is_an_error_with_the_line() {
     let work = Workspace::new();
     let error = |name: &str, text: &str| {
         let extract = work.extract(name, &[("kontaktregister.xml", text)]);
         work.build(&extract, false).expect_err(name).to_string()
     };
     let cut = error("cut", &XML[..XML.len() - 30]);
-    assert!(cut.contains("ends in the middle") && cut.contains("line 10"), "{cut}");
+    assert!(cut.contains("truncated") && cut.contains("line 10"), "{cut}");
     assert!(error("entity", &XML.replace("&#64;", "&at;")).contains("entity"));
     let bomb = XML.replacen("<k:Kont", "<!DOCTYPE k [<!ENTITY at \"@\">]><k:Kont", 1);
     assert!(error("bomb", &bomb).contains("document type"));

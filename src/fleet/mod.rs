@@ -1,8 +1,9 @@
-//! Fleets: many replicas of one source, by way of a distributed log and an object store.
+//! Fleets: many replicas of one source, through a distributed log and an object store.
 //!
-//! [`publish`] mirrors the change log of a data directory to a stream of NATS JetStream, and its register files to an object
-//! store; [`follow`] keeps a replica of them, with the engine of [`crate::replica`]. A message has frames of the log, and
-//! what a service says of such an answer in its headers, signed likewise. `docs/fleet.md` tells how to size and run it.
+//! [`publish`] mirrors the change log of a data directory to a stream of NATS JetStream, and its register files to an
+//! object store; [`follow`] keeps a replica of them, with the engine of [`crate::replica`]. A message consists of frames
+//! of the log and the headers that a service sends with such a response, signed likewise. `docs/fleet.md` covers sizing
+//! and operation.
 
 mod publishing;
 mod source;
@@ -11,52 +12,53 @@ mod store;
 pub use publishing::{Publish, Published, publish};
 
 use crate::replica::{Event, Follow, FollowError, following};
-use crate::signing::{KeyError, Trusted};
+use crate::signing::{KeyError, TrustedKeys};
 use crate::store::StoreError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use tokio::runtime::Runtime;
 
-/// Why a fleet cannot be fed or followed.
+/// Why a fleet cannot be published to or followed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FleetError {
-    /// NATS or the object store does not answer, or cannot now: it is tried again.
+    /// NATS or the object store is unreachable or fails: tried again.
     #[error("{what}: {why}")]
-    Away {
-        /// What was tried.
+    Unreachable {
+        /// What failed.
         what: &'static str,
-        /// What was said.
+        /// Its error.
         why: String,
     },
-    /// Addresses, keys or files.
+    /// An address, key or file is unusable.
     #[error("{0}")]
     Options(String),
-    /// The stream has what the directory does not have.
+    /// The stream is ahead of the directory.
     #[error(
-        "the stream is at sequence {published} and the directory at {here}: the directory was rolled back, or is of \
+        "the stream is at sequence {published} and the directory at {here}: the directory was rolled back, or holds \
          another register; publish to a new stream"
     )]
     RolledBack {
-        /// In the stream.
+        /// Last sequence number in the stream.
         published: u64,
-        /// In the directory.
+        /// Last sequence number in the directory.
         here: u64,
     },
-    /// The stream is of another register, or of another history of it.
+    /// The stream holds another register, or another history of it.
     #[error(
-        "what the stream has up to sequence {published} is not what the directory has: it is of another register, or the \
-         directory was rolled back and changed otherwise; publish to a new stream"
+        "the stream's changes up to sequence {published} differ from the directory's: it holds another register, or the \
+         directory was rolled back and then changed differently; publish to a new stream"
     )]
-    Another {
-        /// In the stream.
+    OtherRegister {
+        /// Last sequence number in the stream.
         published: u64,
     },
-    /// The data directory.
+    /// The data directory fails.
     #[error(transparent)]
     Store(StoreError),
 }
 
-/// While another directory takes its place, or a checkpoint removes files, some are not there.
+/// Files are missing for a moment while the directory is replaced or a checkpoint removes them.
 impl From<StoreError> for FleetError {
     fn from(error: StoreError) -> FleetError {
         let missing = match &error {
@@ -65,7 +67,7 @@ impl From<StoreError> for FleetError {
             _ => false,
         };
         match missing {
-            true => FleetError::Away { what: "the directory", why: error.to_string() },
+            true => FleetError::Unreachable { what: "the directory", why: error.to_string() },
             false => FleetError::Store(error),
         }
     }
@@ -81,20 +83,20 @@ impl From<FleetError> for FollowError {
     fn from(error: FleetError) -> FollowError {
         match error {
             FleetError::Options(text) => FollowError::Options(text),
-            error => FollowError::Away(error.to_string()),
+            error => FollowError::Unreachable(error.to_string()),
         }
     }
 }
 
-/// Something that failed, and may not fail the next time.
-fn away<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> FleetError {
-    move |error| FleetError::Away { what, why: error.to_string() }
+/// A failure that may pass.
+fn unreachable<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> FleetError {
+    move |error| FleetError::Unreachable { what, why: error.to_string() }
 }
 
 /// A stream of a NATS server: `nats://host:4222/STREAM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
-    /// Address of the server; with several, commas between them.
+    /// Addresses of the servers, separated by commas.
     pub server: String,
     /// Name of the stream.
     pub name: String,
@@ -118,20 +120,20 @@ impl FromStr for Stream {
 }
 
 impl Stream {
-    /// What changes are published under.
+    /// Subject of the changes.
     fn subject(&self) -> String {
         format!("nabar.{}", self.name)
     }
 }
 
-/// Where a fleet's log and register files are, and as whom they are reached.
+/// Addresses and credentials of a fleet's log and register files.
 #[derive(Clone, Debug)]
 pub struct Fleet {
-    /// The log.
+    /// Stream of the log.
     pub stream: Stream,
-    /// The register files: a directory, or an address such as `s3://bucket/path`.
+    /// Store of the register files: a directory, or an address such as `s3://bucket/path`.
     pub store: String,
-    /// Credentials of NATS, as its tools write them.
+    /// Credentials file of NATS.
     pub credentials: Option<PathBuf>,
     /// Roots of the NATS server's certificate, PEM.
     pub ca: Option<PathBuf>,
@@ -149,35 +151,35 @@ impl Fleet {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
         let servers: Vec<&str> = self.stream.server.split(',').collect();
-        let client = options.connect(servers).await.map_err(away("NATS"))?;
+        let client = options.connect(servers).await.map_err(unreachable("NATS"))?;
         Ok(async_nats::jetstream::new(client))
     }
 }
 
-/// Chooses who does cryptography for TLS, unless somebody else has already: NATS and stores ask for it.
+/// Makes ring the process's TLS provider, which async-nats and object_store use, unless one is installed.
 fn choose_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn runtime() -> Result<Runtime, FleetError> {
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    built.map_err(|error| FleetError::Options(format!("no threads: {error}")))
+    built.map_err(|error| FleetError::Options(format!("the runtime cannot start: {error}")))
 }
 
-/// Follows a fleet as [`crate::replica::follow`] follows a service. `consumer` is the name under which NATS knows the
-/// replica; each replica has its own.
+/// Follows a fleet as [`crate::replica::follow`] follows a service. `consumer` is the name of the replica's durable
+/// consumer, which must be unique.
 ///
-/// Errors: as there.
+/// Errors: those of [`crate::replica::follow`].
 pub fn follow(
     fleet: &Fleet,
     consumer: &str,
-    trusted: &[PathBuf],
+    trusted: &[impl AsRef<Path>],
     follow: &Follow,
-    mut tell: impl FnMut(Event),
+    mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
-    let trusted = Trusted::read(trusted).map_err(|error| FollowError::Options(error.to_string()))?;
-    let source = source::Nats::new(fleet.clone(), consumer.to_owned(), trusted)?;
-    following::run(follow, &source, &mut tell)
+    let trusted = TrustedKeys::read(trusted).map_err(|error| FollowError::Options(error.to_string()))?;
+    let source = source::NatsSource::new(fleet.clone(), consumer.to_owned(), trusted)?;
+    following::run(follow, &source, &mut report)
 }
 
 #[cfg(test)]
@@ -185,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_are_named_by_server_and_name() {
+    fn stream_addresses_parse() {
         let stream: Stream = "nats://a:4222,nats://b:4222/far-2026".parse().expect("a stream");
         assert_eq!((&stream.server[..], &stream.name[..]), ("nats://a:4222,nats://b:4222", "far-2026"));
         for bad in ["", "nats://", "nats://host", "http://host/far", "nats://host/", "nats://host/a.b", "far"]

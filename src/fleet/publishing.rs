@@ -1,11 +1,11 @@
-//! A data directory's log and register files, mirrored to a fleet.
+//! Publication of a data directory's log and register files to a fleet.
 
 use super::store::{Latest, Store};
-use super::{Fleet, FleetError, away, runtime};
+use super::{Fleet, FleetError, runtime, unreachable};
 use crate::changes::Change;
 use crate::register::Register;
 use crate::replica::backoff::Backoff;
-use crate::signing::{Keys, Statement};
+use crate::signing::{SigningKeys, Statement};
 use crate::snapshot::Snapshot;
 use crate::store::{Log, Reader, StoreError, changes_of_frames};
 use async_nats::HeaderMap;
@@ -18,60 +18,61 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of a message, about: the servers' usual limit is 1 MiB.
+/// Approximate bytes of a message; the usual limit of servers is 1 MiB.
 const MESSAGE_BYTES: usize = 256 << 10;
-/// Changes of a message, at most.
+/// Most changes of a message.
 const MESSAGE_CHANGES: usize = 100_000;
-/// How often the directory is asked for news.
+/// Interval at which the directory is checked for changes.
 const POLL: Duration = Duration::from_millis(2);
 
-/// What is published, and where.
+/// Options of [`publish`].
 pub struct Publish {
     /// The data directory.
     pub directory: PathBuf,
-    /// Where to.
+    /// The destination.
     pub fleet: Fleet,
-    /// What signs.
-    pub keys: Keys,
-    /// Servers that keep the stream, in a cluster.
+    /// Keys that sign.
+    pub keys: SigningKeys,
+    /// Copies of the stream in a cluster.
     pub replicas: usize,
-    /// For how long the stream keeps changes; for ever if it is zero.
+    /// How long the stream keeps changes; forever if zero.
     pub retain: Duration,
-    /// Whether to end when all is published, or what fails has been tried again for a minute or so.
+    /// Whether to end when everything is published, or after about a minute of failures.
     pub once: bool,
 }
 
-/// What happens.
+/// Events of [`publish`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Published {
-    /// A register file is in the store.
+    /// The register file of a sequence number was uploaded.
     Register(u64),
-    /// The stream has all changes up to a sequence number.
+    /// The stream holds all changes up to a sequence number.
     To(u64),
-    /// Something does not answer; told once until it does.
-    Away(String),
+    /// The fleet is unreachable; reported once until it recovers.
+    Unreachable(String),
 }
 
-/// Publishes until it cannot, or has published all if it is told to end then.
+/// Publishes until it fails, or with `once` until everything is published.
 ///
-/// Each message has its last sequence number as its id, and names the id that must be before it: so whatever is tried
-/// again, and whoever else publishes, every change is in the stream once, in order.
+/// The id of a message is its last sequence number, and it names the id that must precede it. So the stream has every
+/// change once and in order, also after repeated attempts and with several publishers.
 ///
-/// Errors: those that waiting does not help.
-pub fn publish(publish: &Publish, mut tell: impl FnMut(Published)) -> Result<(), FleetError> {
+/// Errors: those that do not pass by waiting.
+pub fn publish(publish: &Publish, mut report: impl FnMut(Published)) -> Result<(), FleetError> {
     let store = Store::open(&publish.fleet.store, &publish.fleet.stream.name)?;
     let reader = Reader::open(&publish.directory).map_err(FleetError::Store)?;
     let log = Log::new(&publish.directory);
-    let mut publishing =
-        Publishing { publish, store, reader, log, backoff: Backoff::default(), stored: None };
+    let mut publisher = Publisher { publish, store, reader, log, backoff: Backoff::default(), stored: None };
     runtime()?.block_on(async {
         loop {
-            match publishing.session(&mut tell).await {
-                Err(error @ FleetError::Away { .. }) if !(publish.once && publishing.backoff.is_over()) => {
-                    if publishing.backoff.is_first() {
-                        tell(Published::Away(error.to_string()));
+            match publisher.session(&mut report).await {
+                Err(error @ FleetError::Unreachable { .. })
+                    if !(publish.once && publisher.backoff.is_over()) =>
+                {
+                    if publisher.backoff.is_first() {
+                        report(Published::Unreachable(error.to_string()));
                     }
-                    tokio::time::sleep(publishing.backoff.next()).await;
+                    tokio::time::sleep(publisher.backoff.next()).await;
                 }
                 ended => return ended,
             }
@@ -79,7 +80,7 @@ pub fn publish(publish: &Publish, mut tell: impl FnMut(Published)) -> Result<(),
     })
 }
 
-struct Publishing<'p> {
+struct Publisher<'p> {
     publish: &'p Publish,
     store: Store,
     reader: Reader,
@@ -89,21 +90,21 @@ struct Publishing<'p> {
     stored: Option<u64>,
 }
 
-impl Publishing<'_> {
-    /// Publishes over one connection.
-    async fn session(&mut self, tell: &mut impl FnMut(Published)) -> Result<(), FleetError> {
+impl Publisher<'_> {
+    /// Publishes through one connection.
+    async fn session(&mut self, report: &mut impl FnMut(Published)) -> Result<(), FleetError> {
         self.reader.refresh()?;
         self.stored = match self.store.latest().await? {
-            Some(latest) => Some(self.signed_by_all(latest).await?),
+            Some(latest) => Some(self.sign_latest(latest).await?),
             None => None,
         };
         let context = self.publish.fleet.connect().await?;
         let stream = self.stream(&context).await?;
-        let mut published = self.end(&stream).await?;
+        let mut published = self.last_published(&stream).await?;
         loop {
             self.reader.refresh()?;
             let register = self.reader.register();
-            self.put_register(&register, tell).await?;
+            self.put_register(&register, report).await?;
             let here = register.sequence();
             match published {
                 Some(published) if published > here => {
@@ -117,7 +118,7 @@ impl Publishing<'_> {
                 }
                 _ => {
                     let to = self.publish_next(&context, published, &register).await?;
-                    tell(Published::To(to));
+                    report(Published::To(to));
                     published = Some(to);
                 }
             }
@@ -125,8 +126,8 @@ impl Publishing<'_> {
         }
     }
 
-    /// Has the keys of today sign what the store has; returns its sequence number.
-    async fn signed_by_all(&self, latest: Latest) -> Result<u64, FleetError> {
+    /// Signs `latest.json` with the current keys unless they have; returns its sequence number.
+    async fn sign_latest(&self, latest: Latest) -> Result<u64, FleetError> {
         let sequence = latest.sequence;
         let register = self.reader.register();
         let file = file(&register)?;
@@ -134,23 +135,23 @@ impl Publishing<'_> {
             && sequence == file.header().sequence
             && latest.digest == file.digest()
         {
-            self.store.say(&self.latest(&register, sequence, latest.digest, latest.bytes)).await?;
+            self.store.put_latest(&self.latest(&register, sequence, latest.digest, latest.bytes)).await?;
         }
         Ok(sequence)
     }
 
-    /// What is said of a register file in the store.
+    /// The signed `latest.json` of a register file.
     fn latest(&self, register: &Register, sequence: u64, digest: String, bytes: u64) -> Latest {
-        let mut said = self.statement(register, "snapshot");
-        (said.from, said.to, said.body) = (sequence, sequence, digest.clone());
+        let mut statement = self.statement(register, "snapshot");
+        (statement.from, statement.to, statement.body) = (sequence, sequence, digest.clone());
         Latest {
-            signature: self.publish.keys.sign(&said),
-            register: said.register,
+            signature: self.publish.keys.sign(&statement),
+            register: statement.register,
             sequence,
-            latest: said.latest,
+            latest: statement.latest,
             digest,
             bytes,
-            time: said.time,
+            time: statement.time,
         }
     }
 
@@ -163,26 +164,26 @@ impl Publishing<'_> {
             max_age: self.publish.retain,
             ..Config::default()
         };
-        context.get_or_create_stream(config).await.map_err(away("the stream"))
+        context.get_or_create_stream(config).await.map_err(unreachable("the stream"))
     }
 
-    /// The sequence number that a stream ends with.
+    /// Last sequence number of a stream.
     ///
-    /// Errors: it is not this register's.
-    async fn end(&self, stream: &stream::Stream) -> Result<Option<u64>, FleetError> {
+    /// Errors: the stream holds another register or history.
+    async fn last_published(&self, stream: &stream::Stream) -> Result<Option<u64>, FleetError> {
         let found = stream.get_last_raw_message_by_subject(&self.publish.fleet.stream.subject()).await;
         let message = match found {
             Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => return Ok(None),
-            found => found.map_err(away("the stream"))?,
+            found => found.map_err(unreachable("the stream"))?,
         };
         let get = |name| message.headers.get(name).map(|value| value.as_str());
-        let said = Statement::of_headers("changes", get, String::new(), String::new());
-        let foreign = || FleetError::Options("the stream has messages that are not nabar's".to_owned());
-        let Statement { register, from, to, content, .. } = said.ok_or_else(foreign)?;
+        let statement = Statement::of_headers("changes", get, String::new(), String::new());
+        let foreign = || FleetError::Options("the stream has messages of another program".to_owned());
+        let Statement { register, from, to, content, .. } = statement.ok_or_else(foreign)?;
         let own = self.reader.register();
         let here = own.sequence();
         if register != own.kind().name() {
-            return Err(FleetError::Another { published: to });
+            return Err(FleetError::OtherRegister { published: to });
         }
         if to > here {
             return Err(FleetError::RolledBack { published: to, here });
@@ -194,21 +195,21 @@ impl Publishing<'_> {
                     let last = changes.last().map(Change::sequence);
                     own.into_iter().take_while(|change| Some(change.sequence()) <= last).eq(changes)
                 }),
-                // They are folded into the register file: only the content can tell.
+                // The changes are folded into the register file: only the contents can be compared.
                 Err(StoreError::Gone { .. }) if to == here && !content.is_empty() => {
                     own.content().is_ok_and(|own| own.to_string() == content)
                 }
                 Err(StoreError::Gone { .. }) => true,
                 Err(error) => return Err(error.into()),
             };
-        if same { Ok(Some(to)) } else { Err(FleetError::Another { published: to }) }
+        if same { Ok(Some(to)) } else { Err(FleetError::OtherRegister { published: to }) }
     }
 
-    /// Puts the register file into the store that the log follows, if another one is there.
+    /// Uploads the register file if the store's is older.
     async fn put_register(
         &mut self,
         register: &Register,
-        tell: &mut impl FnMut(Published),
+        report: &mut impl FnMut(Published),
     ) -> Result<(), FleetError> {
         let file = file(register)?;
         let base = file.header().sequence;
@@ -219,18 +220,18 @@ impl Publishing<'_> {
         let file = Bytes::from_owner(file);
         self.store.put(file, &latest).await?;
         self.stored = Some(base);
-        tell(Published::Register(base));
+        report(Published::Register(base));
         Ok(())
     }
 
-    /// Publishes what follows; returns up to where.
+    /// Publishes the next message; returns its last sequence number.
     async fn publish_next(
         &self,
         context: &Context,
         published: Option<u64>,
         register: &Register,
     ) -> Result<u64, FleetError> {
-        // Whoever has less than the register file begins with that.
+        // Replicas behind the register file start with that file.
         let base = file(register)?.header().sequence;
         let (here, after) = (register.sequence(), published.unwrap_or(base));
         let read = |after| self.log.frames(after, here, MESSAGE_CHANGES, MESSAGE_BYTES);
@@ -238,14 +239,15 @@ impl Publishing<'_> {
             Err(StoreError::Gone { .. }) if after < base => (base, read(base)?),
             read => (after, read?),
         };
-        let mut said = self.statement(register, "changes");
-        (said.from, said.to, said.body) = (after, to, blake3::hash(&frames).to_hex().to_string());
+        let mut statement = self.statement(register, "changes");
+        (statement.from, statement.to, statement.body) =
+            (after, to, blake3::hash(&frames).to_hex().to_string());
         if to == here {
             let content = register.content().map_err(|damage| FleetError::Options(damage.to_string()))?;
-            said.content = content.to_string();
+            statement.content = content.to_string();
         }
         let mut headers = HeaderMap::new();
-        said.headers(&self.publish.keys).for_each(|(name, text)| headers.insert(name, text));
+        statement.headers(&self.publish.keys).for_each(|(name, text)| headers.insert(name, text));
         let message =
             PublishMessage::build().headers(headers).payload(frames.into()).message_id(to.to_string());
         let message = match published {
@@ -253,7 +255,7 @@ impl Publishing<'_> {
             None => message,
         };
         let sent = context.send_publish(self.publish.fleet.stream.subject(), message).await;
-        sent.map_err(away("publishing"))?.await.map_err(away("publishing"))?;
+        sent.map_err(unreachable("publishing"))?.await.map_err(unreachable("publishing"))?;
         Ok(to)
     }
 
@@ -272,7 +274,7 @@ impl Publishing<'_> {
     }
 }
 
-/// The file that a version is made of.
+/// The register file of a version.
 fn file(register: &Register) -> Result<Snapshot, FleetError> {
     Snapshot::of_register(register).map_err(|error| FleetError::Options(error.to_string()))
 }

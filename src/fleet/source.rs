@@ -1,11 +1,11 @@
-//! A fleet as what a replica follows.
+//! A fleet as the source of a replica.
 
 use super::store::{Latest, Store};
-use super::{Fleet, FleetError, away, runtime};
+use super::{Fleet, FleetError, runtime, unreachable};
 use crate::changes::Change;
 use crate::register::Register;
-use crate::replica::{FollowError, Offer, Source, Told, believed};
-use crate::signing::{Statement, Trusted, header};
+use crate::replica::{ChangeBatch, FollowError, Offer, Source, check_signature};
+use crate::signing::{Statement, TrustedKeys, header};
 use crate::store::changes_of_frames;
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
@@ -19,57 +19,61 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
-/// Messages that are taken at a time.
+/// Most messages of one fetch.
 const MESSAGES: usize = 64;
-/// How long the server is asked to wait for a message. Without heartbeats: with them async-nats 0.51 is not woken by
-/// a message that comes after one.
+/// Longest time the server waits for a message. Heartbeats are off: with them async-nats 0.51 does not wake for a
+/// message after a heartbeat.
 const WAIT_MAX: Duration = Duration::from_secs(5);
-/// After how long without a word something is wrong.
-const SILENT: Duration = Duration::from_secs(7);
-/// How long the server waits for an acknowledgement before it sends a message again.
+/// Time without any reply after which the connection is considered lost.
+const SILENCE_MAX: Duration = Duration::from_secs(7);
+/// Time without acknowledgement after which the server sends a message again.
 const ACK_WAIT: Duration = Duration::from_secs(300);
 
-/// A stream and a store.
-pub(super) struct Nats {
+/// The stream and the store of a fleet.
+pub(super) struct NatsSource {
     runtime: Runtime,
     fleet: Fleet,
     consumer: String,
     store: Store,
-    trusted: Trusted,
+    trusted: TrustedKeys,
     session: RefCell<Option<Session>>,
 }
 
-/// A durable consumer that stands where the replica does.
+/// A durable consumer at the replica's position.
 struct Session {
     consumer: PullConsumer,
-    /// Where a replica stands that has what was taken: another one, made anew, needs a session of its own.
+    /// Sequence number of the replica after the messages taken. A replica elsewhere needs a new session.
     at: u64,
-    /// Messages that have come and are not taken in.
+    /// Messages received and not yet taken.
     waiting: VecDeque<Message>,
-    /// Messages that are not acknowledged, and where they lead.
+    /// Last sequence numbers and messages not yet acknowledged.
     taken: Vec<(u64, Message)>,
-    /// The source's last sequence number, as far as is known.
+    /// Last known sequence number of the source.
     latest: u64,
-    /// What the last message says that was there at the beginning, if it is believed.
+    /// Statement of the last message at the start of the session, if its signature is valid.
     end: Option<Statement>,
 }
 
-/// What one message has.
-struct Piece {
-    said: Statement,
+/// A parsed message.
+struct MessageContent {
+    statement: Statement,
     changes: Vec<Change>,
 }
 
-impl Nats {
-    pub(super) fn new(fleet: Fleet, consumer: String, trusted: Trusted) -> Result<Nats, FollowError> {
+impl NatsSource {
+    pub(super) fn new(
+        fleet: Fleet,
+        consumer: String,
+        trusted: TrustedKeys,
+    ) -> Result<NatsSource, FollowError> {
         let store = Store::open(&fleet.store, &fleet.stream.name)?;
-        Ok(Nats { runtime: runtime()?, fleet, consumer, store, trusted, session: RefCell::new(None) })
+        Ok(NatsSource { runtime: runtime()?, fleet, consumer, store, trusted, session: RefCell::new(None) })
     }
 
     fn latest(&self) -> Result<Latest, FollowError> {
         let latest = self.runtime.block_on(self.store.latest())?;
-        let latest = latest.ok_or_else(|| FollowError::Away("nothing is published there yet".to_owned()))?;
-        let said = Statement {
+        let latest = latest.ok_or_else(|| FollowError::Unreachable("nothing is published yet".to_owned()))?;
+        let statement = Statement {
             what: "snapshot",
             register: latest.register.clone(),
             from: latest.sequence,
@@ -80,27 +84,27 @@ impl Nats {
             nonce: String::new(),
             time: latest.time.clone(),
         };
-        believed(&self.trusted, &said, Some(&latest.signature))?;
+        check_signature(&self.trusted, &statement, Some(&latest.signature))?;
         Ok(latest)
     }
 
-    fn piece(&self, headers: Option<&HeaderMap>, payload: &[u8]) -> Result<Piece, FollowError> {
+    fn piece(&self, headers: Option<&HeaderMap>, payload: &[u8]) -> Result<MessageContent, FollowError> {
         let get = |name| headers?.get(name).map(|value| value.as_str());
-        let foreign = || FollowError::Away("the stream has a message that is not nabar's".to_owned());
+        let foreign = || FollowError::Unreachable("the stream has a message of another program".to_owned());
         let digest = blake3::hash(payload).to_hex().to_string();
-        let said = Statement::of_headers("changes", get, digest, String::new()).ok_or_else(foreign)?;
-        believed(&self.trusted, &said, get(header::SIGNATURE))?;
-        let changes = changes_of_frames(payload, said.from);
-        let damaged = || FollowError::Away("a message came damaged".to_owned());
-        Ok(Piece { changes: changes.ok_or_else(damaged)?, said })
+        let statement = Statement::of_headers("changes", get, digest, String::new()).ok_or_else(foreign)?;
+        check_signature(&self.trusted, &statement, get(header::SIGNATURE))?;
+        let changes = changes_of_frames(payload, statement.from);
+        let damaged = || FollowError::Unreachable("a message is damaged".to_owned());
+        Ok(MessageContent { changes: changes.ok_or_else(damaged)?, statement })
     }
 
-    /// Stands where the replica does.
+    /// Opens a session at the replica's position.
     async fn session(&self, here: u64) -> Result<Session, FollowError> {
         let context = self.fleet.connect().await?;
-        let stream = context.get_stream(&self.fleet.stream.name).await.map_err(away("the stream"))?;
+        let stream = context.get_stream(&self.fleet.stream.name).await.map_err(unreachable("the stream"))?;
         let (start, latest, end) = self.position(&stream, here).await?;
-        // Wherever it stood, it stands here now.
+        // The consumer may exist at another position.
         let _ = stream.delete_consumer(&self.consumer).await;
         let config = pull::Config {
             durable_name: Some(self.consumer.clone()),
@@ -109,83 +113,84 @@ impl Nats {
             ack_wait: ACK_WAIT,
             ..pull::Config::default()
         };
-        let consumer = stream.create_consumer(config).await.map_err(away("the consumer"))?;
+        let consumer = stream.create_consumer(config).await.map_err(unreachable("the consumer"))?;
         Ok(Session { consumer, at: here, waiting: VecDeque::new(), taken: Vec::new(), latest, end })
     }
 
-    /// Takes in what follows `here`, from messages one after another.
+    /// Takes the changes after `here` from consecutive messages.
     async fn take(
         &self,
         session: &mut Session,
         here: u64,
         most: usize,
         wait: Duration,
-    ) -> Result<Told, FollowError> {
+    ) -> Result<ChangeBatch, FollowError> {
         session.acknowledge(here).await?;
-        let mut told = Told {
+        let mut batch = ChangeBatch {
             register: String::new(),
             changes: Vec::new(),
             to: here,
             latest: session.latest.max(here),
             content: None,
         };
-        while told.changes.len() < most
-            && let Some(message) = session.next(told.changes.is_empty().then_some(wait)).await?
+        while batch.changes.len() < most
+            && let Some(message) = session.next(batch.changes.is_empty().then_some(wait)).await?
         {
             let piece = self.piece(message.headers.as_ref(), &message.payload)?;
-            let Piece { said, changes } = piece;
-            if said.from > told.to {
-                return Err(FollowError::Away("messages came in another order".to_owned()));
+            let MessageContent { statement, changes } = piece;
+            if statement.from > batch.to {
+                return Err(FollowError::Unreachable("messages are out of order".to_owned()));
             }
-            session.latest = session.latest.max(said.latest);
-            session.taken.push((said.to, message));
-            if said.to > told.to {
-                let before = told.to;
-                told.changes.extend(changes.into_iter().filter(|change| change.sequence() > before));
-                (told.to, told.register) = (said.to, said.register);
-                told.content = Some(said.content).filter(|content| !content.is_empty());
+            session.latest = session.latest.max(statement.latest);
+            session.taken.push((statement.to, message));
+            if statement.to > batch.to {
+                let before = batch.to;
+                batch.changes.extend(changes.into_iter().filter(|change| change.sequence() > before));
+                (batch.to, batch.register) = (statement.to, statement.register);
+                batch.content = Some(statement.content).filter(|content| !content.is_empty());
             }
         }
-        session.at = told.to;
-        told.latest = session.latest.max(told.to);
-        // With nothing new, whether it is the register that was published is told by what was there before.
-        if let Some(end) = session.end.take_if(|end| end.to <= told.to)
-            && end.to == told.to
-            && told.to == here
+        session.at = batch.to;
+        batch.latest = session.latest.max(batch.to);
+        // Without new changes, the last published message identifies the register.
+        if let Some(end) = session.end.take_if(|end| end.to <= batch.to)
+            && end.to == batch.to
+            && batch.to == here
         {
-            (told.register, told.content) =
+            (batch.register, batch.content) =
                 (end.register, Some(end.content).filter(|content| !content.is_empty()));
         }
-        Ok(told)
+        Ok(batch)
     }
 
-    /// Where in a stream the message is that leads on from a sequence number, or behind its end; where the stream leads;
-    /// and what its last message says, if it is believed.
+    /// Position in the stream of the first message after a sequence number, or its end; the last sequence number of the
+    /// stream; and the statement of its last message, if its signature is valid.
     ///
-    /// Errors: the changes that follow are not there any more.
+    /// Errors: the changes after the sequence number are gone.
     async fn position(
         &self,
         stream: &stream::Stream,
         here: u64,
     ) -> Result<(u64, u64, Option<Statement>), FollowError> {
-        let failed = away("the stream");
+        let failed = unreachable("the stream");
         let info = stream.get_info().await.map_err(&failed)?;
         let (mut low, end) = (info.state.first_sequence, info.state.last_sequence + 1);
         if info.state.messages == 0 {
             return Ok((end, here, None));
         }
-        // Where messages are is taken as they say; what they tell is believed when they are taken in.
-        let read = async |place| {
-            let message = stream.get_raw_message(place).await;
-            let message = message.map_err(away::<RawMessageError>("the stream"))?;
+        // The search uses headers before their signatures are checked; messages are verified when they are taken.
+        let read = async |position| {
+            let message = stream.get_raw_message(position).await;
+            let message = message.map_err(unreachable::<RawMessageError>("the stream"))?;
             let number = |name| message.headers.get(name).and_then(|text| text.as_str().parse::<u64>().ok());
-            let foreign = || FollowError::Away("the stream has a message that is not nabar's".to_owned());
+            let foreign =
+                || FollowError::Unreachable("the stream has a message of another program".to_owned());
             let (from, to) = number(header::FROM).zip(number(header::TO)).ok_or_else(foreign)?;
             Ok::<_, FollowError>((from, to, message))
         };
         let (_, latest, last) = read(end - 1).await?;
-        let last = self.piece(Some(&last.headers), &last.payload).ok().map(|piece| piece.said);
-        // The first message that leads beyond.
+        let last = self.piece(Some(&last.headers), &last.payload).ok().map(|piece| piece.statement);
+        // The first message that ends after `here`.
         let mut high = end;
         while low < high {
             let middle = low + (high - low) / 2;
@@ -202,41 +207,41 @@ impl Nats {
 }
 
 impl Session {
-    /// Acknowledges what is durable.
+    /// Acknowledges the messages that the replica has stored durably.
     async fn acknowledge(&mut self, here: u64) -> Result<(), FleetError> {
         let durable = self.taken.iter().take_while(|(to, _)| *to <= here).count();
         for (_, message) in self.taken.drain(..durable) {
-            message.ack().await.map_err(away("acknowledging"))?;
+            message.ack().await.map_err(unreachable("acknowledging"))?;
         }
         Ok(())
     }
 
-    /// The next message, if one is there or comes in a time.
+    /// The next message, if one is available or arrives within `wait`.
     async fn next(&mut self, wait: Option<Duration>) -> Result<Option<Message>, FleetError> {
         if self.waiting.is_empty() {
             if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                 let one = self.consumer.batch().max_messages(1).expires(wait.min(WAIT_MAX));
                 let one = one.messages().await;
-                self.keep(one.map_err(away("the stream"))?).await?;
+                self.keep(one.map_err(unreachable("the stream"))?).await?;
             }
-            // And all that are there now.
+            // All others that are available.
             let more = self.consumer.fetch().max_messages(MESSAGES).messages().await;
-            self.keep(more.map_err(away("the stream"))?).await?;
+            self.keep(more.map_err(unreachable("the stream"))?).await?;
         }
         Ok(self.waiting.pop_front())
     }
 
     async fn keep(&mut self, mut messages: pull::Batch) -> Result<(), FleetError> {
-        // A server that has lost the consumer never says that there is nothing.
-        let silent = |_| FleetError::Away { what: "the stream", why: "nothing is said".to_owned() };
-        while let Some(message) = timeout(SILENT, messages.next()).await.map_err(silent)? {
-            self.waiting.push_back(message.map_err(away("the stream"))?);
+        // A server that has lost the consumer never replies.
+        let silent = |_| FleetError::Unreachable { what: "the stream", why: "no reply".to_owned() };
+        while let Some(message) = timeout(SILENCE_MAX, messages.next()).await.map_err(silent)? {
+            self.waiting.push_back(message.map_err(unreachable("the stream"))?);
         }
         Ok(())
     }
 }
 
-impl Source for Nats {
+impl Source for NatsSource {
     fn offer(&self) -> Result<Offer, FollowError> {
         let latest = self.latest()?;
         let Latest { register, digest, bytes, latest, .. } = latest;
@@ -252,23 +257,23 @@ impl Source for Nats {
         Ok(reading.map(|reading| Box::new(reading) as Box<dyn Read>))
     }
 
-    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError> {
         let sequence = here.sequence();
-        // Whatever fails, the next attempt begins with a new connection, where the replica stands then.
+        // After a failure, the next attempt starts with a new connection.
         let kept = self.session.borrow_mut().take().filter(|session| session.at == sequence);
-        let told = self.runtime.block_on(async {
+        let batch = self.runtime.block_on(async {
             let mut session = match kept {
                 Some(session) => session,
                 None => self.session(sequence).await?,
             };
-            let told = self.take(&mut session, sequence, most, wait).await?;
-            Ok((session, told))
+            let batch = self.take(&mut session, sequence, most, wait).await?;
+            Ok((session, batch))
         });
-        let (session, mut told): (Session, Told) = told.map_err(|error: FollowError| error)?;
+        let (session, mut batch): (Session, ChangeBatch) = batch.map_err(|error: FollowError| error)?;
         *self.session.borrow_mut() = Some(session);
-        if told.register.is_empty() {
-            told.register = here.kind().name().to_owned();
+        if batch.register.is_empty() {
+            batch.register = here.kind().name().to_owned();
         }
-        Ok(told)
+        Ok(batch)
     }
 }

@@ -1,9 +1,9 @@
 //! Register files in an object store.
 //!
 //! Below the name of the stream: `SEQUENCE-DIGEST.nabar` for each register file that is kept, and `latest.json`, which
-//! names the newest one and is put in place when that is there.
+//! names the newest one and is written after it.
 
-use super::{FleetError, away};
+use super::{FleetError, unreachable};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
@@ -13,35 +13,35 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
 use tokio::runtime::Runtime;
 
-/// Register files that are kept behind the newest one: whoever is fetching the last goes on.
+/// Register files kept besides the newest one, so that replicas can finish downloading them.
 const KEPT_BEFORE: usize = 1;
 
-/// What `latest.json` says.
+/// Content of `latest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Latest {
     /// `far` or `krr`.
     pub(super) register: String,
     /// Sequence number of the register file.
     pub(super) sequence: u64,
-    /// The publisher's, when it was put there.
+    /// Last sequence number of the publisher at that time.
     pub(super) latest: u64,
     /// BLAKE3 of the register file.
     pub(super) digest: String,
     pub(super) bytes: u64,
-    /// When that was.
+    /// Time of the statement, RFC 3339.
     pub(super) time: String,
-    /// Signatures, as those of a service; empty if there are none.
+    /// Signatures in the form of a service's; empty without keys.
     pub(super) signature: String,
 }
 
-/// An object store, and where in it.
+/// An object store and the stream's prefix in it.
 pub(super) struct Store {
     store: Box<dyn ObjectStore>,
     prefix: Path,
 }
 
 impl Store {
-    /// `given` is a directory or an address. Addresses take what they need besides from the environment, such as
+    /// Opens a directory or an address. Further options of an address come from the environment, such as
     /// `AWS_ACCESS_KEY_ID`.
     pub(super) fn open(given: &str, stream: &str) -> Result<Store, FleetError> {
         let bad = |error: String| FleetError::Options(format!("{given}: {error}"));
@@ -66,23 +66,23 @@ impl Store {
         self.prefix.clone().join("latest.json")
     }
 
-    /// `None` if nothing has been put there yet.
+    /// The newest register file; `None` if there is none yet.
     pub(super) async fn latest(&self) -> Result<Option<Latest>, FleetError> {
-        let failed = away("the object store");
+        let failed = unreachable("the object store");
         let found = match self.store.get(&self.pointer()).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(failed)?,
         };
-        let bytes = found.bytes().await.map_err(away("the object store"))?;
-        serde_json::from_slice(&bytes).map(Some).map_err(away("latest.json"))
+        let bytes = found.bytes().await.map_err(unreachable("the object store"))?;
+        serde_json::from_slice(&bytes).map(Some).map_err(unreachable("latest.json"))
     }
 
-    /// Puts a register file there, and says so; then removes what is older than the one before.
+    /// Uploads a register file, makes it the newest one, and removes all but [`KEPT_BEFORE`] older ones.
     pub(super) async fn put(&self, file: Bytes, latest: &Latest) -> Result<(), FleetError> {
-        let failed = away("the object store");
+        let failed = unreachable("the object store");
         let path = self.register(latest.sequence, &latest.digest);
         self.store.put(&path, PutPayload::from_bytes(file)).await.map_err(&failed)?;
-        self.say(latest).await?;
+        self.put_latest(latest).await?;
         let listed: Vec<Path> = self
             .store
             .list(Some(&self.prefix))
@@ -102,13 +102,13 @@ impl Store {
         Ok(())
     }
 
-    /// Says which register file is the newest.
-    pub(super) async fn say(&self, latest: &Latest) -> Result<(), FleetError> {
-        let said = serde_json::to_vec(latest).map_err(away("latest.json"))?;
-        self.store.put(&self.pointer(), said.into()).await.map(drop).map_err(away("the object store"))
+    /// Writes `latest.json`.
+    pub(super) async fn put_latest(&self, latest: &Latest) -> Result<(), FleetError> {
+        let json = serde_json::to_vec(latest).map_err(unreachable("latest.json"))?;
+        self.store.put(&self.pointer(), json.into()).await.map(drop).map_err(unreachable("the object store"))
     }
 
-    /// The bytes of a register file from a place on. `None` if it is not there any more.
+    /// The bytes of a register file from an offset on. `None` if the file was removed.
     pub(super) fn read<'s>(
         &'s self,
         runtime: &'s Runtime,
@@ -119,20 +119,21 @@ impl Store {
         let path = self.register(latest.sequence, &latest.digest);
         let found = match runtime.block_on(self.store.get_opts(&path, options)) {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            found => found.map_err(away("the object store"))?,
+            found => found.map_err(unreachable("the object store"))?,
         };
-        Ok(Some(Reading { runtime, stream: found.into_stream().boxed(), rest: Bytes::new() }))
+        Ok(Some(StoreReader { runtime, stream: found.into_stream().boxed(), rest: Bytes::new() }))
     }
 }
 
-/// A stream as a reader.
-struct Reading<'s, S> {
+/// A stream of the store as a reader.
+struct StoreReader<'s, S> {
     runtime: &'s Runtime,
     stream: S,
+    /// Bytes received and not yet read.
     rest: Bytes,
 }
 
-impl<S> Read for Reading<'_, S>
+impl<S> Read for StoreReader<'_, S>
 where
     S: futures_util::Stream<Item = object_store::Result<Bytes>> + Unpin,
 {
@@ -153,12 +154,12 @@ where
 mod tests {
     use super::*;
 
-    /// Nothing is connected to yet; what is needed for that is there.
+    /// Opening does not connect.
     #[test]
-    fn stores_are_opened_by_their_addresses() {
+    fn addresses_of_all_stores_are_accepted() {
         for address in ["s3://bucket/path", "gs://bucket", "az://container", "memory:///"] {
             let opened = Store::open(address, "far");
-            assert!(!matches!(opened, Err(FleetError::Away { .. })), "{address}");
+            assert!(!matches!(opened, Err(FleetError::Unreachable { .. })), "{address}");
         }
         assert!(matches!(Store::open("s4://bucket", "far"), Err(FleetError::Options(_))));
     }

@@ -1,25 +1,25 @@
-//! Days of the proleptic Gregorian calendar as the identity spaces count them.
+//! Day numbers of the proleptic Gregorian calendar for the identity spaces.
 //!
-//! Both tables are computed by the compiler; a date is validated and turned into its day number by
-//! two adjacent loads of one table.
+//! The tables are computed at compile time. Validating a date and computing its day number takes two adjacent loads
+//! from one table.
 
-/// First year of the Swedish spaces. The register's own pattern allows the centuries 18, 19 and 20.
+/// First year of the Swedish spaces. The contract's pattern allows the centuries 18, 19 and 20.
 pub(super) const FIRST_YEAR: u32 = 1800;
 /// Years covered by [`DAYS_BEFORE_MONTH`]: 1800 to 2099.
 pub(super) const YEARS: u32 = 300;
-/// Days from 1800-01-01 to 2099-12-31, both included.
+/// Number of days from 1800-01-01 to 2099-12-31, inclusive.
 pub(super) const DAYS: u32 = days_before_month()[(YEARS * 12) as usize];
 
-/// `DAYS_BEFORE_MONTH[(year - 1800) * 12 + month - 1]` is the number of days between 1800-01-01 and
-/// the first of that month; one entry more closes the last month.
+/// `DAYS_BEFORE_MONTH[(year - 1800) * 12 + month - 1]` is the number of days from 1800-01-01 to the first of that
+/// month. One more entry ends the last month.
 pub(super) static DAYS_BEFORE_MONTH: [u32; (YEARS * 12 + 1) as usize] = days_before_month();
 
-/// Days before each month of a leap year, one entry more closes December: the day slots of the
-/// Norwegian spaces, which keep two digits of the year.
+/// Days before each month of a leap year; one more entry ends December. The Norwegian spaces have these day slots in
+/// every year, because they have two digits of the year.
 pub(super) static LEAP_DAYS_BEFORE_MONTH: [u32; 13] =
     [0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335, 366];
 
-/// Whether `year` has a 29 February.
+/// Whether `year` is a leap year.
 pub(super) const fn is_leap(year: u32) -> bool {
     year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
@@ -41,9 +41,9 @@ const fn days_before_month() -> [u32; (YEARS * 12 + 1) as usize] {
     table
 }
 
-/// Day number (0 is 1800-01-01) of a date, or `None` if there is no such date.
+/// Day number (0 is 1800-01-01) of a date, or `None` if the date does not exist.
 ///
-/// `year` is 1800 to 2099; the caller has checked it. `month` and `day` may be anything.
+/// The caller ensures that `year` is 1800 to 2099. `month` and `day` may have any value.
 #[inline(always)]
 pub(super) fn day_number(year: u32, month: u32, day: u32) -> Option<u32> {
     debug_assert!((FIRST_YEAR..FIRST_YEAR + YEARS).contains(&year));
@@ -59,7 +59,7 @@ pub(super) fn day_number(year: u32, month: u32, day: u32) -> Option<u32> {
 /// The date of a day number below [`DAYS`]: year, month, day.
 pub(super) fn date_of(day_number: u32) -> (u32, u32, u32) {
     debug_assert!(day_number < DAYS);
-    // 400 years have 4800 months and 146 097 days, so the month is known to within one.
+    // 400 years have 4800 months and 146 097 days, so the estimate of the month is off by at most one.
     let mut index = (day_number * 160 / 4870) as usize;
     while DAYS_BEFORE_MONTH[index + 1] <= day_number {
         index += 1;
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_day_number_is_the_day_that_jiff_counts() {
+    fn day_numbers_agree_with_jiff() {
         let first = jiff::civil::date(1800, 1, 1);
         for number in 0..DAYS {
             let (year, month, day) = date_of(number);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_that_do_not_exist_have_no_number() {
+    fn invalid_dates_have_no_number() {
         for (year, month, day) in [
             (1900, 2, 29),
             (2001, 2, 29),

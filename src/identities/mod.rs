@@ -1,11 +1,11 @@
 //! Identity numbers: text to [`Identity`] to [`Ordinal`] and back.
 //!
-//! Identity numbers are not random keys. A personnummer is a date and three digits (the check digit
-//! adds nothing), an organisationsnummer nine digits, a fødselsnummer a date, three digits and one of
-//! four remainders. So every valid identity has a place in one dense row, its [`Ordinal`], and the row
-//! is computed, not stored. Everything else in the project is keyed by it.
+//! Identity numbers are not random keys. A personnummer is a date and three digits (the check digit is redundant), an
+//! organisationsnummer nine digits, a fødselsnummer a date, three digits and one of four remainders. So valid
+//! identities map to dense 32-bit [`Ordinal`]s by arithmetic. Ordinals are the keys of all indexes and lists in the
+//! crate.
 //!
-//! Pure and total: no input panics, and no error carries the number it is about.
+//! The functions are pure. No input panics, and no error contains the number.
 //!
 //! ```
 //! use nabar::identities::{Country, Identity, Rejection, Space, Today};
@@ -40,11 +40,11 @@ use spelling::{Digits, Spelling};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     ordinal: Ordinal,
-    /// Canonical ASCII digits; a Norwegian identity has eleven, and a zero byte behind them.
+    /// Canonical ASCII digits. A Norwegian identity has eleven, followed by a zero byte.
     digits: [u8; 12],
 }
 
-/// The day on which a list is read: it tells the century of a number with ten digits.
+/// The day on which a list is read, which determines the century of a number with ten digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Today {
     year: u32,
@@ -53,7 +53,7 @@ pub struct Today {
 }
 
 impl Today {
-    /// The first day of the contract's last century: for what has no day of its own.
+    /// The first day of the last century in the contract, where the day does not matter.
     pub(crate) const CONTRACT: Today = Today { year: 2000, month: 1, day: 1 };
 
     /// A day between 2000-01-01 and 2099-12-31, or `None`.
@@ -63,20 +63,23 @@ impl Today {
         }
         calendar::day_number(year, month, day).map(|_| Today { year, month, day })
     }
+
+    /// The same for a date.
+    pub fn from_date(date: jiff::civil::Date) -> Option<Today> {
+        Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32)
+    }
 }
 
 impl Identity {
-    /// Reads an identity from any spelling that lists contain.
+    /// Parses an identity in any spelling that occurs in lists.
     ///
-    /// Swedish: 12 digits, 10 digits, either with `-` (or `+` for those aged 100 or more) before the
-    /// last four, an organisationsnummer with or without `16`, a leading zero lost in a spreadsheet.
-    /// Norwegian: 11 digits, or 10 where the leading zero was lost, with or without a separator before
-    /// the last five. Blanks and invisible marks are passed over, other dashes and full-width digits are
-    /// read as what they stand for, and what spreadsheets write around a number (`="…"`, `'…`, `….0`)
-    /// is taken off. `docs/identities.md` lists all of it.
+    /// Swedish: 12 or 10 digits, optionally with `-` (or `+` from the age of 100) before the last four; an
+    /// organisationsnummer with or without `16`; a leading zero lost in a spreadsheet. Norwegian: 11 digits, or 10 if
+    /// the leading zero is lost, optionally with a separator before the last five. Blanks and invisible characters are
+    /// ignored, other dashes and full-width digits are converted, and the decoration of spreadsheets (`="…"`, `'…`,
+    /// `….0`) is removed. `docs/identities.md` lists all spellings.
     ///
-    /// Errors: the first [`Rejection`] that applies. Cost: 3 to 4 ns for 12 digits, some 20 ns
-    /// for the other spellings.
+    /// Errors: the first [`Rejection`] that applies. Cost: 3 to 4 ns for 12 digits, some 20 ns for other spellings.
     #[inline(always)]
     pub fn parse(text: &[u8], country: Country, today: Today) -> Result<Identity, Rejection> {
         if country == Country::Sweden
@@ -90,10 +93,10 @@ impl Identity {
         Self::parse_spelling(text, country, today)
     }
 
-    /// The identity that twelve bytes are, if they are the digits of a Swedish one as FaR writes them. Most of a list is,
-    /// and whoever reads it need not know where their cell ends: what has anything else in it is none.
+    /// Parses the canonical 12 digits of a Swedish identity; `None` for any other bytes. This is the fast path for
+    /// lists: it does not need the end of the cell.
     #[inline(always)]
-    pub(crate) fn of_twelve(text: &[u8; 12], country: Country) -> Option<Identity> {
+    pub(crate) fn from_canonical_12(text: &[u8; 12], country: Country) -> Option<Identity> {
         match country {
             Country::Sweden => swedish::from_canonical(text).ok(),
             Country::Norway => None,
@@ -103,45 +106,45 @@ impl Identity {
     #[inline(never)]
     fn parse_spelling(text: &[u8], country: Country, today: Today) -> Result<Identity, Rejection> {
         let spelling = Spelling::read(text)?;
-        let after_sign = |places: usize| match spelling.sign_place {
-            Some(place) => spelling.digits.len() == place + places,
+        let precedes_last = |digits: usize| match spelling.sign_position {
+            Some(position) => spelling.digits.len() == position + digits,
             None => true,
         };
         match country {
-            Country::Sweden if !after_sign(4) => Err(spelling.misplaced_sign(&[10, 12])),
+            Country::Sweden if !precedes_last(4) => Err(spelling.misplaced_sign(&[10, 12])),
             Country::Sweden => swedish::from_spelling(&spelling.digits, spelling.sign, today),
             Country::Norway if spelling.sign == Some(b'+') => Err(Rejection::BadCharacter),
-            Country::Norway if !after_sign(5) => Err(spelling.misplaced_sign(&[11])),
+            Country::Norway if !precedes_last(5) => Err(spelling.misplaced_sign(&[11])),
             Country::Norway => norwegian::from_spelling(&spelling.digits, spelling.sign.is_some()),
         }
     }
 
-    /// The identity at a place, unless it is nobody's.
+    /// The identity of an ordinal, `None` if the ordinal has no identity.
     pub fn from_ordinal(ordinal: Ordinal) -> Option<Identity> {
-        let (space, within) = Space::locate(ordinal)?;
+        let (space, offset) = Space::locate(ordinal)?;
         let digits = match space.country() {
-            Country::Sweden => swedish::canonical(space, within),
-            Country::Norway => norwegian::canonical(space, within)?,
+            Country::Sweden => swedish::canonical(space, offset),
+            Country::Norway => norwegian::canonical(space, offset)?,
         };
         Some(Identity { ordinal, digits })
     }
 
-    /// The place of the identity in the row of all identities.
+    /// The ordinal of the identity.
     #[inline(always)]
     pub fn ordinal(&self) -> Ordinal {
         self.ordinal
     }
 
-    /// The space that the identity belongs to.
+    /// The identity space.
     pub fn space(&self) -> Space {
         Space::locate(self.ordinal).map_or(Space::Personnummer, |(space, _)| space)
     }
 
-    /// The year of birth, as far as the number tells it.
+    /// The year of birth, if the number determines it.
     ///
-    /// `None` for an organisationsnummer, and for a Norwegian number whose century is not known: from 2032
-    /// the individual number no longer tells it. A Norwegian number that could have been given out before
-    /// 2032 is read by the rule of that time. Cost: some nanoseconds.
+    /// `None` for an organisationsnummer, and for a Norwegian number whose century is unknown: from 2032 the individual
+    /// number no longer determines the century. A Norwegian number that could have been assigned before 2032 is read by
+    /// the rule before 2032. Cost: some nanoseconds.
     pub fn year_of_birth(&self) -> Option<u32> {
         match (self.space(), self.space().country()) {
             (Space::Organisationsnummer, _) => None,
@@ -150,7 +153,7 @@ impl Identity {
         }
     }
 
-    /// The canonical digits: 12 as FaR writes them, 11 as KRR does.
+    /// The canonical digits: 12 in FaR, 11 in KRR.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
@@ -162,9 +165,9 @@ impl Identity {
         &self.digits[..length]
     }
 
-    /// Whether a text is the canonical digits. Without a call: most cells of most lists are.
+    /// Whether a text equals the canonical digits. Inlined, because it is called for most cells of a list.
     #[inline(always)]
-    pub(crate) fn is_spelt(&self, text: &[u8]) -> bool {
+    pub(crate) fn is_canonical_text(&self, text: &[u8]) -> bool {
         match (text.first_chunk::<12>(), text.first_chunk::<11>()) {
             (Some(text12), _) => text.len() == 12 && *text12 == self.digits,
             (None, Some(text11)) => text11[..] == self.digits[..11] && self.digits[11] == 0,
@@ -179,14 +182,14 @@ impl Identity {
     }
 }
 
-/// Never shows the number.
+/// Does not show the number.
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({})", self.space().name())
     }
 }
 
-/// Writes `value` in decimal with leading zeros, filling `digits`.
+/// Fills `digits` with `value` in decimal, with leading zeros.
 fn write_decimal(digits: &mut [u8], mut value: u32) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (value % 10) as u8;

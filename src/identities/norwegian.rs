@@ -9,7 +9,7 @@ const FIRST_WEIGHTS: [u32; 10] = [3, 7, 6, 1, 8, 9, 4, 5, 2, 1];
 /// Weights of the second control digit over the first ten digits, and of itself.
 const SECOND_WEIGHTS: [u32; 11] = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1];
 
-/// Plain spaces by month series, for people and for D-numbers.
+/// Spaces by month series, of fødselsnummer and of D-nummer.
 const SPACES: [[Space; 2]; 4] = [
     [Space::Fodselsnummer, Space::DNummer],
     [Space::Fodselsnummer40, Space::DNummer40],
@@ -17,11 +17,11 @@ const SPACES: [[Space; 2]; 4] = [
     [Space::Fodselsnummer80, Space::DNummer80],
 ];
 
-/// The year of birth that two digits and the individual number of a fødselsnummer tell by the rule of numbers given
-/// out before 2032, if that rule has them.
+/// The year of birth of a fødselsnummer, from two digits of the year and the individual number, by the rule for numbers
+/// assigned before 2032. `None` if that rule does not assign the combination.
 ///
 /// Source: forskrift til folkeregisterloven § 2-2; Skatteetaten, "Fødselsnummer".
-fn year_of_person(year: u32, individual: u32) -> Option<u32> {
+fn year_of_fodselsnummer(year: u32, individual: u32) -> Option<u32> {
     match (individual, year) {
         (0..=499, _) => Some(1900 + year),
         (500..=749, 54..) => Some(1800 + year),
@@ -31,8 +31,7 @@ fn year_of_person(year: u32, individual: u32) -> Option<u32> {
     }
 }
 
-/// The same of a D-number. In August 2021 their ranges were widened: where the two rules differ, the century is not
-/// known.
+/// The year of birth of a D-nummer. Their ranges were extended in August 2021; `None` where the two rules differ.
 ///
 /// Source: Skatteetaten, folkeregisteret-api-dokumentasjon, news of 2021-06-24.
 fn year_of_d_number(year: u32, individual: u32) -> Option<u32> {
@@ -40,33 +39,36 @@ fn year_of_d_number(year: u32, individual: u32) -> Option<u32> {
         (500..=599, 58..) => 1800 + year,
         (0..=199, 0..=39) | (0..=499 | 600..=999, 40..) => 1900 + year,
         (200..=999, 0..=39) => 2000 + year,
-        _ => return year_of_person(year, individual),
+        _ => return year_of_fodselsnummer(year, individual),
     };
-    year_of_person(year, individual).is_none_or(|before| before == widened).then_some(widened)
+    year_of_fodselsnummer(year, individual).is_none_or(|before| before == widened).then_some(widened)
 }
 
-/// The slot of a day of birth of which two digits of the year are known, if any century has that day: 29 February
-/// needs a year divisible by four, also 00, which is 2000.
+/// The slot of a day of birth with two digits of the year, if the day exists in any century: 29 February needs a year
+/// divisible by four, including 00 for 2000.
 fn day_slot(year: u32, month: u32, day: u32) -> Option<u32> {
     calendar::day_number(2000 + year, month, day)?;
     Some(year * SLOTS_PER_YEAR + LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + day - 1)
 }
 
-/// The year of birth of eleven canonical digits, if they tell it.
+/// The year of birth of eleven canonical digits, if they determine it.
 pub(super) fn year_of_birth(space: Space, text: &[u8; 11]) -> Option<u32> {
-    // Other remainders are given out from 2032 only, when the individual number says nothing of the century.
+    // Other remainders are assigned from 2032 only, when the individual number does not determine the century.
     weighted(text, &FIRST_WEIGHTS).is_multiple_of(11).then_some(())?;
-    let number = |places: &[u8]| places.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    let number = |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
     let (series, is_d_number) = series_of(space);
     let (day, month) = (number(&text[..2]) - 40 * is_d_number, number(&text[2..4]) - MONTH_OFFSETS[series]);
     let (year, individual) = (number(&text[4..6]), number(&text[6..9]));
-    let year =
-        if is_d_number == 1 { year_of_d_number(year, individual) } else { year_of_person(year, individual) }?;
-    // A day that this year does not have is one of another century.
+    let year = if is_d_number == 1 {
+        year_of_d_number(year, individual)
+    } else {
+        year_of_fodselsnummer(year, individual)
+    }?;
+    // A date that does not exist in this year is in another century.
     calendar::day_number(year, month, day).map(|_| year)
 }
 
-/// The series of months of a Norwegian space, and 1 if its numbers are D-numbers.
+/// The month series of a Norwegian space, and 1 for D-nummer, otherwise 0.
 fn series_of(space: Space) -> (usize, u32) {
     let plain = space as u32 - Space::Fodselsnummer as u32;
     (plain as usize / 2, plain % 2)
@@ -76,15 +78,15 @@ fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
     digits.iter().zip(weights).map(|(&digit, &weight)| u32::from(digit - b'0') * weight).sum()
 }
 
-/// The identity that eleven canonical digits are.
+/// Parses eleven canonical digits.
 ///
-/// The first control digit is accepted with the remainders 0 to 3, as everybody must from 2032. Any individual
-/// number is accepted with any year: from 2032 it no longer tells the century.
+/// The first control digit may have the remainders 0 to 3, as will be required from 2032. Any individual number is
+/// accepted with any year, because it does not determine the century from 2032.
 pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
     if !text.iter().all(u8::is_ascii_digit) {
         return Err(Rejection::BadCharacter);
     }
-    let two = |place: usize| u32::from(text[place] - b'0') * 10 + u32::from(text[place + 1] - b'0');
+    let two = |index: usize| u32::from(text[index] - b'0') * 10 + u32::from(text[index + 1] - b'0');
     let (day, month, year) = (two(0), two(2), two(4));
     let individual = two(6) * 10 + u32::from(text[8] - b'0');
 
@@ -98,14 +100,14 @@ pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
     if remainder >= REMAINDERS || !weighted(text, &SECOND_WEIGHTS).is_multiple_of(11) {
         return Err(Rejection::BadCheckDigit);
     }
-    let within = remainder * PER_REMAINDER + slot * PER_DAY + individual;
+    let offset = remainder * PER_REMAINDER + slot * PER_DAY + individual;
     let mut digits = [0; 12];
     digits[..11].copy_from_slice(text);
-    Ok(Identity { ordinal: Ordinal(SPACES[series][is_d_number].base() + within), digits })
+    Ok(Identity { ordinal: Ordinal(SPACES[series][is_d_number].base() + offset), digits })
 }
 
-/// An identity from what a list spells otherwise: eleven digits after their separators are removed, or
-/// ten when a spreadsheet took the leading zero of a day before the tenth.
+/// Parses the digits of another spelling: eleven digits without separators, or ten if a spreadsheet removed the leading
+/// zero of the day.
 pub(super) fn from_spelling(digits: &Digits, separated: bool) -> Result<Identity, Rejection> {
     match digits.len() {
         11 => from_canonical(&digits.array::<11>()),
@@ -118,9 +120,9 @@ pub(super) fn from_spelling(digits: &Digits, separated: bool) -> Result<Identity
     }
 }
 
-/// The eleven digits of the identity at a place in a Norwegian space, if somebody can have it.
-pub(super) fn canonical(space: Space, within: u32) -> Option<[u8; 12]> {
-    let (remainder, rest) = (within / PER_REMAINDER, within % PER_REMAINDER);
+/// The canonical digits at an offset in a Norwegian space, `None` if the offset has no identity.
+pub(super) fn canonical(space: Space, offset: u32) -> Option<[u8; 12]> {
+    let (remainder, rest) = (offset / PER_REMAINDER, offset % PER_REMAINDER);
     let (slot, individual) = (rest / PER_DAY, rest % PER_DAY);
     let (year, day_of_year) = (slot / SLOTS_PER_YEAR, slot % SLOTS_PER_YEAR);
     let month = LEAP_DAYS_BEFORE_MONTH.partition_point(|&days| days <= day_of_year) as u32;
@@ -138,7 +140,7 @@ pub(super) fn canonical(space: Space, within: u32) -> Option<[u8; 12]> {
     Some(digits)
 }
 
-/// The digit that brings `sum` to `remainder` modulo 11, unless that would take the digit 10.
+/// The digit that makes `sum` equal to `remainder` modulo 11, `None` if it would be 10.
 fn control_digit(sum: u32, remainder: u32) -> Option<u8> {
     let digit = (remainder + 11 - sum % 11) % 11;
     (digit < 10).then_some(b'0' + digit as u8)

@@ -1,33 +1,34 @@
 use std::fmt;
 
-/// Why a text is no identity number. Never carries the text.
+/// Why a text is not an identity number. Does not contain the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Rejection {
-    /// Nothing but white space.
+    /// Only white space.
     Empty,
-    /// Something other than digits, blanks and one `-` or `+` before the last four digits.
+    /// Characters other than digits, blanks and one `-` or `+` before the last four digits.
     BadCharacter,
-    /// Not as many digits as any spelling of an identity has.
+    /// A number of digits that no spelling of an identity has.
     BadLength,
-    /// A Swedish number that begins with other than 16, 18, 19 or 20.
+    /// A Swedish number that does not begin with 16, 18, 19 or 20.
     BadCentury,
-    /// No such day, also not as a samordningsnummer (day + 60, month and day 00 where they are not known), a
-    /// D-nummer (day + 40) or a synthetic number (month + 40, + 65 or + 80).
+    /// The date does not exist, including as a samordningsnummer (day + 60, month and day 00 if unknown), a D-nummer
+    /// (day + 40) or a synthetic number (month + 40, + 65 or + 80).
     BadDate,
-    /// After the prefix 16 the third digit must be at least 2.
+    /// The third digit after the prefix 16 is less than 2.
     BadOrganisationNumber,
-    /// The check digit (Luhn) or a control digit (modulo 11) is another: most often a typing error.
+    /// The check digit (Luhn) or a control digit (modulo 11) is wrong: most often a typing error.
     BadCheckDigit,
-    /// Too short by more than one digit, and yet valid with the zeros put back that a spreadsheet may
-    /// have removed: not enough to be sure.
+    /// More than one digit short, but valid with the leading zeros that a spreadsheet may have removed: not sufficient
+    /// to be certain.
     Ambiguous,
-    /// A number that a spreadsheet has rounded, such as `1,99001E+11`: its last digits are lost.
+    /// A number in scientific notation, such as `1,99001E+11`: a spreadsheet has lost its last digits.
     ScientificNotation,
 }
 
 impl Rejection {
-    /// All of them, in the order of their codes.
+    /// All rejections, in the order of their codes.
     pub const ALL: [Rejection; 9] = [
         Rejection::Empty,
         Rejection::BadCharacter,
@@ -40,7 +41,7 @@ impl Rejection {
         Rejection::ScientificNotation,
     ];
 
-    /// The name that reports and feedback use, such as `bad_check_digit`.
+    /// The name in reports and feedback, such as `bad_check_digit`.
     pub const fn name(self) -> &'static str {
         match self {
             Rejection::Empty => "empty",

@@ -1,33 +1,33 @@
-//! The identity spaces and their places in one row of ordinals.
+//! The identity spaces and their ranges of ordinals.
 //!
-//! Every space is a range of [`Ordinal`]s; all of them together fit 32 bits, so that an ordinal alone
-//! says which identity it is. Ranges begin at multiples of the index's block size.
+//! Every space is a range of [`Ordinal`]s. All spaces together fit in 32 bits, so an ordinal determines an identity.
+//! Ranges begin at multiples of the index's block size.
 
 use super::calendar;
 use crate::limits::BLOCK_ORDINALS;
 use std::ops::Range;
 
-/// The place of an identity in the row of all identities of all spaces.
+/// The position of an identity among all identities of all spaces.
 ///
-/// Made only from valid identities, or checked by [`super::Identity::from_ordinal`]. Every index and
-/// list in the project is keyed by it.
+/// Created only from valid identities, or checked by [`super::Identity::from_ordinal`]. It is the key of all indexes
+/// and lists in the crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Ordinal(pub(crate) u32);
 
 impl Ordinal {
-    /// Belongs to no space: what a rejected row is looked up as. No register has it.
-    pub(crate) const NOBODY: Ordinal = Ordinal(u32::MAX);
+    /// Sentinel outside all spaces, used in lookups for rows without an identity. No register has it.
+    pub(crate) const ABSENT: Ordinal = Ordinal(u32::MAX);
 }
 
-/// An ordinal is as personal as the number it stands for.
+/// Does not show the ordinal, which is as personal as the number.
 impl std::fmt::Debug for Ordinal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ordinal(..)")
     }
 }
 
-/// Whose identity numbers a list or a register holds.
+/// The country of the identity numbers in a list or a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Country {
     /// personnummer, samordningsnummer, organisationsnummer: 12 digits.
@@ -37,7 +37,7 @@ pub enum Country {
 }
 
 impl Country {
-    /// Digits of a canonical identity: 12 or 11.
+    /// Number of digits of a canonical identity: 12 or 11.
     pub const fn digits(self) -> usize {
         match self {
             Country::Sweden => 12,
@@ -45,17 +45,16 @@ impl Country {
         }
     }
 
-    /// The space that nearly everybody is in.
-    pub(crate) const fn people(self) -> Space {
+    /// The space of nearly all recipients.
+    pub(crate) const fn main_space(self) -> Space {
         match self {
             Country::Sweden => Space::Personnummer,
             Country::Norway => Space::Fodselsnummer,
         }
     }
 
-    /// The ordinals of the country's first spaces, which follow one another. A multiple of the block size
-    /// at both ends. Spaces that came later lie behind those of all countries: see
-    /// [`span`](Self::span).
+    /// The ordinals of the country's first spaces, which are consecutive. Both ends are multiples of the block size.
+    /// Spaces that were added later follow those of all countries; see [`span`](Self::span).
     pub fn ordinals(self) -> Range<u32> {
         match self {
             Country::Sweden => BASES[0]..BASES[FIRST_NORWEGIAN],
@@ -63,9 +62,8 @@ impl Country {
         }
     }
 
-    /// The ordinals that a country's spaces lie between: [`ordinals`](Self::ordinals), and what was
-    /// added behind the spaces of all countries. Sweden's has Norway's in its middle. A multiple of the
-    /// block size at both ends.
+    /// The smallest range that includes all spaces of the country: [`ordinals`](Self::ordinals) and the spaces added
+    /// later. The span of Sweden includes the ordinals of Norway. Both ends are multiples of the block size.
     pub fn span(self) -> Range<u32> {
         match self {
             Country::Sweden => BASES[0]..BASES[SPACES],
@@ -73,7 +71,7 @@ impl Country {
         }
     }
 
-    /// Whether an ordinal belongs to one of the country's spaces, or to a gap behind one.
+    /// Whether an ordinal belongs to one of the country's spaces, or to the padding after one.
     #[inline]
     pub(crate) fn has(self, ordinal: Ordinal) -> bool {
         let later = self == Country::Sweden && (BASES[FIRST_LATER]..BASES[SPACES]).contains(&ordinal.0);
@@ -81,9 +79,10 @@ impl Country {
     }
 }
 
-/// A kind of identity number.
+/// A series of identity numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Space {
     /// Swedish personnummer: date of birth, birth number, Luhn digit.
     Personnummer = 0,
@@ -114,27 +113,26 @@ pub enum Space {
 
 /// Number of spaces.
 const SPACES: usize = 12;
-/// Place of the first Norwegian space.
+/// Index of the first Norwegian space.
 const FIRST_NORWEGIAN: usize = Space::Fodselsnummer as usize;
-/// Place of the first space that was added later. Ordinals never change, so such spaces lie behind those
-/// of all countries.
+/// Index of the first space that was added later. Ordinals never change, so later spaces follow those of all countries.
 const FIRST_LATER: usize = Space::SamordningsnummerUnknownDate as usize;
 
-/// What a Norwegian synthetic series adds to the month, by series.
+/// Offset of the month in each Norwegian series.
 pub(super) const MONTH_OFFSETS: [u32; 4] = [0, 40, 65, 80];
 
-/// Ordinals of a day: the birth numbers or individual numbers 000 to 999.
+/// Ordinals per day: the birth numbers or individual numbers 000 to 999.
 pub(super) const PER_DAY: u32 = 1000;
-/// Ordinals of the first two digits of an organisationsnummer: the third digit is 2 to 9.
+/// Ordinals per value of the first two digits of an organisationsnummer; the third digit is 2 to 9.
 pub(super) const PER_ORGANISATION_PREFIX: u32 = 8_000_000;
-/// Slots of a year in which the month is 00: the days 00 to 31.
+/// Day slots per year with month 00: the days 00 to 31.
 pub(super) const DAYS_WITHOUT_MONTH: u32 = 32;
-/// Slots of a year in [`Space::SamordningsnummerUnknownDate`]: those without a month, and day 00 of each month.
+/// Day slots per year in [`Space::SamordningsnummerUnknownDate`]: those without a month, and day 00 of each month.
 pub(super) const UNKNOWN_SLOTS_PER_YEAR: u32 = DAYS_WITHOUT_MONTH + 12;
-/// Day slots of a Norwegian year: 29 February always has one.
+/// Day slots per Norwegian year; every year has a slot for 29 February.
 pub(super) const SLOTS_PER_YEAR: u32 = 366;
-/// Norwegian ordinals that share a remainder of the first control digit. Remainder 0 is the rule
-/// until 2032; the remainders 1 to 3 follow after it, so that the present numbers lie close.
+/// Norwegian ordinals per remainder of the first control digit. Numbers assigned before 2032 have remainder 0; they
+/// come first, so that they are dense.
 pub(super) const PER_REMAINDER: u32 = 100 * SLOTS_PER_YEAR * PER_DAY;
 /// Remainders of the first control digit that are accepted: 0, 1, 2 and 3.
 pub(super) const REMAINDERS: u32 = 4;
@@ -156,8 +154,8 @@ impl Space {
         Space::SamordningsnummerUnknownDate,
     ];
 
-    /// Number of ordinals of the space. Each Swedish one is an identity; of the Norwegian ones some
-    /// would need a control digit 10 or a date that no century has, and belong to no identity.
+    /// Number of ordinals of the space. Every Swedish ordinal has an identity. Some Norwegian ordinals would need a
+    /// control digit 10 or a date that does not exist in any century, and have no identity.
     pub const fn size(self) -> u32 {
         match self {
             Space::Personnummer | Space::Samordningsnummer => calendar::DAYS * PER_DAY,
@@ -186,7 +184,7 @@ impl Space {
         BASES[self as usize]
     }
 
-    /// The country whose register numbers its recipients so.
+    /// The country of the space.
     pub const fn country(self) -> Country {
         match self {
             Space::Personnummer
@@ -204,15 +202,15 @@ impl Space {
         }
     }
 
-    /// The space and the place in it of an ordinal, if it lies in one.
+    /// The space of an ordinal and the offset in it, `None` if the ordinal is in no space.
     pub(crate) fn locate(ordinal: Ordinal) -> Option<(Space, u32)> {
         let index = BASES.partition_point(|&base| base <= ordinal.0).checked_sub(1)?;
         let space = *Self::ALL.get(index)?;
-        let within = ordinal.0 - space.base();
-        (within < space.size()).then_some((space, within))
+        let offset = ordinal.0 - space.base();
+        (offset < space.size()).then_some((space, offset))
     }
 
-    /// The word for the space in reports: the field's own term in lower case.
+    /// The name in reports: the official term in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Space::Personnummer => "personnummer",
@@ -231,7 +229,7 @@ impl Space {
     }
 }
 
-/// `BASES[space]` is the first ordinal of a space; the last entry closes the row.
+/// `BASES[space]` is the first ordinal of a space; the last entry is the end of the last space.
 const BASES: [u32; SPACES + 1] = bases();
 
 const fn bases() -> [u32; SPACES + 1] {
@@ -240,7 +238,7 @@ const fn bases() -> [u32; SPACES + 1] {
     while index < SPACES {
         let end = bases[index] as u64 + Space::ALL[index].size() as u64;
         let padded = end.next_multiple_of(BLOCK_ORDINALS as u64);
-        assert!(padded < u32::MAX as u64, "all spaces fit 32 bits, and one value is nobody's");
+        assert!(padded < u32::MAX as u64, "all spaces fit in 32 bits, with one value left for the sentinel");
         bases[index + 1] = padded as u32;
         index += 1;
     }
@@ -252,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spaces_follow_one_another_without_overlap() {
+    fn spaces_ascend_without_overlap() {
         let mut end = 0;
         for space in Space::ALL {
             assert!(space.ordinals().start >= end, "{}", space.name());
@@ -261,12 +259,12 @@ mod tests {
             assert_eq!(Space::locate(Ordinal(end - 1)), Some((space, space.size() - 1)));
             assert_eq!(Space::locate(Ordinal(space.base())), Some((space, 0)));
         }
-        assert_eq!(Space::locate(Ordinal::NOBODY), None);
+        assert_eq!(Space::locate(Ordinal::ABSENT), None);
         assert_eq!(Space::locate(Ordinal(Space::Personnummer.ordinals().end)), None, "padding");
     }
 
     #[test]
-    fn a_country_has_its_own_spaces_and_no_others() {
+    fn countries_have_disjoint_spaces() {
         for space in Space::ALL {
             for country in [Country::Sweden, Country::Norway] {
                 let range = space.ordinals();
@@ -277,11 +275,11 @@ mod tests {
                 assert!(spanned || space.country() != country);
             }
         }
-        assert!(!Country::Sweden.has(Ordinal::NOBODY) && !Country::Norway.has(Ordinal::NOBODY));
+        assert!(!Country::Sweden.has(Ordinal::ABSENT) && !Country::Norway.has(Ordinal::ABSENT));
     }
 
     #[test]
-    fn the_names_of_an_ordinal_are_hidden() {
+    fn debug_output_does_not_show_the_ordinal() {
         assert_eq!(format!("{:?}", Ordinal(12_345)), "Ordinal(..)");
     }
 }

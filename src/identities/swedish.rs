@@ -1,10 +1,10 @@
 //! personnummer, samordningsnummer and organisationsnummer.
 //!
 //! The canonical form is the 12 digits of the FaR contract: `YYYYMMDDNNNC`, or `16` and the ten digits
-//! of an organisationsnummer. It is read eight digits at a time in one machine word ("SIMD within a
-//! register"): all digits are checked, added up for Luhn and paired by a handful of additions and
-//! multiplications, without branches that depend on the data. This is 2 to 3 times faster than a loop
-//! over the digits and, unlike vector instructions, safe and the same on every processor.
+//! of an organisationsnummer. It is parsed eight digits at a time in a machine word ("SIMD within a
+//! register"): a few additions and multiplications validate all digits, compute the Luhn sum and pair
+//! the digits, without data-dependent branches. This is 2 to 3 times faster than a loop over the digits
+//! and, unlike vector instructions, safe and portable.
 
 use super::calendar::{self, FIRST_YEAR};
 use super::space::{DAYS_WITHOUT_MONTH, PER_DAY, PER_ORGANISATION_PREFIX, Space, UNKNOWN_SLOTS_PER_YEAR};
@@ -30,7 +30,7 @@ impl Words {
         }
     }
 
-    /// The digit values, one a byte, if all twelve are digits.
+    /// The digit values, one per byte, if all twelve bytes are digits.
     #[inline(always)]
     fn digits(self) -> Option<Words> {
         const ZEROS: u64 = 0x3030_3030_3030_3030;
@@ -38,8 +38,8 @@ impl Words {
         const HIGH: u64 = 0x8080_8080_8080_8080;
         let head = self.head ^ ZEROS;
         let tail = self.tail ^ (ZEROS >> 32);
-        // A byte above 9 sets its own high bit here, or had it set; a carry out of such a byte can
-        // only follow one that was found already.
+        // A byte above 9 has its high bit set, before or after the addition. A byte that carries into the next one
+        // has it set before, so carries cannot hide an error.
         let bad = (head | head.wrapping_add(OVER_NINE)) | (tail | tail.wrapping_add(OVER_NINE >> 32));
         (bad & HIGH == 0).then_some(Words { head, tail })
     }
@@ -48,7 +48,7 @@ impl Words {
 /// Whether the ten digits after the first two satisfy Luhn. `words` holds digit values.
 #[inline(always)]
 fn luhn_holds(words: Words) -> bool {
-    // The digits at even places count double, less 9 from 5 upwards; the century counts nothing.
+    // The digits at even positions count double, minus 9 from 5 upwards; the century does not count.
     const TEN_DIGITS: u64 = !0xFFFF;
     let doubled = |digits: u64| {
         let digits = digits & LANES;
@@ -61,7 +61,7 @@ fn luhn_holds(words: Words) -> bool {
     total.is_multiple_of(10)
 }
 
-/// Pairs of digits as numbers 0 to 99, one in each 16-bit lane.
+/// Pairs of digits as numbers 0 to 99, one per 16-bit lane.
 #[inline(always)]
 fn pairs(digits: u64) -> u64 {
     (digits * 10 + (digits >> 8)) & LANES
@@ -72,9 +72,9 @@ fn lane(pairs: u64, index: u32) -> u32 {
     (pairs >> (16 * index)) as u32 & 0xFF
 }
 
-/// The identity that twelve canonical digits are.
+/// Parses twelve canonical digits.
 ///
-/// Cost: 3 to 4 ns, of which Luhn is one.
+/// Cost: 3 to 4 ns, of which the Luhn check takes one.
 #[inline(always)]
 pub(super) fn from_canonical(text: &[u8; 12]) -> Result<Identity, Rejection> {
     let Some(words) = Words::of(text).digits() else {
@@ -115,20 +115,19 @@ pub(super) fn from_canonical(text: &[u8; 12]) -> Result<Identity, Rejection> {
 
 /// The slot of a samordningsnummer whose date of birth is not fully known: month 00, or day 60 (00 + 60), or both.
 ///
-/// Source: Skatteverket gives 00 for what is not known, and adds 60 to the day in any case.
+/// Source: Skatteverket uses 00 for an unknown month or day, and adds 60 to the day in all cases.
 #[cold]
 fn unknown_date(year: u32, month: u32, day: u32) -> Option<u32> {
     let day = day.checked_sub(60)?;
-    let within = match (month, day) {
+    let slot_in_year = match (month, day) {
         (0, 0..DAYS_WITHOUT_MONTH) => day,
         (1..=12, 0) => DAYS_WITHOUT_MONTH + month - 1,
         _ => return None,
     };
-    Some((year - FIRST_YEAR) * UNKNOWN_SLOTS_PER_YEAR + within)
+    Some((year - FIRST_YEAR) * UNKNOWN_SLOTS_PER_YEAR + slot_in_year)
 }
 
-/// An identity from what a list spells otherwise: `digits` without separators, which were `sign` and
-/// stood before the last four.
+/// Parses the digits of another spelling: `digits` without separators, of which `sign` was before the last four.
 pub(super) fn from_spelling(digits: &Digits, sign: Option<u8>, today: Today) -> Result<Identity, Rejection> {
     match (digits.len(), sign) {
         (12, Some(b'+')) if digits.as_slice().starts_with(b"16") => Err(Rejection::BadCharacter),
@@ -139,7 +138,7 @@ pub(super) fn from_spelling(digits: &Digits, sign: Option<u8>, today: Today) -> 
     }
 }
 
-/// Ten digits: an organisationsnummer, or a person whose century the sign and the day tell.
+/// Parses ten digits: an organisationsnummer, or a personnummer whose century follows from the sign and the day.
 fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, Rejection> {
     let mut twelve = [0; 12];
     twelve[2..].copy_from_slice(ten);
@@ -149,12 +148,12 @@ fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, 
         }
         twelve[..2].copy_from_slice(b"16");
     } else {
-        let value = |place: usize| u32::from(ten[place] - b'0') * 10 + u32::from(ten[place + 1] - b'0');
-        // What is not known of a date counts as its first day: 00 is before 01.
+        let value = |index: usize| u32::from(ten[index] - b'0') * 10 + u32::from(ten[index + 1] - b'0');
+        // An unknown month or day is 00, which is before 01.
         let day = value(4) - if value(4) >= 60 { 60 } else { 0 };
         let mut year = today.year / 100 * 100 + value(0);
-        // Without a plus the person is 0 to 99 years old. The plus comes with the year in which somebody
-        // turns 100, not on the day (folkbokföringslagen 18 §).
+        // Without a plus the age is 0 to 99. The plus is used from the beginning of the year of the 100th birthday
+        // (folkbokföringslagen 18 §).
         let plus = sign == Some(b'+');
         let not_yet = (year, value(2), day) > (today.year, today.month, today.day);
         if year > today.year || not_yet && !plus {
@@ -170,9 +169,9 @@ fn from_ten(ten: &[u8; 10], sign: Option<u8>, today: Today) -> Result<Identity, 
     from_canonical(&twelve)
 }
 
-/// Seven to nine digits without a separator: the number of somebody born 2000 to 2009 whose leading
-/// zeros a spreadsheet took. One lost zero is put back if date and check digit then hold; with more,
-/// a truncated number would pass too often, so it is left to a human.
+/// Parses seven to nine digits without a separator: a number with year of birth 2000 to 2009 whose leading zeros a
+/// spreadsheet has removed. One zero is restored if date and check digit are then valid. With more zeros, too many
+/// truncated numbers would be accepted, so the number is [ambiguous](Rejection::Ambiguous).
 fn from_spreadsheet(digits: &Digits, today: Today) -> Result<Identity, Rejection> {
     let mut ten = [b'0'; 10];
     ten[10 - digits.len()..].copy_from_slice(digits.as_slice());
@@ -186,28 +185,36 @@ fn from_spreadsheet(digits: &Digits, today: Today) -> Result<Identity, Rejection
     }
 }
 
-/// The twelve digits of the identity at a place in a Swedish space.
-pub(super) fn canonical(space: Space, within: u32) -> [u8; 12] {
-    let person = |(year, month, day): (u32, u32, u32)| ((year * 100 + month) * 100 + day, within % PER_DAY);
+/// The canonical digits at an offset in a Swedish space.
+pub(super) fn canonical(space: Space, offset: u32) -> [u8; 12] {
+    let person = |(year, month, day): (u32, u32, u32)| ((year * 100 + month) * 100 + day, offset % PER_DAY);
     let (head, tail) = match space {
         Space::Organisationsnummer => {
-            let (prefix, rest) = (within / PER_ORGANISATION_PREFIX, within % PER_ORGANISATION_PREFIX);
+            let (prefix, rest) = (offset / PER_ORGANISATION_PREFIX, offset % PER_ORGANISATION_PREFIX);
             let nine = prefix * 10_000_000 + rest + 2_000_000;
             (16_000_000 + nine / 1000, nine % 1000)
         }
         Space::Samordningsnummer => {
-            let (year, month, day) = calendar::date_of(within / PER_DAY);
+            let (year, month, day) = calendar::date_of(offset / PER_DAY);
             person((year, month, day + 60))
         }
         Space::SamordningsnummerUnknownDate => {
-            let slot = within / PER_DAY;
-            let (year, within) = (FIRST_YEAR + slot / UNKNOWN_SLOTS_PER_YEAR, slot % UNKNOWN_SLOTS_PER_YEAR);
-            match within.checked_sub(DAYS_WITHOUT_MONTH) {
+            let slot = offset / PER_DAY;
+            let (year, in_year) = (FIRST_YEAR + slot / UNKNOWN_SLOTS_PER_YEAR, slot % UNKNOWN_SLOTS_PER_YEAR);
+            match in_year.checked_sub(DAYS_WITHOUT_MONTH) {
                 Some(month) => person((year, month + 1, 60)),
-                None => person((year, 0, within + 60)),
+                None => person((year, 0, in_year + 60)),
             }
         }
-        _ => person(calendar::date_of(within / PER_DAY)),
+        Space::Personnummer
+        | Space::Fodselsnummer
+        | Space::DNummer
+        | Space::Fodselsnummer40
+        | Space::DNummer40
+        | Space::Fodselsnummer65
+        | Space::DNummer65
+        | Space::Fodselsnummer80
+        | Space::DNummer80 => person(calendar::date_of(offset / PER_DAY)),
     };
     let mut digits = [b'0'; 12];
     super::write_decimal(&mut digits[..8], head);
@@ -216,12 +223,12 @@ pub(super) fn canonical(space: Space, within: u32) -> [u8; 12] {
     digits
 }
 
-/// The Luhn digit that closes eleven digits (the century counts nothing).
+/// The Luhn digit of eleven digits, of which the century does not count.
 fn check_digit(digits: &[u8; 12]) -> u8 {
     let sum: u32 = (2..11)
-        .map(|place| {
-            let digit = u32::from(digits[place] - b'0');
-            if place % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
+        .map(|index| {
+            let digit = u32::from(digits[index] - b'0');
+            if index % 2 == 0 { digit * 2 / 10 + digit * 2 % 10 } else { digit }
         })
         .sum();
     b'0' + ((10 - sum % 10) % 10) as u8

@@ -1,4 +1,4 @@
-//! The spaces walked from end to end, and the parsers against a naive reading of the rules.
+//! All ordinals of all spaces, and the parsers against a naive implementation of the rules.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn today() -> Today {
     Today::new(2026, 6, 1).expect("a day")
 }
 
-/// Walks every ordinal of a country's spaces: what is somebody's reads back as itself, in order.
+/// Converts every ordinal of a country's spaces to an identity and back. Returns the number of identities.
 fn walk(country: Country) -> u64 {
     let all = country.span();
     let step = 1 << 20;
@@ -16,7 +16,7 @@ fn walk(country: Country) -> u64 {
         .into_par_iter()
         .step_by(step)
         .map(|start| {
-            let mut found = 0;
+            let mut identities = 0;
             for ordinal in start..all.end.min(start + step as u32) {
                 if country.has(Ordinal(ordinal))
                     && let Some(identity) = Identity::from_ordinal(Ordinal(ordinal))
@@ -24,29 +24,29 @@ fn walk(country: Country) -> u64 {
                     let again = Identity::parse(identity.as_bytes(), country, today());
                     assert_eq!(again, Ok(identity), "ordinal {ordinal}");
                     assert_eq!(identity.ordinal.0, ordinal);
-                    found += 1;
+                    identities += 1;
                 }
             }
-            found
+            identities
         })
         .sum()
 }
 
 #[test]
-fn every_swedish_ordinal_is_an_identity_and_back() {
+fn every_swedish_ordinal_converts_to_an_identity_and_back() {
     // 109 573 days of 1000 birth numbers, twice; 100 · 8 · 10⁶ organisations; 300 years of 32 days without a month and
     // 12 months without a day.
     assert_eq!(walk(Country::Sweden), 2 * 109_573_000 + 800_000_000 + 300 * 44 * 1000);
 }
 
 #[test]
-fn every_norwegian_ordinal_is_an_identity_and_back_or_nobody() {
-    let people = walk(Country::Norway);
-    // Each of the eight spaces: days that some century has times individual numbers, times four remainders, of which
-    // the control digits 10 take one in 11 twice.
+fn every_norwegian_ordinal_converts_to_an_identity_and_back_or_has_none() {
+    let identities = walk(Country::Norway);
+    // For each of the eight spaces: existing days times individual numbers times four remainders. Each of the two
+    // control digits would be 10 for one in 11 of them.
     let numbers = 1000 * (100 * 365 + 25);
     let expected = (8 * 4 * numbers) as f64 * (10.0 / 11.0) * (10.0 / 11.0);
-    assert!((people as f64 / expected - 1.0).abs() < 1e-3, "{people} of about {expected}");
+    assert!((identities as f64 / expected - 1.0).abs() < 1e-3, "{identities} of about {expected}");
 }
 
 fn read(text: &[u8], country: Country) -> Result<String, Rejection> {
@@ -75,7 +75,7 @@ fn spellings_of_swedish_lists() {
         ("260601-2389", "202606012389"), // born today
         ("260602-2388", "192606022388"), // turns 100 tomorrow
         ("260601+2389", "192606012389"),
-        ("260602+2388", "192606022388"), // turns 100 tomorrow: the plus comes with the year
+        ("260602+2388", "192606022388"), // turns 100 tomorrow: the plus is used from the beginning of the year
         ("164120000007", "164120000007"),
         ("16412000-0007", "164120000007"),
         ("412000-0007", "164120000007"),
@@ -90,7 +90,7 @@ fn spellings_of_swedish_lists() {
         ("171160+2399", "191711602399"),
         ("150072-2390", "201500722390"),
         ("800060-2394", "198000602394"),
-        // What spreadsheets, word processors and web pages leave.
+        // The characters of spreadsheets, word processors and web pages.
         ("=\"199001022384\"", "199001022384"),
         ("=\"\"199001022384\"\"", "199001022384"),
         ("'199001022384", "199001022384"),
@@ -117,7 +117,7 @@ fn spellings_of_swedish_lists() {
 }
 
 #[test]
-fn reasons_of_swedish_lists() {
+fn rejections_of_swedish_lists() {
     use Rejection::*;
     for (text, reason) in [
         ("", Empty),
@@ -170,7 +170,7 @@ fn reasons_of_swedish_lists() {
 }
 
 #[test]
-fn spellings_and_reasons_of_norwegian_lists() {
+fn spellings_and_rejections_of_norwegian_lists() {
     for (text, canonical) in [
         ("01819012365", "01819012365"),
         ("018190 12365", "01819012365"),
@@ -242,13 +242,13 @@ fn years_of_birth() {
 }
 
 #[test]
-fn nothing_that_prints_shows_the_number() {
+fn debug_output_does_not_show_the_number() {
     let identity = Identity::parse(b"199001022384", Country::Sweden, today()).expect("valid");
     assert_eq!(format!("{identity:?}"), "Identity(personnummer)");
     assert_eq!(identity.space().name(), "personnummer");
 }
 
-/// The rules, digit by digit, with the calendar of a library.
+/// Naive implementation of the rules, digit by digit, with the calendar of a library.
 mod naive {
     pub(super) fn swedish(text: &str) -> bool {
         let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(10)).collect();
@@ -256,8 +256,8 @@ mod naive {
             return false;
         }
         let mut sum = 0;
-        for (place, digit) in digits[2..].iter().enumerate() {
-            let product = digit * if place % 2 == 0 { 2 } else { 1 };
+        for (index, digit) in digits[2..].iter().enumerate() {
+            let product = digit * if index % 2 == 0 { 2 } else { 1 };
             sum += product / 10 + product % 10;
         }
         let number = |from: usize, to: usize| text[from..to].parse::<i16>().expect("digits");
@@ -297,7 +297,7 @@ mod naive {
     }
 }
 
-/// Digits that look like a Swedish number often enough for every rule to decide some.
+/// Digits that resemble Swedish numbers, so that every rule applies to some of them.
 fn swedish_like() -> impl Strategy<Value = String> {
     let person = (17..22u32, 0..100u32, 0..14u32, 0..95u32, 0..10_000u32)
         .prop_map(|(c, y, m, d, n)| format!("{c:02}{y:02}{m:02}{d:02}{n:04}"));
@@ -314,8 +314,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn twelve_digits_agree_with_the_naive_reading(text in swedish_like()) {
-        // All ten last digits, so that Luhn holds for one of them.
+    fn twelve_digits_agree_with_the_naive_implementation(text in swedish_like()) {
+        // All ten last digits, one of which satisfies Luhn.
         for last in 0..10 {
             let mut text = text.clone();
             text.replace_range(11.., &last.to_string());
@@ -324,8 +324,8 @@ proptest! {
             if let Ok(identity) = fast {
                 prop_assert_eq!(Identity::from_ordinal(identity.ordinal()), Some(identity));
                 prop_assert_eq!(identity.as_str(), &text);
-                prop_assert!(identity.is_spelt(text.as_bytes()) && !identity.is_spelt(&text.as_bytes()[1..]));
-                // The general path, forced by a separator, reads the same.
+                prop_assert!(identity.is_canonical_text(text.as_bytes()) && !identity.is_canonical_text(&text.as_bytes()[1..]));
+                // The slow path, forced by a separator, gives the same result.
                 let separated = format!("{}-{}", &text[..8], &text[8..]);
                 prop_assert_eq!(Identity::parse(separated.as_bytes(), Country::Sweden, today()), Ok(identity));
             }
@@ -333,14 +333,14 @@ proptest! {
     }
 
     #[test]
-    fn eleven_digits_agree_with_the_naive_reading(text in norwegian_like()) {
+    fn eleven_digits_agree_with_the_naive_implementation(text in norwegian_like()) {
         for last in 0..100 {
             let mut text = text.clone();
             text.replace_range(9.., &format!("{last:02}"));
             let read = Identity::parse(text.as_bytes(), Country::Norway, today());
             prop_assert_eq!(read.is_ok(), naive::norwegian(&text));
             if let Ok(identity) = read {
-                prop_assert!(identity.is_spelt(text.as_bytes()) && !identity.is_spelt(b"01819012365x"));
+                prop_assert!(identity.is_canonical_text(text.as_bytes()) && !identity.is_canonical_text(b"01819012365x"));
                 prop_assert_eq!(Identity::from_ordinal(identity.ordinal()), Some(identity));
                 prop_assert_eq!(identity.as_str(), &text);
             }
@@ -348,17 +348,17 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_rejected(text in proptest::collection::vec(any::<u8>(), 0..40)) {
+    fn arbitrary_bytes_do_not_panic(text in proptest::collection::vec(any::<u8>(), 0..40)) {
         for country in [Country::Sweden, Country::Norway] {
             let _ = Identity::parse(&text, country, today());
         }
     }
 
     #[test]
-    fn ten_digits_mean_somebody_aged_0_to_99_and_plus_100_or_more(
-        within in 0..Space::Samordningsnummer.size(), space in prop_oneof![Just(Space::Personnummer), Just(Space::Samordningsnummer)]
+    fn ten_digits_mean_ages_0_to_99_and_plus_means_100_or_more(
+        offset in 0..Space::Samordningsnummer.size(), space in prop_oneof![Just(Space::Personnummer), Just(Space::Samordningsnummer)]
     ) {
-        let identity = Identity::from_ordinal(Ordinal(space.ordinals().start + within)).expect("Swedish");
+        let identity = Identity::from_ordinal(Ordinal(space.ordinals().start + offset)).expect("Swedish");
         let text = identity.as_str();
         let born = jiff::civil::Date::new(
             text[..4].parse().expect("year"),

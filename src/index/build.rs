@@ -4,63 +4,63 @@ use super::{Block, Codes, Index, Page, Width, directory_length};
 use crate::identities::{Country, Ordinal};
 use crate::limits::{BLOCK_ORDINALS, BLOCK_PAGES, PAGE_ORDINALS};
 
-/// Takes recipients in ascending order and lays out the parts of an index.
-pub(crate) struct Builder {
-    built: Built,
-    /// The last ordinal taken.
+/// Builds an index from recipients in ascending order.
+pub(crate) struct IndexBuilder {
+    built: BuiltIndex,
+    /// The last ordinal added.
     last: Option<Ordinal>,
-    /// Place in the directory of the block being filled.
+    /// Index in the directory of the block being filled.
     open: Option<usize>,
 }
 
-/// The parts of an index, owned. Codes are four bytes each until they are written.
-pub(crate) struct Built {
+/// The owned arrays of an index.
+pub(crate) struct BuiltIndex {
     pub(crate) country: Country,
     pub(crate) directory: Vec<u32>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) pages: Vec<Page>,
-    pub(crate) codes: CodeBytes,
+    pub(crate) codes: OwnedCodes,
     pub(crate) exception_places: Vec<u16>,
     pub(crate) exception_rules: Vec<u32>,
     pub(crate) states: u32,
 }
 
 /// Owned records of one width.
-pub(crate) enum CodeBytes {
+pub(crate) enum OwnedCodes {
     One(Vec<u8>),
     Two(Vec<u16>),
     Four(Vec<u32>),
 }
 
-impl CodeBytes {
+impl OwnedCodes {
     fn push(&mut self, code: u32) {
         match self {
-            CodeBytes::One(codes) => codes.push(code as u8),
-            CodeBytes::Two(codes) => codes.push(code as u16),
-            CodeBytes::Four(codes) => codes.push(code),
+            OwnedCodes::One(codes) => codes.push(code as u8),
+            OwnedCodes::Two(codes) => codes.push(code as u16),
+            OwnedCodes::Four(codes) => codes.push(code),
         }
     }
 
     pub(crate) fn as_codes(&self) -> Codes<'_> {
         match self {
-            CodeBytes::One(codes) => Codes::One(codes),
-            CodeBytes::Two(codes) => Codes::Two(codes),
-            CodeBytes::Four(codes) => Codes::Four(codes),
+            OwnedCodes::One(codes) => Codes::One(codes),
+            OwnedCodes::Two(codes) => Codes::Two(codes),
+            OwnedCodes::Four(codes) => Codes::Four(codes),
         }
     }
 }
 
-impl Builder {
-    /// An index of `recipients` recipients in states below `states`, of which 0 is nobody's.
-    pub(crate) fn new(country: Country, states: u32, recipients: usize) -> Builder {
+impl IndexBuilder {
+    /// An index of `recipients` recipients with states below `states`. State 0 is reserved for absent recipients.
+    pub(crate) fn new(country: Country, states: u32, recipients: usize) -> IndexBuilder {
         let capacity = recipients + 1;
         let mut codes = match Width::of_states(states as usize) {
-            Width::One => CodeBytes::One(Vec::with_capacity(capacity)),
-            Width::Two => CodeBytes::Two(Vec::with_capacity(capacity)),
-            Width::Four => CodeBytes::Four(Vec::with_capacity(capacity)),
+            Width::One => OwnedCodes::One(Vec::with_capacity(capacity)),
+            Width::Two => OwnedCodes::Two(Vec::with_capacity(capacity)),
+            Width::Four => OwnedCodes::Four(Vec::with_capacity(capacity)),
         };
         codes.push(0);
-        let built = Built {
+        let built = BuiltIndex {
             country,
             directory: vec![0; directory_length(country)],
             blocks: vec![Block::default()],
@@ -70,23 +70,23 @@ impl Builder {
             exception_rules: Vec::new(),
             states,
         };
-        Builder { built, last: None, open: None }
+        IndexBuilder { built, last: None, open: None }
     }
 
     /// Adds a recipient in state `code` with rule set `rule` (0: accepts all senders).
     ///
-    /// Returns the recipient's block, for the fields of cold columns. Panics unless ordinals are of the
-    /// country and ascend: the caller has sorted them.
+    /// Returns the recipient's block, so that the caller can update the fields of cold columns. Panics if the ordinal
+    /// is not above the previous one or not of the country.
     pub(crate) fn push(&mut self, ordinal: Ordinal, code: u32, rule: u32) -> &mut Block {
-        assert!(self.last < Some(ordinal), "recipients are in ascending order");
-        assert!(self.built.country.has(ordinal), "a recipient of the country");
+        assert!(self.last < Some(ordinal), "ordinals must ascend");
+        assert!(self.built.country.has(ordinal), "ordinals must be of the country");
         debug_assert!(code != 0 && code < self.built.states);
         self.last = Some(ordinal);
         let offset = ordinal.0 - self.built.country.ordinals().start;
-        let place = (offset / BLOCK_ORDINALS) as usize;
-        if self.open != Some(place) {
+        let entry = (offset / BLOCK_ORDINALS) as usize;
+        if self.open != Some(entry) {
             self.close_block();
-            self.open_block(place);
+            self.open_block(entry);
         }
         let built = &mut self.built;
         let first_page = built.pages.len() - BLOCK_PAGES as usize;
@@ -103,16 +103,16 @@ impl Builder {
         block
     }
 
-    fn open_block(&mut self, place: usize) {
+    fn open_block(&mut self, entry: usize) {
         let built = &mut self.built;
-        built.directory[place] = built.blocks.len() as u32;
+        built.directory[entry] = built.blocks.len() as u32;
         built.blocks.push(Block {
             first_record: built.codes.as_codes().len() as u32,
             first_exception: built.exception_rules.len() as u32,
             ..Block::default()
         });
         built.pages.resize(built.pages.len() + BLOCK_PAGES as usize, Page::EMPTY);
-        self.open = Some(place);
+        self.open = Some(entry);
     }
 
     fn close_block(&mut self) {
@@ -122,15 +122,15 @@ impl Builder {
         }
     }
 
-    /// The finished parts. [`Block::hot_sum`] and the fields of cold columns are still to be set, by
-    /// [`Built::seal`] and the caller.
-    pub(crate) fn finish(mut self) -> Built {
+    /// The finished arrays. The caller sets the fields of cold columns and calls [`BuiltIndex::seal`], which sets
+    /// [`Block::hot_sum`].
+    pub(crate) fn finish(mut self) -> BuiltIndex {
         self.close_block();
         self.built
     }
 }
 
-impl Built {
+impl BuiltIndex {
     pub(crate) fn as_index(&self) -> Index<'_> {
         Index {
             country: self.country,
@@ -147,10 +147,10 @@ impl Built {
 
     /// Sets the checksums of all blocks.
     pub(crate) fn seal(&mut self) {
-        for place in 0..self.directory.len() {
-            let number = self.directory[place] as usize;
+        for entry in 0..self.directory.len() {
+            let number = self.directory[entry] as usize;
             if number != 0 {
-                let sum = self.as_index().hot_sum(place).expect("the builder's own block");
+                let sum = self.as_index().hot_sum(entry).expect("the builder's own block");
                 self.blocks[number].hot_sum = sum;
             }
         }

@@ -1,12 +1,12 @@
-//! Records: numbers of states, in as many bytes each as the number of states needs.
+//! Records: state numbers of one, two or four bytes.
 
 use super::Slot;
 use bytemuck::Pod;
 
-/// A record in one of its widths.
+/// A record of one width.
 pub(super) trait Code: Pod {
     fn number(self) -> u32;
-    /// The record of a state whose number fits.
+    /// The record of a state number, which must fit the width.
     fn of(number: u32) -> Self;
 }
 
@@ -28,7 +28,7 @@ macro_rules! code {
 }
 code!(u8, u16, u32);
 
-/// Bytes of a record.
+/// Width of records in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Width {
     One = 1,
@@ -37,7 +37,7 @@ pub(crate) enum Width {
 }
 
 impl Width {
-    /// The width that numbers below `states` need.
+    /// The smallest width for state numbers below `states`.
     pub(crate) const fn of_states(states: usize) -> Width {
         match states {
             ..=0x100 => Width::One,
@@ -47,7 +47,7 @@ impl Width {
     }
 }
 
-/// Records of one of the widths, wherever they lie.
+/// Borrowed records of one of the widths.
 #[derive(Clone, Copy)]
 pub(crate) enum Codes<'a> {
     One(&'a [u8]),
@@ -55,7 +55,7 @@ pub(crate) enum Codes<'a> {
     Four(&'a [u32]),
 }
 
-/// Runs the same code for records of each width.
+/// Instantiates an expression for each record width.
 macro_rules! with_codes {
     ($codes:expr, $name:ident => $body:expr) => {
         match $codes {
@@ -84,7 +84,7 @@ impl<'a> Codes<'a> {
         with_codes!(self, codes => codes[slot.0 as usize].number())
     }
 
-    /// Some of the records.
+    /// A range of the records.
     pub(super) fn slice(&self, records: std::ops::Range<usize>) -> Codes<'a> {
         match self {
             Codes::One(codes) => Codes::One(&codes[records]),
@@ -93,7 +93,7 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// The numbers, in order.
+    /// The state numbers, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + 'a {
         let codes = *self;
         (0..codes.len() as u32).map(move |slot| codes.get(Slot(slot)))
@@ -108,12 +108,12 @@ impl<'a> Codes<'a> {
         }
     }
 
-    /// The largest number, 0 if there is none. A fold, which becomes vector instructions as `Iterator::max` does not.
+    /// The largest state number, 0 without records. A fold, because the compiler does not vectorize `Iterator::max`.
     pub(super) fn max(&self) -> u32 {
         with_codes!(self, codes => codes.iter().fold(0, |most, &code| most.max(code)).number())
     }
 
-    /// Copies the records in another width, or the same.
+    /// Copies the records to the same or another width.
     pub(super) fn copy_to<C: Code>(&self, to: &mut [C]) {
         with_codes!(self, codes => match bytemuck::try_cast_slice(codes) {
             Ok(same) if size_of_val(*codes) == size_of_val(to) => to.copy_from_slice(same),

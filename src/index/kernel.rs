@@ -1,74 +1,128 @@
-//! The batch kernel: groups of ids, each stage asking for the memory that the next one reads.
+//! The lookup kernel for a register file without changes.
 //!
-//! A lookup touches three places that depend on one another: the block's entry in the trusted
-//! directory (small, stays in the nearest caches), the page (one line) and the code (one line). One id
-//! at a time would wait for each; a group waits for all at once. Nothing branches on whether
-//! an id is present: an absent id reads code 0 of slot 0, which is nobody's.
+//! A lookup reads three memory locations, each of which depends on the one before: the block's entry in the directory
+//! of trusted blocks (small, stays in cache), the page (one cache line) and the record (one cache line). Ordinals are
+//! looked up in groups, so that the cache misses of a group overlap:
 //!
-//! This is one of the four files where `unsafe` is allowed. What it relies on is established by
-//! [`super::Index::check_block`] before an entry of the trusted directory is ever non-zero.
+//! ```text
+//! look_up(ordinals, sink):
+//!     for each group of 128 ordinals:
+//!         # stage 1, find: compute the page of each ordinal
+//!         for each i:
+//!             offset     = ordinals[i] - first           # wraps around for ordinals below `first`
+//!             page       = offset / 448
+//!             bits[i]    = offset % 448
+//!             entry      = trusted[min(page / 32, last)] # `last` holds ABSENT, for ordinals of no block
+//!             if entry == 0: check the block, repeat the stage
+//!             targets[i] = entry + page % 32             # (page in `pages`, first record of the block)
+//!             prefetch pages[targets[i].page]
+//!         # stage 2, rank: compute the slot of each ordinal
+//!         for each i:
+//!             present, rank = pages[targets[i].page].rank(bits[i])
+//!             slots[i]   = present * (targets[i].first_record + rank)
+//!             prefetch codes[slots[i]]
+//!         # stage 1 of the next group runs here, while the records arrive
+//!         # stage 3: read the records
+//!         for each i:
+//!             sink.take(slots[i], codes[slots[i]])
+//! ```
+//!
+//! No branch depends on whether an ordinal is present, because a mispredicted branch would discard the work behind it.
+//! An absent ordinal gets slot 0, and record 0 is reserved for absent recipients.
+//!
+//! # Example
+//!
+//! A Swedish register (`first` = 0), ordinal 20 000. The directory of trusted blocks has at index 1 the block number 3
+//! with first record 5000.
+//!
+//! | stage | computation | result |
+//! |---|---|---|
+//! | find | page 20 000 / 448, bit 20 000 % 448 | page 44, bit 288 |
+//! | | index in the directory 44 / 32, page in the block 44 % 32 | index 1, page 12 |
+//! | | entry 1: first page 3 · 32 = 96, first record 5000; 96 + 12 | page 108 in `pages` |
+//! | rank | bit 288 of page 108: word 4, bit 32 | set: present |
+//! | | count before word 4 in the block: 40; bits set in word 4 below bit 32: 9 | rank 49 |
+//! | | first record 5000 + rank 49 | slot 5049 |
+//! | read | `codes[5049]` | the state, say 7 |
+//!
+//! If bit 288 is not set, the slot is 0 and `codes[0]` is state 0: not registered.
+//!
+//! # Safety
+//!
+//! This is one of the four files in which `unsafe` is allowed. [`super::Index::check_block`] establishes the
+//! preconditions before an entry of the directory of trusted blocks becomes non-zero.
 #![allow(unsafe_code)]
 
 use super::codes::{Code, Codes, with_codes};
-use super::{Found, Page, Slot};
+use super::{Hit, Page, Slot};
 use crate::cpu::{Work, prefetch};
 use crate::identities::Ordinal;
 use crate::limits::{BLOCK_PAGES, GROUP_IDS, PAGE_ORDINALS};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What every entry of the trusted directory has that may be relied on.
+/// Bit that is set in every valid entry of the directory of trusted blocks.
 const TRUSTED: u64 = 1 << 63;
 
-/// Entry of the trusted directory for a block that the register does not have: the empty block 0.
+/// Entry of a block that the register does not have: refers to the empty block 0.
 pub(super) const ABSENT: u64 = TRUSTED;
 
-/// Entry of the trusted directory for a checked block. There are no more blocks than places in a country's directory
-/// (some 80 000), so that a page's number has 31 bits.
+/// Entry of a checked block: [`TRUSTED`], 31 bits for its first page, 32 bits for its first record. 31 bits suffice,
+/// because there are no more blocks than entries in a country's directory (some 80 000).
 pub(super) fn trusted(block: u32, first_record: u32) -> u64 {
     TRUSTED | u64::from(block * BLOCK_PAGES) << 32 | u64::from(first_record)
 }
 
-/// The first page and the first record of an entry of the trusted directory.
+/// The first page and the first record of an entry.
 #[inline(always)]
 pub(super) const fn split_entry(entry: u64) -> (u32, u32) {
     (((entry & !TRUSTED) >> 32) as u32, entry as u32)
 }
 
-/// Whoever takes in what a group finds.
+/// Receives the results of a lookup.
 pub(crate) trait Sink {
-    /// The first of them is asked for at place `first`. Implementations are `#[inline(always)]`.
-    fn take(&mut self, first: usize, found: impl ExactSizeIterator<Item = Found>);
+    /// Takes the results for consecutive ordinals, of which `first` is the index of the first. Implementations must be
+    /// `#[inline(always)]`.
+    fn take(&mut self, first: usize, hits: impl ExactSizeIterator<Item = Hit>);
 }
 
-impl Sink for [Found] {
+impl Sink for [Hit] {
     #[inline(always)]
-    fn take(&mut self, first: usize, found: impl ExactSizeIterator<Item = Found>) {
-        self[first..].iter_mut().zip(found).for_each(|(to, found)| *to = found);
+    fn take(&mut self, first: usize, hits: impl ExactSizeIterator<Item = Hit>) {
+        self[first..].iter_mut().zip(hits).for_each(|(to, hit)| *to = hit);
     }
 }
 
-/// What is known of a group's ids between the stages.
-struct Room {
-    /// Place in the trusted directory.
+/// Intermediate results of a group between the stages.
+struct GroupScratch {
+    /// Index in the directory of trusted blocks.
     blocks: [u32; GROUP_IDS],
-    /// Page of the block, later page and first record as an entry of the trusted directory has them.
-    places: [u64; GROUP_IDS],
-    /// Place in the page.
+    /// Page in the block, shifted by 32; after [`Kernel::find`] an entry whose page is that of the ordinal.
+    targets: [u64; GROUP_IDS],
+    /// Bit in the page.
     bits: [u32; GROUP_IDS],
     slots: [u32; GROUP_IDS],
 }
 
-impl Room {
-    fn new() -> Room {
-        Room { blocks: [0; GROUP_IDS], places: [0; GROUP_IDS], bits: [0; GROUP_IDS], slots: [0; GROUP_IDS] }
+impl GroupScratch {
+    fn new() -> GroupScratch {
+        GroupScratch {
+            blocks: [0; GROUP_IDS],
+            targets: [0; GROUP_IDS],
+            bits: [0; GROUP_IDS],
+            slots: [0; GROUP_IDS],
+        }
     }
 }
 
-/// What the kernel reads.
+/// The arrays that the kernel reads.
 ///
-/// Contract: the last entry of `trusted` is [`ABSENT`] and `pages` holds block 0, empty. Every entry
-/// that is neither 0 nor [`ABSENT`] was made by [`trusted`] of a block whose pages lie in `pages`, whose
-/// counts agree with its presence bits, and whose records lie in `codes`. `codes` is not empty.
+/// Contract:
+///
+/// - The last entry of `trusted` is [`ABSENT`].
+/// - `pages` begins with block 0, which is empty.
+/// - Every entry that is neither 0 nor [`ABSENT`] is the result of [`trusted`] for a block whose pages are in `pages`,
+///   whose counts agree with its presence bits, and whose records are in `codes`.
+/// - `codes` is not empty.
 #[derive(Clone, Copy)]
 pub(super) struct Kernel<'a, C> {
     pub(super) first: u32,
@@ -78,11 +132,11 @@ pub(super) struct Kernel<'a, C> {
 }
 
 impl<C: Code> Kernel<'_, C> {
-    /// Looks up one ordinal, without asking for anything ahead. `None` if its block is not trusted yet.
+    /// Looks up one ordinal, without prefetching. `None` if its block is not trusted yet.
     ///
-    /// The fewer instructions it takes, the more lookups the processor has under way at a time.
+    /// The processor overlaps consecutive lookups, and the fewer instructions a lookup takes, the more of them overlap.
     #[inline(always)]
-    fn look_up(&self, ordinal: Ordinal) -> Option<Found> {
+    fn look_up(&self, ordinal: Ordinal) -> Option<Hit> {
         let offset = ordinal.0.wrapping_sub(self.first);
         let page = offset / PAGE_ORDINALS;
         let block = ((page / BLOCK_PAGES) as usize).min(self.trusted.len() - 1);
@@ -91,78 +145,78 @@ impl<C: Code> Kernel<'_, C> {
             return None;
         }
         let slot = self.slot(entry | u64::from(page % BLOCK_PAGES) << 32, offset - page * PAGE_ORDINALS);
-        Some(Found { slot: Slot(slot), code: self.code(slot) })
+        Some(Hit { slot: Slot(slot), code: self.code(slot) })
     }
 
-    /// First stage: where each of at most [`GROUP_IDS`] ordinals is looked for. Asks for the pages. `false` if a block is
-    /// not trusted yet.
+    /// Stage 1: computes the pages of at most [`GROUP_IDS`] ordinals and prefetches them. `false` if a block is not
+    /// trusted yet.
     #[inline(always)]
-    fn find(&self, ordinals: &[Ordinal], room: &mut Room) -> bool {
-        let Room { blocks, places, bits, .. } = room;
+    fn find(&self, ordinals: &[Ordinal], scratch: &mut GroupScratch) -> bool {
+        let GroupScratch { blocks, targets, bits, .. } = scratch;
         let count = ordinals.len();
         let last = (self.trusted.len() - 1) as u32;
-        // Nothing but arithmetic, for several at a time.
-        for (((block, place), bit), ordinal) in
-            blocks.iter_mut().zip(places.iter_mut()).zip(bits.iter_mut()).zip(ordinals)
+        // Arithmetic only, so that the compiler vectorizes it.
+        for (((block, target), bit), ordinal) in
+            blocks.iter_mut().zip(targets.iter_mut()).zip(bits.iter_mut()).zip(ordinals)
         {
             let offset = ordinal.0.wrapping_sub(self.first);
             let page = offset / PAGE_ORDINALS;
             *block = (page / BLOCK_PAGES).min(last);
-            *place = u64::from(page % BLOCK_PAGES) << 32;
+            *target = u64::from(page % BLOCK_PAGES) << 32;
             *bit = offset - page * PAGE_ORDINALS;
         }
         let mut all = TRUSTED;
-        for (place, block) in places[..count].iter_mut().zip(&blocks[..count]) {
+        for (target, block) in targets[..count].iter_mut().zip(&blocks[..count]) {
             debug_assert!((*block as usize) < self.trusted.len());
-            // SAFETY: no greater than the last.
+            // SAFETY: `block` was limited to the last index.
             let entry = unsafe { self.trusted.get_unchecked(*block as usize) }.load(Ordering::Relaxed);
             all &= entry;
-            *place |= entry;
-            prefetch(self.pages, Self::page(*place));
+            *target |= entry;
+            prefetch(self.pages, Self::page(*target));
         }
         all != 0
     }
 
-    /// Second stage: reads the pages, and asks for the records.
+    /// Stage 2: computes the slots from the pages and prefetches the records.
     #[inline(always)]
-    fn rank(&self, count: usize, room: &mut Room) {
-        let Room { places, bits, slots, .. } = room;
-        for ((slot, place), bit) in slots[..count].iter_mut().zip(&places[..count]).zip(&bits[..count]) {
-            *slot = self.slot(*place, *bit);
+    fn rank(&self, count: usize, scratch: &mut GroupScratch) {
+        let GroupScratch { targets, bits, slots, .. } = scratch;
+        for ((slot, target), bit) in slots[..count].iter_mut().zip(&targets[..count]).zip(&bits[..count]) {
+            *slot = self.slot(*target, *bit);
             prefetch(self.codes, *slot as usize);
         }
     }
 
-    /// The page that a trusted entry with a page of its block stands for.
+    /// The index in `pages` of an entry with the page of an ordinal.
     #[inline(always)]
-    fn page(place: u64) -> usize {
-        ((place & !TRUSTED) >> 32) as usize
+    fn page(target: u64) -> usize {
+        ((target & !TRUSTED) >> 32) as usize
     }
 
-    /// The record of an ordinal on the page of a trusted entry with a page of its block.
+    /// The slot of an ordinal: `target` is an entry with the page of the ordinal, `bit` its bit in the page.
     #[inline(always)]
-    fn slot(&self, place: u64, bit: u32) -> u32 {
-        let page = Self::page(place);
+    fn slot(&self, target: u64, bit: u32) -> u32 {
+        let page = Self::page(target);
         debug_assert!(page < self.pages.len());
-        // SAFETY: a page of block 0 or of a trusted block; `pages` holds both.
+        // SAFETY: the page belongs to block 0 or to a trusted block, and `pages` has both.
         let (present, rank) = unsafe { self.pages.get_unchecked(page) }.rank(bit);
-        (place as u32).wrapping_add(rank) & 0u32.wrapping_sub(present)
+        (target as u32).wrapping_add(rank) & 0u32.wrapping_sub(present)
     }
 
     #[inline(always)]
     fn code(&self, slot: u32) -> u32 {
         debug_assert!((slot as usize) < self.codes.len());
-        // SAFETY: slot 0, or a record of a trusted block whose counts were checked: both in `codes`.
+        // SAFETY: the slot is 0 or a record of a trusted block whose counts were checked, and `codes` has both.
         unsafe { self.codes.get_unchecked(slot as usize) }.number()
     }
 }
 
-/// The lookup of any number of ordinals, a group at a time.
+/// The lookup of any number of ordinals, in groups.
 pub(super) struct Groups<'a, 'k, C, S: ?Sized, T> {
     pub(super) kernel: Kernel<'a, C>,
     pub(super) ordinals: &'k [Ordinal],
     pub(super) sink: &'k mut S,
-    /// Makes the blocks of some ordinals trusted, if they can be.
+    /// Checks the blocks of ordinals and makes them trusted. Errors: a block is damaged.
     pub(super) trust: T,
 }
 
@@ -172,49 +226,49 @@ impl<C: Code, S: Sink + ?Sized, E, T: FnMut(&[Ordinal]) -> Result<(), E>> Work f
     #[inline(always)]
     fn run(self) -> Result<(), E> {
         let Groups { kernel, ordinals, sink, mut trust } = self;
-        let mut find = |group: &[Ordinal], room: &mut Room| {
-            while !kernel.find(group, room) {
+        let mut find = |group: &[Ordinal], scratch: &mut GroupScratch| {
+            while !kernel.find(group, scratch) {
                 trust(group)?;
             }
             Ok(())
         };
-        let (room, next_room) = (&mut Room::new(), &mut Room::new());
-        let (mut room, mut next_room) = (room, next_room);
-        let (mut at, mut groups) = (0, ordinals.chunks(GROUP_IDS));
+        let (scratch, next_scratch) = (&mut GroupScratch::new(), &mut GroupScratch::new());
+        let (mut scratch, mut next_scratch) = (scratch, next_scratch);
+        let (mut first, mut groups) = (0, ordinals.chunks(GROUP_IDS));
         let Some(mut group) = groups.next() else { return Ok(()) };
-        find(group, room)?;
+        find(group, scratch)?;
         loop {
-            kernel.rank(group.len(), room);
-            // While the records are on their way the next group's pages are asked for, and while these are, the
-            // records are taken: memory always has something to do.
+            kernel.rank(group.len(), scratch);
+            // Prefetch the next group's pages while this group's records arrive, and read the records while the pages
+            // arrive, so that memory requests are always in flight.
             let next = groups.next();
             if let Some(next) = next {
-                find(next, next_room)?;
+                find(next, next_scratch)?;
             }
-            let slots = &room.slots[..group.len()];
-            sink.take(at, slots.iter().map(|&slot| Found { slot: Slot(slot), code: kernel.code(slot) }));
+            let slots = &scratch.slots[..group.len()];
+            sink.take(first, slots.iter().map(|&slot| Hit { slot: Slot(slot), code: kernel.code(slot) }));
             let Some(next) = next else { break };
-            at += group.len();
+            first += group.len();
             group = next;
-            std::mem::swap(&mut room, &mut next_room);
+            std::mem::swap(&mut scratch, &mut next_scratch);
         }
         Ok(())
     }
 }
 
-/// What single lookups read: a [`Kernel`] of some width, found once.
-pub(crate) struct Single<'a> {
+/// The arrays of a [`Kernel`] of any record width, for single lookups.
+pub(crate) struct SingleLookup<'a> {
     pub(super) first: u32,
     pub(super) trusted: &'a [AtomicU64],
     pub(super) pages: &'a [Page],
     pub(super) codes: Codes<'a>,
 }
 
-impl Single<'_> {
+impl SingleLookup<'_> {
     /// Looks up one ordinal. `None` if its block is not trusted yet.
     #[inline(always)]
-    pub(crate) fn look_up(&self, ordinal: Ordinal) -> Option<Found> {
-        let Single { first, trusted, pages, codes } = *self;
+    pub(crate) fn look_up(&self, ordinal: Ordinal) -> Option<Hit> {
+        let SingleLookup { first, trusted, pages, codes } = *self;
         with_codes!(codes, codes => Kernel { first, trusted, pages, codes }.look_up(ordinal))
     }
 }

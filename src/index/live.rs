@@ -1,13 +1,12 @@
-//! Parts of blocks that have changed since the register file was made, each in memory of its own.
+//! Changed parts: copies of parts of blocks that have changed since the register file was made.
 //!
-//! A changed part is never written to again: a batch of changes makes new ones of the parts that it
-//! touches, and a new [`Overlay`] that shares all others with the one before. Readers of the old
-//! overlay keep the old parts alive, and the last of them to leave gives them back.
+//! A changed part is immutable. A batch of changes makes new copies of the parts that it modifies, and a new
+//! [`Overlay`] that shares all other parts with the previous one. Readers of the old overlay keep the old parts alive;
+//! the last reader frees them.
 //!
-//! A part is one piece of memory: its 4 pages, a line that tells where the rest is, its records
-//! after one that is nobody's, its exceptions, and for each recipient that changed its *cold entry*,
-//! bytes that [`crate::register`] reads. So a lookup finds pages and records at places that need no
-//! reading, as it does in the file, and copying a part is copying memory.
+//! A part is one allocation: its 4 pages, a header of one cache line, its records after record 0, its exceptions, and
+//! the *cold entry* of each changed recipient, which [`crate::register`] interprets. Pages and records are at fixed
+//! offsets, so a lookup does not read the header.
 
 use super::codes::{Code, Codes, Width};
 use super::page::Page;
@@ -19,17 +18,17 @@ use std::sync::Arc;
 
 const PAGES: usize = PART_PAGES as usize;
 const LINE: usize = size_of::<Page>();
-/// First byte of the records.
+/// Offset of the records.
 const RECORDS_AT: usize = (PAGES + 1) * LINE;
 
-/// A part in memory of its own.
+/// A changed part.
 #[derive(Clone)]
 pub(crate) struct LivePart(Arc<[Page]>);
 
-/// The line behind the pages: how much there is, and where (bytes from the part's beginning).
+/// The header after the pages: lengths and byte offsets of the arrays.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
-struct Head {
+struct PartHeader {
     records: u32,
     width: u32,
     exceptions: u32,
@@ -43,46 +42,46 @@ struct Head {
     unused: [u32; 6],
 }
 
-/// One part's content, wherever it lies.
+/// Borrowed content of a part.
 #[derive(Clone, Copy)]
 pub(crate) struct PartView<'a> {
-    /// 4 of them.
+    /// The 4 pages.
     pub(crate) pages: &'a [Page],
-    /// Where the part's records begin in what its pages and its exceptions count in: the block of the file,
-    /// or the part itself if it has changed.
+    /// Rank of the first record. Ranks in `pages` and `exception_places` count from the beginning of the block in the
+    /// file, or of the part if it has changed.
     pub(super) first: u32,
-    /// Its records, in the order of their ordinals; without nobody's.
+    /// The records in ascending order of ordinals, without record 0.
     pub(crate) codes: Codes<'a>,
-    /// Records with a listed rule: their places in `codes` plus `first`, ascending. Those of the whole block
-    /// if it is the file's; see [`narrowed`](Self::narrowed).
+    /// Ranks of the records with a listed rule, ascending. For a part of the file these are all exceptions of the
+    /// block; see [`narrowed`](Self::narrowed).
     pub(super) exception_places: &'a [u16],
-    /// Their rules.
+    /// The rules of the exceptions.
     pub(super) exception_rules: &'a [u32],
-    /// Recipients that have changed since the file was made: their ordinals in the part, ascending.
+    /// Offsets in the part of the recipients that have changed since the file was made, ascending.
     pub(super) cold_places: &'a [u16],
-    /// For each where its cold entry ends.
+    /// For each of them, the end of its cold entry in `cold_bytes`.
     pub(super) cold_ends: &'a [u32],
-    /// The cold entries, one after another.
+    /// The cold entries.
     pub(super) cold_bytes: &'a [u8],
 }
 
-/// A change of one recipient of a part.
+/// A change of a recipient in a part.
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
-    /// The recipient's ordinal in the part.
+    /// Offset of the recipient's ordinal in the part.
     pub(crate) offset: u16,
-    /// What it is now; `None` if it is gone.
-    pub(crate) put: Option<Put>,
+    /// The new record; `None` if the recipient is removed.
+    pub(crate) put: Option<PutRecord>,
 }
 
-/// What a recipient is now.
+/// The new record of a recipient.
 #[derive(Clone, Debug)]
-pub(crate) struct Put {
+pub(crate) struct PutRecord {
     /// Number of the state.
     pub(crate) code: u32,
-    /// The listed rule, 0 if none is.
+    /// The listed rule; 0 without a listed rule.
     pub(crate) rule: u32,
-    /// Where its cold entry lies in the bytes that come with the edits.
+    /// Range of its cold entry in the bytes that are passed with the edits.
     pub(crate) cold: Range<usize>,
 }
 
@@ -106,9 +105,9 @@ impl<'a> PartView<'a> {
         self.codes.len() as u32
     }
 
-    /// The same with no exceptions but its own.
+    /// The view with the exceptions of the part only.
     fn narrowed(self) -> PartView<'a> {
-        let before = |rank: u32| self.exception_places.partition_point(|&place| u32::from(place) < rank);
+        let before = |rank: u32| self.exception_places.partition_point(|&other| u32::from(other) < rank);
         let own = before(self.first)..before(self.first + self.records());
         PartView {
             exception_places: &self.exception_places[own.clone()],
@@ -117,49 +116,49 @@ impl<'a> PartView<'a> {
         }
     }
 
-    /// Whether an ordinal of the part is present (1 or 0), and how many are before it.
+    /// Whether the ordinal at an offset is present (1 or 0), and the number of present ordinals before it in the part.
     pub(crate) fn rank(&self, offset: u16) -> (u32, u32) {
         let offset = u32::from(offset);
         let (present, rank) = self.pages[(offset / PAGE_ORDINALS) as usize].rank(offset % PAGE_ORDINALS);
         (present, rank - self.first)
     }
 
-    /// The present ordinals of the part, ascending, in the order of the records.
+    /// The offsets of the present ordinals, ascending, in the order of the records.
     pub(crate) fn offsets(&self) -> impl Iterator<Item = u32> + use<'a> {
         (0u32..)
             .zip(self.pages)
             .flat_map(|(page, bits)| bits.bits().map(move |bit| page * PAGE_ORDINALS + bit))
     }
 
-    /// The listed rule of a record, 0 if none is.
+    /// The listed rule of a record; 0 without a listed rule.
     pub(crate) fn rule(&self, record: u32) -> u32 {
         let found = self.exception_places.binary_search(&((record + self.first) as u16));
-        found.map_or(0, |at| self.exception_rules[at])
+        found.map_or(0, |index| self.exception_rules[index])
     }
 
-    /// The cold entry of an ordinal, if it has changed since the file was made.
+    /// The cold entry of the recipient at an offset, if it has changed since the file was made.
     pub(crate) fn cold(&self, offset: u16) -> Option<&'a [u8]> {
-        let at = self.cold_places.binary_search(&offset).ok()?;
-        self.cold_bytes.get(self.cold_range(at..at + 1))
+        let entry = self.cold_places.binary_search(&offset).ok()?;
+        self.cold_bytes.get(self.cold_range(entry..entry + 1))
     }
 
-    /// Where the cold entries of a range lie.
+    /// The range in `cold_bytes` of a range of cold entries.
     fn cold_range(&self, entries: Range<usize>) -> Range<usize> {
         let end = |entry: usize| entry.checked_sub(1).map_or(0, |before| self.cold_ends[before] as usize);
         end(entries.start)..end(entries.end)
     }
 }
 
-/// Where an edit cuts into a part's lists.
+/// Positions of an edit in the arrays of a part.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// The recipient's place among the records, and whether it is there (1 or 0).
+    /// Index among the records, and whether the recipient has a record (1 or 0).
     record: usize,
     present: usize,
-    /// Its place among the exceptions, and whether it is there.
+    /// Index among the exceptions, and whether the recipient has an exception (1 or 0).
     exception: usize,
     listed: usize,
-    /// Its place among the cold entries, and whether it is there.
+    /// Index among the cold entries, and whether the recipient has a cold entry (1 or 0).
     entry: usize,
     changed: usize,
 }
@@ -167,32 +166,32 @@ struct Cut {
 impl Cut {
     fn of(before: &PartView<'_>, edit: &Edit) -> Cut {
         let (present, rank) = before.rank(edit.offset);
-        let place = (rank + before.first) as u16;
-        let exception = before.exception_places.partition_point(|&other| other < place);
-        let there = before.exception_places.get(exception) == Some(&place);
-        let entry = before.cold_places.partition_point(|&place| place < edit.offset);
+        let block_rank = (rank + before.first) as u16;
+        let exception = before.exception_places.partition_point(|&other| other < block_rank);
+        let is_exception = before.exception_places.get(exception) == Some(&block_rank);
+        let entry = before.cold_places.partition_point(|&offset| offset < edit.offset);
         let changed = before.cold_places.get(entry) == Some(&edit.offset);
         Cut {
             record: rank as usize,
             present: present as usize,
             exception,
-            listed: usize::from(there && present == 1),
+            listed: usize::from(is_exception && present == 1),
             entry,
             changed: usize::from(changed),
         }
     }
 }
 
-/// Copies a list with some elements taken out and others put in; `cuts` ascend, each with the place, the
-/// number of elements (0 or 1) that are left out there, and what comes instead.
+/// Copies an array with replacements. `cuts` ascend; each has an index, the number of elements removed there (0 or 1),
+/// and the element inserted there.
 fn splice<T: Copy>(before: &[T], to: &mut [T], cuts: impl Iterator<Item = (usize, usize, Option<T>)>) {
-    let (mut from, mut at) = (0, 0);
-    for (place, gone, new) in cuts {
-        at += copy(&before[from..place], &mut to[at..]);
-        at += copy(new.as_slice(), &mut to[at..]);
-        from = place + gone;
+    let (mut from, mut end) = (0, 0);
+    for (index, removed, new) in cuts {
+        end += copy(&before[from..index], &mut to[end..]);
+        end += copy(new.as_slice(), &mut to[end..]);
+        from = index + removed;
     }
-    copy(&before[from..], &mut to[at..]);
+    copy(&before[from..], &mut to[end..]);
 }
 
 fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
@@ -200,25 +199,25 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) -> usize {
     from.len()
 }
 
-impl Head {
-    /// The line behind the pages of the part `before` after edits, and the part's length in lines.
-    fn of(before: &PartView<'_>, width: Width, edits: &[Edit], cuts: &[Cut]) -> (Head, usize) {
+impl PartHeader {
+    /// The header of `before` after edits, and the length of the part in cache lines.
+    fn of(before: &PartView<'_>, width: Width, edits: &[Edit], cuts: &[Cut]) -> (PartHeader, usize) {
         let sum = |of: fn(&Cut) -> usize| cuts.iter().map(of).sum::<usize>();
         let puts = || edits.iter().filter_map(|edit| edit.put.as_ref());
         let records = before.codes.len() + puts().count() - sum(|cut| cut.present);
         let listed = puts().filter(|put| put.rule != 0).count();
         let exceptions = before.exception_rules.len() + listed - sum(|cut| cut.listed);
         let cold = before.cold_ends.len() + puts().count() - sum(|cut| cut.changed);
-        let gone = cuts.iter().map(|cut| before.cold_range(cut.entry..cut.entry + cut.changed).len());
-        let cold_bytes =
-            before.cold_bytes.len() + puts().map(|put| put.cold.len()).sum::<usize>() - gone.sum::<usize>();
-        let mut at = RECORDS_AT + (records + 1) * width as usize;
+        let removed = cuts.iter().map(|cut| before.cold_range(cut.entry..cut.entry + cut.changed).len());
+        let cold_bytes = before.cold_bytes.len() + puts().map(|put| put.cold.len()).sum::<usize>()
+            - removed.sum::<usize>();
+        let mut end = RECORDS_AT + (records + 1) * width as usize;
         let mut next = |bytes: usize, alignment: usize| {
-            let start = at.next_multiple_of(alignment);
-            at = start + bytes;
+            let start = end.next_multiple_of(alignment);
+            end = start + bytes;
             start as u32
         };
-        let head = Head {
+        let header = PartHeader {
             records: records as u32,
             width: width as u32,
             exceptions: exceptions as u32,
@@ -231,42 +230,42 @@ impl Head {
             cold_bytes_at: next(cold_bytes, 1),
             unused: [0; 6],
         };
-        (head, at.div_ceil(LINE))
+        (header, end.div_ceil(LINE))
     }
 }
 
 impl LivePart {
-    /// The part `before` after `edits`, whose offsets ascend, in records of a width that holds all
-    /// states. `cold` has the cold entries of the edits.
+    /// The part `before` after `edits`, whose offsets ascend. `width` must suffice for all states; `cold` has the cold
+    /// entries of the edits.
     ///
-    /// Cost: copies the part once, some kilobytes.
+    /// Cost: one copy of the part, some kilobytes.
     pub(crate) fn edited(before: &PartView<'_>, width: Width, edits: &[Edit], cold: &[u8]) -> LivePart {
         let before = &before.narrowed();
         debug_assert!(edits.windows(2).all(|pair| pair[0].offset < pair[1].offset));
         let cuts: Vec<Cut> = edits.iter().map(|edit| Cut::of(before, edit)).collect();
-        let (head, count) = Head::of(before, width, edits, &cuts);
+        let (header, count) = PartHeader::of(before, width, edits, &cuts);
         let mut part: Arc<[Page]> = bytemuck::allocation::zeroed_arc_slice(count);
         let lines = Arc::get_mut(&mut part).unwrap_or_default();
         edit_pages(before, &mut lines[..PAGES], edits, &cuts);
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(lines);
-        bytes[PAGES * LINE..RECORDS_AT].copy_from_slice(bytemuck::bytes_of(&head));
+        bytes[PAGES * LINE..RECORDS_AT].copy_from_slice(bytemuck::bytes_of(&header));
         match width {
-            Width::One => edit_codes::<u8>(before.codes, bytes, &head, edits, &cuts),
-            Width::Two => edit_codes::<u16>(before.codes, bytes, &head, edits, &cuts),
-            Width::Four => edit_codes::<u32>(before.codes, bytes, &head, edits, &cuts),
+            Width::One => edit_codes::<u8>(before.codes, bytes, &header, edits, &cuts),
+            Width::Two => edit_codes::<u16>(before.codes, bytes, &header, edits, &cuts),
+            Width::Four => edit_codes::<u32>(before.codes, bytes, &header, edits, &cuts),
         }
-        edit_exceptions(before, bytes, &head, edits, &cuts);
-        edit_cold(before, bytes, &head, edits, &cuts, cold);
+        edit_exceptions(before, bytes, &header, edits, &cuts);
+        edit_cold(before, bytes, &header, edits, &cuts, cold);
         LivePart(part)
     }
 
-    /// The memory of the part: its pages first.
+    /// The memory of the part in cache lines. The pages come first.
     #[inline(always)]
     pub(super) fn lines(&self) -> &[Page] {
         &self.0
     }
 
-    /// The records, the first of which is nobody's. More may follow that are none.
+    /// The memory that begins with the records, of which record 0 is reserved. It extends beyond the last record.
     #[inline(always)]
     pub(super) fn codes<C: Code>(&self) -> &[C] {
         bytemuck::cast_slice(&self.0[PAGES + 1..])
@@ -277,34 +276,34 @@ impl LivePart {
         self.head().records
     }
 
-    fn head(&self) -> Head {
+    fn head(&self) -> PartHeader {
         bytemuck::cast(self.0[PAGES])
     }
 
-    /// Bytes that it takes.
+    /// Size of the part in bytes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.0)
     }
 
     pub(crate) fn view(&self) -> PartView<'_> {
         let bytes: &[u8] = bytemuck::cast_slice(&self.0);
-        let head = self.head();
-        let records = 1..head.records as usize + 1;
-        let codes = match head.width {
+        let header = self.head();
+        let records = 1..header.records as usize + 1;
+        let codes = match header.width {
             1 => Codes::One(self.codes()),
             2 => Codes::Two(self.codes()),
             _ => Codes::Four(self.codes()),
         };
-        let cold = head.cold as usize;
+        let cold = header.cold as usize;
         PartView {
             pages: &self.0[..PAGES],
             first: 0,
             codes: codes.slice(records),
-            exception_places: array(bytes, head.exception_places_at, head.exceptions as usize),
-            exception_rules: array(bytes, head.exception_rules_at, head.exceptions as usize),
-            cold_places: array(bytes, head.cold_places_at, cold),
-            cold_ends: array(bytes, head.cold_ends_at, cold),
-            cold_bytes: array(bytes, head.cold_bytes_at, head.cold_bytes as usize),
+            exception_places: array(bytes, header.exception_places_at, header.exceptions as usize),
+            exception_rules: array(bytes, header.exception_rules_at, header.exceptions as usize),
+            cold_places: array(bytes, header.cold_places_at, cold),
+            cold_ends: array(bytes, header.cold_ends_at, cold),
+            cold_bytes: array(bytes, header.cold_bytes_at, header.cold_bytes as usize),
         }
     }
 }
@@ -344,9 +343,15 @@ impl Work for Count<'_> {
     }
 }
 
-/// The records after the edits, behind nobody's.
-fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
-    let codes: &mut [C] = array_mut(bytes, RECORDS_AT as u32, head.records + 1);
+/// Writes the records after the edits, after record 0.
+fn edit_codes<C: Code>(
+    before: Codes<'_>,
+    bytes: &mut [u8],
+    header: &PartHeader,
+    edits: &[Edit],
+    cuts: &[Cut],
+) {
+    let codes: &mut [C] = array_mut(bytes, RECORDS_AT as u32, header.records + 1);
     codes[0] = C::of(0);
     let (mut from, mut to) = (0, 1);
     let copy = |codes: &mut [C], records: Range<usize>, to: &mut usize| {
@@ -365,24 +370,30 @@ fn edit_codes<C: Code>(before: Codes<'_>, bytes: &mut [u8], head: &Head, edits: 
     copy(codes, from..before.len(), &mut to);
 }
 
-fn edit_exceptions(before: &PartView<'_>, bytes: &mut [u8], head: &Head, edits: &[Edit], cuts: &[Cut]) {
+fn edit_exceptions(
+    before: &PartView<'_>,
+    bytes: &mut [u8],
+    header: &PartHeader,
+    edits: &[Edit],
+    cuts: &[Cut],
+) {
     let rule = |edit: &Edit| edit.put.as_ref().map(|put| put.rule).filter(|&rule| rule != 0);
-    let both = || edits.iter().zip(cuts);
-    let rules = both().map(|(edit, cut)| (cut.exception, cut.listed, rule(edit)));
-    splice(before.exception_rules, array_mut(bytes, head.exception_rules_at, head.exceptions), rules);
-    // Places move with the records before them.
-    let places: &mut [u16] = array_mut(bytes, head.exception_places_at, head.exceptions);
-    let (mut from, mut at, mut shift) = (0, 0, 0i32);
+    let pairs = || edits.iter().zip(cuts);
+    let rules = pairs().map(|(edit, cut)| (cut.exception, cut.listed, rule(edit)));
+    splice(before.exception_rules, array_mut(bytes, header.exception_rules_at, header.exceptions), rules);
+    // The ranks shift with the records before them.
+    let ranks: &mut [u16] = array_mut(bytes, header.exception_places_at, header.exceptions);
+    let (mut from, mut end, mut shift) = (0, 0, 0i32);
     for step in 0..=edits.len() {
         let until = cuts.get(step).map_or(before.exception_places.len(), |cut| cut.exception);
-        for &place in &before.exception_places[from..until] {
-            places[at] = (i32::from(place) - before.first as i32 + shift) as u16;
-            at += 1;
+        for &rank in &before.exception_places[from..until] {
+            ranks[end] = (i32::from(rank) - before.first as i32 + shift) as u16;
+            end += 1;
         }
         let Some((edit, cut)) = edits.get(step).zip(cuts.get(step)) else { return };
         if rule(edit).is_some() {
-            places[at] = (cut.record as i32 + shift) as u16;
-            at += 1;
+            ranks[end] = (cut.record as i32 + shift) as u16;
+            end += 1;
         }
         shift += i32::from(edit.put.is_some()) - cut.present as i32;
         from = cut.exception + cut.listed;
@@ -392,17 +403,17 @@ fn edit_exceptions(before: &PartView<'_>, bytes: &mut [u8], head: &Head, edits: 
 fn edit_cold(
     before: &PartView<'_>,
     bytes: &mut [u8],
-    head: &Head,
+    header: &PartHeader,
     edits: &[Edit],
     cuts: &[Cut],
     cold: &[u8],
 ) {
-    let both = || edits.iter().zip(cuts);
-    let places = both().map(|(edit, cut)| (cut.entry, cut.changed, edit.put.as_ref().map(|_| edit.offset)));
-    splice(before.cold_places, array_mut(bytes, head.cold_places_at, head.cold), places);
-    let (ends_at, data_at) = (head.cold_ends_at as usize, head.cold_bytes_at as usize);
+    let pairs = || edits.iter().zip(cuts);
+    let offsets = pairs().map(|(edit, cut)| (cut.entry, cut.changed, edit.put.as_ref().map(|_| edit.offset)));
+    splice(before.cold_places, array_mut(bytes, header.cold_places_at, header.cold), offsets);
+    let (ends_at, data_at) = (header.cold_ends_at as usize, header.cold_bytes_at as usize);
     let (lists, data) = bytes.split_at_mut(data_at);
-    let ends: &mut [u32] = bytemuck::cast_slice_mut(&mut lists[ends_at..ends_at + head.cold as usize * 4]);
+    let ends: &mut [u32] = bytemuck::cast_slice_mut(&mut lists[ends_at..ends_at + header.cold as usize * 4]);
     let (mut from, mut entry, mut end) = (0, 0, 0);
     for step in 0..=edits.len() {
         let until = cuts.get(step).map_or(before.cold_ends.len(), |cut| cut.entry);
@@ -423,49 +434,48 @@ fn edit_cold(
     }
 }
 
-/// Parts that share a chunk of an overlay: copying a chunk counts one more owner for each of them.
+/// Parts per chunk of an overlay. Copying a chunk increments the reference count of each of its parts.
 const CHUNK: usize = 16;
 
 const _: () = assert!(CHUNK.is_multiple_of(crate::limits::BLOCK_PARTS as usize), "a block is in one chunk");
-/// So many changed parts ahead the counts of owners are asked for.
-const AHEAD: usize = 4;
+/// How many changed parts ahead reference counts are prefetched.
+const PREFETCH_AHEAD: usize = 4;
 
-/// The changed parts of a register, by their numbers. Cheap to copy: what does not
-/// change is shared.
+/// The changed parts of a register, by number. Cheap to clone: unchanged chunks are shared.
 #[derive(Clone)]
 pub(crate) struct Overlay {
-    /// As far as parts have changed: those behind the last of them are not there.
+    /// Chunks up to the last changed part.
     chunks: Arc<Vec<Option<Arc<Chunk>>>>,
-    /// Width of the records of all changed parts; if it is not that of the file, all parts are here.
+    /// Width of the records of all changed parts. If it is not that of the file, all parts of the file have changed.
     width: Width,
 }
 
-/// Some parts, next to one another.
+/// Consecutive parts.
 type Chunk = [Option<LivePart>; CHUNK];
 
 impl Overlay {
-    /// Nothing has changed.
+    /// An overlay without changed parts.
     pub(crate) fn new(width: Width) -> Overlay {
         Overlay { chunks: Arc::default(), width }
     }
 
-    /// The same with some parts replaced; those that lie next to one another should come so.
+    /// The overlay with parts replaced. Consecutive parts should be consecutive in `parts`.
     pub(crate) fn with(&self, width: Width, parts: Vec<(usize, LivePart)>) -> Overlay {
         let mut chunks = Vec::clone(&self.chunks);
         if let Some(last) = parts.iter().map(|(number, _)| number / CHUNK).max() {
             chunks.resize(chunks.len().max(last + 1), None);
         }
-        let ahead: Vec<usize> = parts.iter().skip(AHEAD).map(|(number, _)| number / CHUNK).collect();
-        for (place, (number, part)) in parts.into_iter().enumerate() {
-            ahead.get(place).into_iter().for_each(|&chunk| self.ask_for_owners(chunk));
+        let ahead: Vec<usize> = parts.iter().skip(PREFETCH_AHEAD).map(|(number, _)| number / CHUNK).collect();
+        for (index, (number, part)) in parts.into_iter().enumerate() {
+            ahead.get(index).into_iter().for_each(|&chunk| self.prefetch_reference_counts(chunk));
             let chunk = chunks[number / CHUNK].get_or_insert_with(|| Arc::new([const { None }; CHUNK]));
             Arc::make_mut(chunk)[number % CHUNK] = Some(part);
         }
         Overlay { chunks: Arc::new(chunks), width }
     }
 
-    /// Asks for the lines where the owners of a chunk's parts are counted: before the parts themselves.
-    fn ask_for_owners(&self, chunk: usize) {
+    /// Prefetches the reference counts of a chunk's parts, which precede the parts in memory.
+    fn prefetch_reference_counts(&self, chunk: usize) {
         let chunk = self.chunks.get(chunk).into_iter().flatten();
         let parts = chunk.flat_map(|chunk| chunk.iter().flatten());
         parts.for_each(|part| prefetch(part.lines(), usize::MAX));
@@ -476,14 +486,14 @@ impl Overlay {
         self.chunks.get(part / CHUNK)?.as_ref()?[part % CHUNK].as_ref()
     }
 
-    /// Whether any part next to this one has changed: all of its block are.
-    pub(super) fn may_have(&self, part: usize) -> bool {
+    /// Whether any part in the chunk of `part` has changed. All parts of a block are in one chunk.
+    pub(super) fn may_include(&self, part: usize) -> bool {
         self.chunks.get(part / CHUNK).is_some_and(Option::is_some)
     }
 
-    /// Asks for the place where it says where a part is.
+    /// Prefetches the pointer to a part.
     #[inline(always)]
-    pub(super) fn ask_for(&self, part: usize) {
+    pub(super) fn prefetch(&self, part: usize) {
         if let Some(Some(chunk)) = self.chunks.get(part / CHUNK) {
             prefetch(&chunk[..], part % CHUNK);
         }
@@ -493,7 +503,7 @@ impl Overlay {
         self.width
     }
 
-    /// Number of changed parts, and bytes that they take.
+    /// Number of changed parts, and their size in bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
         let parts = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter().flatten());
         parts.fold((0, 0), |(count, bytes), part| (count + 1, bytes + part.bytes()))
@@ -541,7 +551,7 @@ mod tests {
     }
 
     proptest! {
-        /// Edit upon edit, in every width, against a map.
+        /// Repeated edits, in every width, against a map.
         #[test]
         fn edited_parts_agree_with_a_map(steps in proptest::collection::vec(step(), 1..12)) {
             let mut block: Option<LivePart> = None;
@@ -552,7 +562,7 @@ mod tests {
                     let put = put.as_ref().map(|(code, rule, bytes)| {
                         let start = cold.len();
                         cold.extend_from_slice(bytes);
-                        Put { code: *code, rule: *rule, cold: start..cold.len() }
+                        PutRecord { code: *code, rule: *rule, cold: start..cold.len() }
                     });
                     Edit { offset, put }
                 }).collect();
@@ -576,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn overlays_share_what_does_not_change() {
+    fn overlays_share_unchanged_chunks() {
         let empty = [Page::EMPTY; PAGES];
         let block = LivePart::edited(&PartView::empty(&empty), Width::One, &[], &[]);
         let first = Overlay::new(Width::One).with(Width::One, vec![(3, block.clone()), (150, block.clone())]);
@@ -586,7 +596,7 @@ mod tests {
         assert_eq!(
             Arc::strong_count(&block.0),
             5,
-            "here, one and two in the chunks that differ, one in the shared one"
+            "this test, one and two in the chunks that differ, one in the shared chunk"
         );
         drop(first);
         drop(second);

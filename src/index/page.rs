@@ -5,10 +5,9 @@ use bytemuck::{Pod, Zeroable};
 
 /// 64 bytes: seven words of presence bits and one of four counts.
 ///
-/// Word `w`, bit `b` says whether the ordinal `64 · w + b` of the page is present. The last word holds
-/// four 16-bit counts, lowest first: how many ordinals of the *block* are present before word 0, 2, 4
-/// and 6 of this page. So a rank takes one count and at most two population counts, all from the line
-/// that the presence bit came from.
+/// Bit `b` of word `w` is set if the ordinal `64 · w + b` of the page is present. The last word holds four 16-bit
+/// counts, lowest first: the number of present ordinals of the *block* before word 0, 2, 4 and 6 of this page. So a
+/// rank takes one count and at most two population counts, all from the cache line of the presence bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C, align(64))]
 pub(crate) struct Page {
@@ -21,15 +20,15 @@ const COUNTS: usize = 7;
 impl Page {
     pub(crate) const EMPTY: Page = Page { words: [0; 8] };
 
-    /// Marks an ordinal of the page as present or absent. Counts are set by [`Page::close`].
+    /// Marks an ordinal of the page as present or absent. [`Page::close`] sets the counts.
     pub(super) fn set(&mut self, bit: u32, present: bool) {
         debug_assert!(bit < PAGE_ORDINALS);
         let word = &mut self.words[(bit / 64) as usize];
         *word = *word & !(1 << (bit % 64)) | u64::from(present) << (bit % 64);
     }
 
-    /// Sets the counts of a page with `before` ordinals of its block on earlier pages, and returns how
-    /// many there are with it.
+    /// Sets the counts. `before` is the number of present ordinals on earlier pages of the block; returns that number
+    /// for the next page.
     #[inline(always)]
     pub(super) fn close(&mut self, before: u32) -> u32 {
         let (counts, total) = self.counts(before);
@@ -37,7 +36,8 @@ impl Page {
         total
     }
 
-    /// Whether the counts are those of the presence bits; if so, how many ordinals there are with it.
+    /// Checks the counts against the presence bits. Parameter and result are those of [`Page::close`]; `None` if the
+    /// counts are wrong.
     pub(super) fn check(&self, before: u32) -> Option<u32> {
         let (counts, total) = self.counts(before);
         (self.words[COUNTS] == counts).then_some(total)
@@ -55,18 +55,19 @@ impl Page {
         (counts, total)
     }
 
-    /// Whether an ordinal of the page is present (1 or 0), and how many of its block are before it.
+    /// Whether an ordinal of the page is present (1 or 0), and its rank: the number of present ordinals before it in
+    /// the block.
     ///
-    /// No branch depends on the page: one that is mispredicted while it waits for memory costs more
-    /// than all of this.
+    /// No branch depends on the page: a branch that is mispredicted while memory is outstanding costs more than the
+    /// whole function.
     #[inline(always)]
     pub(super) fn rank(&self, bit: u32) -> (u32, u32) {
         debug_assert!(bit < PAGE_ORDINALS);
         let (word, pair) = ((bit >> 6) as usize & 7, (bit >> 7) as usize & 3);
         let below = (1u64 << (bit & 63)) - 1;
         let second = 0u64.wrapping_sub(u64::from(bit >> 6 & 1));
-        // The first word of the pair counts whole if the bit lies in the second one, which for the
-        // last pair is the word of counts and then not looked at.
+        // If the bit is in the second word of the pair, the first word counts as a whole. The second word of the last
+        // pair is the word of counts; no bit is in it, and `second` masks it out.
         let first = self.words[2 * pair] & (below | second);
         let last = self.words[2 * pair + 1] & below & second;
         let count = (self.words[COUNTS] >> (16 * pair)) as u16;
@@ -74,7 +75,7 @@ impl Page {
         (present, u32::from(count) + first.count_ones() + last.count_ones())
     }
 
-    /// How many ordinals of the block are before the page.
+    /// Number of present ordinals of the block before the page.
     pub(super) fn before(&self) -> u32 {
         u32::from(self.words[COUNTS] as u16)
     }
@@ -96,7 +97,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rank_counts_what_is_before(
+        fn rank_agrees_with_a_set(
             bits in proptest::collection::btree_set(0..PAGE_ORDINALS, 0..448), before in 0..13_888u32
         ) {
             let mut page = Page::EMPTY;

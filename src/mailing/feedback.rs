@@ -1,39 +1,40 @@
-//! `feedback.csv`: for every row of the list what became of it.
+//! `feedback.csv`: the outcome of every row of the list.
 
-use super::buffers::Filling;
-use super::tally::{Verdict, Verdicts};
+use super::buffers::PartsMut;
+use super::tally::{Verdict, VerdictNumbers};
 use crate::register::{Outcome, Register};
 
 /// First line of the file.
 pub(super) const HEADER: &[u8] = b"row,recipient_id,outcome,reason,operator_id\n";
 
-/// The end of a line for each verdict.
+/// Writes the lines of `feedback.csv`.
 pub(super) struct Feedback {
-    tails: Vec<Tail>,
+    /// The end of a line for each verdict.
+    tails: Vec<LineTail>,
 }
 
-/// What follows the identity, with the comma before it.
-struct Tail {
+/// The part of a line after the identity, from the comma on.
+struct LineTail {
     /// The bytes, if they fit.
-    padded: [u8; Tail::WIDE],
+    padded: [u8; LineTail::WIDE],
     bytes: Vec<u8>,
     /// Digits of the identity before it.
-    identity: usize,
+    identity_digits: usize,
 }
 
-impl Tail {
+impl LineTail {
     const WIDE: usize = 64;
 }
 
 impl Feedback {
-    pub(super) fn new(register: &Register, verdicts: Verdicts) -> Feedback {
+    pub(super) fn new(register: &Register, numbers: VerdictNumbers) -> Feedback {
         let digits = register.kind().country().digits();
         let tail = |verdict: Verdict| {
             let operator = match verdict {
-                Verdict::Answered(Outcome::Digital(operator)) => Some(operator),
+                Verdict::Decided(Outcome::Digital(operator)) => Some(operator),
                 _ => None,
             };
-            let operator = operator.and_then(|place| register.operators().get(usize::from(place)));
+            let operator = operator.and_then(|operator| register.operators().get(usize::from(operator)));
             let mut bytes = vec![b','];
             let mut csv = csv::WriterBuilder::new().from_writer(&mut bytes);
             let id = operator.map_or("", |operator| &operator.id);
@@ -41,74 +42,74 @@ impl Feedback {
             let _ = csv.write_record([verdict.outcome(), verdict.reason(), id]);
             let _ = csv.flush();
             drop(csv);
-            let mut padded = [0; Tail::WIDE];
-            let fits = bytes.len().min(Tail::WIDE);
+            let mut padded = [0; LineTail::WIDE];
+            let fits = bytes.len().min(LineTail::WIDE);
             padded[..fits].copy_from_slice(&bytes[..fits]);
-            let identity = if matches!(verdict, Verdict::Rejected(_)) { 0 } else { digits };
-            Tail { padded, bytes, identity }
+            let identity_digits = if matches!(verdict, Verdict::Rejected(_)) { 0 } else { digits };
+            LineTail { padded, bytes, identity_digits }
         };
-        Feedback { tails: verdicts.all().map(tail).collect() }
+        Feedback { tails: numbers.all().map(tail).collect() }
     }
 
-    /// Bytes of a line with this verdict, less the digits of its number.
+    /// Bytes of a line with this verdict, without the digits of its row number.
     pub(super) fn bytes_without_number(&self, verdict: usize) -> u64 {
         let tail = &self.tails[verdict];
-        (1 + tail.identity + tail.bytes.len()) as u64
+        (1 + tail.identity_digits + tail.bytes.len()) as u64
     }
 
-    /// Appends a line to a part and counts on.
+    /// Appends a line to a part, and increments the counter.
     #[inline(always)]
     pub(super) fn push(
         &self,
-        buffers: &mut Filling<'_>,
+        buffers: &mut PartsMut<'_>,
         part: usize,
-        counter: &mut Counter,
+        counter: &mut RowCounter,
         identity: &[u8; 12],
         verdict: usize,
     ) {
         let tail = &self.tails[verdict];
         buffers.push_array(part, &counter.text, counter.length + 1);
-        buffers.push_array(part, identity, tail.identity);
+        buffers.push_array(part, identity, tail.identity_digits);
         match tail.bytes.len() {
-            length if length <= Tail::WIDE => buffers.push_array(part, &tail.padded, length),
+            length if length <= LineTail::WIDE => buffers.push_array(part, &tail.padded, length),
             length => buffers.push(part, &tail.bytes, length),
         }
         counter.advance();
     }
 }
 
-/// A number in decimal with a comma behind it, counting up.
-pub(super) struct Counter {
-    text: [u8; Counter::DIGITS + 4],
+/// A row number in decimal, followed by a comma.
+pub(super) struct RowCounter {
+    text: [u8; RowCounter::DIGITS + 4],
     length: usize,
 }
 
-impl Counter {
+impl RowCounter {
     /// Digits of the largest number.
     const DIGITS: usize = 20;
 
-    pub(super) fn new(number: u64) -> Counter {
+    pub(super) fn new(number: u64) -> RowCounter {
         let digits = number.to_string();
-        let mut text = [0; Counter::DIGITS + 4];
+        let mut text = [0; RowCounter::DIGITS + 4];
         text[..digits.len()].copy_from_slice(digits.as_bytes());
         text[digits.len()] = b',';
-        Counter { text, length: digits.len() }
+        RowCounter { text, length: digits.len() }
     }
 
-    /// The number before this one again.
+    /// Decrements the number.
     pub(super) fn go_back(&mut self) {
         let digits = std::str::from_utf8(&self.text[..self.length]).unwrap_or_default();
-        *self = Counter::new(digits.parse::<u64>().unwrap_or(1) - 1);
+        *self = RowCounter::new(digits.parse::<u64>().unwrap_or(1) - 1);
     }
 
     #[inline(always)]
     fn advance(&mut self) {
-        for place in (0..self.length).rev() {
-            if self.text[place] < b'9' {
-                self.text[place] += 1;
+        for position in (0..self.length).rev() {
+            if self.text[position] < b'9' {
+                self.text[position] += 1;
                 return;
             }
-            self.text[place] = b'0';
+            self.text[position] = b'0';
         }
         // All digits were nines.
         self.text.copy_within(0..self.length + 1, 1);
@@ -117,7 +118,7 @@ impl Counter {
     }
 }
 
-/// Digits of the numbers `first` to `first + count - 1` together.
+/// The total digits of the numbers `first` to `first + count - 1`.
 pub(super) fn decimal_digits(first: u64, count: u64) -> u64 {
     let (mut digits, mut from, end) = (0, first, first + count);
     while from < end {
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn counting_up() {
         for start in [1, 7, 95, 989, 9_999_990] {
-            let mut counter = Counter::new(start);
+            let mut counter = RowCounter::new(start);
             for number in start..start + 120 {
                 let text = format!("{number},");
                 assert_eq!(&counter.text[..counter.length + 1], text.as_bytes());

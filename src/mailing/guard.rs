@@ -1,8 +1,8 @@
-//! Rows that may be those of several persons, and rows that are no letters.
+//! Detects rows with the data of several recipients, and rows that are not letters.
 //!
-//! A row goes to the operator of one identity. Whatever joins two rows (a line end that was lost, files put together
-//! without one, a quotation mark that was never closed) would send a second person's data there too. So every row that
-//! has an identity is searched for further ones; `docs/lists.md` has the rules.
+//! A row goes to the operator of one identity. If two rows were joined (by a lost line end, by files put together
+//! without one, by a quotation mark that is never closed), the data of a second recipient would go there too. So every
+//! row with an identity is searched for other identities; `docs/lists.md` has the rules.
 
 use super::lines::RUN_DIGITS;
 use super::rows::{Cells, Layout, RowProblem, RowRules};
@@ -10,53 +10,53 @@ use crate::identities::{Country, Identity, separator_bytes};
 use crate::limits::FOOTER_BYTES;
 use std::ops::Range;
 
-/// What the guard knows of a list.
+/// What rows are compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Guard {
     /// How rows are read.
     pub(super) rules: RowRules,
     /// Cells that a row usually has; 0 in a list of fixed width.
     pub(super) columns: usize,
-    /// Bytes that a row of a list of fixed width usually has; 0 if that is not known.
+    /// Bytes that a row of a list of fixed width usually has; 0 if unknown.
     pub(super) width: usize,
     /// Columns, from 0, in which other identities are expected.
     pub(super) expected: Vec<usize>,
-    /// The header's bytes without line end; empty without header.
+    /// The header without its line end; empty if there is none.
     pub(super) header: Vec<u8>,
 }
 
-/// What else a row with an identity holds.
+/// What a row holds beside its own identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Further {
+pub(super) enum GuardFinding {
     /// No other identity.
-    Nothing,
+    Clean,
     /// Another identity.
-    Identity,
-    /// Another identity, and a sign that the row was two.
+    OtherIdentity,
+    /// Another identity, and a sign that several rows were joined.
     JoinedRows,
 }
 
 impl Guard {
-    /// Whether rows can hold anything beside their identity's cell.
+    /// Whether rows can hold anything beside the identity's cell.
     pub(super) fn is_needed(&self) -> bool {
         !matches!(self.rules.layout, Layout::Delimited { delimiter: None, .. })
     }
 
-    /// Searches a row for identities beside `own`, outside of the cells that are `known`.
+    /// Searches a row for identities other than `own`, outside the cells `known`.
     pub(super) fn search(
         &self,
         bytes: &[u8],
         row: Range<usize>,
         own: &[Identity],
         known: &[Range<usize>],
-    ) -> Further {
+    ) -> GuardFinding {
         let mut cells = None;
         let mut joined = None;
         let mut at = row.start;
         while let Some(run) = next_run(&bytes[..row.end], at) {
             at = run.end;
             let is_known = known.iter().any(|cell| run.start < cell.end && cell.start < run.end);
-            // With a sign of joining no cell is what its column says.
+            // In joined rows, a cell may belong to another column than its position says.
             let has_more = self.has_more(bytes, &row, &mut cells);
             let is_joined =
                 has_more || *joined.get_or_insert_with(|| has_mark_of_joining(&bytes[row.clone()]));
@@ -84,12 +84,12 @@ impl Guard {
                     continue;
                 }
             }
-            return if is_joined { Further::JoinedRows } else { Further::Identity };
+            return if is_joined { GuardFinding::JoinedRows } else { GuardFinding::OtherIdentity };
         }
-        Further::Nothing
+        GuardFinding::Clean
     }
 
-    /// Whether a row has more than one row has: cells, or bytes in a list of fixed width.
+    /// Whether a row has more cells than usual, or more bytes in a list of fixed width.
     fn has_more(&self, bytes: &[u8], row: &Range<usize>, cells: &mut Option<Vec<Range<usize>>>) -> bool {
         match self.rules.layout {
             Layout::Delimited { .. } => {
@@ -108,8 +108,8 @@ impl Guard {
         }
     }
 
-    /// Why a row without identity is no letter at all, if it plainly is none.
-    pub(super) fn no_letter(&self, row: &[u8]) -> Option<RowProblem> {
+    /// Why a row without identity is clearly not a letter, if it is not.
+    pub(super) fn not_a_letter(&self, row: &[u8]) -> Option<RowProblem> {
         let delimiter = match self.rules.layout {
             Layout::Delimited { delimiter, .. } => delimiter,
             Layout::Fixed { .. } => None,
@@ -128,7 +128,7 @@ impl Guard {
     }
 }
 
-/// The next run of at least six digits that no digit touches.
+/// The next maximal run of digits that has at least six.
 fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     while at < bytes.len() {
         let start = at + bytes[at..].iter().position(u8::is_ascii_digit)?;
@@ -141,7 +141,7 @@ fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Whether some bytes hold an identity, in a spelling that rows are searched for.
+/// Whether some bytes hold an identity in one of the searched spellings.
 pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(run) = next_run(bytes, at) {
@@ -157,49 +157,56 @@ pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
     false
 }
 
-/// Past so many digits that stand behind a run and one separator, without a digit behind them.
-fn behind(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize> {
+/// The end of exactly `digits` digits that follow a run and one separator.
+fn digits_after(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize> {
     let start = run.end + separator_bytes(&bytes[run.end..])?;
-    let found = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (found == digits).then_some(start + digits)
+    let count = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (count == digits).then_some(start + digits)
 }
 
-/// What may be an identity that a run of digits begins.
+/// The possible identity that begins with a run of digits.
 fn spellings(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
     let is_person = || bytes[run.start + 2] < b'2';
-    let end = match (country, run.len()) {
-        (Country::Sweden, 12) | (Country::Norway, 11) => Some(run.end),
-        (Country::Sweden, 10) if is_person() => Some(run.end),
-        (Country::Sweden, 6 | 8) => behind(bytes, run, 4),
-        (Country::Norway, 6) => behind(bytes, run, 5),
-        _ => None,
+    let end = match country {
+        Country::Sweden => match run.len() {
+            12 => Some(run.end),
+            10 if is_person() => Some(run.end),
+            6 | 8 => digits_after(bytes, run, 4),
+            _ => None,
+        },
+        Country::Norway => match run.len() {
+            11 => Some(run.end),
+            6 => digits_after(bytes, run, 5),
+            _ => None,
+        },
     };
     end.map(|end| run.start..end).into_iter().collect()
 }
 
-/// What may be an identity at the end of a run, where the last digits of one row and the first of the next one touch; and
-/// ten digits that may be an organisation's.
+/// The possible identities at the end of a run, where digits of a joined row precede them; and ten digits that may be
+/// an organisation's.
 fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
     let last = |digits: usize, end: usize| (run.len() >= digits).then(|| run.end - digits..end);
-    let found = match country {
-        Country::Sweden => match behind(bytes, run, 4) {
+    let candidates = match country {
+        Country::Sweden => match digits_after(bytes, run, 4) {
             Some(end) => [last(8, end), last(6, end)],
             None => [last(12, run.end), last(10, run.end)],
         },
-        Country::Norway => match behind(bytes, run, 5) {
+        Country::Norway => match digits_after(bytes, run, 5) {
             Some(end) => [last(6, end), None],
             None => [last(11, run.end), None],
         },
     };
-    found.into_iter().flatten().collect()
+    candidates.into_iter().flatten().collect()
 }
 
-/// Ten digits of an organisation are too often something else, such as a reference number of an invoice.
+/// Whether a text alone is an identity. Ten digits of an organisation are not: too often they are something else, such
+/// as the reference number of an invoice.
 fn is_plain(text: &[u8], identity: &Identity) -> bool {
     text.len() != 10 || !identity.as_bytes().starts_with(b"16")
 }
 
-/// Whether a text is the same number as a row's own, but perhaps for the century that ten digits leave open.
+/// Whether a text is the row's own number; ten digits leave the century open.
 fn is_same(own: &Identity, other: &Identity, text: &[u8]) -> bool {
     let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
     match (own.as_bytes(), other.as_bytes()) {
@@ -208,7 +215,7 @@ fn is_same(own: &Identity, other: &Identity, text: &[u8]) -> bool {
     }
 }
 
-/// Whether a row holds what may have joined it of two: a line end, a separator that only some programs know, a byte
+/// Whether a row has a sign of two joined rows: a line end, a separator that only some programs treat as one, a byte
 /// order mark.
 fn has_mark_of_joining(row: &[u8]) -> bool {
     let text = without_line_end(row);
@@ -229,7 +236,7 @@ pub(super) fn without_line_end(row: &[u8]) -> &[u8] {
     }
 }
 
-/// Words of totals, of which a footer has at least one.
+/// ReportWords of totals. A footer has at least one of them.
 const TOTALS: &[&[u8]] = &[
     b"antal",
     b"antall",
@@ -251,7 +258,7 @@ const TOTALS: &[&[u8]] = &[
     b"poster",
     b"records",
 ];
-/// Words that stand beside them.
+/// Other words of footers.
 const BESIDE_TOTALS: &[&[u8]] = &[
     b"of",
     b"file",
@@ -276,7 +283,7 @@ const BESIDE_TOTALS: &[&[u8]] = &[
     b"adresser",
 ];
 
-/// Whether a row plainly is the end of a report.
+/// Whether a row is clearly the end of a report.
 fn is_footer(row: &[u8]) -> bool {
     if without_line_end(row).len() > FOOTER_BYTES {
         return false;
@@ -284,12 +291,12 @@ fn is_footer(row: &[u8]) -> bool {
     if row.contains(&0x1A) && row.iter().all(|&byte| byte == 0x1A || byte.is_ascii_whitespace()) {
         return true;
     }
-    // A word without what is beyond ASCII in it; longer ones are no words of totals.
+    // A word without its non-ASCII bytes. A row with a longer word is not a footer.
     let (mut word, mut length, mut totals) = ([0; FOOTER_WORD_BYTES], 0, 0);
     for &byte in row.iter().chain(b" ") {
         if byte.is_ascii_alphanumeric() {
-            let Some(place) = word.get_mut(length) else { return false };
-            *place = byte.to_ascii_lowercase();
+            let Some(letter) = word.get_mut(length) else { return false };
+            *letter = byte.to_ascii_lowercase();
             length += 1;
         } else if byte.is_ascii() && length > 0 {
             let text = &word[..length];
@@ -304,7 +311,7 @@ fn is_footer(row: &[u8]) -> bool {
     totals > 0
 }
 
-/// Most letters or digits of a word of a footer.
+/// Maximum length of a word of a footer.
 const FOOTER_WORD_BYTES: usize = 20;
 
 #[cfg(test)]
@@ -321,7 +328,7 @@ mod tests {
         Guard { rules, columns: 3, width: 0, expected: Vec::new(), header: b"pnr;namn;ort".to_vec() }
     }
 
-    fn search(guard: &Guard, row: &str) -> Further {
+    fn search(guard: &Guard, row: &str) -> GuardFinding {
         let cell = row.find(';').unwrap_or(row.len());
         let identity = guard.rules.identity(&row.as_bytes()[..cell]).expect("an identity");
         let known = 0..cell;
@@ -331,50 +338,50 @@ mod tests {
     #[test]
     fn other_identities_in_a_row() {
         let sweden = guard(Country::Sweden);
-        for (row, further) in [
-            (format!("{ID};Asa;Ort\n"), Further::Nothing),
-            (format!("{ID};{ID};681019-9809\n"), Further::Nothing),
-            (format!("{ID};{OTHER};x\n"), Further::Identity),
-            (format!("{ID};590410-9807;x\n"), Further::Identity),
-            (format!("{ID};19590410-9807;x\n"), Further::Identity),
-            (format!("{ID};5904109807;x\n"), Further::Identity),
-            (format!("{ID};barn {OTHER}, Bo;x\n"), Further::Identity),
-            (format!("{ID};590410 9807;x\n"), Further::Identity),
-            (format!("{ID};590410\u{2013}9807;x\n"), Further::Identity),
-            (format!("{ID};19590410\u{a0}9807;x\n"), Further::Identity),
-            (format!("{ID};Asa;Lund4120000007;Bo AB;Lund\n"), Further::JoinedRows),
-            (format!("{ID};OCR 4120000007;x\n"), Further::Nothing),
-            (format!("{ID};412000-0007;x\n"), Further::Identity),
-            (format!("{ID};1{OTHER};x\n"), Further::Nothing),
-            (format!("{ID};195904109808;x\n"), Further::Nothing),
-            (format!("{ID};Asa;11111{OTHER};Bo;22222\n"), Further::JoinedRows),
-            (format!("{ID};Asa;111115904109807;Bo;22222\n"), Further::JoinedRows),
-            (format!("{ID};Asa;12{};Bo;2\n", &OTHER[2..]), Further::JoinedRows),
-            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[..8], &OTHER[8..]), Further::JoinedRows),
-            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[2..8], &OTHER[8..]), Further::JoinedRows),
-            (format!("{ID};Asa;11111\u{b}{OTHER};Bo\n"), Further::JoinedRows),
-            (format!("{ID};Asa;1\0{OTHER}\n"), Further::JoinedRows),
-            (format!("{ID};Asa;1\u{85}{OTHER}\r\n"), Further::JoinedRows),
-            (format!("{ID};Asa;1\u{2028}{OTHER}\r\n"), Further::JoinedRows),
-            (format!("{ID};Asa;1\u{feff}{OTHER}\r"), Further::JoinedRows),
-            (format!("{ID};\"c/o\n{OTHER}\";x\n"), Further::JoinedRows),
+        for (row, finding) in [
+            (format!("{ID};Asa;Ort\n"), GuardFinding::Clean),
+            (format!("{ID};{ID};681019-9809\n"), GuardFinding::Clean),
+            (format!("{ID};{OTHER};x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};590410-9807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};19590410-9807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};5904109807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};barn {OTHER}, Bo;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};590410 9807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};590410\u{2013}9807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};19590410\u{a0}9807;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};Asa;Lund4120000007;Bo AB;Lund\n"), GuardFinding::JoinedRows),
+            (format!("{ID};OCR 4120000007;x\n"), GuardFinding::Clean),
+            (format!("{ID};412000-0007;x\n"), GuardFinding::OtherIdentity),
+            (format!("{ID};1{OTHER};x\n"), GuardFinding::Clean),
+            (format!("{ID};195904109808;x\n"), GuardFinding::Clean),
+            (format!("{ID};Asa;11111{OTHER};Bo;22222\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;111115904109807;Bo;22222\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;12{};Bo;2\n", &OTHER[2..]), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[..8], &OTHER[8..]), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1{}-{};Bo;2\n", &OTHER[2..8], &OTHER[8..]), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;11111\u{b}{OTHER};Bo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1\0{OTHER}\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1\u{85}{OTHER}\r\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1\u{2028}{OTHER}\r\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;1\u{feff}{OTHER}\r"), GuardFinding::JoinedRows),
+            (format!("{ID};\"c/o\n{OTHER}\";x\n"), GuardFinding::JoinedRows),
         ] {
-            assert_eq!(search(&sweden, &row), further, "{}", row.escape_debug());
+            assert_eq!(search(&sweden, &row), finding, "{}", row.escape_debug());
         }
         let norway = guard(Country::Norway);
-        for (row, further) in [
-            ("01819012365;Asa;x\n", Further::Nothing),
-            ("01819012365;41819012359;x\n", Further::Identity),
-            ("01819012365;418190 12359;x\n", Further::Identity),
-            ("01819012365;Asa;141819012359\n", Further::Nothing),
-            ("01819012365;Asa;141819012359;Bo\n", Further::JoinedRows),
+        for (row, finding) in [
+            ("01819012365;Asa;x\n", GuardFinding::Clean),
+            ("01819012365;41819012359;x\n", GuardFinding::OtherIdentity),
+            ("01819012365;418190 12359;x\n", GuardFinding::OtherIdentity),
+            ("01819012365;Asa;141819012359\n", GuardFinding::Clean),
+            ("01819012365;Asa;141819012359;Bo\n", GuardFinding::JoinedRows),
         ] {
-            assert_eq!(search(&norway, row), further, "{}", row.escape_debug());
+            assert_eq!(search(&norway, row), finding, "{}", row.escape_debug());
         }
     }
 
     #[test]
-    fn rows_of_fixed_width_that_are_longer_than_others() {
+    fn rows_of_fixed_width_that_are_longer_than_usual() {
         let mut guard = guard(Country::Sweden);
         guard.rules.layout = Layout::Fixed { offset: 0, length: 12 };
         let search = |width: usize, row: &str| {
@@ -384,22 +391,22 @@ mod tests {
             guard.search(row.as_bytes(), 0..row.len(), &[identity], &[known])
         };
         let two = format!("{ID}Anna      22345{OTHER}Bo        22345\n");
-        assert_eq!(search(27, &two), Further::JoinedRows);
-        assert_eq!(search(0, &two), Further::JoinedRows, "nothing to compare with");
-        assert_eq!(search(60, &format!("{ID}Anna, vh {OTHER}\n")), Further::Identity);
-        assert_eq!(search(27, &format!("{ID}Anna      22345\n")), Further::Nothing);
+        assert_eq!(search(27, &two), GuardFinding::JoinedRows);
+        assert_eq!(search(0, &two), GuardFinding::JoinedRows, "unknown width");
+        assert_eq!(search(60, &format!("{ID}Anna, vh {OTHER}\n")), GuardFinding::OtherIdentity);
+        assert_eq!(search(27, &format!("{ID}Anna      22345\n")), GuardFinding::Clean);
     }
 
     #[test]
     fn expected_columns_are_not_searched() {
         let guard = Guard { expected: vec![1], ..guard(Country::Sweden) };
-        assert_eq!(search(&guard, &format!("{ID};{OTHER};x\n")), Further::Nothing);
-        assert_eq!(search(&guard, &format!("{ID};\"{OTHER}\";x\n")), Further::Nothing);
-        assert_eq!(search(&guard, &format!("{ID};x;{OTHER}\n")), Further::Identity);
+        assert_eq!(search(&guard, &format!("{ID};{OTHER};x\n")), GuardFinding::Clean);
+        assert_eq!(search(&guard, &format!("{ID};\"{OTHER}\";x\n")), GuardFinding::Clean);
+        assert_eq!(search(&guard, &format!("{ID};x;{OTHER}\n")), GuardFinding::OtherIdentity);
     }
 
     #[test]
-    fn rows_that_are_no_letters() {
+    fn rows_that_are_not_letters() {
         let guard = guard(Country::Sweden);
         for (row, problem) in [
             ("\n", Some(RowProblem::BlankRow)),
@@ -418,7 +425,7 @@ mod tests {
             (";;4711\n", None),
             ("SKYDDAD;Anna;Ort\n", None),
         ] {
-            assert_eq!(guard.no_letter(row.as_bytes()), problem, "{}", row.escape_debug());
+            assert_eq!(guard.not_a_letter(row.as_bytes()), problem, "{}", row.escape_debug());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Lists as they come: a file, a compressed file, standard input; in chunks that end where rows end.
+//! Opens lists (plain and compressed files, standard input), and reads them in chunks of whole rows.
 
-use super::ListError;
-use super::rows::{Layout, RowRules, Scanner, line_end, past_line_end};
+use super::error::ListError;
+use super::rows::{Layout, RowRules, RowScanner, line_end, past_line_end};
 use crate::limits::{CHUNK_BYTES, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use std::fs::File;
@@ -9,38 +9,38 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A list, opened.
+/// An open list.
 pub(super) enum Input {
     /// A plain file, mapped.
     Mapped(Mapped),
-    /// Anything that is read from front to back.
-    Stream(Stream),
+    /// A list that is read sequentially.
+    Stream(ListStream),
 }
 
-/// A list that is read from front to back, decompressed.
-pub(super) struct Stream {
+/// A list that is read sequentially, and decompressed.
+pub(super) struct ListStream {
     reader: Box<dyn Read + Send>,
-    /// Read and not yet handed out.
+    /// Bytes that are read and not yet in a chunk.
     buffer: Vec<u8>,
     at_end: bool,
-    raw: Arc<Mutex<Raw>>,
-    /// The file, if it is one: whether it was changed meanwhile.
+    raw: Arc<Mutex<RawDigest>>,
+    /// The file, if the list is one, to detect changes during the job.
     file: Option<Mapped>,
 }
 
-/// What has been read of the file itself.
-struct Raw {
+/// Hash and length of the bytes before decompression.
+struct RawDigest {
     hasher: blake3::Hasher,
     bytes: u64,
 }
 
-/// Passes bytes through and hashes them.
-struct Hashing<R> {
+/// A reader that hashes what it reads.
+struct HashingReader<R> {
     inner: R,
-    raw: Arc<Mutex<Raw>>,
+    raw: Arc<Mutex<RawDigest>>,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         let mut raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,31 +53,31 @@ impl<R: Read> Read for Hashing<R> {
 const GZIP: &[u8] = &[0x1F, 0x8B];
 const ZSTANDARD: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
 
-/// Opens a list; `-` is standard input. What is compressed is known by its first bytes.
+/// Opens a list; `-` is standard input. Compression is detected by the first bytes.
 pub(super) fn open(path: &Path) -> Result<Input, ListError> {
     if path.as_os_str() == "-" {
-        return Stream::open(Box::new(io::stdin())).map(Input::Stream);
+        return ListStream::open(Box::new(io::stdin())).map(Input::Stream);
     }
     let file = File::open(path).map_err(ListError::Read)?;
     if !file.metadata().map_err(ListError::Read)?.is_file() {
-        return Stream::open(Box::new(file)).map(Input::Stream);
+        return ListStream::open(Box::new(file)).map(Input::Stream);
     }
     let mapped = map(&file).map_err(ListError::Read)?;
     if mapped.as_ref().starts_with(GZIP) || mapped.as_ref().starts_with(ZSTANDARD) {
-        let mut stream = Stream::open(Box::new(file))?;
+        let mut stream = ListStream::open(Box::new(file))?;
         stream.file = Some(mapped);
         return Ok(Input::Stream(stream));
     }
     Ok(Input::Mapped(mapped))
 }
 
-/// A list from anywhere.
+/// A list from a reader.
 pub(super) fn stream(reader: Box<dyn Read + Send>) -> Result<Input, ListError> {
-    Stream::open(reader).map(Input::Stream)
+    ListStream::open(reader).map(Input::Stream)
 }
 
 impl Input {
-    /// The beginning of the list, and whether that is all of it.
+    /// The beginning of the list, and whether it is the whole list.
     pub(super) fn sample(&self) -> (&[u8], bool) {
         let (bytes, all) = match self {
             Input::Mapped(mapped) => (mapped.as_ref(), true),
@@ -87,12 +87,13 @@ impl Input {
     }
 }
 
-impl Stream {
-    fn open(mut reader: Box<dyn Read + Send>) -> Result<Stream, ListError> {
-        let raw = Arc::new(Mutex::new(Raw { hasher: blake3::Hasher::new(), bytes: 0 }));
+impl ListStream {
+    fn open(mut reader: Box<dyn Read + Send>) -> Result<ListStream, ListError> {
+        let raw = Arc::new(Mutex::new(RawDigest { hasher: blake3::Hasher::new(), bytes: 0 }));
         let mut magic = Vec::new();
         reader.by_ref().take(4).read_to_end(&mut magic).map_err(ListError::Read)?;
-        let whole = Hashing { inner: io::Cursor::new(magic.clone()).chain(reader), raw: Arc::clone(&raw) };
+        let whole =
+            HashingReader { inner: io::Cursor::new(magic.clone()).chain(reader), raw: Arc::clone(&raw) };
         let reader: Box<dyn Read + Send> = if magic.starts_with(GZIP) {
             Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, whole)))
         } else if magic.starts_with(ZSTANDARD) {
@@ -100,13 +101,13 @@ impl Stream {
         } else {
             Box::new(whole)
         };
-        let mut stream = Stream { reader, buffer: Vec::new(), at_end: false, raw, file: None };
-        // Enough for a sample; whoever waits for more than that before refusing a list waits for nothing.
+        let mut stream = ListStream { reader, buffer: Vec::new(), at_end: false, raw, file: None };
+        // Enough for a sample: a list can be refused as soon as this much has arrived.
         stream.fill(SAMPLE_BYTES + 1)?;
         Ok(stream)
     }
 
-    /// Reads on until the buffer holds `wanted` bytes or the list ends.
+    /// Reads until the buffer holds `wanted` bytes or the list ends.
     fn fill(&mut self, wanted: usize) -> Result<(), ListError> {
         let missing = wanted.saturating_sub(self.buffer.len());
         if self.at_end || missing == 0 {
@@ -117,12 +118,12 @@ impl Stream {
         Ok(())
     }
 
-    /// Passes over the first bytes.
+    /// Skips the first bytes.
     pub(super) fn skip(&mut self, bytes: usize) {
         self.buffer.drain(..bytes);
     }
 
-    /// The next whole rows, some [`CHUNK_BYTES`] of them. `None` at the end.
+    /// The next whole rows, about [`CHUNK_BYTES`]. `None` at the end.
     pub(super) fn chunk(&mut self, rules: &RowRules) -> Result<Option<Vec<u8>>, ListError> {
         let mut wanted = CHUNK_BYTES + ROW_LOOKAHEAD_BYTES;
         loop {
@@ -134,20 +135,20 @@ impl Stream {
                 let rest = self.buffer.split_off(end);
                 return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
             }
-            wanted += self.buffer.len(); // a row longer than all that has been read
+            wanted += self.buffer.len(); // a row longer than the buffer
         }
     }
 
-    /// Where the first [`CHUNK_BYTES`] of rows end; `None` if more must be read to tell.
+    /// Where the rows in the first [`CHUNK_BYTES`] end; `None` if more must be read to decide.
     fn cut(&self, rules: &RowRules) -> Option<usize> {
         let bytes = &self.buffer[..];
         if memchr::memchr(b'"', bytes).is_none() || matches!(rules.layout, Layout::Fixed { .. }) {
             return self.cut_lines(bytes.len().min(CHUNK_BYTES));
         }
-        let mut scanner = Scanner::new(bytes, rules, 0, CHUNK_BYTES);
+        let mut scanner = RowScanner::new(bytes, rules, 0, CHUNK_BYTES);
         let (mut end, mut at) = (None, 0);
         while at < bytes.len() && at < CHUNK_BYTES {
-            // A row is known for sure if all that may matter, or the end of the list, is in the buffer.
+            // A row is certain if the buffer has the whole lookahead, or the end of the list.
             if !self.at_end && at + ROW_LOOKAHEAD_BYTES > bytes.len() {
                 break;
             }
@@ -159,10 +160,10 @@ impl Stream {
         end
     }
 
-    /// The last end of a line that begins before `from`, or else the first one behind it.
+    /// The last line end before `from`, or else the first one after it.
     fn cut_lines(&self, from: usize) -> Option<usize> {
         let bytes = &self.buffer[..];
-        // The bytes of a line end may come one after another.
+        // The buffer may end within a line end.
         let known = |end: usize| (end + 2 <= bytes.len() || self.at_end).then_some(end);
         let whole = |at: usize| known(past_line_end(bytes, first_of_line_end(bytes, at)));
         let before = memchr::memrchr2_iter(b'\n', b'\r', &bytes[..from]).find_map(whole);
@@ -173,7 +174,7 @@ impl Stream {
         before.or_else(after).or(self.at_end.then_some(bytes.len()))
     }
 
-    /// Length and hash of the file as it was read. Reads what is left of it.
+    /// Length and hash of the file before decompression. Reads it to the end.
     pub(super) fn finish(mut self) -> Result<(u64, blake3::Hash), ListError> {
         io::copy(&mut self.reader, &mut io::sink()).map_err(ListError::Read)?;
         if self.file.is_some_and(|file| !file.is_intact()) {
@@ -184,17 +185,17 @@ impl Stream {
     }
 }
 
-/// The first byte of the line end that a byte of one belongs to.
+/// The first byte of the line end that contains the byte at `at`.
 fn first_of_line_end(bytes: &[u8], at: usize) -> usize {
     let carriage_returns = bytes[..at].iter().rev().take(2).take_while(|&&byte| byte == b'\r').count();
     if bytes[at] == b'\n' { at - carriage_returns } else { at }
 }
 
-/// A guess where the rows that begin at `start` may be cut near `start + CHUNK_BYTES`: the end of a row if
-/// the rows some lines before are taken to begin where their lines do.
+/// Guesses the end of a row near `start + CHUNK_BYTES`, for rows that begin at `start`: assumes that a row begins at
+/// one of the lines shortly before.
 ///
-/// A quoted cell with line ends in it rarely has many, so the guess is nearly always right. Whoever
-/// reads the rows finds out: the guess is wrong if no row ends there.
+/// Quoted cells rarely have many line ends, so the guess is nearly always right. The guess is wrong if no row ends
+/// there, which shows when the rows are read.
 pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> usize {
     const LINES_BEFORE: usize = 16;
     const LOOK_BACK: usize = 1 << 14;
@@ -205,7 +206,7 @@ pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> usize {
     let first = target.saturating_sub(LOOK_BACK).max(start);
     let lines = memchr::memrchr2_iter(b'\n', b'\r', &bytes[first..target]);
     let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| past_line_end(bytes, first + at));
-    let mut scanner = Scanner::new(bytes, rules, at, target);
+    let mut scanner = RowScanner::new(bytes, rules, at, target);
     while at < target {
         at = scanner.row_at(at).end;
     }
@@ -223,10 +224,10 @@ mod tests {
     }
 
     fn row_end(bytes: &[u8], at: usize) -> usize {
-        Scanner::new(bytes, &rules(), at, at).row_at(at).end
+        RowScanner::new(bytes, &rules(), at, at).row_at(at).end
     }
 
-    /// Rows of all kinds, more than several chunks of them.
+    /// Rows of all kinds, several chunks of them.
     fn list(quotes: bool, line_end: &str) -> Vec<u8> {
         let mut list = Vec::new();
         for number in 0..60_000 {
@@ -242,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_a_stream_are_whole_rows_and_all_of_it() {
+    fn chunks_of_a_stream_are_whole_rows_and_cover_it() {
         for (quotes, line_end) in
             [(false, "\n"), (true, "\n"), (false, "\r"), (true, "\r"), (false, "\r\r\n")]
         {
             let list = list(quotes, line_end);
-            let mut stream = Stream::open(Box::new(io::Cursor::new(list.clone()))).expect("opened");
+            let mut stream = ListStream::open(Box::new(io::Cursor::new(list.clone()))).expect("opened");
             let (mut joined, mut chunks) = (Vec::new(), 0);
             while let Some(chunk) = stream.chunk(&rules()).expect("read") {
                 let mut at = 0;

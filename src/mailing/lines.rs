@@ -1,55 +1,54 @@
-//! Where lines end, and where runs of digits are, many bytes at a time.
+//! Finds line ends and counts runs of digits, 64 bytes at a time.
 //!
-//! Looking for one line end after another costs a call and a branch that is mispredicted for every other row. Here 64
-//! bytes at a time become bits, and the line ends of a window are noted before the first row is read, without a branch
-//! that depends on how long rows are.
+//! A search for each single line end costs a call and a branch that is mispredicted for every other row. Here 64 bytes
+//! at a time become bits, and the line ends of a window are recorded before the first row is read, without a branch
+//! that depends on the length of rows.
 //!
-//! Runs of at least six digits are counted by the way. A row that has an identity has one such run; if a window has
-//! no more runs than its rows have identities, no row holds another one, and none needs to be searched.
+//! Runs of at least six digits are counted in the same pass. A row with an identity has one such run; if a window has
+//! no more runs than its rows have identities, no row holds another identity, and none needs to be searched.
 
 use crate::cpu::{BLOCK_BYTES, BlockScan};
 use std::ops::Range;
 
-/// Bytes that are looked through together, few enough to stay in the nearest cache.
+/// Bytes of a window, few enough for the L1 cache.
 const WINDOW_BYTES: usize = 1 << 13;
-/// Line ends that are noted for 64 bytes without asking how many there are.
-const NOTED: usize = 4;
-/// Digits that follow one another in every usual spelling of an identity: `900102-2384`.
+/// Line ends of 64 bytes that are recorded without a check of their number.
+const RECORDED: usize = 4;
+/// Consecutive digits that every usual spelling of an identity has: `900102-2384`.
 pub(super) const RUN_DIGITS: usize = 6;
 
 /// The ends of the lines of a window.
 #[derive(Default)]
-pub(super) struct Lines {
-    /// Past each line's last byte, from the beginning of the window. Entries after the last line are leftovers.
+pub(super) struct LineFinder {
+    /// End of each line, from the beginning of the window. The elements after the last line end are garbage.
     ends: Vec<u32>,
     /// The digits of each block of the window, as bits, after a word of zeros.
     digits: Vec<u64>,
 }
 
-/// What a window holds.
-pub(super) struct Window<'a> {
-    /// Past each line's last byte, from the beginning of the window.
+/// The whole lines of a window.
+pub(super) struct LineWindow<'a> {
+    /// End of each line, from the beginning of the window.
     pub(super) ends: &'a [u32],
     /// Runs of at least [`RUN_DIGITS`] digits in these lines.
     pub(super) runs: usize,
 }
 
-impl Window<'static> {
-    pub(super) const NOTHING: Window<'static> = Window { ends: &[], runs: 0 };
+impl LineWindow<'static> {
+    pub(super) const EMPTY: LineWindow<'static> = LineWindow { ends: &[], runs: 0 };
 }
 
-impl Lines {
-    pub(super) fn new() -> Lines {
-        Lines {
+impl LineFinder {
+    pub(super) fn new() -> LineFinder {
+        LineFinder {
             ends: vec![0; WINDOW_BYTES + BLOCK_BYTES],
             digits: vec![0; 1 + WINDOW_BYTES.div_ceil(BLOCK_BYTES)],
         }
     }
 
-    /// The ends of the whole lines that the first `length` of `bytes` begin with, as far as a window reaches and
-    /// no `stop` byte comes and no CR without LF.
+    /// The whole lines at the beginning of the first `length` of `bytes`, within a window.
     ///
-    /// A line that has one of these in it, and what follows it, is not among them.
+    /// Ends before the first line with a `stop` byte or with a CR without LF.
     #[inline(always)]
     pub(super) fn find<S: BlockScan>(
         &mut self,
@@ -57,7 +56,7 @@ impl Lines {
         bytes: &[u8],
         length: usize,
         stop: Option<u8>,
-    ) -> Window<'_> {
+    ) -> LineWindow<'_> {
         let within = &bytes[..length.min(WINDOW_BYTES)];
         let (blocks, rest) = within.as_chunks::<BLOCK_BYTES>();
         let (mut count, mut at) = (0, 0);
@@ -70,13 +69,13 @@ impl Lines {
                 None => scan.equal(b'\r', block),
             };
             if stops != 0 {
-                // A CR that belongs to a CR LF is no stop.
+                // The CR of a CR LF is not a stop.
                 let follows = u64::from(bytes.get(at + BLOCK_BYTES) == Some(&b'\n')) << (BLOCK_BYTES - 1);
                 stops &= !(scan.equal(b'\r', block) & (lines >> 1 | follows));
             }
-            // Those before the first stop.
+            // The bits before the first stop.
             let before = (stops & stops.wrapping_neg()).wrapping_sub(1);
-            note(&mut self.ends, lines & before, at as u32, &mut count);
+            record(&mut self.ends, lines & before, at as u32, &mut count);
             at += BLOCK_BYTES;
             if stops != 0 {
                 stopped = true;
@@ -96,7 +95,7 @@ impl Lines {
             }
         }
         let ends = &self.ends[..count];
-        // Digits behind the last line end belong to a line that is not whole.
+        // Digits after the last line end belong to a line that is not whole.
         let last = ends.last().map_or(0, |&end| end as usize);
         let (whole, partial) = (last / BLOCK_BYTES, last % BLOCK_BYTES);
         let mut blocks = 1 + whole;
@@ -104,22 +103,22 @@ impl Lines {
             self.digits[blocks] &= (1 << partial) - 1;
             blocks += 1;
         }
-        Window { ends, runs: count_runs(&self.digits[..blocks]) }
+        LineWindow { ends, runs: count_runs(&self.digits[..blocks]) }
     }
 }
 
-/// Appends the ends whose bits are set, of 64 bytes that begin at `at`, to the first `count` of `ends`.
+/// Appends the line ends whose bits are set, of the 64 bytes at `at`, to the first `count` of `ends`.
 #[inline(always)]
-fn note(ends: &mut [u32], mut bits: u64, at: u32, count: &mut usize) {
+fn record(ends: &mut [u32], mut bits: u64, at: u32, count: &mut usize) {
     let all = bits.count_ones() as usize;
-    let mut noted = 0;
-    while let Some(free) = ends[*count + noted..].first_chunk_mut::<NOTED>() {
+    let mut recorded = 0;
+    while let Some(free) = ends[*count + recorded..].first_chunk_mut::<RECORDED>() {
         for end in free {
             *end = at + bits.trailing_zeros() + 1;
             bits &= bits.wrapping_sub(1);
         }
-        noted += NOTED;
-        if noted >= all {
+        recorded += RECORDED;
+        if recorded >= all {
             break;
         }
     }
@@ -134,7 +133,7 @@ fn digits_of<S: BlockScan>(scan: S, bytes: &[u8]) -> u64 {
     scan.digits(&block)
 }
 
-/// Number of runs of at least [`RUN_DIGITS`] digits in consecutive blocks, of which the first is empty.
+/// Number of runs of at least [`RUN_DIGITS`] digits in consecutive blocks, the first of which has none.
 ///
 /// Each word depends on the one before it only, so the loop is compiled to vector instructions.
 #[inline(always)]
@@ -142,10 +141,10 @@ fn count_runs(blocks: &[u64]) -> usize {
     blocks.windows(2).map(|pair| u64::from(run_marks(pair[0], pair[1]).count_ones())).sum::<u64>() as usize
 }
 
-/// The sixth digit of each run that reaches it in `digits`, of which `before` is the block before.
+/// The sixth digit of each run whose sixth digit is in `digits`; `before` is the block before.
 ///
-/// A digit is the sixth of its run if it and the digits 2 and 4 before it each have a digit before them, and if no digit
-/// is 6 before it.
+/// A digit is the sixth of its run if it, and the bytes 2 and 4 before it, are digits that follow a digit, and if the
+/// byte 6 before it is not a digit.
 #[inline(always)]
 fn run_marks(before: u64, digits: u64) -> u64 {
     const { assert!(RUN_DIGITS == 6) };
@@ -155,7 +154,7 @@ fn run_marks(before: u64, digits: u64) -> u64 {
     sixes & !(digits << 6 | before >> 58)
 }
 
-/// Number of runs of at least [`RUN_DIGITS`] digits in a part of some bytes.
+/// Number of runs of at least [`RUN_DIGITS`] digits in a part of `bytes`.
 #[inline(always)]
 pub(super) fn runs_in<S: BlockScan>(scan: S, bytes: &[u8], part: Range<usize>) -> usize {
     let (blocks, rest) = bytes[part].as_chunks();
@@ -174,7 +173,7 @@ mod tests {
     use crate::cpu::BaselineScan;
     use proptest::prelude::*;
 
-    /// One byte after another.
+    /// The naive model: byte by byte.
     fn one_by_one(bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
         let is_stop =
             |at: usize| Some(bytes[at]) == stop || bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
@@ -190,30 +189,30 @@ mod tests {
         bytes.split(|byte| !byte.is_ascii_digit()).filter(|run| run.len() >= RUN_DIGITS).count()
     }
 
-    fn found(lines: &mut Lines, bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
+    fn find(lines: &mut LineFinder, bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
         let window = lines.find(BaselineScan, bytes, bytes.len(), stop);
         (window.ends.to_vec(), window.runs)
     }
 
     #[test]
-    fn a_window_of_nothing_but_line_ends() {
+    fn a_window_of_line_ends_only() {
         let bytes = [b'\n'; WINDOW_BYTES + 100];
-        let mut lines = Lines::new();
+        let mut lines = LineFinder::new();
         for length in [0, 1, 63, 64, 65, WINDOW_BYTES - 1, WINDOW_BYTES, WINDOW_BYTES + 100] {
-            assert_eq!(found(&mut lines, &bytes[..length], None), one_by_one(&bytes[..length], None));
+            assert_eq!(find(&mut lines, &bytes[..length], None), one_by_one(&bytes[..length], None));
         }
     }
 
     #[test]
-    fn a_line_end_in_two_blocks() {
+    fn a_line_end_across_two_blocks() {
         let mut bytes = vec![b'x'; 200];
-        let mut lines = Lines::new();
+        let mut lines = LineFinder::new();
         for at in 60..70 {
             bytes[at] = b'\r';
-            assert_eq!(found(&mut lines, &bytes, None), (vec![], 0), "alone at {at}");
+            assert_eq!(find(&mut lines, &bytes, None), (vec![], 0), "alone at {at}");
             bytes[at + 1] = b'\n';
-            assert_eq!(found(&mut lines, &bytes, None), (vec![at as u32 + 2], 0));
-            // The line feed lies behind what is looked at.
+            assert_eq!(find(&mut lines, &bytes, None), (vec![at as u32 + 2], 0));
+            // The line feed is after the given length.
             assert_eq!(lines.find(BaselineScan, &bytes, at + 1, None).ends.len(), 0);
             bytes[at..at + 2].fill(b'x');
         }
@@ -221,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_end_where_they_do_one_by_one(
+        fn line_ends_match_the_naive_model(
             pieces in proptest::collection::vec(prop_oneof![
                 4 => "[a-z;]{0,80}\n", 2 => "[0-9]{1,20}", 2 => "[0-9]{4,7};", 1 => "[0-9]{0,12}\r\n", 1 => "x{0,3}\r"
             ], 0..200),
@@ -235,15 +234,15 @@ mod tests {
             for part in [0..bytes.len(), 0..bytes.len() / 2, bytes.len() / 3..bytes.len() / 2, 0..bytes.len().min(70)] {
                 prop_assert_eq!(runs_in(BaselineScan, &bytes, part.clone()), runs_one_by_one(&bytes[part]));
             }
-            for place in stops {
-                if let Some(byte) = bytes.get_mut(usize::from(place)) {
+            for position in stops {
+                if let Some(byte) = bytes.get_mut(usize::from(position)) {
                     *byte = b'"';
                 }
             }
-            let mut lines = Lines::new();
+            let mut lines = LineFinder::new();
             for stop in [None, Some(b'"')] {
                 for from in [0, 1, 63, 64].into_iter().filter(|&from| from <= bytes.len()) {
-                    prop_assert_eq!(found(&mut lines, &bytes[from..], stop), one_by_one(&bytes[from..], stop));
+                    prop_assert_eq!(find(&mut lines, &bytes[from..], stop), one_by_one(&bytes[from..], stop));
                 }
             }
         }

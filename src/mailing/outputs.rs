@@ -1,15 +1,15 @@
-//! The files that a split makes.
+//! The files of a split.
 //!
-//! They are written in a directory of their own and get their names when all are complete: if the
-//! output directory is new, all at once by renaming that directory; if it was there, one by one, the
-//! report last.
+//! They are written to a temporary directory, and get their final names when all are complete: if the output
+//! directory is new, all at once by a rename of the temporary directory; if it exists, one by one, the report last.
 
 use super::buffers::Buffers;
-use super::feedback::{self, Feedback, decimal_digits};
-use super::parse::Rows;
-use super::run::Place;
-use super::tally::{Tally, Verdict, Verdicts};
-use super::{Duplicates, ListError, OutputFile};
+use super::error::ListError;
+use super::feedback::{self, Feedback, RowCounter, decimal_digits};
+use super::options::Duplicates;
+use super::parse::ChunkRows;
+use super::report::{REPORT, REPORT_HTML};
+use super::tally::{Tally, Verdict, VerdictNumbers};
 use crate::cpu::{self, Work};
 use crate::register::{Kind, Operator, Outcome, Register};
 use std::fs::{self, File};
@@ -19,14 +19,29 @@ use std::path::{Path, PathBuf};
 
 /// Name of the feedback file.
 pub const FEEDBACK: &str = "feedback.csv";
-/// Name of the report that a job leaves last.
-pub const REPORT: &str = "report.json";
-/// Name of the same report for people.
-pub const REPORT_HTML: &str = "report.html";
-/// Name of the file that rejected rows go to.
+/// Name of the file of rejected rows.
 pub const REJECTED: &str = "rejected.csv";
 
-/// One of the files that rows go to.
+/// A finished file of rows.
+pub(super) struct OutputFile {
+    pub(super) path: String,
+    pub(super) outcome: String,
+    pub(super) operator: Option<u16>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+}
+
+/// What a chunk gets when it is its turn.
+pub(super) struct ChunkOffsets {
+    /// Number of the chunk, from 0.
+    pub(super) chunk: u64,
+    /// Number of its first row, from 1.
+    pub(super) first_row: u64,
+    /// For each file the offset of the chunk's part, the feedback last.
+    pub(super) offsets: Vec<u64>,
+}
+
+/// An open file of rows.
 struct RowFile {
     name: String,
     outcome: &'static str,
@@ -34,15 +49,15 @@ struct RowFile {
     file: File,
 }
 
-/// All files of a split, open for writing at any place.
+/// All files of a split, open for writing.
 pub(super) struct Outputs {
     directory: OutputDirectory,
     files: Vec<RowFile>,
     feedback_file: File,
-    /// For each verdict its place in `files`.
+    /// For each verdict its index in `files`.
     file_of: Vec<usize>,
     feedback: Feedback,
-    /// What every file but the feedback begins with: byte order mark and header of the list.
+    /// Byte order mark and header of the list, with which every file but the feedback begins.
     prefix: Vec<u8>,
 }
 
@@ -58,7 +73,7 @@ impl Outputs {
         duplicates: Duplicates,
         prefix: &[u8],
     ) -> Result<Outputs, ListError> {
-        let verdicts = Verdicts::new(register.operators().len());
+        let numbers = VerdictNumbers::new(register.operators().len());
         let open = |name: &str| {
             let path = directory.partial.join(name);
             let file = File::options().read(true).write(true).create_new(true).open(&path);
@@ -71,66 +86,66 @@ impl Outputs {
         for (name, outcome, operator) in names(register, duplicates) {
             files.push(RowFile { file: open(&name)?, name, outcome, operator });
         }
-        let place = |verdict: Verdict| {
+        let index = |verdict: Verdict| {
             let operator = match verdict {
-                Verdict::Answered(Outcome::Digital(operator)) => Some(operator),
+                Verdict::Decided(Outcome::Digital(operator)) => Some(operator.get()),
                 _ => None,
             };
             let goes_to = |file: &RowFile| file.outcome == verdict.outcome() && file.operator == operator;
-            // What cannot come of this job (notify of a FaR register) has no file and gets no rows.
+            // Outcomes that are impossible in this job (notify in FaR) have no file and get no rows.
             files.iter().position(goes_to).unwrap_or(0)
         };
-        let file_of = verdicts.all().map(place).collect();
+        let file_of = numbers.all().map(index).collect();
         let feedback_file = open(FEEDBACK)?;
-        let feedback = Feedback::new(register, verdicts);
+        let feedback = Feedback::new(register, numbers);
         Ok(Outputs { directory, files, feedback_file, file_of, feedback, prefix: prefix.to_vec() })
     }
 
-    pub(super) fn writer(&self) -> Writer<'_> {
+    pub(super) fn offset_allocator(&self) -> OffsetAllocator<'_> {
         let mut next = vec![self.prefix.len() as u64; self.files.len()];
         next.push(feedback::HEADER.len() as u64);
-        Writer { outputs: self, next }
+        OffsetAllocator { outputs: self, next }
     }
 
-    /// Buffers for a part of each file, the feedback last.
+    /// Buffers for the parts of a chunk, the feedback last.
     pub(super) fn buffers(&self) -> Buffers {
         Buffers::new(self.files.len() + 1)
     }
 
-    /// Writes the rows of a chunk, which `bytes` begin with, to their places.
+    /// Writes the rows of a chunk, with which `bytes` begin, to their files.
     pub(super) fn write(
         &self,
         buffers: &mut Buffers,
-        place: &Place,
+        chunk: &ChunkOffsets,
         bytes: &[u8],
-        rows: &Rows,
+        rows: &ChunkRows,
     ) -> Result<(), ListError> {
         let mut lengths = vec![0; self.files.len() + 1];
-        self.add_lengths(place.first_row, &rows.tally, &mut lengths);
+        self.add_lengths(chunk.first_row, &rows.tally, &mut lengths);
         buffers.lay_out(&lengths);
-        let first_row = place.first_row;
+        let first_row = chunk.first_row;
         if rows.tally.repeats == 0 {
-            cpu::vectorized(Render::<false> { outputs: self, buffers, first_row, bytes, rows });
+            cpu::vectorized(RenderRows::<false> { outputs: self, buffers, first_row, bytes, rows });
         } else {
-            cpu::vectorized(Render::<true> { outputs: self, buffers, first_row, bytes, rows });
+            cpu::vectorized(RenderRows::<true> { outputs: self, buffers, first_row, bytes, rows });
         }
-        // The system lets one thread write to a file at a time, so every other chunk begins with the
-        // feedback, the largest.
+        // The kernel lets one thread at a time write to a file, so every other chunk begins with the feedback, the
+        // largest file.
         let feedback = self.files.len();
-        if place.turn % 2 == 1 {
-            self.write_buffer(feedback, buffers, place)?;
+        if chunk.chunk % 2 == 1 {
+            self.write_buffer(feedback, buffers, chunk)?;
         }
         for file in 0..feedback {
-            self.write_buffer(file, buffers, place)?;
+            self.write_buffer(file, buffers, chunk)?;
         }
-        if place.turn.is_multiple_of(2) {
-            self.write_buffer(feedback, buffers, place)?;
+        if chunk.chunk.is_multiple_of(2) {
+            self.write_buffer(feedback, buffers, chunk)?;
         }
         Ok(())
     }
 
-    /// Writes the buffer of one file to its place; the feedback comes after all others.
-    fn write_buffer(&self, file: usize, buffers: &Buffers, place: &Place) -> Result<(), ListError> {
+    /// Writes the buffer of one file; the feedback has the index after all others.
+    fn write_buffer(&self, file: usize, buffers: &Buffers, chunk: &ChunkOffsets) -> Result<(), ListError> {
         let bytes = buffers.filled(file);
         if bytes.is_empty() {
             return Ok(());
@@ -139,11 +154,12 @@ impl Outputs {
             Some(file) => (&file.name[..], &file.file),
             None => (FEEDBACK, &self.feedback_file),
         };
-        let written = file_handle.write_all_at(bytes, place.offsets[file]);
+        let written = file_handle.write_all_at(bytes, chunk.offsets[file]);
         written.map_err(write_error(&self.directory.partial.join(name)))
     }
 
-    /// Adds to the length of each file, the feedback last, what rows from `first_row` on take in it.
+    /// Adds the bytes of the counted rows, the first of which is row `first_row`, to the length of each file, the
+    /// feedback last.
     fn add_lengths(&self, first_row: u64, tally: &Tally, lengths: &mut [u64]) {
         for (&file, &bytes) in self.file_of.iter().zip(&tally.bytes) {
             lengths[file] += bytes;
@@ -151,11 +167,11 @@ impl Outputs {
         lengths[self.files.len()] += self.feedback_bytes(first_row, tally);
     }
 
-    /// Checks that every file has the rows and bytes that were counted, and lists them.
+    /// Checks that every file has the counted rows and bytes, and lists them.
     pub(super) fn check(&self, tally: &Tally, rows: u64) -> Result<Vec<OutputFile>, ListError> {
         let mut listed = Vec::new();
-        for (place, file) in self.files.iter().enumerate() {
-            let mine = || (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == place);
+        for (index, file) in self.files.iter().enumerate() {
+            let mine = || (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
             let bytes = self.prefix.len() as u64 + mine().map(|verdict| tally.bytes[verdict]).sum::<u64>();
             let path = self.directory.partial.join(&file.name);
             if file.file.metadata().map_err(write_error(&path))?.len() != bytes {
@@ -165,27 +181,27 @@ impl Outputs {
                 path: file.name.clone(),
                 outcome: file.outcome.to_owned(),
                 operator: file.operator,
-                rows: mine().map(|verdict| tally.rows[verdict]).sum(),
+                rows: mine().map(|verdict| tally.letters[verdict]).sum(),
                 bytes,
             });
         }
         let feedback = self.feedback_file.metadata().map_err(write_error(&self.directory.partial))?.len();
         let expected = feedback::HEADER.len() as u64 + self.feedback_bytes(1, tally);
         let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
-        if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_rows() {
+        if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_letters() {
             return Err(ListError::Sums);
         }
         Ok(listed)
     }
 
-    /// Bytes of the feedback on rows from `first_row` on.
+    /// Bytes of the feedback on the counted rows, the first of which is row `first_row`.
     fn feedback_bytes(&self, first_row: u64, tally: &Tally) -> u64 {
-        let tails = tally.rows.iter().enumerate();
-        let tails = tails.map(|(verdict, rows)| rows * self.feedback.bytes_without_number(verdict));
+        let tails = tally.letters.iter().enumerate();
+        let tails = tails.map(|(verdict, letters)| letters * self.feedback.bytes_without_number(verdict));
         decimal_digits(first_row, tally.rows_of_list()) + tally.repeat_digits + tails.sum::<u64>()
     }
 
-    /// Makes what was written durable, if asked to.
+    /// Syncs all files to the disk.
     pub(super) fn sync(&self) -> Result<(), ListError> {
         let mut files = self.files.iter().map(|file| &file.file).chain([&self.feedback_file]);
         files.try_for_each(File::sync_data).map_err(write_error(&self.directory.partial))
@@ -196,24 +212,24 @@ impl Outputs {
     }
 }
 
-/// Copying the rows of a chunk to the buffers of their files, and writing the feedback on them. `TWICE` if rows may be
-/// there twice.
-struct Render<'a, const TWICE: bool> {
+/// Copies the rows of a chunk to the buffers of their files, and appends their feedback. `TWICE` if a row may be two
+/// letters.
+struct RenderRows<'a, const TWICE: bool> {
     outputs: &'a Outputs,
     buffers: &'a mut Buffers,
     first_row: u64,
     bytes: &'a [u8],
-    rows: &'a Rows,
+    rows: &'a ChunkRows,
 }
 
-impl<const TWICE: bool> Work for Render<'_, TWICE> {
+impl<const TWICE: bool> Work for RenderRows<'_, TWICE> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Render { outputs, buffers, first_row, bytes, rows } = self;
+        let RenderRows { outputs, buffers, first_row, bytes, rows } = self;
         let (mut buffers, feedback) = (buffers.filling(), outputs.files.len());
-        let mut counter = feedback::Counter::new(first_row);
+        let mut counter = RowCounter::new(first_row);
         let (mut start, mut last) = (0, 0);
         for ((&end, &verdict), identity) in rows.ends.iter().zip(&rows.verdicts).zip(&rows.identities) {
             let verdict = usize::from(verdict);
@@ -229,27 +245,28 @@ impl<const TWICE: bool> Work for Render<'_, TWICE> {
     }
 }
 
-/// Names, outcomes and operators of the files that rows go to.
+/// Names, outcomes and operators of the files of rows.
 fn names(register: &Register, duplicates: Duplicates) -> Vec<(String, &'static str, Option<u16>)> {
     let slugs: Vec<String> = register.operators().iter().map(slug).collect();
-    let digital = (0u16..).zip(register.operators()).zip(&slugs).map(|((place, operator), slug)| {
+    let digital = (0u16..).zip(register.operators()).zip(&slugs).map(|((index, operator), slug)| {
         let shared = slugs.iter().filter(|other| *other == slug).count() > 1;
         let name = match shared {
             true => format!("digital-{slug}-{}", slug_of(&operator.id)),
             false => format!("digital-{slug}"),
         };
-        (name, "digital", Some(place))
+        (name, "digital", Some(index))
     });
     let mut files: Vec<(String, &'static str, Option<u16>)> = Vec::new();
     for (name, outcome, operator) in digital {
-        // Names and ids that differ in nothing a file name shows are numbered.
+        // Equal file names are numbered.
         let taken = |name: &str| files.iter().any(|(other, ..)| other == name);
         let numbered = (2..).map(|number| format!("{name}-{number}.csv"));
         let name = std::iter::once(format!("{name}.csv")).chain(numbered).find(|name| !taken(name));
         files.push((name.unwrap_or_default(), outcome, operator));
     }
-    if register.kind() == Kind::Krr {
-        files.push(("notify.csv".to_owned(), "notify", None));
+    match register.kind() {
+        Kind::Krr => files.push(("notify.csv".to_owned(), "notify", None)),
+        Kind::Far => {}
     }
     files.push(("paper.csv".to_owned(), "paper", None));
     files.push((REJECTED.to_owned(), "rejected", None));
@@ -264,7 +281,7 @@ fn slug(operator: &Operator) -> String {
     if slug.is_empty() { slug_of(&operator.id) } else { slug }
 }
 
-/// A name in lower-case ASCII letters, digits and single hyphens.
+/// A name reduced to lower-case ASCII letters, digits and single hyphens.
 fn slug_of(name: &str) -> String {
     let mut slug = String::new();
     for character in name.to_lowercase().chars() {
@@ -281,38 +298,38 @@ fn slug_of(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
-/// Gives out places in the files, in the order of the list.
-pub(super) struct Writer<'a> {
+/// Allocates offsets in the files, in the order of the list.
+pub(super) struct OffsetAllocator<'a> {
     outputs: &'a Outputs,
     /// Next free byte of each file, the feedback last.
     next: Vec<u64>,
 }
 
-impl Writer<'_> {
-    /// The places of a chunk's parts.
-    pub(super) fn reserve(&mut self, first_row: u64, tally: &Tally) -> Vec<u64> {
+impl OffsetAllocator<'_> {
+    /// Allocates the offsets of a chunk's parts.
+    pub(super) fn allocate(&mut self, first_row: u64, tally: &Tally) -> Vec<u64> {
         let offsets = self.next.clone();
         self.outputs.add_lengths(first_row, tally, &mut self.next);
         offsets
     }
 }
 
-/// Where the files of a job come to lie.
+/// The directory of a job's files.
 pub(super) struct OutputDirectory {
     wanted: PathBuf,
-    /// Where they are until they are complete.
+    /// The temporary directory, until all files are complete.
     partial: PathBuf,
-    /// Held while the job runs. A lock left by a job that was killed is free.
+    /// Held while the job runs. The lock of a job that was killed is free.
     _lock: File,
-    /// Whether `wanted` was there before.
+    /// Whether `wanted` existed before the job.
     existed: bool,
     finished: bool,
 }
 
 impl OutputDirectory {
-    /// Makes a directory for incomplete files. One left behind by a job that was killed is removed.
+    /// Makes the temporary directory, and removes files that a killed job left in it.
     ///
-    /// Errors: `wanted` has something in it and `force` is false; another job is writing there.
+    /// Errors: `wanted` is not empty and `force` is false; another job is writing there.
     pub(super) fn create(wanted: &Path, force: bool) -> Result<OutputDirectory, ListError> {
         let existed = wanted.exists();
         let partial = if existed { wanted.join(".nabar.partial") } else { crate::files::partial(wanted) };
@@ -337,7 +354,7 @@ impl OutputDirectory {
         Ok(OutputDirectory { wanted: wanted.to_owned(), partial, _lock: lock, existed, finished: false })
     }
 
-    /// Adds a whole file.
+    /// Writes a file.
     pub(super) fn add(&self, name: &str, content: &[u8], sync: bool) -> Result<(), ListError> {
         let path = self.partial.join(name);
         let write = || {
@@ -348,7 +365,7 @@ impl OutputDirectory {
         write().map_err(write_error(&path))
     }
 
-    /// Takes away every file but these.
+    /// Removes all files but these.
     pub(super) fn keep_only(&self, names: &[&str]) -> Result<(), ListError> {
         for entry in fs::read_dir(&self.partial).map_err(write_error(&self.partial))?.flatten() {
             let name = entry.file_name();
@@ -359,8 +376,8 @@ impl OutputDirectory {
         Ok(())
     }
 
-    /// Gives the files their names. Those of an earlier job in the same directory, as its report lists
-    /// them, are removed first.
+    /// Renames the files to their final names, after removing the files that an earlier job's report in the same
+    /// directory lists.
     pub(super) fn finish(mut self, sync: bool) -> Result<(), ListError> {
         let lock = self.partial.join("lock");
         if self.existed {
@@ -400,7 +417,7 @@ impl OutputDirectory {
             let _ = fs::remove_file(self.wanted.join(path));
         }
         for EarlierFile { path } in listed {
-            // Only plain names: a report is a file that anybody can edit.
+            // Plain names only: the report may have been edited.
             if Path::new(&path).components().count() == 1 && !path.starts_with('.') {
                 let _ = fs::remove_file(self.wanted.join(path));
             }
@@ -422,8 +439,7 @@ struct EarlierFile {
 
 impl Drop for OutputDirectory {
     fn drop(&mut self) {
-        // Best effort: what cannot be removed now is removed by the next job. The directory that was
-        // renamed is no longer at this path.
+        // Best effort: the next job removes the rest. A renamed directory is no longer at this path.
         let partial = !self.finished || self.existed;
         if partial {
             let _ = fs::remove_dir_all(&self.partial);
@@ -436,7 +452,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_one_jobs_at_a_time_and_clean_after_it() {
+    fn one_job_at_a_time_and_no_partial_files_left() {
         let root = tempfile::tempdir().expect("directory");
         let (new, old) = (root.path().join("new"), root.path().join("old"));
         fs::create_dir(&old).expect("made");
@@ -444,7 +460,7 @@ mod tests {
             let first = OutputDirectory::create(wanted, false).expect("free");
             first.add("paper.csv", b"half", false).expect("written");
             assert!(matches!(OutputDirectory::create(wanted, false), Err(ListError::Busy(_))));
-            assert!(first.partial.join("paper.csv").exists(), "the second leaves the first alone");
+            assert!(first.partial.join("paper.csv").exists(), "the second job does not touch it");
             drop(first);
             let second = OutputDirectory::create(wanted, false).expect("free again");
             assert!(!second.partial.join("paper.csv").exists());

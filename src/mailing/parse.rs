@@ -1,38 +1,39 @@
-//! The rows of a chunk: found, parsed, looked up.
+//! Finds, parses and looks up the rows of a chunk.
 
-use super::ListError;
-use super::guard::{Further, Guard};
-use super::lines::{Lines, Window, runs_in};
-use super::rows::{RowProblem, Scanner, cell_of_row};
-use super::sniff::{Form, TwoIds};
-use super::tally::{Tally, Verdicts};
+use super::error::ListError;
+use super::guard::{Guard, GuardFinding};
+use super::lines::{LineFinder, LineWindow, runs_in};
+use super::options::TwoIds;
+use super::rows::{RowProblem, RowScanner, cell_of_row, twelve_before};
+use super::sniff::ListForm;
+use super::tally::{Tally, VerdictNumbers};
 use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
 use crate::identities::{Identity, Ordinal};
 use crate::register::{Answer, Question};
 use std::ops::Range;
 
-/// A length that most rows have at least: memory for so many rows is reserved.
+/// Most rows are at least this long; determines the memory that is reserved for rows.
 const ROW_BYTES: usize = 48;
 
-/// Rows that are read one by one are searched for runs of digits together, so many bytes at a time.
-const TOGETHER_BYTES: usize = 1 << 13;
+/// Runs of digits of rows that are read one by one are counted for this many bytes together.
+const RUN_BATCH_BYTES: usize = 1 << 13;
 
-/// Marks a row whose verdict the register gives.
+/// Marks a row that the register decides.
 const UNDECIDED: u16 = u16::MAX;
 
-/// What the rows of a list are read with.
-pub(super) struct Reading<'a> {
+/// What all chunks are parsed with.
+pub(super) struct ParseContext<'a> {
     pub(super) question: &'a Question<'a>,
-    pub(super) form: &'a Form,
+    pub(super) form: &'a ListForm,
     /// Whether rows with another identity are rejected.
     pub(super) strict_rows: bool,
 }
 
-/// The rows of a chunk, column by column. Reused from chunk to chunk.
+/// The letters of a chunk, field by field. Reused from chunk to chunk.
 ///
-/// Where a row is a letter for each of two identities it stands here twice, with the same end.
-pub(super) struct Rows {
-    /// Past the last byte of each row, from the beginning of the chunk.
+/// A row that is a letter to each of two identities has two elements, with the same end.
+pub(super) struct ChunkRows {
+    /// The end of each row, from the beginning of the chunk.
     pub(super) ends: Vec<usize>,
     /// Canonical digits; zeros for a rejected row, a zero at the end for a Norwegian identity.
     pub(super) identities: Vec<[u8; 12]>,
@@ -40,54 +41,54 @@ pub(super) struct Rows {
     pub(super) verdicts: Vec<u16>,
     answers: Vec<Answer>,
     pub(super) tally: Tally,
-    /// Past the last row.
+    /// The end of the last row.
     pub(super) end: usize,
-    numbering: Verdicts,
-    lines: Lines,
-    /// Rows with an identity where there are two columns of them, and what stands in each.
+    numbers: VerdictNumbers,
+    lines: LineFinder,
+    /// Rows with two columns of identities that have one: index, and the identity of each column.
     pairs: Vec<(usize, [Option<Identity>; 2])>,
-    /// Rows with another identity that were let through.
-    further: u64,
+    /// Rows with another identity that were not rejected.
+    other_identities: u64,
 }
 
-/// Finding and parsing the rows of a chunk.
-struct Parse<'a, 's> {
-    rows: &'a mut Rows,
-    reading: &'a Reading<'s>,
+/// Finds and parses the rows of a chunk.
+struct ParseRows<'a, 's> {
+    rows: &'a mut ChunkRows,
+    context: &'a ParseContext<'s>,
     bytes: &'a [u8],
     length: usize,
 }
 
-impl ScanWork for Parse<'_, '_> {
+impl ScanWork for ParseRows<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: BlockScan>(self, scan: S) {
-        self.rows.parse(scan, self.reading, self.bytes, self.length);
+        self.rows.parse(scan, self.context, self.bytes, self.length);
     }
 }
 
-impl Rows {
-    pub(super) fn new(numbering: Verdicts) -> Rows {
-        Rows {
+impl ChunkRows {
+    pub(super) fn new(numbers: VerdictNumbers) -> ChunkRows {
+        ChunkRows {
             ends: Vec::new(),
             identities: Vec::new(),
             ordinals: Vec::new(),
             verdicts: Vec::new(),
             answers: Vec::new(),
-            tally: Tally::new(numbering),
+            tally: Tally::new(numbers),
             end: 0,
-            numbering,
-            lines: Lines::new(),
+            numbers,
+            lines: LineFinder::new(),
             pairs: Vec::new(),
-            further: 0,
+            other_identities: 0,
         }
     }
 
     /// Finds, parses and looks up the rows of a chunk: those that begin in the first `length` of `bytes`.
     pub(super) fn read(
         &mut self,
-        reading: &Reading<'_>,
+        context: &ParseContext<'_>,
         bytes: &[u8],
         length: usize,
     ) -> Result<(), ListError> {
@@ -95,25 +96,25 @@ impl Rows {
         self.identities.clear();
         self.ordinals.clear();
         self.verdicts.clear();
-        self.further = 0;
+        self.other_identities = 0;
         self.tally.clear();
-        if let Some((column, two_ids)) = reading.form.second {
-            self.parse_two(reading, bytes, length, column);
-            self.choose(reading, two_ids)?;
-            self.tally.further = self.further;
+        if let Some((column, two_ids)) = context.form.second {
+            self.parse_two(context, bytes, length, column);
+            self.choose(context, two_ids)?;
+            self.tally.other_identities = self.other_identities;
             for letter in 0..self.ends.len() {
                 self.tally.count(self.verdicts[letter], self.bytes_of(letter).len());
             }
             return Ok(());
         }
-        cpu::scanned(Parse { rows: self, reading, bytes, length });
+        cpu::scanned(ParseRows { rows: self, context, bytes, length });
         self.answers.resize(self.ordinals.len(), Answer::default());
-        reading.question.ask_all(&self.ordinals, &mut self.answers)?;
-        self.tally.further = self.further;
+        context.question.ask_all(&self.ordinals, &mut self.answers)?;
+        self.tally.other_identities = self.other_identities;
         let mut start = 0;
         for ((verdict, &answer), &end) in self.verdicts.iter_mut().zip(&self.answers).zip(&self.ends) {
             if *verdict == UNDECIDED {
-                *verdict = self.numbering.answered(answer);
+                *verdict = self.numbers.of_answer(answer);
             }
             self.tally.count(*verdict, end - start);
             start = end;
@@ -121,13 +122,13 @@ impl Rows {
         Ok(())
     }
 
-    /// Whether a letter is the second one of its row.
+    /// Whether a letter is the second letter of its row.
     #[inline(always)]
     pub(super) fn is_repeated(&self, letter: usize) -> bool {
         letter > 0 && self.ends[letter] == self.ends[letter - 1]
     }
 
-    /// Counts the digits of the numbers of rows that are letters twice, now that the first one's number is known.
+    /// Counts the digits of the row numbers of second letters, once the number of the chunk's first row is known.
     pub(super) fn number_repeats(&mut self, first_row: u64) {
         let (mut row, mut digits) = (first_row, 0);
         for letter in 0..if self.tally.repeats > 0 { self.ends.len() } else { 0 } {
@@ -140,7 +141,7 @@ impl Rows {
         self.tally.repeat_digits = digits;
     }
 
-    /// The row of a letter.
+    /// The bytes of a letter's row.
     pub(super) fn bytes_of(&self, letter: usize) -> Range<usize> {
         let end = self.ends[letter];
         let mut before = letter;
@@ -151,10 +152,11 @@ impl Rows {
     }
 
     #[inline(always)]
-    fn parse<S: BlockScan>(&mut self, scan: S, reading: &Reading<'_>, bytes: &[u8], length: usize) {
-        let guard = &reading.form.guard;
+    fn parse<S: BlockScan>(&mut self, scan: S, context: &ParseContext<'_>, bytes: &[u8], length: usize) {
+        let guard = &context.form.guard;
         let (rules, is_guarded) = (&guard.rules, guard.is_needed());
         let (layout, country) = (&rules.layout, rules.country);
+        let first_cell_end = layout.first_cell_end();
         let (mut lines, mut scanner) = (std::mem::take(&mut self.lines), None);
         let rows = length / ROW_BYTES;
         self.ends.reserve(rows);
@@ -162,61 +164,77 @@ impl Rows {
         self.ordinals.reserve(rows);
         self.verdicts.reserve(rows);
         let mut at = 0;
-        // Rows that are read one by one, since the last line of a window: where they begin, and runs of digits that
-        // their identities have.
+        // Of the rows since the last window, which were read one by one: offset and index of the first one, and the
+        // runs of digits that their identities have.
         let (mut first, mut first_row, mut own_runs) = (0, 0, 0);
         while at < length {
-            // A row that begins with a quotation mark is no line of a window.
+            // A row that begins with a quotation mark is never a line of a window.
             let window = match layout.quote() == Some(bytes[at]) {
-                true => Window::NOTHING,
+                true => LineWindow::EMPTY,
                 false => lines.find(scan, &bytes[at..], length - at, layout.quote()),
             };
             if window.ends.is_empty() {
-                // A quotation mark, a lone CR, a line longer than a window, or the end of the list.
-                let scanner = scanner.get_or_insert_with(|| Scanner::new(bytes, rules, at, length));
+                // The next line has a quotation mark or a lone CR, or is longer than a window, or is the last one
+                // without line end.
+                let scanner = scanner.get_or_insert_with(|| RowScanner::new(bytes, rules, at, length));
                 let row = scanner.row_at(at);
-                let (identity, runs) = read_cell(guard, bytes, at..row.end, row.id);
-                match identity {
-                    Ok(identity) => self.push_letter(Some(identity), UNDECIDED, row.end),
-                    Err(problem) => self.push_rejected_as(problem, row.end),
+                let mut letter = Letter::default();
+                if let Ok(cell) = &row.id
+                    && let Ok(twelve) = bytes[cell.clone()].try_into()
+                    && let Some(identity) = Identity::from_canonical_12(twelve, country)
+                {
+                    (letter.identity, letter.ordinal) = (identity.padded(), identity.ordinal());
+                    own_runs += 1;
+                } else {
+                    own_runs += letter.read(guard, self.numbers, bytes, at..row.end, row.id);
                 }
-                own_runs += runs;
+                self.push(letter, row.end);
                 at = row.end;
-                if at - first < TOGETHER_BYTES && at < length {
+                if at - first < RUN_BATCH_BYTES && at < length {
                     continue;
                 }
             }
             if is_guarded && at > first && runs_in(scan, bytes, first..at) != own_runs {
-                self.search_rows(reading, bytes, first..at, first_row);
+                self.search_rows(context, bytes, first..at, first_row);
             }
             (first, first_row) = (at, self.ends.len());
             let rows = first_row..first_row + window.ends.len();
             self.ends.extend(window.ends.iter().map(|&end| first + end as usize));
             self.identities.resize(rows.end, [0; 12]);
-            self.ordinals.resize(rows.end, Ordinal::NOBODY);
+            self.ordinals.resize(rows.end, Ordinal::ABSENT);
             self.verdicts.resize(rows.end, UNDECIDED);
             own_runs = rows.len();
             let letters = self.identities[rows.clone()].iter_mut().zip(&mut self.ordinals[rows.clone()]);
             let letters = letters.zip(&mut self.verdicts[rows.clone()]).zip(&self.ends[rows]);
             for (((padded, ordinal), verdict), &end) in letters {
-                // No closure: it would be compiled by itself, without the newer instructions.
-                if let Some(twelve) = layout.twelve(bytes, at)
-                    && let Some(identity) = Identity::of_twelve(twelve, country)
+                // Not a closure: it would be compiled separately, without the newer instructions.
+                if let Some(end) = first_cell_end
+                    && let Some(twelve) = twelve_before(end, bytes, at)
+                    && let Some(identity) = Identity::from_canonical_12(twelve, country)
                 {
                     (*padded, *ordinal) = (identity.padded(), identity.ordinal());
                 } else {
                     let cell = layout.plain_cell(bytes, at..end);
-                    let (identity, runs) = read_cell(guard, bytes, at..end, cell);
-                    own_runs = own_runs + runs - 1;
-                    match identity {
-                        Ok(identity) => (*padded, *ordinal) = (identity.padded(), identity.ordinal()),
-                        Err(problem) => *verdict = self.numbering.rejected(problem),
+                    if let Ok(within) = &cell
+                        && let Ok(twelve) = bytes[within.clone()].try_into()
+                        && let Some(identity) = Identity::from_canonical_12(twelve, country)
+                    {
+                        (*padded, *ordinal) = (identity.padded(), identity.ordinal());
+                    } else {
+                        let mut letter = Letter::default();
+                        own_runs = own_runs + letter.read(guard, self.numbers, bytes, at..end, cell) - 1;
+                        (*padded, *ordinal, *verdict) = (letter.identity, letter.ordinal, letter.verdict);
                     }
                 }
                 at = end;
             }
+            // No row holds another identity if the window has only the runs that its identities account for. Miscounts
+            // of two rows cannot cancel out: a row never has fewer runs than its own identity accounts for, because
+            // each run within the identity's cell lies in a run of the row, and a byte that is not a digit separates
+            // two runs of the cell. A rejected row counts all its runs, and no run crosses a line end. So the sums of a
+            // window are equal only if they are equal in every row.
             if is_guarded && window.runs != own_runs {
-                self.search_rows(reading, bytes, first..at, first_row);
+                self.search_rows(context, bytes, first..at, first_row);
             }
             (first, first_row, own_runs) = (at, self.ends.len(), 0);
         }
@@ -224,120 +242,135 @@ impl Rows {
         self.end = at;
     }
 
-    fn push_rejected_as(&mut self, problem: RowProblem, end: usize) {
-        self.push_letter(None, self.numbering.rejected(problem), end);
+    #[inline(always)]
+    fn push(&mut self, letter: Letter, end: usize) {
+        self.identities.push(letter.identity);
+        self.ordinals.push(letter.ordinal);
+        self.verdicts.push(letter.verdict);
+        self.ends.push(end);
     }
 
-    /// Searches rows that were parsed, the first of them number `first_row`, for other identities.
+    fn push_rejected(&mut self, problem: RowProblem, end: usize) {
+        self.push_letter(None, self.numbers.of_rejected(problem), end);
+    }
+
+    /// Searches parsed rows, from index `first_row` on, for other identities.
     #[inline(never)]
-    fn search_rows(&mut self, reading: &Reading<'_>, bytes: &[u8], part: Range<usize>, first_row: usize) {
-        let mut scanner = Scanner::new(bytes, &reading.form.guard.rules, part.start, part.end);
+    fn search_rows(
+        &mut self,
+        context: &ParseContext<'_>,
+        bytes: &[u8],
+        part: Range<usize>,
+        first_row: usize,
+    ) {
+        let mut scanner = RowScanner::new(bytes, &context.form.guard.rules, part.start, part.end);
         let mut start = part.start;
         for row in first_row..self.ends.len() {
-            let found = scanner.row_at(start);
-            if let Ok(cell) = found.id {
-                self.search_row(reading, bytes, start..found.end, row, cell);
+            let scanned = scanner.row_at(start);
+            if let Ok(cell) = scanned.id {
+                self.search_row(context, bytes, start..scanned.end, row, cell);
             }
-            start = found.end;
+            start = scanned.end;
         }
     }
 
-    /// Searches a row for other identities than that of its cell.
+    /// Searches a row for identities other than that of its cell.
     fn search_row(
         &mut self,
-        reading: &Reading<'_>,
+        context: &ParseContext<'_>,
         bytes: &[u8],
         row: Range<usize>,
-        at: usize,
+        index: usize,
         cell: Range<usize>,
     ) {
-        if self.verdicts[at] == UNDECIDED
-            && let Ok((own, cell)) = identity_of(&reading.form.guard, bytes, cell)
-            && let Some(problem) = self.search(reading, bytes, row, &[own], &[cell])
+        if self.verdicts[index] == UNDECIDED
+            && let Ok((own, cell)) = identity_of(&context.form.guard, bytes, cell)
+            && let Some(problem) = self.search(context, bytes, row, &[own], &[cell])
         {
-            self.identities[at] = [0; 12];
-            self.ordinals[at] = Ordinal::NOBODY;
-            self.verdicts[at] = self.numbering.rejected(problem);
+            self.identities[index] = [0; 12];
+            self.ordinals[index] = Ordinal::ABSENT;
+            self.verdicts[index] = self.numbers.of_rejected(problem);
         }
     }
 
-    /// Why a row is rejected for what it holds beside its own identities, if it is. Counts those that are let through.
+    /// Why a row is rejected because of other identities than its own, if it is. Counts rows with other identities that
+    /// are not rejected.
     fn search(
         &mut self,
-        reading: &Reading<'_>,
+        context: &ParseContext<'_>,
         bytes: &[u8],
         row: Range<usize>,
         own: &[Identity],
         known: &[Range<usize>],
     ) -> Option<RowProblem> {
-        match reading.form.guard.search(bytes, row, own, known) {
-            Further::Nothing => None,
-            Further::Identity if reading.strict_rows => Some(RowProblem::MoreThanOneIdentity),
-            Further::Identity => {
-                self.further += 1;
+        match context.form.guard.search(bytes, row, own, known) {
+            GuardFinding::Clean => None,
+            GuardFinding::OtherIdentity if context.strict_rows => Some(RowProblem::MoreThanOneIdentity),
+            GuardFinding::OtherIdentity => {
+                self.other_identities += 1;
                 None
             }
-            Further::JoinedRows => Some(RowProblem::JoinedRows),
+            GuardFinding::JoinedRows => Some(RowProblem::JoinedRows),
         }
     }
 
-    /// Finds and parses rows with two identities.
-    fn parse_two(&mut self, reading: &Reading<'_>, bytes: &[u8], length: usize, column: usize) {
-        let guard = &reading.form.guard;
-        let mut scanner = Scanner::new(bytes, &guard.rules, 0, length);
+    /// Finds and parses rows with two columns of identities.
+    fn parse_two(&mut self, context: &ParseContext<'_>, bytes: &[u8], length: usize, column: usize) {
+        let guard = &context.form.guard;
+        let mut scanner = RowScanner::new(bytes, &guard.rules, 0, length);
         let mut at = 0;
         while at < length {
-            let found = scanner.row_at(at);
-            let row = at..found.end;
+            let scanned = scanner.row_at(at);
+            let row = at..scanned.end;
             at = row.end;
-            let second_cell = match found.id {
+            let second_cell = match scanned.id {
                 Err(RowProblem::BadQuoting) => None,
                 _ => cell_of_row(bytes, row.clone(), &guard.rules.layout, column).ok(),
             };
-            let cells: Vec<_> = found.id.iter().chain(&second_cell).cloned().collect();
+            let cells: Vec<_> = scanned.id.iter().chain(&second_cell).cloned().collect();
             let first =
-                found.id.and_then(|cell| identity_of(guard, bytes, cell)).map(|(identity, _)| identity);
+                scanned.id.and_then(|cell| identity_of(guard, bytes, cell)).map(|(identity, _)| identity);
             let second = second_cell.and_then(|cell| identity_of(guard, bytes, cell).ok());
             let second = second.map(|(identity, _)| identity);
             let own: Vec<Identity> = first.iter().chain(&second).copied().collect();
-            let search = |rows: &mut Rows| rows.search(reading, bytes, row.clone(), &own, &cells);
-            let further = if own.is_empty() { None } else { search(self) };
-            match (first, second, further) {
-                (_, _, Some(problem)) => self.push_rejected_as(problem, row.end),
+            let search = |rows: &mut ChunkRows| rows.search(context, bytes, row.clone(), &own, &cells);
+            let rejected = if own.is_empty() { None } else { search(self) };
+            match (first, second, rejected) {
+                (_, _, Some(problem)) => self.push_rejected(problem, row.end),
                 (Err(problem), None, None) => {
-                    self.push_rejected_as(problem_of(guard, problem, bytes, &row), row.end);
+                    self.push_rejected(problem_of(guard, problem, bytes, &row), row.end);
                 }
                 (first, second, None) => {
                     self.pairs.push((self.ends.len(), [first.ok(), second]));
-                    // Replaced when the register has answered.
-                    self.push_rejected_as(RowProblem::MissingColumn, row.end);
+                    // Replaced by `choose`.
+                    self.push_rejected(RowProblem::MissingColumn, row.end);
                 }
             }
         }
         self.end = at;
     }
 
-    /// Gives each row with two identities its letter or letters.
-    fn choose(&mut self, reading: &Reading<'_>, two_ids: TwoIds) -> Result<(), ListError> {
+    /// Decides the letter or letters of each row with two columns of identities.
+    fn choose(&mut self, context: &ParseContext<'_>, two_ids: TwoIds) -> Result<(), ListError> {
         let pairs = std::mem::take(&mut self.pairs);
         let mut answers = [Vec::new(), Vec::new()];
         for (column, answers) in answers.iter_mut().enumerate() {
             let ordinal =
-                |pair: &[Option<Identity>; 2]| pair[column].map_or(Ordinal::NOBODY, |id| id.ordinal());
+                |pair: &[Option<Identity>; 2]| pair[column].map_or(Ordinal::ABSENT, |id| id.ordinal());
             let ordinals: Vec<Ordinal> = pairs.iter().map(|(_, pair)| ordinal(pair)).collect();
             answers.resize(ordinals.len(), Answer::default());
-            reading.question.ask_all(&ordinals, answers)?;
+            context.question.ask_all(&ordinals, answers)?;
         }
         let (ends, verdicts) = (std::mem::take(&mut self.ends), std::mem::take(&mut self.verdicts));
         self.identities.clear();
         self.ordinals.clear();
         let mut next = pairs.iter().zip(answers[0].iter().zip(&answers[1])).peekable();
         for (row, (end, verdict)) in ends.into_iter().zip(verdicts).enumerate() {
-            let Some(((_, pair), answers)) = next.next_if(|((of, _), _)| *of == row) else {
+            let Some(((_, pair), answers)) = next.next_if(|((index, _), _)| *index == row) else {
                 self.push_letter(None, verdict, end);
                 continue;
             };
-            let (first, second) = (self.numbering.answered(*answers.0), self.numbering.answered(*answers.1));
+            let (first, second) = (self.numbers.of_answer(*answers.0), self.numbers.of_answer(*answers.1));
             let takes_second = match pair {
                 [None, _] => true,
                 [Some(_), None] => false,
@@ -358,7 +391,7 @@ impl Rows {
 
     fn push_letter(&mut self, identity: Option<Identity>, verdict: u16, end: usize) {
         self.identities.push(identity.map_or([0; 12], |identity| identity.padded()));
-        self.ordinals.push(identity.map_or(Ordinal::NOBODY, |identity| identity.ordinal()));
+        self.ordinals.push(identity.map_or(Ordinal::ABSENT, |identity| identity.ordinal()));
         self.verdicts.push(verdict);
         self.ends.push(end);
     }
@@ -377,26 +410,54 @@ fn identity_of(
     }
 }
 
-/// Reads a row whose identity has another form than most, or none. Also returns the number of runs of digits that the
-/// identity has; of a rejected row, of all its runs.
-#[inline(never)]
-fn read_cell(
-    guard: &Guard,
-    bytes: &[u8],
-    row: Range<usize>,
-    cell: Result<Range<usize>, RowProblem>,
-) -> (Result<Identity, RowProblem>, usize) {
-    match cell.and_then(|cell| identity_of(guard, bytes, cell)) {
-        Ok((identity, cell)) if identity.is_spelt(&bytes[cell.clone()]) => (Ok(identity), 1),
-        Ok((identity, cell)) => (Ok(identity), runs_in(BaselineScan, bytes, cell)),
-        Err(problem) => (Err(problem_of(guard, problem, bytes, &row)), runs_in(BaselineScan, bytes, row)),
+/// What is known of a letter after its row was read.
+struct Letter {
+    identity: [u8; 12],
+    ordinal: Ordinal,
+    verdict: u16,
+}
+
+impl Default for Letter {
+    fn default() -> Letter {
+        Letter { identity: [0; 12], ordinal: Ordinal::ABSENT, verdict: UNDECIDED }
     }
 }
 
-/// Why a row without identity is rejected: a row that is no letter has a reason of its own.
+impl Letter {
+    /// Reads a row whose identity has another spelling than twelve digits in the first cell, or that has none. Returns the
+    /// number of digit runs in the identity; of a rejected row, of all its runs.
+    ///
+    /// Its fields are written where the caller reads them: a returned identity would be copied twice, with loads that
+    /// wait for several narrower stores.
+    #[inline(never)]
+    fn read(
+        &mut self,
+        guard: &Guard,
+        numbers: VerdictNumbers,
+        bytes: &[u8],
+        row: Range<usize>,
+        cell: Result<Range<usize>, RowProblem>,
+    ) -> usize {
+        match cell.and_then(|cell| identity_of(guard, bytes, cell)) {
+            Ok((identity, cell)) => {
+                (self.identity, self.ordinal) = (identity.padded(), identity.ordinal());
+                match identity.is_canonical_text(&bytes[cell.clone()]) {
+                    true => 1,
+                    false => runs_in(BaselineScan, bytes, cell),
+                }
+            }
+            Err(problem) => {
+                self.verdict = numbers.of_rejected(problem_of(guard, problem, bytes, &row));
+                runs_in(BaselineScan, bytes, row)
+            }
+        }
+    }
+}
+
+/// Why a row without identity is rejected. Rows that are not letters have specific reasons.
 fn problem_of(guard: &Guard, problem: RowProblem, bytes: &[u8], row: &Range<usize>) -> RowProblem {
     match problem {
         RowProblem::BadQuoting => problem,
-        _ => guard.no_letter(&bytes[row.clone()]).unwrap_or(problem),
+        _ => guard.not_a_letter(&bytes[row.clone()]).unwrap_or(problem),
     }
 }

@@ -1,7 +1,13 @@
-//! `report.json`: what became of a list. `docs/report.md` describes every name.
+//! `report.json`: the result of a job. `docs/report.md` describes every name.
 
+use super::likely_cause::LikelyCause;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// Name of the report's file, the last one that a job writes.
+pub const REPORT: &str = "report.json";
+/// Name of the same report as a page.
+pub const REPORT_HTML: &str = "report.html";
 
 /// Version of the report's names and meanings.
 pub const VERSION: u32 = 1;
@@ -13,51 +19,50 @@ pub struct Report {
     pub version: u32,
     /// The list.
     pub list: ListSummary,
-    /// The register that answered.
+    /// The register that was used.
     pub register: RegisterSummary,
     /// The sender, `null` for KRR.
     pub sender: Option<SenderSummary>,
-    /// Rows by outcome: `digital`, `notify`, `paper`, `rejected`, and `duplicate` if they were set aside.
-    /// They add up to the rows of the list.
+    /// Letters by outcome: `digital`, `notify`, `paper`, `rejected`, and `duplicate` if duplicates are set aside.
     pub outcomes: BTreeMap<&'static str, u64>,
-    /// Rows by reason, for paper and rejected rows.
+    /// Letters by reason, for paper and rejected rows.
     pub reasons: BTreeMap<&'static str, u64>,
-    /// Digital rows by operator, in the order of the register.
+    /// Digital letters by operator, in the order of the register.
     pub operators: Vec<OperatorSummary>,
     /// The files of a split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileSummary>>,
-    /// Rows whose identity stood in an earlier row.
+    /// Rows whose identity occurs in an earlier row.
     pub duplicates: u64,
     /// Letters: rows of the list, and once more for each row that is a letter to two identities.
     pub letters: u64,
     /// Letters to the identity in the second column.
     pub second_ids: u64,
-    /// Rows with another identity beside their own that went where their own belongs.
+    /// Rows with another identity beside their own that were not rejected.
     pub more_than_one_identity: u64,
-    /// What the digital part saves.
+    /// Savings, if prices are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub savings: Option<Savings>,
     /// Why the job was refused: `max_rejected` (more rows were rejected than allowed) or `no_rows`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<&'static str>,
-    /// Of a refused job, what is likely wrong with the list, in words.
+    /// Of a refused job, why most rows of the list may have no identity; in words in JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub likely_cause: Option<String>,
+    pub likely_cause: Option<LikelyCause>,
     /// Duration in seconds.
     pub seconds: f64,
-    /// Rows a second.
+    /// Rows per second.
     pub rows_per_second: f64,
 }
 
-/// What the list was.
+/// The list, and how it was read.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ListSummary {
-    /// As it was given; `-` is standard input.
+    /// Path as given; `-` is standard input.
     pub path: String,
     /// Data rows.
     pub rows: u64,
-    /// Length of the file, compressed if it was.
+    /// Length of the file, before decompression.
     pub bytes: u64,
     /// `;`, `,`, `|`, a tab, or empty for a list of one column or of fixed width.
     pub delimiter: String,
@@ -67,19 +72,19 @@ pub struct ListSummary {
     pub id_column: String,
     /// Cells that a row usually has; 0 for a list of fixed width.
     pub columns: usize,
-    /// Number of the header's row from 1, among all rows of the file; `null` without header.
+    /// Number of the header's row, from 1, among all rows of the file; `null` without header.
     pub header_row: Option<u64>,
-    /// Rows above the header, or above the first row, that are no rows of the list.
+    /// Rows above the header, or above the first row, that are not part of the list.
     pub skipped_rows: u64,
-    /// Share of the first rows that have an identity in the (first) identity's column, 0 to 1.
+    /// Share of the first rows, 0 to 1, that have an identity in the (first) identity's column.
     pub id_share: f64,
-    /// Why it was decided so.
+    /// Why the list was read so.
     pub decided_by: DecidedBy,
     /// `blake3:` and 64 hexadecimal digits, of the file as it is.
     pub digest: String,
 }
 
-/// On what ground something was decided of a list; `docs/lists.md` lists the words.
+/// Why the list was read as it was; `docs/lists.md` lists the words.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DecidedBy {
     /// The delimiter.
@@ -90,20 +95,20 @@ pub struct DecidedBy {
     pub id_column: &'static str,
 }
 
-/// Which register answered.
+/// The register, and its version.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RegisterSummary {
     /// `far` or `krr`.
     pub kind: &'static str,
     /// Number of its last change.
     pub sequence: u64,
-    /// The time for which it speaks, RFC 3339.
+    /// The time of its content, RFC 3339.
     pub as_of: String,
     /// Whole days since then.
     pub age_days: i64,
 }
 
-/// In whose name was asked.
+/// The sender of the mailing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SenderSummary {
     /// `16` and ten digits.
@@ -112,7 +117,7 @@ pub struct SenderSummary {
     pub name: String,
 }
 
-/// What goes to one operator.
+/// The letters of one operator.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OperatorSummary {
     /// Id.
@@ -140,25 +145,25 @@ pub struct FileSummary {
     pub bytes: u64,
 }
 
-/// What the digital part saves, in the currency of the prices given.
+/// What the digital letters save, in the currency of the prices.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Savings {
     /// Price of a letter on paper.
     pub postage: f64,
     /// Price of a digital letter.
     pub digital_cost: f64,
-    /// All rows that are not rejected or set aside, on paper.
+    /// Cost of all letters that are not rejected or set aside, on paper.
     pub paper_only: f64,
-    /// The same rows as they go: digital ones digitally, the rest on paper.
+    /// Cost of the same letters as split: digital ones digitally, the rest on paper.
     pub as_split: f64,
     /// The difference.
     pub saved: f64,
 }
 
 impl Savings {
-    /// What `digital` digital letters save of `digital + others` letters.
+    /// The savings of `digital` digital letters among `digital + others` letters.
     pub(super) fn new(postage: f64, digital_cost: f64, digital: u64, others: u64) -> Savings {
-        // To the hundredth: prices are, and a sum should look like one.
+        // To the hundredth, as prices are.
         let round = |amount: f64| (amount * 100.0).round() / 100.0;
         let paper_only = (digital + others) as f64 * postage;
         let as_split = digital as f64 * digital_cost + others as f64 * postage;

@@ -1,15 +1,16 @@
 //! The rows of a list: where each ends, and where its identity is.
 //!
-//! A list is never taken apart more than that: whatever else a row holds passes through as it is, in
-//! whatever encoding. A line ends with LF, CR LF, CR CR LF or CR. The rules for quotation marks are those of RFC
-//! 4180, and beyond it such that one bad row never takes the next ones with it (`docs/lists.md` has them all):
+//! Nothing else of a row is parsed: its bytes pass through unchanged, in any encoding. A line ends with LF, CR LF,
+//! CR CR LF or CR. The rules for quotation marks are those of RFC 4180, extended so that a bad row never swallows the
+//! rows after it (`docs/lists.md` has the complete rules):
 //!
 //! - a quotation mark opens a quoted cell only as the cell's first byte; elsewhere it is text;
-//! - a closing one that no delimiter, line end or end of the list follows makes the rest of the cell
-//!   text, if the cell has no line end in it;
-//! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], or if the row's first line and another one
-//!   both have an identity where rows have theirs, the row is its first line, and is rejected (`bad_quoting`).
+//! - if neither a delimiter, a line end nor the end of the list follows a closing mark, the rest of the cell is text,
+//!   provided that the cell has no line end;
+//! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], or if the row's first line and a later one
+//!   both have an identity in the identity's column, the row is its first line, and is rejected (`bad_quoting`).
 
+use super::well_formed::cell_of_well_formed_line;
 use crate::identities::{Country, Identity, Rejection, Today};
 use crate::limits::ROW_BYTES_MAX;
 #[cfg(doc)]
@@ -17,7 +18,7 @@ use crate::limits::ROW_LOOKAHEAD_BYTES;
 use memchr::{memchr, memchr2, memchr3};
 use std::ops::Range;
 
-/// Where in a row the identity stands.
+/// Where in a row the identity is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// Cells between delimiters.
@@ -27,7 +28,7 @@ pub enum Layout {
         /// The identity's column, from 0.
         column: usize,
     },
-    /// Bytes at fixed places.
+    /// Bytes at a fixed offset.
     Fixed {
         /// First byte, from 0.
         offset: usize,
@@ -37,22 +38,22 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// The byte that may make a row more than its line.
+    /// The byte that may extend a row beyond its line.
     pub(super) fn quote(&self) -> Option<u8> {
         matches!(self, Layout::Delimited { .. }).then_some(b'"')
     }
 
-    /// Twelve bytes that are the identity's cell of the row at `start`, unless there is something among them that is no
-    /// digit. `None` where cells are elsewhere or end otherwise.
-    #[inline(always)]
-    pub(super) fn twelve<'a>(&self, bytes: &'a [u8], start: usize) -> Option<&'a [u8; 12]> {
-        let Layout::Delimited { delimiter, column: 0 } = *self else { return None };
-        let end = delimiter.unwrap_or(b'\n');
-        let (twelve, behind) = bytes[start..].split_first_chunk()?;
-        (*behind.first()? == end && !end.is_ascii_digit()).then_some(twelve)
+    /// The byte that ends the cell of the identity, if that is the first cell of a row.
+    pub(super) fn first_cell_end(&self) -> Option<u8> {
+        match *self {
+            Layout::Delimited { delimiter, column: 0 } => {
+                Some(delimiter.unwrap_or(b'\n')).filter(|end| !end.is_ascii_digit())
+            }
+            Layout::Delimited { .. } | Layout::Fixed { .. } => None,
+        }
     }
 
-    /// The bytes of the identity in a row that is a line without quotation marks, or with such as mean nothing.
+    /// The bytes of the identity in a row that is one line, with all quotation marks taken as text.
     #[inline(always)]
     pub(super) fn plain_cell(&self, bytes: &[u8], line: Range<usize>) -> Result<Range<usize>, RowProblem> {
         match *self {
@@ -62,14 +63,22 @@ impl Layout {
     }
 }
 
+/// The first twelve bytes of the row at `start`, if the byte `end` follows them. If all twelve are digits, they are its
+/// first cell.
+#[inline(always)]
+pub(super) fn twelve_before(end: u8, bytes: &[u8], start: usize) -> Option<&[u8; 12]> {
+    let (twelve, rest) = bytes[start..].split_first_chunk()?;
+    (*rest.first()? == end).then_some(twelve)
+}
+
 /// How the rows of a list are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RowRules {
-    /// Where in a row the identity stands.
+    /// Where in a row the identity is.
     pub(super) layout: Layout,
-    /// Whose identity numbers the list has.
+    /// The country whose identity numbers the list has.
     pub(super) country: Country,
-    /// The day that tells the century of numbers with ten digits.
+    /// The day that determines the century of numbers with ten digits.
     pub(super) today: Today,
 }
 
@@ -80,7 +89,7 @@ impl RowRules {
         Identity::parse(cell, self.country, self.today)
     }
 
-    /// Whether one of some lines has an identity where rows have theirs: then it is a row.
+    /// Whether one of the lines has an identity in the identity's column, and so is a row.
     fn any_is_row(&self, bytes: &[u8], lines: Range<usize>) -> bool {
         let mut at = lines.start;
         while at < lines.end {
@@ -97,7 +106,7 @@ impl RowRules {
     }
 }
 
-/// Past the end of the line that begins at `start`.
+/// The end of the line that begins at `start`, after its line end.
 pub(super) fn line_end(bytes: &[u8], start: usize) -> usize {
     match memchr2(b'\n', b'\r', &bytes[start..]) {
         Some(length) => past_line_end(bytes, start + length),
@@ -105,7 +114,7 @@ pub(super) fn line_end(bytes: &[u8], start: usize) -> usize {
     }
 }
 
-/// Past a line end, of which `at` is the first byte.
+/// The end of a line end whose first byte is at `at`.
 pub(super) fn past_line_end(bytes: &[u8], at: usize) -> usize {
     match &bytes[at..] {
         [b'\r', b'\r', b'\n', ..] => at + 3,
@@ -114,29 +123,30 @@ pub(super) fn past_line_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Why a row is set aside.
+/// Why a row is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RowProblem {
-    /// Its identity is none.
+    /// The identity is invalid.
     Identity(Rejection),
-    /// It ends before the identity's column.
+    /// The row ends before the identity's column.
     MissingColumn,
-    /// It has a quoted cell that does not end as one.
+    /// The row has a quoted cell that does not end properly.
     BadQuoting,
-    /// It has an identity, and signs that it is the rows of several persons.
+    /// The row has another identity, and signs that it is several rows joined.
     JoinedRows,
-    /// It holds another identity, and such rows are refused.
+    /// The row has another identity, and the job rejects such rows.
     MoreThanOneIdentity,
-    /// It has nothing but delimiters, quotation marks and white space.
+    /// The row has nothing but delimiters, quotation marks and white space.
     BlankRow,
-    /// It is the header again.
+    /// The row repeats the header.
     RepeatedHeader,
-    /// It is the end of a report, such as a row of totals.
+    /// The row is the end of a report, such as a row of totals.
     Footer,
 }
 
-/// Those that are not about the identity, in the order of their numbers.
-const OF_ROWS: [RowProblem; 7] = [
+/// The problems that are not about the identity, in the order of their numbers.
+const ROW_PROBLEMS: [RowProblem; 7] = [
     RowProblem::MissingColumn,
     RowProblem::BadQuoting,
     RowProblem::JoinedRows,
@@ -148,25 +158,25 @@ const OF_ROWS: [RowProblem; 7] = [
 
 impl RowProblem {
     /// Number of different problems.
-    pub(crate) const COUNT: usize = Rejection::ALL.len() + OF_ROWS.len();
+    pub(crate) const COUNT: usize = Rejection::ALL.len() + ROW_PROBLEMS.len();
 
-    /// All of them, in the order of their numbers.
+    /// All problems, in the order of their numbers.
     pub fn all() -> impl Iterator<Item = RowProblem> {
-        Rejection::ALL.into_iter().map(RowProblem::Identity).chain(OF_ROWS)
+        Rejection::ALL.into_iter().map(RowProblem::Identity).chain(ROW_PROBLEMS)
     }
 
     pub(crate) fn number(self) -> u16 {
         match self {
             RowProblem::Identity(rejection) => rejection as u16,
             other => {
-                let place = OF_ROWS.iter().position(|problem| *problem == other).unwrap_or(0);
-                (Rejection::ALL.len() + place) as u16
+                let index = ROW_PROBLEMS.iter().position(|problem| *problem == other).unwrap_or(0);
+                (Rejection::ALL.len() + index) as u16
             }
         }
     }
 
-    /// Whether the row plainly is no letter. Limits of rejected rows leave it out.
-    pub const fn is_no_letter(self) -> bool {
+    /// Whether the row is clearly not a letter. Limits of rejected rows do not count such rows.
+    pub const fn is_not_a_letter(self) -> bool {
         matches!(self, RowProblem::BlankRow | RowProblem::RepeatedHeader | RowProblem::Footer)
     }
 
@@ -187,33 +197,33 @@ impl RowProblem {
 
 /// A row of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    /// Past the row's last byte, its line end included.
-    pub(crate) end: usize,
-    /// The bytes of the identity, without quotation marks around them.
-    pub(crate) id: Result<Range<usize>, RowProblem>,
+pub(super) struct ScannedRow {
+    /// The end of the row, after its line end.
+    pub(super) end: usize,
+    /// The cell of the identity, without quotation marks around it.
+    pub(super) id: Result<Range<usize>, RowProblem>,
 }
 
-/// Finds rows one after another.
-pub(crate) struct Scanner<'a> {
+/// Finds rows, one after another.
+pub(super) struct RowScanner<'a> {
     bytes: &'a [u8],
     rules: &'a RowRules,
-    /// Quotation marks are known up to here.
+    /// End of the bytes in which quotation marks are searched for in advance.
     known: usize,
-    /// The first of them from the last row on, or `known`.
+    /// The first quotation mark from the last row on, or `known`.
     next_quote: usize,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> RowScanner<'a> {
     /// A scanner for rows of `bytes`, most of which begin in `start..until`.
     ///
-    /// `bytes` reach [`ROW_LOOKAHEAD_BYTES`] beyond the beginning of each row that is asked for, or to the end of the list.
-    pub(crate) fn new(bytes: &'a [u8], rules: &'a RowRules, start: usize, until: usize) -> Scanner<'a> {
+    /// `bytes` extend [`ROW_LOOKAHEAD_BYTES`] beyond the beginning of each scanned row, or to the end of the list.
+    pub(super) fn new(bytes: &'a [u8], rules: &'a RowRules, start: usize, until: usize) -> RowScanner<'a> {
         let known = match rules.layout {
             Layout::Delimited { .. } => until.min(bytes.len()),
-            Layout::Fixed { .. } => usize::MAX, // quotation marks mean nothing
+            Layout::Fixed { .. } => usize::MAX, // quotation marks are text
         };
-        let mut scanner = Scanner { bytes, rules, known, next_quote: known };
+        let mut scanner = RowScanner { bytes, rules, known, next_quote: known };
         scanner.find_quote(start);
         scanner
     }
@@ -223,7 +233,7 @@ impl<'a> Scanner<'a> {
         self.next_quote = memchr(b'"', ahead).map_or(self.known, |at| from + at);
     }
 
-    /// Whether there is a quotation mark in a line. Lines are asked for in ascending order.
+    /// Whether a line has a quotation mark. Called for lines in ascending order.
     #[inline(always)]
     fn has_quote(&mut self, line: &Range<usize>) -> bool {
         if line.end <= self.next_quote {
@@ -238,10 +248,9 @@ impl<'a> Scanner<'a> {
         line.end <= self.known || memchr(b'"', &self.bytes[line.clone()]).is_some()
     }
 
-    /// The row that begins at `start`, which is below the length of the bytes and not before the last
-    /// row asked for.
+    /// The row that begins at `start`, which is below the length of the bytes and not before the last scanned row.
     #[inline(always)]
-    pub(crate) fn row_at(&mut self, start: usize) -> Row {
+    pub(super) fn row_at(&mut self, start: usize) -> ScannedRow {
         let bytes = self.bytes;
         let line = start..line_end(bytes, start);
         let rules = self.rules;
@@ -249,12 +258,12 @@ impl<'a> Scanner<'a> {
             Layout::Delimited { delimiter, column } if self.has_quote(&line) => {
                 quoted_row(bytes, line, delimiter, column, rules)
             }
-            _ => Row { end: line.end, id: rules.layout.plain_cell(bytes, line) },
+            _ => ScannedRow { end: line.end, id: rules.layout.plain_cell(bytes, line) },
         }
     }
 }
 
-/// The bytes of an identity at fixed places in a line.
+/// The bytes of an identity at a fixed offset in a line.
 fn fixed_cell(text: Range<usize>, offset: usize, length: usize) -> Result<Range<usize>, RowProblem> {
     match text.len() {
         0 => Err(RowProblem::Identity(Rejection::Empty)),
@@ -324,14 +333,19 @@ fn quoted_row(
     delimiter: Option<u8>,
     column: usize,
     rules: &RowRules,
-) -> Row {
+) -> ScannedRow {
+    if let Some(delimiter) = delimiter
+        && let Some(cell) = cell_of_well_formed_line(bytes, text_of(bytes, &line), delimiter, column)
+    {
+        return ScannedRow { end: line.end, id: Ok(cell) };
+    }
     let mut cells = Cells::new(bytes, line.clone(), delimiter);
     let mut id = Err(RowProblem::MissingColumn);
     for number in 0.. {
         match cells.next() {
             Some(Ok(cell)) if number == column => id = Ok(cell),
             Some(Ok(_)) => {}
-            Some(Err(BadQuoting)) => return Row { end: line.end, id: Err(RowProblem::BadQuoting) },
+            Some(Err(BadQuoting)) => return ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) },
             None => break,
         }
     }
@@ -339,21 +353,21 @@ fn quoted_row(
         && rules.any_is_row(bytes, line.clone())
         && rules.any_is_row(bytes, line.end..cells.at);
     if is_several {
-        return Row { end: line.end, id: Err(RowProblem::BadQuoting) };
+        return ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) };
     }
-    Row { end: cells.at, id }
+    ScannedRow { end: cells.at, id }
 }
 
-/// A quoted cell that does not end as one.
+/// A quoted cell does not end properly.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadQuoting;
 
 /// The cells of one row, quoted or not, without the quotation marks around them.
 pub(super) struct Cells<'a> {
     bytes: &'a [u8],
-    /// Where the next cell begins; after the last one, past the row's line end.
+    /// Where the next cell begins; after the last cell, the end of the row.
     at: usize,
-    /// How far a quoted cell may reach.
+    /// Where a quoted cell must have ended.
     limit: usize,
     delimiter: Option<u8>,
     done: bool,
@@ -366,7 +380,7 @@ impl<'a> Cells<'a> {
         Cells { bytes, at: line.start, limit, delimiter, done: false }
     }
 
-    /// Past the row's last byte, once all cells have been read.
+    /// The end of the row, once all cells have been read.
     pub(super) fn end(&self) -> usize {
         self.at
     }
@@ -374,7 +388,7 @@ impl<'a> Cells<'a> {
     fn quoted(&mut self, opening: usize) -> Result<Range<usize>, BadQuoting> {
         let mut search = opening + 1;
         loop {
-            // A doubled mark may have led past the limit.
+            // A doubled mark may end beyond the limit.
             let ahead = self.bytes.get(search..self.limit).ok_or(BadQuoting)?;
             let closing = memchr(b'"', ahead).ok_or(BadQuoting)? + search;
             let after = &self.bytes[closing + 1..];
@@ -388,7 +402,7 @@ impl<'a> Cells<'a> {
                 Some(byte) if Some(*byte) == self.delimiter => {
                     return Ok(self.finish(opening + 1..closing, closing + 2, false));
                 }
-                // Text after a closing quotation mark: the cell is plain after all.
+                // Text after a closing quotation mark: the cell is not quoted.
                 Some(_) if memchr2(b'\n', b'\r', &self.bytes[opening..closing]).is_none() => {
                     return Ok(self.plain(opening, closing));
                 }
@@ -400,11 +414,11 @@ impl<'a> Cells<'a> {
     /// A cell that begins at `start` and ends at the first delimiter or line end after `from`.
     fn plain(&mut self, start: usize, from: usize) -> Range<usize> {
         let rest = &self.bytes[from..];
-        let found = match self.delimiter {
+        let length = match self.delimiter {
             Some(delimiter) => memchr3(delimiter, b'\n', b'\r', rest),
             None => memchr2(b'\n', b'\r', rest),
         };
-        let Some(length) = found else {
+        let Some(length) = length else {
             return self.finish(start..self.bytes.len(), self.bytes.len(), true);
         };
         let end = from + length;
@@ -447,9 +461,9 @@ mod tests {
 
     fn rows(list: &str, column: usize) -> Vec<(&str, Result<&str, &'static str>)> {
         let rules = rules(Layout::Delimited { delimiter: Some(b';'), column });
-        // Whatever is known of quotation marks beforehand, the rows are the same.
+        // The rows do not depend on how far quotation marks are searched for in advance.
         let of = |known: usize| {
-            let mut scanner = Scanner::new(list.as_bytes(), &rules, 0, known);
+            let mut scanner = RowScanner::new(list.as_bytes(), &rules, 0, known);
             let (mut at, mut rows) = (0, Vec::new());
             while at < list.len() {
                 let row = scanner.row_at(at);
@@ -483,20 +497,18 @@ mod tests {
     }
 
     #[test]
-    fn twelve_bytes_are_a_cell_where_one_ends_behind_them() {
+    fn twelve_bytes_are_a_cell_if_it_ends_after_them() {
         let delimited = |delimiter, column| Layout::Delimited { delimiter, column };
-        let twelve = |layout: Layout, bytes: &'static [u8]| layout.twelve(bytes, 2).map(|twelve| &twelve[..]);
+        let twelve = |layout: Layout, bytes: &'static [u8]| {
+            layout.first_cell_end().and_then(|end| twelve_before(end, bytes, 2)).map(|twelve| &twelve[..])
+        };
         let list = b"x\n199001022384;name\n";
         assert_eq!(twelve(delimited(Some(b';'), 0), list), Some(&b"199001022384"[..]));
-        assert_eq!(twelve(delimited(Some(b';'), 1), list), None, "it is elsewhere");
-        assert_eq!(twelve(delimited(None, 0), list), None, "the cell goes on");
+        assert_eq!(twelve(delimited(Some(b';'), 1), list), None, "another column");
+        assert_eq!(twelve(delimited(None, 0), list), None, "the cell is longer");
         assert_eq!(twelve(delimited(None, 0), b"x\n199001022384\n"), Some(&b"199001022384"[..]));
-        assert_eq!(twelve(delimited(Some(b';'), 0), b"x\n199001022384"), None, "nothing is behind it");
-        assert_eq!(
-            twelve(delimited(Some(b'4'), 0), b"x\n1990010223844x"),
-            None,
-            "a cell may end among digits"
-        );
+        assert_eq!(twelve(delimited(Some(b';'), 0), b"x\n199001022384"), None, "no delimiter after it");
+        assert_eq!(twelve(delimited(Some(b'4'), 0), b"x\n1990010223844x"), None, "a digit as delimiter");
         assert_eq!(twelve(Layout::Fixed { offset: 0, length: 12 }, list), None);
     }
 
@@ -527,7 +539,7 @@ mod tests {
         assert_eq!(read, [("1;\"a\r", Err("bad_quoting")), ("2\"x\n", Ok("2\"x"))]);
     }
 
-    /// Closed by a mark of a later row: that row would travel in the first one's.
+    /// A quotation mark of a later row must not join that row to the first one.
     #[test]
     fn a_quoted_cell_does_not_swallow_rows() {
         let (a, b) = ("196810199809", "195904109807");
@@ -535,10 +547,10 @@ mod tests {
         let read = rows(&list, 0);
         assert_eq!(read.iter().map(|row| row.1).collect::<Vec<_>>(), [Err("bad_quoting"), Ok(b)]);
         let list = format!("x;\"{a}\";\"Kalle\ry;\"\"{b}\"\";z\"\n");
-        assert_eq!(rows(&list, 1)[0].1, Err("bad_quoting"), "also with doubled marks around it");
+        assert_eq!(rows(&list, 1)[0].1, Err("bad_quoting"), "with doubled marks around it");
         let list = format!("{a};\"c/o\nStorgatan {b};\"\n");
-        assert_eq!(rows(&list, 0).len(), 1, "not where rows have theirs");
-        // A cell with a line end before the identity: the first line is no row.
+        assert_eq!(rows(&list, 0).len(), 1, "not in the identity's column");
+        // A cell with a line end before the identity: the first line is not a row.
         let list = format!("\"Anna\nc/o Bo\";{a};x\n\"Eva\n1;{b}\";{b};y\n");
         assert_eq!(rows(&list, 1).iter().map(|row| row.1).collect::<Vec<_>>(), [Ok(a), Ok(b)]);
     }
@@ -560,10 +572,10 @@ mod tests {
     }
 
     #[test]
-    fn fixed_places() {
+    fn fixed_offsets() {
         let rules = rules(Layout::Fixed { offset: 2, length: 3 });
         let list = b"xx123yy\nxx12\r\nx\n\n\"x456";
-        let mut scanner = Scanner::new(list, &rules, 0, list.len());
+        let mut scanner = RowScanner::new(list, &rules, 0, list.len());
         let (mut at, mut ids) = (0, Vec::new());
         while at < list.len() {
             let row = scanner.row_at(at);
@@ -574,7 +586,7 @@ mod tests {
     }
 
     proptest! {
-        /// On what RFC 4180 defines, the rows are those of the csv crate.
+        /// Lists that conform to RFC 4180 have the rows that the csv crate reads.
         #[test]
         fn well_formed_lists_read_as_the_csv_crate_reads_them(
             cells in proptest::collection::vec(proptest::collection::vec("[a-z;\" \n]{0,6}", 3), 1..20),
@@ -598,7 +610,28 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_rows(list in "[0-9a;\"\r\n]{0,80}", column in 0..3usize) {
+        fn cells_of_well_formed_lines_are_those_of_all_lines(
+            cells in proptest::collection::vec("(\"[a;]{0,30}\"|[a\"]{0,3}|a{0,40})", 1..9),
+            end in "(\r\n|\n|\r|)", column in 0..9usize, before in 0..3usize,
+        ) {
+            let line = ["x".repeat(before), cells.join(";"), end.clone()].concat().into_bytes();
+            let after = [&line[..], b"more;\"rows\"\n"].concat();
+            for (bytes, is_whole) in [(&line, true), (&after, !end.is_empty())] {
+                let range = before..line_end(bytes, before);
+                if let Some(cell) = cell_of_well_formed_line(bytes, text_of(bytes, &range), b';', column) {
+                    let mut all = Cells::new(bytes, range.clone(), Some(b';'));
+                    let expected = all.by_ref().nth(column);
+                    prop_assert_eq!(expected, Some(Ok(cell)));
+                    prop_assert!(all.all(|cell| cell.is_ok()));
+                    prop_assert!(!is_whole || all.end() == range.end);
+                } else if !line[before..].contains(&b'"') {
+                    prop_assert!(Cells::new(bytes, range, Some(b';')).nth(column).is_none());
+                }
+            }
+        }
+
+        #[test]
+        fn rows_cover_any_bytes(list in "[0-9a;\"\r\n]{0,80}", column in 0..3usize) {
             let read = rows(&list, column);
             prop_assert_eq!(read.iter().map(|row| row.0).collect::<String>(), list);
         }

@@ -1,104 +1,105 @@
-//! Reading a list on all cores, and keeping its order.
+//! Reads a list on all cores, and keeps its order.
 //!
-//! Each worker takes a chunk, finds its rows, parses and looks them up; then, when it is the chunk's
-//! turn, it takes part in what must happen in order: counting rows, hashing, finding duplicates, giving
-//! out places in the outputs; then it writes to those places while others go on.
+//! Each worker takes a chunk, finds its rows, parses them and looks them up. In the chunk's turn, it does what must be
+//! done in order: it counts rows, hashes, finds duplicates and allocates offsets in the outputs. Then it writes at
+//! those offsets while others continue.
 //!
-//! Chunks of a mapped list are cut by a guess (see [`guess_cut`]). In its turn a chunk shows where its
-//! last row really ended; if that is elsewhere, what was cut after it is thrown away and cut anew, from
-//! then on without guessing.
+//! Chunks of a mapped list are cut at guessed positions (see [`guess_cut`]). In its turn, a chunk knows where its last
+//! row ended. If the guess was wrong, the chunks after it are discarded and cut again, from then on without guessing.
 
-use super::input::{Input, Stream, guess_cut};
-use super::outputs::{Outputs, Writer};
-use super::parse::{Reading, Rows};
-use super::rows::{RowRules, Scanner};
-use super::seen::Seen;
-use super::tally::{Tally, Verdicts};
-use super::{Duplicates, ListError, Progress};
+use super::error::ListError;
+use super::input::{Input, ListStream, guess_cut};
+use super::options::{Duplicates, Progress};
+use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};
+use super::parse::{ChunkRows, ParseContext};
+use super::rows::{RowRules, RowScanner};
+use super::seen::SeenIdentities;
+use super::tally::{Tally, VerdictNumbers};
 use crate::limits::CHUNK_BYTES;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What a job needs to know.
+/// A job on one list.
 pub(super) struct Job<'a> {
-    pub(super) reading: Reading<'a>,
+    pub(super) context: ParseContext<'a>,
     pub(super) duplicates: Duplicates,
     pub(super) threads: usize,
     pub(super) progress: &'a dyn Progress,
 }
 
-/// What a job found.
-pub(super) struct Found {
+/// The result of a job.
+pub(super) struct ListResult {
     pub(super) tally: Tally,
     pub(super) rows: u64,
-    /// Length and hash of the file as it was read.
+    /// Length and hash of the file, before decompression.
     pub(super) bytes: u64,
     pub(super) hash: blake3::Hash,
 }
 
 /// Runs a job, with or without outputs.
-pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<Found, ListError> {
-    let found = run_input(job, input, outputs)?;
-    // Answers of a register that was overwritten meanwhile are none.
-    job.reading.question.register().intact()?;
-    Ok(found)
+pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<ListResult, ListError> {
+    let result = run_input(job, input, outputs)?;
+    // If the register was overwritten during the job, its answers are invalid.
+    job.context.question.register().intact()?;
+    Ok(result)
 }
 
-fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<Found, ListError> {
-    let prefix = job.reading.form.prefix;
+fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<ListResult, ListError> {
+    let prefix = job.context.form.prefix;
     match input {
         Input::Mapped(mapped) => {
             let bytes = mapped.as_ref();
             let threads = job.threads.min(bytes.len() / CHUNK_BYTES + 1);
-            let cutter = Cutter { bytes, at: prefix, epoch: 0, index: 0, guessing: true };
-            let shared = Shared::new(job, Chunks::Mapped(cutter), Digest::new(bytes), outputs)?;
-            let found = shared.work(threads)?;
-            if mapped.is_intact() { Ok(found) } else { Err(ListError::ListChanged) }
+            let cutter = ChunkCutter { bytes, at: prefix, epoch: 0, index: 0, guessing: true };
+            let shared = SharedState::new(job, ChunkSource::Mapped(cutter), ListDigest::new(bytes), outputs)?;
+            let result = shared.work(threads)?;
+            if mapped.is_intact() { Ok(result) } else { Err(ListError::ListChanged) }
         }
         Input::Stream(mut stream) => {
             stream.skip(prefix);
             let mut chunks = StreamChunks { stream, index: 0 };
-            let shared = Shared::new(job, Chunks::Stream(&mut chunks), Digest::new(&[]), outputs)?;
-            let found = shared.work(job.threads)?;
+            let shared =
+                SharedState::new(job, ChunkSource::Stream(&mut chunks), ListDigest::new(&[]), outputs)?;
+            let result = shared.work(job.threads)?;
             let (bytes, hash) = chunks.stream.finish()?;
-            Ok(Found { bytes, hash, ..found })
+            Ok(ListResult { bytes, hash, ..result })
         }
     }
 }
 
-/// Rows that one worker takes.
-struct Chunk<'a> {
+/// Rows for one worker.
+struct ListChunk<'a> {
     index: u64,
     epoch: u64,
-    bytes: Bytes<'a>,
-    /// Rows that begin before it belong to the chunk.
+    bytes: ChunkBytes<'a>,
+    /// Rows that begin below this offset belong to the chunk.
     length: usize,
 }
 
-enum Bytes<'a> {
+enum ChunkBytes<'a> {
     /// The rest of a mapped list.
     Mapped(&'a [u8]),
     /// Whole rows of a stream.
     Owned(Vec<u8>),
 }
 
-impl Chunk<'_> {
+impl ListChunk<'_> {
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
-            Bytes::Mapped(bytes) => bytes,
-            Bytes::Owned(bytes) => bytes,
+            ChunkBytes::Mapped(bytes) => bytes,
+            ChunkBytes::Owned(bytes) => bytes,
         }
     }
 }
 
-/// Where chunks come from.
-enum Chunks<'a> {
-    Mapped(Cutter<'a>),
+/// The source of chunks.
+enum ChunkSource<'a> {
+    Mapped(ChunkCutter<'a>),
     Stream(&'a mut StreamChunks),
 }
 
-struct Cutter<'a> {
+struct ChunkCutter<'a> {
     bytes: &'a [u8],
     at: usize,
     epoch: u64,
@@ -107,45 +108,45 @@ struct Cutter<'a> {
 }
 
 struct StreamChunks {
-    stream: Stream,
+    stream: ListStream,
     index: u64,
 }
 
-impl<'a> Chunks<'a> {
-    fn next(&mut self, rules: &RowRules) -> Result<Option<Chunk<'a>>, ListError> {
+impl<'a> ChunkSource<'a> {
+    fn next(&mut self, rules: &RowRules) -> Result<Option<ListChunk<'a>>, ListError> {
         match self {
-            Chunks::Mapped(cutter) => Ok(cutter.next(rules)),
-            Chunks::Stream(chunks) => {
+            ChunkSource::Mapped(cutter) => Ok(cutter.next(rules)),
+            ChunkSource::Stream(chunks) => {
                 let Some(bytes) = chunks.stream.chunk(rules)? else { return Ok(None) };
                 let (index, length) = (chunks.index, bytes.len());
                 chunks.index += 1;
-                Ok(Some(Chunk { index, epoch: 0, bytes: Bytes::Owned(bytes), length }))
+                Ok(Some(ListChunk { index, epoch: 0, bytes: ChunkBytes::Owned(bytes), length }))
             }
         }
     }
 }
 
-impl<'a> Cutter<'a> {
-    fn next(&mut self, rules: &RowRules) -> Option<Chunk<'a>> {
+impl<'a> ChunkCutter<'a> {
+    fn next(&mut self, rules: &RowRules) -> Option<ListChunk<'a>> {
         let start = self.at;
         if start >= self.bytes.len() {
             return None;
         }
         let end = if self.guessing { guess_cut(self.bytes, start, rules) } else { self.cut(rules) };
-        let chunk = Chunk {
+        let chunk = ListChunk {
             index: self.index,
             epoch: self.epoch,
-            bytes: Bytes::Mapped(&self.bytes[start..]),
+            bytes: ChunkBytes::Mapped(&self.bytes[start..]),
             length: end - start,
         };
         (self.at, self.index) = (end, self.index + 1);
         Some(chunk)
     }
 
-    /// Where the rows from here on end for sure.
+    /// The end of the next chunk's last row, without a guess.
     fn cut(&self, rules: &RowRules) -> usize {
         let (mut at, target) = (self.at, self.at + CHUNK_BYTES);
-        let mut scanner = Scanner::new(self.bytes, rules, at, target);
+        let mut scanner = RowScanner::new(self.bytes, rules, at, target);
         while at < target && at < self.bytes.len() {
             at = scanner.row_at(at).end;
         }
@@ -153,60 +154,60 @@ impl<'a> Cutter<'a> {
     }
 }
 
-/// What happens in the order of the list.
-struct Order<'a> {
+/// State that advances in the order of the list.
+struct OrderedState<'a> {
     epoch: u64,
     /// The chunk whose turn it is.
     next: u64,
     rows: u64,
     bytes: u64,
     tally: Tally,
-    digest: Digest<'a>,
-    seen: Seen,
-    /// Next free byte of each output.
-    writer: Option<Writer<'a>>,
+    digest: ListDigest<'a>,
+    seen: SeenIdentities,
+    offsets: Option<OffsetAllocator<'a>>,
     error: Option<ListError>,
 }
 
-struct Shared<'a> {
+/// State shared by all workers.
+struct SharedState<'a> {
     job: &'a Job<'a>,
-    verdicts: Verdicts,
+    numbers: VerdictNumbers,
     outputs: Option<&'a Outputs>,
-    chunks: CachePadded<Mutex<Chunks<'a>>>,
-    order: CachePadded<Mutex<Order<'a>>>,
+    chunks: CachePadded<Mutex<ChunkSource<'a>>>,
+    order: CachePadded<Mutex<OrderedState<'a>>>,
     turn: Condvar,
     failed: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A worker that panics ends the job; what it leaves behind is not used.
+    // A worker that panics ends the job, and its state is not used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<'a> Shared<'a> {
+impl<'a> SharedState<'a> {
     fn new(
         job: &'a Job<'a>,
-        chunks: Chunks<'a>,
-        digest: Digest<'a>,
+        chunks: ChunkSource<'a>,
+        digest: ListDigest<'a>,
         outputs: Option<&'a Outputs>,
-    ) -> Result<Shared<'a>, ListError> {
-        let register = job.reading.question.register();
+    ) -> Result<SharedState<'a>, ListError> {
+        let register = job.context.question.register();
         let country = register.kind().country();
-        let verdicts = Verdicts::new(register.operators().len());
-        let order = Order {
+        let numbers = VerdictNumbers::new(register.operators().len());
+        let order = OrderedState {
             epoch: 0,
             next: 0,
             rows: 0,
-            bytes: job.reading.form.prefix as u64,
-            tally: Tally::new(verdicts),
+            bytes: job.context.form.prefix as u64,
+            tally: Tally::new(numbers),
             digest,
-            seen: Seen::new(country)?,
-            writer: outputs.map(Outputs::writer),
+            seen: SeenIdentities::new(country)?,
+            offsets: outputs.map(Outputs::offset_allocator),
             error: None,
         };
-        Ok(Shared {
+        Ok(SharedState {
             job,
-            verdicts,
+            numbers,
             outputs,
             chunks: CachePadded::new(Mutex::new(chunks)),
             order: CachePadded::new(Mutex::new(order)),
@@ -215,10 +216,10 @@ impl<'a> Shared<'a> {
         })
     }
 
-    fn work(self, threads: usize) -> Result<Found, ListError> {
+    fn work(self, threads: usize) -> Result<ListResult, ListError> {
         std::thread::scope(|scope| {
             for _ in 1..threads {
-                // Where the system has no more threads, those that are there do the work.
+                // If no more threads can be started, the existing ones do the work.
                 if std::thread::Builder::new().spawn_scoped(scope, || self.worker()).is_err() {
                     break;
                 }
@@ -229,7 +230,7 @@ impl<'a> Shared<'a> {
         let order = order.into_inner().unwrap_or_else(PoisonError::into_inner);
         match order.error {
             Some(error) => Err(error),
-            None => Ok(Found {
+            None => Ok(ListResult {
                 tally: order.tally,
                 rows: order.rows,
                 bytes: order.bytes,
@@ -239,19 +240,19 @@ impl<'a> Shared<'a> {
     }
 
     fn worker(&self) {
-        let end = EndOfJob(self);
-        let mut rows = Rows::new(self.verdicts);
+        let end = EndJobOnDrop(self);
+        let mut rows = ChunkRows::new(self.numbers);
         let mut buffers = self.outputs.map(Outputs::buffers);
         let result = (|| {
             while !self.failed.load(Ordering::Relaxed) {
                 if self.job.progress.interrupted() {
                     return Err(ListError::Interrupted);
                 }
-                let Some(chunk) = lock(&self.chunks).next(&self.job.reading.form.guard.rules)? else { break };
-                rows.read(&self.job.reading, chunk.bytes(), chunk.length)?;
-                let Some(place) = self.in_order(&chunk, &mut rows) else { continue };
+                let Some(chunk) = lock(&self.chunks).next(&self.job.context.form.guard.rules)? else { break };
+                rows.read(&self.job.context, chunk.bytes(), chunk.length)?;
+                let Some(offsets) = self.in_order(&chunk, &mut rows) else { continue };
                 if let (Some(outputs), Some(buffers)) = (self.outputs, &mut buffers) {
-                    outputs.write(buffers, &place, chunk.bytes(), &rows)?;
+                    outputs.write(buffers, &offsets, chunk.bytes(), &rows)?;
                 }
             }
             Ok(())
@@ -262,9 +263,9 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Waits for the chunk's turn and does what must be done in order. `None` if the chunk was cut in the
-    /// wrong place, or the job has failed.
-    fn in_order(&self, chunk: &Chunk<'_>, rows: &mut Rows) -> Option<Place> {
+    /// Waits for the chunk's turn, and does what must be done in order. `None` if the chunk was discarded, or the job
+    /// has failed.
+    fn in_order(&self, chunk: &ListChunk<'_>, rows: &mut ChunkRows) -> Option<ChunkOffsets> {
         let mut order = lock(&self.order);
         loop {
             if self.failed.load(Ordering::Relaxed) || order.epoch != chunk.epoch {
@@ -276,9 +277,9 @@ impl<'a> Shared<'a> {
             order = self.turn.wait(order).unwrap_or_else(PoisonError::into_inner);
         }
         let end = rows.end;
-        if let (Bytes::Mapped(bytes), true) = (&chunk.bytes, end != chunk.length) {
+        if let (ChunkBytes::Mapped(bytes), true) = (&chunk.bytes, end != chunk.length) {
             order.epoch += 1;
-            if let Chunks::Mapped(cutter) = &mut *lock(&self.chunks) {
+            if let ChunkSource::Mapped(cutter) = &mut *lock(&self.chunks) {
                 cutter.at = cutter.bytes.len() - bytes.len() + end;
                 (cutter.epoch, cutter.index, cutter.guessing) = (order.epoch, chunk.index + 1, false);
             }
@@ -291,30 +292,32 @@ impl<'a> Shared<'a> {
         order.bytes += end as u64;
         order.digest.advance();
         order.next += 1;
-        let offsets = match &mut order.writer {
-            Some(writer) => writer.reserve(first_row, &rows.tally),
+        let offsets = match &mut order.offsets {
+            Some(allocator) => allocator.allocate(first_row, &rows.tally),
             None => Vec::new(),
         };
         self.job.progress.advanced(order.rows, order.bytes);
         drop(order);
         self.turn.notify_all();
-        Some(Place { turn: chunk.index, first_row, offsets })
+        Some(ChunkOffsets { chunk: chunk.index, first_row, offsets })
     }
 
-    fn find_duplicates(&self, seen: &mut Seen, rows: &mut Rows) {
+    fn find_duplicates(&self, seen: &mut SeenIdentities, rows: &mut ChunkRows) {
         let mut duplicates = 0;
         match self.job.duplicates {
             Duplicates::Keep => {
-                seen.insert_all(&rows.ordinals, |_, again| duplicates += u64::from(again));
+                seen.insert_all(&rows.ordinals, |_, repeated| duplicates += u64::from(repeated));
             }
             Duplicates::SetAside => {
-                let mut again_at = Vec::new();
-                seen.insert_all(&rows.ordinals, |letter, again| again_at.extend(again.then_some(letter)));
-                duplicates = again_at.len() as u64;
-                for letter in again_at {
+                let mut repeated_letters = Vec::new();
+                seen.insert_all(&rows.ordinals, |letter, repeated| {
+                    repeated_letters.extend(repeated.then_some(letter));
+                });
+                duplicates = repeated_letters.len() as u64;
+                for letter in repeated_letters {
                     let bytes = rows.bytes_of(letter).len();
-                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.verdicts.duplicate());
-                    rows.tally.move_row(verdict, self.verdicts.duplicate(), bytes);
+                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.numbers.duplicate());
+                    rows.tally.move_letter(verdict, self.numbers.duplicate(), bytes);
                 }
             }
         }
@@ -322,22 +325,22 @@ impl<'a> Shared<'a> {
     }
 }
 
-/// The hash of a mapped list, which follows the chunks. (A stream hashes what it reads.)
-struct Digest<'a> {
+/// The hash of a mapped list, which advances with the chunks. (A stream hashes what it reads.)
+struct ListDigest<'a> {
     hasher: blake3::Hasher,
     bytes: &'a [u8],
     done: usize,
 }
 
-impl<'a> Digest<'a> {
-    /// The hash of a tree is fastest over whole subtrees, so it does not end where rows do.
+impl<'a> ListDigest<'a> {
+    /// BLAKE3 is fastest over whole subtrees, so steps do not end where rows do.
     const STEP: usize = CHUNK_BYTES;
 
-    fn new(bytes: &'a [u8]) -> Digest<'a> {
-        Digest { hasher: blake3::Hasher::new(), bytes, done: 0 }
+    fn new(bytes: &'a [u8]) -> ListDigest<'a> {
+        ListDigest { hasher: blake3::Hasher::new(), bytes, done: 0 }
     }
 
-    /// Goes on by one step, about as much as a chunk.
+    /// Hashes one step, about as much as a chunk.
     fn advance(&mut self) {
         if let Some(step) = self.bytes.get(self.done..self.done + Self::STEP) {
             self.hasher.update(step);
@@ -351,25 +354,15 @@ impl<'a> Digest<'a> {
     }
 }
 
-/// Ends the job when a worker fails or panics, so that nobody waits for its turn for ever.
-struct EndOfJob<'s, 'a>(&'s Shared<'a>);
+/// Ends the job when a worker fails or panics, so that no other worker waits for ever.
+struct EndJobOnDrop<'s, 'a>(&'s SharedState<'a>);
 
-impl Drop for EndOfJob<'_, '_> {
+impl Drop for EndJobOnDrop<'_, '_> {
     fn drop(&mut self) {
-        // Under the lock, so that nobody is between looking at the flag and beginning to wait.
+        // Under the lock, so that no worker is between its check of the flag and its wait.
         let order = lock(&self.0.order);
         self.0.failed.store(true, Ordering::Relaxed);
         drop(order);
         self.0.turn.notify_all();
     }
-}
-
-/// Where a chunk's rows belong.
-pub(super) struct Place {
-    /// Number of the chunk.
-    pub(super) turn: u64,
-    /// Number of its first row, from 1.
-    pub(super) first_row: u64,
-    /// For each output the byte where its part begins.
-    pub(super) offsets: Vec<u64>,
 }

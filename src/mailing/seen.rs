@@ -1,51 +1,50 @@
-//! Which identities have occurred in a list: one bit for each ordinal of a country.
+//! The identities that have occurred in a list: one bit for each ordinal of a country.
 
-use super::ListError;
+use super::error::ListError;
 use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
 use crate::memory;
 
-/// A set of ordinals. Its memory is bounded by the identities that are possible, not by the list: pages of
-/// the bitmap that are never touched take no memory (some 10 MB for the population of a country, at most
-/// 150 MB). The identities of nearly everybody lie close together: their part comes in huge pages, of
-/// which a few are enough, so that neither the system is asked for each page nor the processor for where it is.
-pub(super) struct Seen {
+/// A set of ordinals. Its memory is bounded by the possible identities, not by the list: untouched pages of the bitmap
+/// take no memory (some 10 MB for the population of a country, at most 150 MB). Nearly all identities are close
+/// together: their part of the bitmap uses a few huge pages, which saves page faults and TLB misses.
+pub(super) struct SeenIdentities {
     first: u32,
     bits: memmap2::MmapMut,
 }
 
-impl Seen {
-    pub(super) fn new(country: Country) -> Result<Seen, ListError> {
+impl SeenIdentities {
+    pub(super) fn new(country: Country) -> Result<SeenIdentities, ListError> {
         let ordinals = country.span();
         let bits = memory::zeroed(ordinals.len().div_ceil(8)).map_err(ListError::Memory)?;
-        let people = country.people().ordinals();
-        let place = |ordinal: u32| (ordinal - ordinals.start) as usize / 8;
-        memory::prefer_huge_pages(&bits, place(people.start)..place(people.end));
-        Ok(Seen { first: ordinals.start, bits })
+        let people = country.main_space().ordinals();
+        let byte_of = |ordinal: u32| (ordinal - ordinals.start) as usize / 8;
+        memory::prefer_huge_pages(&bits, byte_of(people.start)..byte_of(people.end));
+        Ok(SeenIdentities { first: ordinals.start, bits })
     }
 
-    /// Inserts ordinals in turn and tells for each place in `ordinals` whether it was there already.
+    /// Inserts ordinals in order, and calls `each` with the index of each in `ordinals` and whether it was in the set.
     pub(super) fn insert_all(&mut self, ordinals: &[Ordinal], mut each: impl FnMut(usize, bool)) {
         for (group, ordinals) in ordinals.chunks(GROUP_IDS).enumerate() {
             for ordinal in ordinals {
                 prefetch(&self.bits, (ordinal.0.wrapping_sub(self.first) / 8) as usize);
             }
-            for (place, &ordinal) in ordinals.iter().enumerate() {
-                each(group * GROUP_IDS + place, self.insert(ordinal));
+            for (index, &ordinal) in ordinals.iter().enumerate() {
+                each(group * GROUP_IDS + index, self.insert(ordinal));
             }
         }
     }
 
-    /// Whether the ordinal was there already; it is now. Nobody's ordinal never is.
+    /// Inserts an ordinal, and returns whether it was in the set. Never inserts [`Ordinal::ABSENT`].
     #[inline(always)]
     fn insert(&mut self, ordinal: Ordinal) -> bool {
-        let place = ordinal.0.wrapping_sub(self.first);
-        let Some(byte) = self.bits.get_mut((place / 8) as usize) else { return false };
-        let bit = 1 << (place % 8);
-        let was = *byte & bit != 0;
-        *byte |= bit;
-        was
+        let bit = ordinal.0.wrapping_sub(self.first);
+        let Some(byte) = self.bits.get_mut((bit / 8) as usize) else { return false };
+        let mask = 1 << (bit % 8);
+        let was_set = *byte & mask != 0;
+        *byte |= mask;
+        was_set
     }
 }
 
@@ -54,15 +53,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_inserted_is_there() {
+    fn inserted_ordinals_are_found() {
         for country in [Country::Sweden, Country::Norway] {
-            let mut seen = Seen::new(country).expect("memory");
+            let mut seen = SeenIdentities::new(country).expect("memory");
             let range = country.span();
             for ordinal in [range.start, range.start + 1, range.start + 64, range.end - 1] {
                 assert!(!seen.insert(Ordinal(ordinal)));
                 assert!(seen.insert(Ordinal(ordinal)));
             }
-            assert!(!seen.insert(Ordinal::NOBODY) && !seen.insert(Ordinal::NOBODY));
+            assert!(!seen.insert(Ordinal::ABSENT) && !seen.insert(Ordinal::ABSENT));
         }
     }
 }

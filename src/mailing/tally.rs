@@ -1,16 +1,17 @@
-//! What became of each row, as one number, and how often.
+//! Verdicts on letters, their numbers, and how many letters have each.
 
 use super::rows::RowProblem;
 use crate::register::{Answer, Outcome};
 
-/// What became of a row.
+/// The outcome of a letter, or why it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
-    /// The register answered.
-    Answered(Outcome),
-    /// The row has no identity.
+    /// The register decided.
+    Decided(Outcome),
+    /// The row was rejected.
     Rejected(RowProblem),
-    /// Set aside, because an earlier row has the same identity.
+    /// Set aside because an earlier row has the same identity.
     Duplicate,
 }
 
@@ -18,7 +19,7 @@ impl Verdict {
     /// `digital`, `notify`, `paper`, `rejected` or `duplicate`.
     pub const fn outcome(self) -> &'static str {
         match self {
-            Verdict::Answered(outcome) => outcome.name(),
+            Verdict::Decided(outcome) => outcome.name(),
             Verdict::Rejected(_) => "rejected",
             Verdict::Duplicate => "duplicate",
         }
@@ -27,33 +28,33 @@ impl Verdict {
     /// Why it is not digital, empty if there is no reason.
     pub const fn reason(self) -> &'static str {
         match self {
-            Verdict::Answered(outcome) => outcome.reason(),
+            Verdict::Decided(outcome) => outcome.reason(),
             Verdict::Rejected(problem) => problem.name(),
             Verdict::Duplicate => "",
         }
     }
 }
 
-/// The numbers of all verdicts of a register: first the answers, then the problems, then duplicate.
+/// The numbers of all verdicts for one register: first the answers, then the problems, then duplicate.
 #[derive(Clone, Copy)]
-pub(super) struct Verdicts {
+pub(super) struct VerdictNumbers {
     answers: u16,
 }
 
-impl Verdicts {
-    pub(super) fn new(operators: usize) -> Verdicts {
-        Verdicts { answers: Answer::count(operators) as u16 }
+impl VerdictNumbers {
+    pub(super) fn new(operators: usize) -> VerdictNumbers {
+        VerdictNumbers { answers: Answer::count(operators) as u16 }
     }
 
     pub(super) fn count(self) -> usize {
         usize::from(self.duplicate()) + 1
     }
 
-    pub(super) fn answered(self, answer: Answer) -> u16 {
+    pub(super) fn of_answer(self, answer: Answer) -> u16 {
         answer.0
     }
 
-    pub(super) fn rejected(self, problem: RowProblem) -> u16 {
+    pub(super) fn of_rejected(self, problem: RowProblem) -> u16 {
         self.answers + problem.number()
     }
 
@@ -63,38 +64,39 @@ impl Verdicts {
 
     /// All verdicts, in the order of their numbers.
     pub(super) fn all(self) -> impl Iterator<Item = Verdict> {
-        let answers = (0..self.answers).map(|number| Verdict::Answered(Answer(number).outcome()));
+        let answers = (0..self.answers).map(|number| Verdict::Decided(Answer(number).outcome()));
         answers.chain(RowProblem::all().map(Verdict::Rejected)).chain([Verdict::Duplicate])
     }
 }
 
-/// Rows and their bytes by verdict.
+/// Letters and their bytes by verdict, and other counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) rows: Vec<u64>,
+    pub(super) letters: Vec<u64>,
     pub(super) bytes: Vec<u64>,
-    /// Rows whose identity stood in an earlier row.
+    /// Letters whose identity occurs in an earlier letter.
     pub(super) duplicates: u64,
-    /// Rows with another identity that were let through.
-    pub(super) further: u64,
+    /// Rows with another identity that were not rejected.
+    pub(super) other_identities: u64,
     /// Letters to the identity of the second column.
     pub(super) second_ids: u64,
-    /// Those of them whose rows are letters to the first column's too, and digits of the numbers of these rows.
+    /// Those of them whose row is also a letter to the identity of the first column.
     pub(super) repeats: u64,
+    /// Digits of the row numbers of `repeats`.
     pub(super) repeat_digits: u64,
 }
 
 impl Tally {
-    pub(super) fn new(verdicts: Verdicts) -> Tally {
-        Tally { rows: vec![0; verdicts.count()], bytes: vec![0; verdicts.count()], ..Tally::default() }
+    pub(super) fn new(numbers: VerdictNumbers) -> Tally {
+        Tally { letters: vec![0; numbers.count()], bytes: vec![0; numbers.count()], ..Tally::default() }
     }
 
     pub(super) fn clear(&mut self) {
-        self.rows.fill(0);
+        self.letters.fill(0);
         self.bytes.fill(0);
         for count in [
             &mut self.duplicates,
-            &mut self.further,
+            &mut self.other_identities,
             &mut self.second_ids,
             &mut self.repeats,
             &mut self.repeat_digits,
@@ -105,36 +107,36 @@ impl Tally {
 
     #[inline(always)]
     pub(super) fn count(&mut self, verdict: u16, bytes: usize) {
-        self.rows[usize::from(verdict)] += 1;
+        self.letters[usize::from(verdict)] += 1;
         self.bytes[usize::from(verdict)] += bytes as u64;
     }
 
-    /// Counts a row under another verdict than before.
-    pub(super) fn move_row(&mut self, from: u16, to: u16, bytes: usize) {
-        self.rows[usize::from(from)] -= 1;
+    /// Moves a letter to another verdict.
+    pub(super) fn move_letter(&mut self, from: u16, to: u16, bytes: usize) {
+        self.letters[usize::from(from)] -= 1;
         self.bytes[usize::from(from)] -= bytes as u64;
         self.count(to, bytes);
     }
 
     pub(super) fn add(&mut self, other: &Tally) {
-        for (mine, others) in [(&mut self.rows, &other.rows), (&mut self.bytes, &other.bytes)] {
+        for (mine, others) in [(&mut self.letters, &other.letters), (&mut self.bytes, &other.bytes)] {
             mine.iter_mut().zip(others).for_each(|(mine, others)| *mine += others);
         }
         self.duplicates += other.duplicates;
-        self.further += other.further;
+        self.other_identities += other.other_identities;
         self.second_ids += other.second_ids;
         self.repeats += other.repeats;
         self.repeat_digits += other.repeat_digits;
     }
 
-    /// Rows of the list: letters less the second ones of their rows.
+    /// Rows of the list: each counts once, also if it is two letters.
     pub(super) fn rows_of_list(&self) -> u64 {
-        self.total_rows() - self.repeats
+        self.total_letters() - self.repeats
     }
 
-    /// Letters: what has been counted under a verdict.
-    pub(super) fn total_rows(&self) -> u64 {
-        self.rows.iter().sum()
+    /// All letters.
+    pub(super) fn total_letters(&self) -> u64 {
+        self.letters.iter().sum()
     }
 }
 
@@ -143,17 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_places_in_the_list_of_all() {
-        let verdicts = Verdicts::new(5);
-        let all: Vec<Verdict> = verdicts.all().collect();
-        assert_eq!(all.len(), verdicts.count());
+    fn numbers_are_positions_among_all_verdicts() {
+        let numbers = VerdictNumbers::new(5);
+        let all: Vec<Verdict> = numbers.all().collect();
+        assert_eq!(all.len(), numbers.count());
         for (number, verdict) in (0u16..).zip(all) {
             assert_eq!(
                 number,
                 match verdict {
-                    Verdict::Answered(outcome) => verdicts.answered(outcome.into()),
-                    Verdict::Rejected(problem) => verdicts.rejected(problem),
-                    Verdict::Duplicate => verdicts.duplicate(),
+                    Verdict::Decided(outcome) => numbers.of_answer(outcome.into()),
+                    Verdict::Rejected(problem) => numbers.of_rejected(problem),
+                    Verdict::Duplicate => numbers.duplicate(),
                 }
             );
         }

@@ -1,28 +1,27 @@
-//! Jobs as the library runs them: detection, limits, interruption. The naive model of whole splits is in
-//! `tests/model.rs`.
+//! Jobs of the library: detection, limits, interruption. The naive model of splits is in `tests/it/model/`.
 
 use super::*;
 use crate::register::Register;
 use crate::snapshot::Snapshot;
 use std::fs;
 
-struct Bench {
+struct Fixture {
     directory: tempfile::TempDir,
     register: Register,
 }
 
-/// Two persons, an organisation and a sender that the fixture `far` has.
+/// Two recipients of the fixture `far`.
 const FIRST: &str = "196810199809";
 const SECOND: &str = "195904109807";
 
-impl Bench {
-    fn new() -> Bench {
+impl Fixture {
+    fn new() -> Fixture {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("far.nabar");
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/far");
         crate::extract::build(&fixture, &file, &crate::extract::BuildOptions::strict()).expect("built");
         let register = Snapshot::open(&file).and_then(|snapshot| snapshot.register()).expect("whole");
-        Bench { directory, register }
+        Fixture { directory, register }
     }
 
     fn run<T>(&self, list: &[u8], job: impl FnOnce(&mut Mailing<'_>) -> T) -> T {
@@ -60,25 +59,25 @@ fn list(delimiter: &str, header: &str, rows: usize) -> String {
 }
 
 #[test]
-fn the_form_of_a_list_is_told() {
-    let bench = Bench::new();
+fn forms_of_lists() {
+    let fixture = Fixture::new();
     for (delimiter, header, column) in [
         (";", "nr;namn;personnummer;belopp\n", "personnummer"),
         (",", "nr;namn;personnummer;öre;belopp\n", "personnummer"),
         ("\t", "nr;namn;Person-/org.nr;belopp\n", "Person-/org.nr"),
-        ("|", "nr;namn;whatever;belopp\n", "whatever"),
+        ("|", "nr;namn;fritext;belopp\n", "fritext"),
         (";", "", "3"),
     ] {
-        let report = bench.check(list(delimiter, header, 40).as_bytes()).expect("told");
-        let told = (&report.list.delimiter[..], &report.list.id_column[..], report.list.rows);
-        assert_eq!(told, (delimiter, column, 40), "{delimiter:?} {header}");
+        let report = fixture.check(list(delimiter, header, 40).as_bytes()).expect("a report");
+        let form = (&report.list.delimiter[..], &report.list.id_column[..], report.list.rows);
+        assert_eq!(form, (delimiter, column, 40), "{delimiter:?} {header}");
         assert_eq!(report.outcomes["rejected"], 0);
     }
 }
 
 #[test]
 fn one_column_needs_no_delimiter() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     for (text, rows, column) in [
         (format!("{FIRST}\n{SECOND}"), 2, "1"),
         (format!("pnr\r\n{FIRST}\r\n{SECOND}\r\n"), 2, "pnr"),
@@ -87,16 +86,16 @@ fn one_column_needs_no_delimiter() {
         (String::new(), 0, "1"),
         ("personnummer\n".to_owned(), 0, "personnummer"),
     ] {
-        let report = bench.check(text.as_bytes()).expect("told");
-        let told = (&report.list.delimiter[..], &report.list.id_column[..], report.list.rows);
-        assert_eq!(told, ("", column, rows), "{text}");
+        let report = fixture.check(text.as_bytes()).expect("a report");
+        let form = (&report.list.delimiter[..], &report.list.id_column[..], report.list.rows);
+        assert_eq!(form, ("", column, rows), "{text}");
     }
 }
 
 #[test]
-fn encodings_are_told_and_what_is_no_text_is_refused() {
-    let bench = Bench::new();
-    let encoding = |bytes: &[u8]| bench.check(bytes).map(|report| report.list.encoding);
+fn encodings_and_other_kinds_of_files() {
+    let fixture = Fixture::new();
+    let encoding = |bytes: &[u8]| fixture.check(bytes).map(|report| report.list.encoding);
     let row = |name: &[u8]| [b"personnummer;namn\n196810199809;", name, b"\n"].concat();
     assert_eq!(encoding(&row("Åsa".as_bytes())).expect("text"), "utf-8");
     assert_eq!(encoding(&[b"\xEF\xBB\xBF", &row(b"Asa")[..]].concat()).expect("text"), "utf-8-bom");
@@ -113,31 +112,32 @@ fn encodings_are_told_and_what_is_no_text_is_refused() {
 }
 
 #[test]
-fn a_column_that_cannot_be_told_is_asked_for_without_content() {
-    let bench = Bench::new();
+fn an_unknown_id_column_is_an_error_without_content() {
+    let fixture = Fixture::new();
     let two = format!("sökande;granne\n{FIRST};{SECOND}\n{SECOND};{FIRST}\n");
-    let error = bench.check(two.as_bytes()).expect_err("two columns").to_string();
+    let error = fixture.check(two.as_bytes()).expect_err("two columns").to_string();
     assert!(error.contains("1 \"sökande\" (100 % identities), 2 \"granne\" (100 % identities)"), "{error}");
     let headless = two.split_once('\n').expect("rows").1;
     for text in [headless, "Anna;Åsa\nBo;Eva\n"] {
-        let error = bench.check(text.as_bytes()).expect_err("cannot be told").to_string();
-        assert!(error.contains("--id-column") && !error.contains(FIRST), "{error}");
+        let error = fixture.check(text.as_bytes()).expect_err("unknown column");
+        assert_eq!(error.hint(), Some(Hint::NameIdColumn));
+        assert!(!error.to_string().contains(FIRST), "{error}");
     }
     for (name, column) in [("granne", 1), ("GRANNE", 1), ("2", 1), ("1", 0)] {
-        let report = bench.run(two.as_bytes(), |mailing| {
+        let report = fixture.run(two.as_bytes(), |mailing| {
             mailing.options.id_columns = vec![name.to_owned()];
             check(mailing)
         });
         assert_eq!(report.expect("named").list.id_column, ["sökande", "granne"][column]);
     }
-    let forced = bench.run(headless.as_bytes(), |mailing| {
+    let forced = fixture.run(headless.as_bytes(), |mailing| {
         mailing.options =
             ListOptions { id_columns: vec!["1".into()], header: Some(true), ..ListOptions::default() };
         check(mailing)
     });
     assert!(matches!(forced, Err(ListError::HeaderIsRow)), "a row is not copied to every file");
-    for name in ["3", "0", "nobody"] {
-        let report = bench.run(two.as_bytes(), |mailing| {
+    for name in ["3", "0", "other"] {
+        let report = fixture.run(two.as_bytes(), |mailing| {
             mailing.options.id_columns = vec![name.to_owned()];
             check(mailing)
         });
@@ -146,7 +146,7 @@ fn a_column_that_cannot_be_told_is_asked_for_without_content() {
 }
 
 #[test]
-fn lists_of_which_too_little_can_be_read_are_refused() {
+fn lists_with_too_many_rejected_rows_are_refused() {
     for (limit, rejected, rows, expected) in [
         (MAX_REJECTED, 5, 10, None),
         (MAX_REJECTED, 6, 10, Some("max_rejected")),
@@ -158,14 +158,14 @@ fn lists_of_which_too_little_can_be_read_are_refused() {
     ] {
         assert_eq!(refusal(limit, rejected, rows), expected, "{limit:?} {rejected} of {rows}");
     }
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let refused = |list: &str| {
-        let report = bench.run(list.as_bytes(), |mailing| {
+        let report = fixture.run(list.as_bytes(), |mailing| {
             mailing.max_rejected = MAX_REJECTED;
             check(mailing)
         });
         let report = report.expect("a report");
-        (report.refused, report.likely_cause.unwrap_or_default())
+        (report.refused, report.likely_cause.map(|cause| cause.to_string()).unwrap_or_default())
     };
     let fixed: String = (0..9).map(|row| format!("A{row}{FIRST}Kalle\n")).collect();
     let records: String = (0..9).map(|_| format!("10;{FIRST};Kalle\n20;1;x\n20;2;y\n20;3;z\n")).collect();
@@ -189,51 +189,51 @@ fn lists_of_which_too_little_can_be_read_are_refused() {
         ("<?xml version=\"1.0\"?>\n<a>\n</a>\n", "XML"),
         ("<a b=\"1;2\">\n<c d=\"3;4\">\n", "XML"),
     ] {
-        let error = bench.check(list.as_bytes()).expect_err("no column");
+        let error = fixture.check(list.as_bytes()).expect_err("no column");
         assert!(error.is_refusal() && error.to_string().contains(cause), "{error}");
     }
 }
 
-/// Whatever joins two rows, the second person never travels in the first one's.
+/// Joined rows are rejected, with any separator between them.
 #[test]
-fn a_row_that_may_be_two_goes_to_no_operator() {
-    let bench = Bench::new();
+fn joined_rows_go_to_no_operator() {
+    let fixture = Fixture::new();
     for join in ["\u{b}", "\u{c}", "\0", "\u{1a}", "\u{85}", "\u{2028}", "\u{2029}", "\u{feff}", "\u{1e}", ""]
     {
         let list = format!("pnr;namn;nr\n{FIRST};Asa;1{join}{SECOND};Bo;2\n{SECOND};Bo;3\n");
-        let report = bench.check(list.as_bytes()).expect("checked");
+        let report = fixture.check(list.as_bytes()).expect("checked");
         assert_eq!(report.reasons.get("joined_rows"), Some(&1), "{join:?}");
         assert_eq!(report.outcomes["digital"] + report.outcomes["paper"], 1);
     }
     for line_end in ["\r", "\r\n", "\n", "\r\r\n"] {
         let list = format!("pnr;namn;nr{line_end}{FIRST};Asa;1{line_end}{SECOND};Bo;2{line_end}");
-        let report = bench.check(list.as_bytes()).expect("checked");
+        let report = fixture.check(list.as_bytes()).expect("checked");
         assert_eq!((report.list.rows, report.outcomes["rejected"]), (2, 0), "{line_end:?}");
     }
 }
 
 #[test]
 fn two_ids_in_a_row() {
-    let bench = Bench::new();
+    let fixture = Fixture::new();
     let outcome = |id: &str| {
-        let report = bench.check(format!("{id}\n").as_bytes()).expect("checked");
+        let report = fixture.check(format!("{id}\n").as_bytes()).expect("checked");
         report.outcomes.iter().find(|(_, rows)| **rows > 0).map(|(name, _)| *name).expect("one row")
     };
-    let nobody = "190001010000".to_owned();
+    let fallback = "190001010000".to_owned();
     let unknown = (0..1000).map(|n| format!("19000101{n:03}")).map(|stem| {
         (0..10)
             .map(|last| format!("{stem}{last}"))
             .find(|id| outcome(id) != "rejected")
-            .unwrap_or(nobody.clone())
+            .unwrap_or(fallback.clone())
     });
     let unknown =
-        unknown.into_iter().find(|id| outcome(id) == "paper").expect("somebody who is not registered");
+        unknown.into_iter().find(|id| outcome(id) == "paper").expect("a recipient who is not registered");
     assert_eq!([outcome(FIRST), outcome(SECOND)], ["digital", "digital"]);
     let list = format!(
         "barn;vh;nr\n{unknown};{FIRST};1\n{FIRST};{SECOND};2\n;{FIRST};3\n{FIRST};;4\n{FIRST};{FIRST};5\n;;6\nx;y;7\n"
     );
     let run = |two_ids| {
-        let report = bench.run(list.as_bytes(), |mailing| {
+        let report = fixture.run(list.as_bytes(), |mailing| {
             mailing.options.id_columns = vec!["barn".to_owned(), "vh".to_owned()];
             mailing.options.two_ids = two_ids;
             check(mailing)
@@ -247,9 +247,9 @@ fn two_ids_in_a_row() {
 }
 
 #[test]
-fn a_list_that_is_changed_meanwhile_is_no_list() {
-    struct Cutting<'a>(&'a Path, std::sync::Once);
-    impl Progress for Cutting<'_> {
+fn a_list_that_changes_during_the_job_is_an_error() {
+    struct Truncating<'a>(&'a Path, std::sync::Once);
+    impl Progress for Truncating<'_> {
         fn advanced(&self, _: u64, _: u64) {
             self.1.call_once(|| {
                 fs::File::options()
@@ -260,19 +260,19 @@ fn a_list_that_is_changed_meanwhile_is_no_list() {
             });
         }
     }
-    let bench = Bench::new();
-    let path = bench.directory.path().join("list");
-    let result = bench.run(list(";", "", 400_000).as_bytes(), |mailing| {
-        let cutting = Cutting(&path, std::sync::Once::new());
-        let mailing = Mailing { options: mailing.options.clone(), progress: &cutting, ..*mailing };
+    let fixture = Fixture::new();
+    let path = fixture.directory.path().join("list");
+    let result = fixture.run(list(";", "", 400_000).as_bytes(), |mailing| {
+        let truncating = Truncating(&path, std::sync::Once::new());
+        let mailing = Mailing { options: mailing.options.clone(), progress: &truncating, ..*mailing };
         check(&mailing)
     });
     assert!(matches!(result, Err(ListError::ListChanged)), "{result:?}");
 }
 
-struct Impatient(std::sync::atomic::AtomicU64);
+struct InterruptAtOnce(std::sync::atomic::AtomicU64);
 
-impl Progress for Impatient {
+impl Progress for InterruptAtOnce {
     fn advanced(&self, rows: u64, _bytes: u64) {
         self.0.store(rows, std::sync::atomic::Ordering::Relaxed);
     }
@@ -284,30 +284,30 @@ impl Progress for Impatient {
 
 #[test]
 fn an_interrupted_split_leaves_nothing() {
-    let bench = Bench::new();
-    let out = bench.directory.path().join("out");
+    let fixture = Fixture::new();
+    let out = fixture.directory.path().join("out");
     let to = Destination { directory: &out, force: false, sync: false, language: Language::English };
-    let impatient = Impatient(0.into());
-    let result = bench.run(list(";", "", 200_000).as_bytes(), |mailing| {
+    let interrupt = InterruptAtOnce(0.into());
+    let result = fixture.run(list(";", "", 200_000).as_bytes(), |mailing| {
         let mailing = Mailing {
             question: mailing.question,
             list: mailing.list,
             options: mailing.options.clone(),
-            progress: &impatient,
+            progress: &interrupt,
             ..*mailing
         };
         split(&mailing, &to)
     });
     assert!(matches!(result, Err(ListError::Interrupted)));
     let left: Vec<_> =
-        fs::read_dir(bench.directory.path()).expect("read").flatten().map(|e| e.file_name()).collect();
+        fs::read_dir(fixture.directory.path()).expect("read").flatten().map(|e| e.file_name()).collect();
     assert_eq!(left.len(), 3, "the register, its rejected.csv and the list: {left:?}");
 }
 
 #[test]
 fn a_report_in_both_languages_escapes_what_it_quotes() {
-    let bench = Bench::new();
-    let report = bench.run(format!("{FIRST}\nx\n").as_bytes(), |mailing| {
+    let fixture = Fixture::new();
+    let report = fixture.run(format!("{FIRST}\nx\n").as_bytes(), |mailing| {
         mailing.prices = Some((8.5, 0.9));
         check(mailing)
     });
@@ -319,5 +319,45 @@ fn a_report_in_both_languages_escapes_what_it_quotes() {
     assert!(swedish.contains("otillåtet tecken") && swedish.contains("50,0\u{a0}%"));
     for page in [english, swedish] {
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;") && !page.contains(FIRST));
+    }
+}
+
+#[test]
+fn the_likely_cause_is_in_the_language_of_the_page() {
+    let fixture = Fixture::new();
+    let report = fixture.run(b"01819012365\n41819012359\n", |mailing| {
+        mailing.max_rejected = MAX_REJECTED;
+        check(mailing)
+    });
+    let report = report.expect("a report");
+    let json = serde_json::to_value(&report).expect("JSON");
+    assert!(json["likely_cause"].as_str().is_some_and(|cause| cause.contains("Norwegian")), "{json}");
+    assert!(report.to_html(Language::English).contains("Norwegian"));
+    let swedish = report.to_html(Language::Swedish);
+    assert!(swedish.contains("listan har norska") && !swedish.contains("Norwegian"), "{swedish}");
+}
+
+/// Errors carry facts. Callers name options as their users know them.
+#[test]
+fn no_error_names_an_option_of_the_command_line() {
+    let fixture = Fixture::new();
+    let two = format!("{FIRST};{SECOND}\n");
+    let header_is_row = fixture.run(two.as_bytes(), |mailing| {
+        mailing.options =
+            ListOptions { id_columns: vec!["1".into()], header: Some(true), ..ListOptions::default() };
+        check(mailing)
+    });
+    let errors = [
+        (header_is_row.expect_err("a row"), Some(Hint::SkipRows)),
+        (fixture.check(two.as_bytes()).expect_err("two columns"), Some(Hint::NameIdColumn)),
+        (fixture.check(b"nabar\r\n\x1a").expect_err("a register"), Some(Hint::ListIsRegister)),
+        (ListError::Occupied("out".into()), Some(Hint::ReplaceOutput)),
+        (ListError::InputInOutput("out/list.csv".into()), Some(Hint::OtherOutput)),
+        (ListError::Damaged(crate::register::Damage::Changed), Some(Hint::VerifyRegister)),
+    ];
+    for (error, hint) in errors {
+        let text = error.to_string();
+        assert_eq!(error.hint(), hint, "{text}");
+        assert!(!text.contains("--") && !text.contains("`nabar"), "{text}");
     }
 }

@@ -1,17 +1,18 @@
-//! FaR: what a sender is told of a recipient's account.
+//! FaR: accounts of recipients, as reported to a sender.
 
 use super::moment;
 use super::state::{FarState, StateRule};
 use super::{Damage, DamagedSection, Register};
 use crate::identities::Ordinal;
-use crate::index::{Found, Slot};
+use crate::index::{Hit, Slot};
 use crate::limits::GROUP_IDS;
+use crate::organisations::SenderIndex;
 use jiff::Timestamp;
 
-/// The account of a recipient, as `isReachable` asks for it.
+/// The account of a recipient, with the fields of an `isReachable` response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
-    /// Number of the state; the same for all recipients that are alike but for their times.
+    /// Number of the state: equal for recipients that differ only in their times.
     pub(crate) code: u32,
     pub(crate) state: FarState,
     /// Whether the recipient accepts the sender.
@@ -21,41 +22,44 @@ pub(crate) struct Account {
 }
 
 impl Register {
-    /// FaR: the accounts of some recipients, `None` for those that the register does not know, as they are to
-    /// the sender at a place.
-    pub(crate) fn accounts(&self, sender: u16, ordinals: &[Ordinal]) -> Result<Vec<Option<Account>>, Damage> {
+    /// FaR: the accounts of recipients as seen by a sender, `None` for recipients that are not registered.
+    pub(crate) fn accounts(
+        &self,
+        sender: SenderIndex,
+        ordinals: &[Ordinal],
+    ) -> Result<Vec<Option<Account>>, Damage> {
         let (index, rules) = (&self.index(), self.rules()?);
         let sender = self.version.senders.number(sender);
         let mut accounts = Vec::with_capacity(ordinals.len());
-        let (mut found, mut listed) = ([Found::default(); GROUP_IDS], Vec::new());
-        // In groups, as the kernel does: each stage asks for the memory that the next one reads.
+        let (mut hits, mut listed) = ([Hit::default(); GROUP_IDS], Vec::new());
+        // In groups, as in the lookup kernel: each stage prefetches the memory that the next one reads.
         for group in ordinals.chunks(GROUP_IDS) {
-            let found = &mut found[..group.len()];
-            self.look_up(group, found)?;
+            let hits = &mut hits[..group.len()];
+            self.look_up(group, hits)?;
             let mut rule_numbers = [0; GROUP_IDS];
             listed.clear();
-            for (place, (ordinal, found)) in group.iter().zip(&*found).enumerate() {
-                if found.slot == Slot::default() {
+            for (in_group, (ordinal, hit)) in group.iter().zip(&*hits).enumerate() {
+                if hit.slot == Slot::default() {
                     continue;
                 }
-                self.ask_for_times_of(index, *ordinal, *found);
-                match FarState::from(self.state(found.code)).rule {
+                self.prefetch_times_of(index, *ordinal, *hit);
+                match self.far_state(hit.code).rule {
                     StateRule::AcceptsAll => {}
-                    StateRule::Shared(rule) => rule_numbers[place] = rule,
-                    StateRule::Listed => listed.push((place, (*ordinal, found.slot))),
+                    StateRule::Shared(rule) => rule_numbers[in_group] = rule,
+                    StateRule::Listed => listed.push((in_group, (*ordinal, hit.slot))),
                 }
             }
             let recipients: Vec<(Ordinal, Slot)> = listed.iter().map(|(_, recipient)| *recipient).collect();
-            index.rules_of(&recipients, |at, rule| rule_numbers[listed[at].0] = rule);
-            for ((ordinal, found), rule) in group.iter().zip(&*found).zip(rule_numbers) {
-                if found.slot == Slot::default() {
+            index.rules_of(&recipients, |nth, rule| rule_numbers[listed[nth].0] = rule);
+            for ((ordinal, hit), rule) in group.iter().zip(&*hits).zip(rule_numbers) {
+                if hit.slot == Slot::default() {
                     accounts.push(None);
                     continue;
                 }
                 let accepted = rules.accepts(rule, sender).ok_or(DamagedSection { name: "rule_heads" })?;
-                let times = self.times_of(index, *ordinal, *found)?;
+                let times = self.times_of(index, *ordinal, *hit)?;
                 let [last_registration, last_sender_accept_change] = times.map(moment::time);
-                let (code, state) = (found.code, FarState::from(self.state(found.code)));
+                let (code, state) = (hit.code, self.far_state(hit.code));
                 accounts.push(Some(Account {
                     code,
                     state,
@@ -76,13 +80,13 @@ mod tests {
     use crate::store::{self, Lines, Writer};
     use std::path::Path;
 
-    /// As [`Register::recipient`] has it, in a file and in a register that has changed.
+    /// [`Register::accounts`] against [`Register::recipient`], in a register file and in a register that has changed.
     #[test]
-    fn accounts_are_recipients_and_a_sender() {
+    fn accounts_agree_with_recipients() {
         let directory = tempfile::tempdir().expect("directory");
         let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
         let data = directory.path().join("far");
-        store::init(&fixture("far"), &data).expect("a data directory");
+        store::init(fixture("far"), &data).expect("a data directory");
         let writer = Writer::open(&data).expect("a writer");
         compare(&writer.register());
         let changes = std::fs::read(fixture("changes/far.jsonl")).expect("changes");
@@ -93,16 +97,16 @@ mod tests {
     }
 
     fn compare(register: &Register) {
-        let (mut ordinals, mut recipients) = (vec![Ordinal(0), Ordinal::NOBODY], vec![None, None]);
+        let (mut ordinals, mut recipients) = (vec![Ordinal(0), Ordinal::ABSENT], vec![None, None]);
         let all = register.for_each::<Damage>(|identity, recipient| {
             ordinals.push(identity.ordinal());
             recipients.push(Some(recipient));
             Ok(())
         });
         all.expect("undamaged");
-        for (place, sender) in (0..).zip(register.senders()) {
-            assert_eq!(register.sender(&sender.id), Some(place));
-            let accounts = register.accounts(place, &ordinals).expect("undamaged");
+        for (sender, index) in register.senders().iter().zip((0..).map(SenderIndex::new)) {
+            assert_eq!(register.sender(&sender.id), Some(index));
+            let accounts = register.accounts(index, &ordinals).expect("undamaged");
             for (account, recipient) in accounts.into_iter().zip(&recipients) {
                 let expected = recipient.as_ref().map(|recipient| {
                     let Recipient::Far { state, rule, last_registration, last_sender_accept_change } =
@@ -110,7 +114,7 @@ mod tests {
                     else {
                         panic!("FaR")
                     };
-                    (*state, rule.accepts(place), *last_registration, *last_sender_accept_change)
+                    (*state, rule.accepts(index), *last_registration, *last_sender_accept_change)
                 });
                 let account = account.map(|account| {
                     let Account { state, accepted, last_registration, last_sender_accept_change, .. } =

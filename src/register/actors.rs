@@ -1,16 +1,17 @@
-//! The organisations around a register: mailbox operators, senders, dispatchers.
+//! The organisations of a register: mailbox operators, senders, dispatchers.
 
+use crate::organisations::SenderIndex;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A mailbox operator (brevlådeoperatör; `ServiceSupplier` on FaR's wire).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Operator {
-    /// Sweden: `16` and organisationsnummer. Norway: the nine-digit organisasjonsnummer that persons
-    /// carry as `postkasseleverandoeradresse`.
+    /// Sweden: `16` and organisationsnummer. Norway: the nine-digit organisasjonsnummer in
+    /// `postkasseleverandoeradresse`.
     pub id: String,
     /// Name.
     pub name: String,
-    /// `ServiceAdress`: where messages are delivered. Blank means that the operator takes none.
+    /// `ServiceAdress`: where messages are delivered. Blank if the operator accepts no messages.
     pub service_address: String,
     /// `UIAdress`: where recipients log in.
     pub ui_address: String,
@@ -20,7 +21,7 @@ pub struct Operator {
     pub logo: String,
 }
 
-/// Mailbox operators whose names are known: KRR itself has only their numbers.
+/// Names of mailbox operators, which KRR identifies by number only.
 const KRR_OPERATORS: [(&str, &str); 3] =
     [("984661185", "Digipost"), ("922020175", "e-Boks"), ("996460320", "e-Boks")];
 
@@ -43,23 +44,23 @@ pub struct Sender {
     pub attention: String,
 }
 
-/// A dispatcher (förmedlare), which sends for some senders.
+/// A dispatcher (förmedlare), which sends for senders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Dispatcher {
     /// `16` and organisationsnummer.
     pub id: String,
     /// Name.
     pub name: String,
-    /// Places in the list of senders, in the order in which they were given.
-    pub senders: Vec<u16>,
+    /// The senders it may send for, in the given order.
+    pub senders: Vec<SenderIndex>,
 }
 
-/// All organisations of a register.
+/// The organisations of a register.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Archive, Serialize, Deserialize)]
 pub struct Actors {
-    /// Mailbox operators; a recipient's operator is a place in this list.
+    /// Mailbox operators, by [`OperatorIndex`](crate::organisations::OperatorIndex).
     pub operators: Vec<Operator>,
-    /// Senders; a rule's senders are places in this list.
+    /// Senders, by [`SenderIndex`].
     pub senders: Vec<Sender>,
     /// Dispatchers.
     pub dispatchers: Vec<Dispatcher>,

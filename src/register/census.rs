@@ -1,6 +1,6 @@
-//! How many recipients there are of which kind.
+//! Numbers of recipients by operator, type and identity space.
 
-use super::state::{FarState, KrrState, StateRule};
+use super::state::{KrrState, StateRule};
 use super::{Damage, Kind, Register};
 use crate::identities::Space;
 use std::collections::BTreeMap;
@@ -8,23 +8,23 @@ use std::collections::BTreeMap;
 /// Numbers of recipients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// All of them.
+    /// All recipients.
     pub recipients: u64,
     /// By operator, in the order of the register.
     pub operators: Vec<u64>,
-    /// Without an operator.
+    /// Recipients without an operator.
     pub without_operator: u64,
-    /// FaR: `Secure`, `Anonymous`, `Not`, and `pending` beside them. KRR: `active`, `reserved`, `deleted`,
-    /// and `mailbox` beside them.
+    /// FaR: `Secure`, `Anonymous`, `Not`; pending recipients are also counted as `pending`. KRR: `active`, `reserved`,
+    /// `deleted`; recipients with a mailbox are also counted as `mailbox`.
     pub types: BTreeMap<&'static str, u64>,
-    /// FaR: with an acceptance rule of their own.
+    /// FaR: recipients with an acceptance rule.
     pub own_rule: u64,
     /// By identity space.
     pub spaces: BTreeMap<Space, u64>,
 }
 
 impl Register {
-    /// Counts recipients. Cost: one pass over the records, and each block is checked.
+    /// Counts recipients. Cost: one pass over the records; checks all blocks.
     pub fn census(&self) -> Result<Census, Damage> {
         let by_state = self.records_by_state()?;
         let mut census = Census { operators: vec![0; self.operators().len()], ..Census::default() };
@@ -32,14 +32,15 @@ impl Register {
         for (code, count) in by_state.into_iter().enumerate().filter(|(_, count)| *count > 0) {
             let state = self.state(code as u32);
             census.recipients += count;
-            match state.operator().and_then(|place| census.operators.get_mut(usize::from(place))) {
+            let operator = self.operator_index(state.operator());
+            match operator.and_then(|index| census.operators.get_mut(usize::from(index))) {
                 Some(operator) => *operator += count,
                 None => census.without_operator += count,
             }
             let mut add = |name| *census.types.entry(name).or_insert(0) += count;
             match self.kind() {
                 Kind::Far => {
-                    let state = FarState::from(state);
+                    let state = self.far_state(code as u32);
                     add(state.account_type.name());
                     if state.pending {
                         add("pending");
@@ -47,7 +48,7 @@ impl Register {
                     census.own_rule += if state.rule == StateRule::AcceptsAll { 0 } else { count };
                 }
                 Kind::Krr => {
-                    let KrrState { deleted, reserved, mailbox, .. } = state.into();
+                    let KrrState { deleted, reserved, mailbox, .. } = self.krr_state(code as u32);
                     add(match (deleted, reserved) {
                         (true, _) => "deleted",
                         (_, true) => "reserved",

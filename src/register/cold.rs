@@ -1,12 +1,13 @@
-//! Columns that do not decide: what the registers tell beside the outcome.
+//! Cold columns: data of recipients that does not affect the outcome.
 
 use super::actors::Actors;
 use super::column::{Column, DamagedSection, Guarded};
 use super::moment::{NO_NANOSECONDS, NO_SECONDS};
 use crate::cpu::prefetch;
 use crate::index::{self, Block, BlockHasher, Slot};
+use crate::organisations::OperatorIndex;
 
-/// A time for each record, in as many bytes as the finest of them needs.
+/// A time for each record, in the width that the finest of them needs.
 pub(crate) enum TimeColumn {
     /// Seconds since 1970, 1970 to 2106.
     Seconds(Column<u32>),
@@ -15,7 +16,7 @@ pub(crate) enum TimeColumn {
 }
 
 impl TimeColumn {
-    /// Nanoseconds since 1970, [`NO_NANOSECONDS`] for none.
+    /// Nanoseconds since 1970, [`NO_NANOSECONDS`] without a time.
     fn get(&self, slot: Slot) -> i64 {
         let slot = slot.0 as usize;
         match self {
@@ -27,7 +28,7 @@ impl TimeColumn {
         }
     }
 
-    fn ask_for(&self, slot: Slot) {
+    fn prefetch(&self, slot: Slot) {
         match self {
             TimeColumn::Seconds(column) => prefetch(column.get(), slot.0 as usize),
             TimeColumn::Nanoseconds(column) => prefetch(column.get(), slot.0 as usize),
@@ -61,11 +62,11 @@ pub(crate) enum Cold {
     },
     /// KRR.
     Krr {
-        /// For each record where its contact begins in the block's contact data.
+        /// For each record, the offset of its contact in the block's contact data.
         contact_places: Column<u32>,
-        /// Packed contacts, block by block.
+        /// Packed contacts, in the order of the blocks.
         contacts: Column<u8>,
-        /// For each certificate where it ends.
+        /// For each certificate, the offset of its end.
         certificate_ends: Guarded<u64>,
         /// Certificates as base64 text.
         certificates: Guarded<u8>,
@@ -73,26 +74,26 @@ pub(crate) enum Cold {
 }
 
 impl Cold {
-    /// Checksum of what [`Block::cold_sum`] covers: the block's place in the directory and, for FaR, both
-    /// times of each record; for KRR, the contact places and the contacts. `None` if they lie outside.
-    pub(crate) fn sum(&self, place: usize, block: &Block) -> Option<[u8; 16]> {
-        let mut hasher = BlockHasher::new(place);
+    /// The checksum [`Block::cold_sum`]: of the block's index in the directory and, for FaR, both times of each record;
+    /// for KRR, the contact offsets and the contacts. `None` if they are out of bounds.
+    pub(crate) fn sum(&self, entry: usize, block: &Block) -> Option<[u8; 16]> {
+        let mut hasher = BlockHasher::new(entry);
         match self {
             Cold::Far { last_registration, last_sender_accept_change } => {
                 hasher.update(last_registration.bytes(block)?);
                 hasher.update(last_sender_accept_change.bytes(block)?);
             }
             Cold::Krr { contact_places, contacts, .. } => {
-                let places = contact_places.get();
-                let records = index::within(block.first_record, block.records, places.len())?;
-                hasher.update(bytemuck::cast_slice(&places[records]));
+                let offsets = contact_places.get();
+                let records = index::within(block.first_record, block.records, offsets.len())?;
+                hasher.update(bytemuck::cast_slice(&offsets[records]));
                 hasher.update(block_contacts(contacts.get(), block)?);
             }
         }
         Some(hasher.sum())
     }
 
-    /// Bytes of all contact data.
+    /// Length of all contact data in bytes.
     pub(crate) fn contact_bytes(&self) -> u64 {
         match self {
             Cold::Far { .. } => 0,
@@ -110,20 +111,20 @@ impl Cold {
         }
     }
 
-    pub(super) fn ask_for_times(&self, slot: Slot) {
+    pub(super) fn prefetch_times(&self, slot: Slot) {
         if let Cold::Far { last_registration, last_sender_accept_change } = self {
-            last_registration.ask_for(slot);
-            last_sender_accept_change.ask_for(slot);
+            last_registration.prefetch(slot);
+            last_sender_accept_change.prefetch(slot);
         }
     }
 
-    /// Packed contact of a KRR person and what lies behind it, `None` if there is none where it should be.
+    /// Bytes that start with the packed contact of a KRR recipient. `None` if its offset is out of bounds.
     pub(super) fn contact(&self, block: &Block, slot: Slot) -> Option<&[u8]> {
         match self {
             Cold::Far { .. } => None,
             Cold::Krr { contact_places, contacts, .. } => {
-                let place = *contact_places.get().get(slot.0 as usize)? as usize;
-                block_contacts(contacts.get(), block)?.get(place..)
+                let offset = *contact_places.get().get(slot.0 as usize)? as usize;
+                block_contacts(contacts.get(), block)?.get(offset..)
             }
         }
     }
@@ -147,7 +148,7 @@ impl Cold {
     }
 }
 
-/// The cold entry of a FaR recipient that has changed: both times, nanoseconds since 1970, little-endian.
+/// The cold entry of a changed FaR recipient: both times in nanoseconds since 1970, little-endian.
 pub(crate) fn entry_of_times(times: [i64; 2]) -> [u8; 16] {
     bytemuck::cast(times.map(i64::to_le_bytes))
 }
@@ -164,7 +165,7 @@ fn block_contacts<'a>(contacts: &'a [u8], block: &Block) -> Option<&'a [u8]> {
     contacts.get(first..end)
 }
 
-/// The name of an operator by its place, empty if there is none.
-pub(super) fn operator_id(actors: &Actors, operator: Option<u16>) -> &str {
-    operator.and_then(|place| actors.operators.get(usize::from(place))).map_or("", |o| o.id.as_str())
+/// The id of an operator; empty without an operator.
+pub(super) fn operator_id(actors: &Actors, operator: Option<OperatorIndex>) -> &str {
+    operator.and_then(|index| actors.operators.get(usize::from(index))).map_or("", |o| o.id.as_str())
 }

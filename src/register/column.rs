@@ -1,16 +1,16 @@
-//! Arrays that lie in bytes which somebody else owns: a mapped file, or memory.
+//! Arrays in shared bytes: a mapped file, or memory.
 
 use bytemuck::Pod;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-/// The bytes that columns lie in. They never move while it lives.
+/// The bytes of columns. Their address does not change.
 pub(crate) type Storage = Arc<dyn Bytes>;
 
-/// Bytes that may be those of a mapped file.
+/// Bytes that may be mapped from a file.
 pub(crate) trait Bytes: AsRef<[u8]> + Send + Sync {
-    /// Whether they are what they were in the beginning: what was read before is true only then.
+    /// Whether the bytes are unchanged since they were mapped. If not, values read from them may be wrong.
     fn is_intact(&self) -> bool {
         true
     }
@@ -22,7 +22,7 @@ impl Bytes for crate::memory::Mapped {
     }
 }
 
-/// An array of `T` at a place in a [`Storage`].
+/// An array of `T` in a range of a [`Storage`].
 pub(crate) struct Column<T> {
     storage: Storage,
     range: Range<usize>,
@@ -30,14 +30,14 @@ pub(crate) struct Column<T> {
 }
 
 impl<T: Pod> Column<T> {
-    /// `None` if the range lies outside, is not aligned for `T`, or is no whole number of them.
+    /// `None` if the range is out of bounds, is not aligned for `T`, or is not a whole number of elements.
     pub(crate) fn new(storage: &Storage, range: Range<usize>) -> Option<Column<T>> {
         let bytes = (**storage).as_ref().get(range.clone())?;
         bytemuck::try_cast_slice::<u8, T>(bytes).ok()?;
         Some(Column { storage: Arc::clone(storage), range, of: PhantomData })
     }
 
-    /// The bytes that it lies in.
+    /// The bytes that contain the array.
     pub(crate) fn storage(&self) -> &Storage {
         &self.storage
     }
@@ -48,31 +48,31 @@ impl<T: Pod> Column<T> {
     }
 }
 
-/// A part of a register whose checksum does not hold.
+/// A section of a register whose content does not match its checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the section {name} is damaged: its checksum does not hold")]
+#[error("the section {name} is damaged: its checksum does not match")]
 pub struct DamagedSection {
     /// Name of the section.
     pub name: &'static str,
 }
 
-/// A column that is checked as a whole when it is first asked for.
+/// A column whose checksum is checked at the first access.
 pub(crate) struct Guarded<T> {
     column: Column<T>,
     name: &'static str,
     sum: [u8; 32],
-    holds: OnceLock<bool>,
+    matches: OnceLock<bool>,
 }
 
 impl<T: Pod> Guarded<T> {
     /// `sum` is the BLAKE3 hash of the column's bytes.
     pub(crate) fn new(column: Column<T>, name: &'static str, sum: [u8; 32]) -> Guarded<T> {
-        Guarded { column, name, sum, holds: OnceLock::new() }
+        Guarded { column, name, sum, matches: OnceLock::new() }
     }
 
     pub(crate) fn get(&self) -> Result<&[T], DamagedSection> {
         let values = self.column.get();
-        let holds = *self.holds.get_or_init(|| blake3::hash(bytemuck::cast_slice(values)) == self.sum);
-        if holds { Ok(values) } else { Err(DamagedSection { name: self.name }) }
+        let matches = *self.matches.get_or_init(|| blake3::hash(bytemuck::cast_slice(values)) == self.sum);
+        if matches { Ok(values) } else { Err(DamagedSection { name: self.name }) }
     }
 }

@@ -1,6 +1,6 @@
-//! What KRR knows of a person beside what decides, packed into a few bytes.
+//! Contact information of KRR recipients, in packed form.
 //!
-//! Layout, little-endian, without padding: a 32-bit mask of the fields that are there; for each time
+//! Layout, little-endian, without padding: a 32-bit mask of the present fields; for each time
 //! 64 bits of nanoseconds since 1970; for each text a 16-bit length and its bytes; 32 bits for the number
 //! of the certificate. Bits of the mask in the order of the fields below: 0 to 6 times, 8 to 11 texts,
 //! 12 certificate, 16 and 17 e-mail shared (known, yes), 18 and 19 mobile number shared (known, yes).
@@ -9,7 +9,7 @@ use super::moment;
 use crate::limits::CONTACT_BYTES_MAX;
 use jiff::Timestamp;
 
-/// Contact information of a KRR person.
+/// Contact information of a KRR recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contact {
     pub(crate) reserved_at: Option<Timestamp>,
@@ -51,17 +51,16 @@ impl Contact {
         [&self.email, &self.mobile, &self.mailbox, &self.language].map(|text| text.as_deref())
     }
 
-    /// First day on which no channel is fresh: a channel is fresh for 18 months after it was updated or
-    /// verified, whichever is later (eForvaltningsforskriften § 32). 0 without a dated channel.
+    /// First day on which no channel is fresh: a channel is fresh for 18 months after it was updated or verified, the
+    /// later of the two (eForvaltningsforskriften § 32). 0 without a dated channel.
     pub(crate) fn expires(&self) -> u32 {
         let email = self.email.as_ref().and(self.email_updated.max(self.email_verified));
         let mobile = self.mobile.as_ref().and(self.mobile_updated.max(self.mobile_verified));
-        // Each channel by itself: with months of different length the later time expires no earlier.
+        // The later time of a channel never expires earlier, although months differ in length.
         [email, mobile].into_iter().flatten().map(moment::eighteen_months_after).max().unwrap_or(0)
     }
 
-    /// Appends the packed form. `None`, and nothing is appended, if it is longer than
-    /// [`CONTACT_BYTES_MAX`].
+    /// Appends the packed form. Returns `None` and appends nothing if it is longer than [`CONTACT_BYTES_MAX`].
     pub(crate) fn pack(&self, bytes: &mut Vec<u8>) -> Option<()> {
         let start = bytes.len();
         bytes.extend_from_slice(&self.mask().to_le_bytes());
@@ -94,7 +93,7 @@ impl Contact {
         mask | if self.certificate.is_some() { CERTIFICATE } else { 0 }
     }
 
-    /// The packed form at the beginning of some bytes, without what lies behind it. `None` if that is not one.
+    /// The packed form at the beginning of `bytes`, without the bytes after it. `None` if it is malformed.
     pub(crate) fn packed(bytes: &[u8]) -> Option<&[u8]> {
         let mask = u32::from_le_bytes(*bytes.first_chunk()?);
         let times = (mask & ((1 << 7) - 1)).count_ones() as usize;
@@ -106,15 +105,15 @@ impl Contact {
         bytes.get(..end)
     }
 
-    /// The number of the certificate in a packed form, which ends with it.
+    /// The number of the certificate, which is the last field of the packed form.
     pub(crate) fn certificate_of(packed: &[u8]) -> Option<u32> {
         let mask = u32::from_le_bytes(*packed.first_chunk()?);
         let last = packed.last_chunk::<4>().filter(|_| mask & CERTIFICATE != 0)?;
         Some(u32::from_le_bytes(*last))
     }
 
-    /// Adds the number of a certificate to the packed form of a contact without one, which begins at
-    /// `start` and ends `bytes`.
+    /// Adds the number of a certificate to the packed form, from `start` to the end of `bytes`, of a contact without a
+    /// certificate.
     pub(crate) fn add_certificate(bytes: &mut Vec<u8>, start: usize, number: u32) {
         if let Some(mask) = bytes.get_mut(start..).and_then(|packed| packed.first_chunk_mut()) {
             *mask = (u32::from_le_bytes(*mask) | CERTIFICATE).to_le_bytes();
@@ -122,14 +121,14 @@ impl Contact {
         }
     }
 
-    /// Changes the number of the certificate in a packed form.
+    /// Replaces the number of the certificate in a packed form.
     pub(crate) fn renumber_certificate(packed: &mut [u8], numbers: &[u32]) {
         if let (Some(number), Some(last)) = (Self::certificate_of(packed), packed.last_chunk_mut::<4>()) {
             *last = numbers[number as usize].to_le_bytes();
         }
     }
 
-    /// Reads the packed form at the beginning of `bytes`. `None` if that is not one.
+    /// Reads the packed form at the beginning of `bytes`. `None` if it is malformed.
     pub(crate) fn unpack(mut bytes: &[u8]) -> Option<Contact> {
         let mask = u32::from_le_bytes(take(&mut bytes)?);
         let mut contact = Contact::default();
@@ -222,20 +221,20 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_unpack_or_do_not(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn arbitrary_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let _ = Contact::unpack(&bytes);
         }
     }
 
     #[test]
-    fn what_is_too_long_is_not_packed() {
+    fn contacts_over_the_limit_are_not_packed() {
         let contact = Contact { mailbox: Some("x".repeat(CONTACT_BYTES_MAX)), ..Contact::default() };
         let mut bytes = vec![7];
         assert_eq!(contact.pack(&mut bytes), None);
         assert_eq!(bytes, [7]);
     }
 
-    /// The 18-month rule is judged for each channel, by the later of its two times.
+    /// The 18-month rule applies to each channel, by the later of its two times.
     #[test]
     fn a_channel_is_fresh_if_either_time_is() {
         let time = |text: &str| moment::parse(text);
@@ -246,7 +245,7 @@ mod tests {
             Contact { email: email.clone(), email_updated: old, email_verified: new, ..Contact::default() };
         assert_eq!(contact.expires(), day("2027-07-01"));
         let without_address = Contact { email: None, ..contact.clone() };
-        assert_eq!(without_address.expires(), 0, "times of an address that is gone");
+        assert_eq!(without_address.expires(), 0, "times of a removed address");
         let undated = Contact { email, ..Contact::default() };
         assert_eq!(undated.expires(), 0);
         let mobile = Contact { mobile: Some("+4799999999".into()), mobile_updated: old, ..contact };

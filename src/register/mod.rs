@@ -1,6 +1,6 @@
 //! A register at one sequence number: index, organisations, rules and cold columns.
 //!
-//! Immutable, and shared by any number of readers. It does not know where its bytes lie; see
+//! Immutable, and shared by any number of readers. A register does not depend on how its bytes are stored; see
 //! [`crate::snapshot`] for files.
 
 mod account;
@@ -11,12 +11,12 @@ pub(crate) mod column;
 pub(crate) mod contact;
 pub(crate) mod content;
 pub(crate) mod moment;
-pub(crate) mod numbers;
 mod outcome;
 pub(crate) mod person;
 mod question;
 pub(crate) mod state;
 
+pub use crate::organisations::{OperatorIndex, OperatorNumber, SenderIndex, SenderNumber};
 pub use actors::{Actors, Dispatcher, Operator, Sender};
 pub use census::Census;
 pub use column::DamagedSection;
@@ -24,28 +24,28 @@ pub use content::ContentDigest;
 pub use moment::day_number;
 pub use outcome::{Answer, Outcome, PaperReason};
 pub use person::{DigitalPost, Kontaktinformasjon, Person};
-pub(crate) use question::Decided;
-pub use question::{NotAsked, Question};
+pub(crate) use question::DecidedStates;
+pub use question::{Question, QuestionError};
 pub use state::{AccountType, FarState, KrrState, StateRule};
 
 use crate::consent::{RuleSet, RuleTail, Rules};
 use crate::identities::{Country, Identity, Ordinal, Space, Today};
 use crate::index::{
-    Block, Codes, DamagedBlock, Found, Index, Overlay, Page, PartView, Slot, Trust, directory_length,
+    Block, Codes, DamagedBlock, Hit, Index, Overlay, Page, PartView, Slot, Trust, directory_length,
 };
 use crate::limits::{BLOCK_PARTS, PART_ORDINALS};
+use crate::organisations::{OperatorNumbers, SenderNumbers};
 use cold::{Cold, operator_id};
 use column::{Column, Guarded};
 use contact::Contact;
-use content::{Sum, Sums};
+use content::{ContentSum, ContentSums};
 use jiff::Timestamp;
-use numbers::Numbers;
 use state::State;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-/// Which register it is.
+/// The kinds of register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Förmedlingsadressregistret, Sweden.
@@ -63,7 +63,7 @@ impl Kind {
         }
     }
 
-    /// Whose identity numbers it holds.
+    /// The country of its identity numbers.
     pub const fn country(self) -> Country {
         match self {
             Kind::Far => Country::Sweden,
@@ -72,13 +72,14 @@ impl Kind {
     }
 }
 
-/// What a register answers with, if a part of it that was asked for is damaged.
+/// A damaged part of a register, found when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Damage {
-    /// A block of the index.
+    /// A block of the index is damaged.
     #[error(transparent)]
     Block(#[from] DamagedBlock),
-    /// A section.
+    /// A section is damaged.
     #[error(transparent)]
     Section(#[from] DamagedSection),
     /// The file was written to after it was opened.
@@ -88,7 +89,7 @@ pub enum Damage {
     Changed,
 }
 
-/// Records of one of three widths.
+/// The records of a register file, in one of three widths.
 pub(crate) enum CodeColumn {
     One(Column<u8>),
     Two(Column<u16>),
@@ -105,7 +106,7 @@ impl CodeColumn {
     }
 }
 
-/// The arrays of a register file. Each must be what [`Index`], [`Rules`] and [`Cold`] say.
+/// The arrays of a register file, as specified by [`Index`], [`Rules`] and [`Cold`].
 pub(crate) struct Parts {
     pub(crate) kind: Kind,
     pub(crate) directory: Column<u32>,
@@ -115,31 +116,31 @@ pub(crate) struct Parts {
     pub(crate) exception_places: Column<u16>,
     pub(crate) exception_rules: Column<u32>,
     pub(crate) rule_heads: Guarded<u32>,
-    pub(crate) rule_members: Guarded<u16>,
+    pub(crate) rule_members: Guarded<SenderNumber>,
     pub(crate) cold: Cold,
 }
 
-/// What all versions of a register that come from one file share.
+/// Data shared by all versions of a register that are derived from one file.
 struct Base {
     parts: Parts,
-    /// The directory at its full length, if the file's is shorter: recipients of later spaces may be added.
+    /// The directory at its full length, if the file's is shorter: recipients of later identity spaces may be added.
     long_directory: Option<Box<[u32]>>,
     trust: Trust,
-    /// For each entry of the directory whether its cold columns have been checked.
+    /// For each entry of the directory, whether its cold columns have been checked.
     cold_checked: Box<[AtomicBool]>,
-    /// Whether the heads of the rules lead through their members.
-    rules_lead: OnceLock<bool>,
+    /// Whether the arrays of rules are valid.
+    rules_are_valid: OnceLock<bool>,
     /// The version in the file, and the sums of its content.
     first: Version,
-    sums: OnceLock<Sums>,
-    /// Held by the one that reads the file for its sums.
+    sums: OnceLock<ContentSums>,
+    /// Held by the thread that computes `sums`.
     summing: Mutex<()>,
-    /// The sum of the organisations that were asked for last.
-    actors_sum: Mutex<Option<(Weak<Actors>, Sum)>>,
+    /// The sum of the organisations of the version last queried.
+    actors_sum: Mutex<Option<(Weak<Actors>, ContentSum)>>,
 }
 
-/// What tells one version of a register from another: its small parts, and the parts that have changed
-/// since the file was made. Cheap to copy: everything is shared until it changes.
+/// The data of one version of a register: its small parts, and the parts of the index that have changed since the file
+/// was made. Cheap to clone: everything is shared until it changes.
 #[derive(Clone)]
 pub(crate) struct Version {
     pub(crate) sequence: u64,
@@ -147,21 +148,21 @@ pub(crate) struct Version {
     /// Number of recipients.
     pub(crate) recipients: u32,
     pub(crate) actors: Arc<Actors>,
-    /// What states name operators by, and rules senders.
-    pub(crate) operators: Arc<Numbers>,
-    pub(crate) senders: Arc<Numbers>,
+    /// The numbers by which states refer to operators, and rules to senders.
+    pub(crate) operators: Arc<OperatorNumbers>,
+    pub(crate) senders: Arc<SenderNumbers>,
     pub(crate) states: Arc<Vec<State>>,
-    /// By how much the sums of the content differ from the file's.
-    pub(crate) sums: Arc<Sums>,
+    /// Difference between the sums of the content and those of the file.
+    pub(crate) sums: Arc<ContentSums>,
     pub(crate) changes: Option<Changes>,
 }
 
-/// What has changed since the file was made.
+/// Changes since the file was made.
 #[derive(Clone)]
 pub(crate) struct Changes {
     pub(crate) overlay: Overlay,
     pub(crate) rules: RuleTail,
-    /// Certificates that the file does not have; their numbers follow the file's.
+    /// Certificates that the file does not have; their numbers follow those of the file.
     pub(crate) certificates: Arc<Vec<Arc<str>>>,
 }
 
@@ -171,14 +172,14 @@ pub struct Register {
     version: Version,
 }
 
-/// A recipient, with all that the register knows.
+/// A recipient with all data of the register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// FaR.
     Far {
-        /// What decides.
+        /// The properties that decide the outcome.
         state: FarState,
-        /// The recipient's acceptance rule, by places of senders.
+        /// The recipient's acceptance rule.
         rule: RuleSet,
         /// `LastRegistration`.
         last_registration: Option<Timestamp>,
@@ -187,9 +188,9 @@ pub enum Recipient {
     },
     /// KRR.
     Krr {
-        /// What decides.
+        /// The properties that decide the outcome.
         state: KrrState,
-        /// As REST writes it, without `varslingsstatus`.
+        /// The recipient as in the REST contract, without `varslingsstatus`.
         person: Box<Person>,
     },
 }
@@ -200,19 +201,19 @@ impl Register {
         let trust = Trust::new(parts.kind.country());
         let length = directory_length(parts.kind.country());
         let long_directory = (parts.directory.get().len() < length).then(|| {
-            // What lies behind the file's directory is never touched, and takes no memory.
+            // The zeroed pages after the file's directory are not touched and take no memory.
             let mut directory = vec![0; length];
             directory[..parts.directory.get().len()].copy_from_slice(parts.directory.get());
             directory.into_boxed_slice()
         });
         let cold_checked = (0..length).map(|_| AtomicBool::new(false)).collect();
-        let (rules_lead, sums) = (OnceLock::new(), OnceLock::new());
+        let (rules_are_valid, sums) = (OnceLock::new(), OnceLock::new());
         let base = Base {
             parts,
             long_directory,
             trust,
             cold_checked,
-            rules_lead,
+            rules_are_valid,
             first: version.clone(),
             sums,
             summing: Mutex::default(),
@@ -234,33 +235,33 @@ impl Register {
         &self.version
     }
 
-    /// The states of all codes, with the numbers of operators.
+    /// The states of all codes.
     pub(crate) fn states(&self) -> &[State] {
         &self.version.states
     }
 
-    /// Which register it is.
+    /// The kind of the register.
     pub fn kind(&self) -> Kind {
         self.base.parts.kind
     }
 
-    /// Number of the last change that is in it.
+    /// Sequence number of the last change in the register.
     pub fn sequence(&self) -> u64 {
         self.version.sequence
     }
 
-    /// The time for which it speaks.
+    /// The time at which the register was current.
     pub fn as_of(&self) -> Timestamp {
         self.version.as_of
     }
 
-    /// Number of recipients, also of those with account type `Not` or a deleted entry.
+    /// Number of recipients, including those with account type `Not` or a deleted entry.
     pub fn recipients(&self) -> u32 {
         self.version.recipients
     }
 
-    /// Parts of the index (4 pages, 1792 ordinals) that have changed since the register file was made, and the bytes of
-    /// memory that they take.
+    /// Number of parts of the index (4 pages, 1792 ordinals) that have changed since the register file was made, and
+    /// the bytes of memory that they take.
     pub fn changed(&self) -> (usize, usize) {
         self.version.changes.as_ref().map_or((0, 0), |changes| changes.overlay.size())
     }
@@ -274,6 +275,13 @@ impl Register {
         &self.version.actors.operators
     }
 
+    /// The mailbox operator of an outcome.
+    ///
+    /// Panics: if the index is one of another register.
+    pub fn operator(&self, index: OperatorIndex) -> &Operator {
+        &self.operators()[usize::from(index)]
+    }
+
     /// Senders.
     pub fn senders(&self) -> &[Sender] {
         &self.version.actors.senders
@@ -284,10 +292,11 @@ impl Register {
         &self.version.actors.dispatchers
     }
 
-    /// The place of a sender in [`senders`](Self::senders), by its 10 or 12 digits in any spelling.
-    pub fn sender(&self, id: &str) -> Option<u16> {
+    /// The index of a sender by its organisationsnummer of 10 or 12 digits, in any spelling.
+    pub fn sender(&self, id: &str) -> Option<SenderIndex> {
         let id = organisation(id)?;
-        self.senders().iter().position(|sender| sender.id == id).map(|place| place as u16)
+        let index = self.senders().iter().position(|sender| sender.id == id)?;
+        Some(SenderIndex::new(index as u16))
     }
 
     pub(crate) fn index(&self) -> Index<'_> {
@@ -309,13 +318,13 @@ impl Register {
         let tail = self.version.changes.as_ref().map(|changes| &changes.rules);
         let parts = &self.base.parts;
         let (heads, members) = (parts.rule_heads.get()?, parts.rule_members.get()?);
-        let lead = *self.base.rules_lead.get_or_init(|| Rules::lead(heads, members));
-        if lead { Ok(Rules::new(heads, members, tail)) } else { Err(DamagedSection { name: "rule_heads" }) }
+        let are_valid = *self.base.rules_are_valid.get_or_init(|| Rules::are_valid(heads, members));
+        are_valid.then(|| Rules::new(heads, members, tail)).ok_or(DamagedSection { name: "rule_heads" })
     }
 
     /// Looks up any number of ordinals.
-    pub(crate) fn look_up(&self, ordinals: &[Ordinal], found: &mut [Found]) -> Result<(), DamagedBlock> {
-        self.index().look_up(&self.base.trust, ordinals, found)
+    pub(crate) fn look_up(&self, ordinals: &[Ordinal], hits: &mut [Hit]) -> Result<(), DamagedBlock> {
+        self.index().look_up(&self.base.trust, ordinals, hits)
     }
 
     /// The content of a part.
@@ -323,18 +332,18 @@ impl Register {
         self.index().view(&self.base.trust, part)
     }
 
-    /// The bytes of the register file that it is made of. Changes since are not in them.
+    /// The bytes of the register file, which do not include later changes.
     pub(crate) fn file(&self) -> &column::Storage {
         self.base.parts.directory.storage()
     }
 
-    /// Whether the register file is what it was when it was opened. If not, no answer of this register that was
-    /// given since the last time is to be believed. Cost: one system call.
+    /// Whether the register file is unchanged since it was opened. If not, answers given since the last successful
+    /// check may be wrong. Cost: one system call.
     pub fn is_intact(&self) -> bool {
         self.file().is_intact()
     }
 
-    /// The same as an error.
+    /// [`is_intact`](Self::is_intact) as a result.
     pub(crate) fn intact(&self) -> Result<(), Damage> {
         if self.is_intact() { Ok(()) } else { Err(Damage::Changed) }
     }
@@ -344,7 +353,7 @@ impl Register {
         &self.base.trust
     }
 
-    /// All that the register knows of a recipient, `None` if it does not know it.
+    /// A recipient, `None` if the register does not have it.
     ///
     /// Errors: the recipient's part of the register is damaged.
     pub fn recipient(&self, identity: &Identity) -> Result<Option<Recipient>, Damage> {
@@ -352,8 +361,12 @@ impl Register {
         at.transpose()
     }
 
-    /// Where a recipient is, `None` if the register does not know it. `index` is the register's.
-    fn locate<'a>(&self, index: &'a Index<'a>, ordinal: Ordinal) -> Result<Option<At<'a>>, DamagedBlock> {
+    /// The position of a recipient, `None` if the register does not have it. `index` is the register's.
+    fn locate<'a>(
+        &self,
+        index: &'a Index<'a>,
+        ordinal: Ordinal,
+    ) -> Result<Option<RecordPosition<'a>>, DamagedBlock> {
         let part = index.part_of(ordinal);
         if part >= index.parts() {
             return Ok(None);
@@ -361,24 +374,24 @@ impl Register {
         let Some(view) = index.view(&self.base.trust, part)? else { return Ok(None) };
         let offset = (ordinal.0 - index.first_of(part).0) as u16;
         let (present, record) = view.rank(offset);
-        Ok((present == 1).then_some(At { index, part, offset, record, view }))
+        Ok((present == 1).then_some(RecordPosition { index, part, offset, record, view }))
     }
 
-    fn read(&self, identity: &Identity, at: &At<'_>) -> Result<Recipient, Damage> {
-        let state = self.state(at.view.codes.get(Slot(at.record)));
+    fn read(&self, identity: &Identity, at: &RecordPosition<'_>) -> Result<Recipient, Damage> {
+        let code = at.view.codes.get(Slot(at.record));
         match self.kind() {
             Kind::Far => {
-                let state = FarState::from(state);
+                let state = self.far_state(code);
                 let rule = self.rule(at.rule(state))?;
                 let [last_registration, last_sender_accept_change] = self.times(at)?.map(moment::time);
                 Ok(Recipient::Far { state, rule, last_registration, last_sender_accept_change })
             }
             Kind::Krr => {
-                let finding = "a person's contact data cannot be read";
+                let finding = "the contact data of a recipient cannot be read";
                 let damaged = DamagedBlock { block: at.block(), finding };
                 let contact = Contact::unpack(self.contact(at)?).ok_or(damaged)?;
                 let certificate = self.certificate(contact.certificate)?;
-                let state = KrrState::from(state);
+                let state = self.krr_state(code);
                 let operator = operator_id(&self.version.actors, state.operator);
                 let person = Person::of_parts(identity.as_str(), state, &contact, operator, certificate);
                 Ok(Recipient::Krr { state, person: Box::new(person) })
@@ -386,21 +399,37 @@ impl Register {
         }
     }
 
-    /// The state of a code, with the operator's place in the list; that of nobody if there is none.
+    /// The state of a code; the default state if the code is undefined.
     pub(crate) fn state(&self, code: u32) -> State {
-        let state = self.version.states.get(code as usize).copied().unwrap_or_default();
-        state.with_operator(state.operator().and_then(|number| self.version.operators.place(number)))
+        self.version.states.get(code as usize).copied().unwrap_or_default()
     }
 
-    /// A rule by its number, with the places of senders in the list.
+    /// FaR: the state of a code, with the operator's index.
+    pub(crate) fn far_state(&self, code: u32) -> FarState {
+        let state = FarState::from(self.state(code));
+        state.with_operator(self.operator_index(state.operator))
+    }
+
+    /// KRR: the state of a code, with the operator's index.
+    pub(crate) fn krr_state(&self, code: u32) -> KrrState {
+        let state = KrrState::from(self.state(code));
+        state.with_operator(self.operator_index(state.operator))
+    }
+
+    /// The index of an operator, `None` if it has left.
+    pub(crate) fn operator_index(&self, number: Option<OperatorNumber>) -> Option<OperatorIndex> {
+        number.and_then(|number| self.version.operators.index(number))
+    }
+
+    /// A rule by its number. Senders that have left are omitted.
     pub(crate) fn rule(&self, number: u32) -> Result<RuleSet, DamagedSection> {
         let rule = self.rules()?.get(number).ok_or(DamagedSection { name: "rule_heads" })?;
-        let places = rule.senders.iter().filter_map(|&sender| self.version.senders.place(sender));
-        Ok(RuleSet::new(rule.acceptance, places.collect()))
+        let senders = rule.senders.iter().filter_map(|&sender| self.version.senders.index(sender));
+        Ok(RuleSet::new(rule.acceptance, senders.collect()))
     }
 
     /// `LastRegistration` and `LastSenderAcceptChange` of a FaR recipient, nanoseconds since 1970.
-    pub(crate) fn times(&self, at: &At<'_>) -> Result<[i64; 2], DamagedBlock> {
+    pub(crate) fn times(&self, at: &RecordPosition<'_>) -> Result<[i64; 2], DamagedBlock> {
         match at.view.cold(at.offset) {
             Some(entry) => Ok(cold::times_of_entry(entry)),
             None => {
@@ -410,20 +439,20 @@ impl Register {
         }
     }
 
-    /// Packed contact of a KRR person, and what may lie behind it.
-    pub(crate) fn contact<'r>(&'r self, at: &At<'r>) -> Result<&'r [u8], DamagedBlock> {
+    /// Bytes that start with the packed contact of a KRR recipient.
+    pub(crate) fn contact<'r>(&'r self, at: &RecordPosition<'r>) -> Result<&'r [u8], DamagedBlock> {
         match at.view.cold(at.offset) {
             Some(entry) => Ok(entry),
             None => {
                 let (block, slot) = self.base_cold(at)?;
-                let finding = "a person's contact data lies outside of it";
+                let finding = "the contact data of a recipient is out of bounds";
                 let damaged = DamagedBlock { block: at.block(), finding };
                 self.base.parts.cold.contact(block, slot).ok_or(damaged)
             }
         }
     }
 
-    /// A certificate by its number, empty if there is none.
+    /// A certificate by its number; empty without a number.
     pub(crate) fn certificate(&self, number: Option<u32>) -> Result<&str, DamagedSection> {
         let Some(number) = number else { return Ok("") };
         let cold = &self.base.parts.cold;
@@ -431,8 +460,8 @@ impl Register {
             None => cold.certificate(number),
             Some(later) => {
                 let changes = self.version.changes.as_ref();
-                let found = changes.and_then(|changes| changes.certificates.get(later));
-                found.map(|text| &**text).ok_or(DamagedSection { name: "certificates" })
+                let text = changes.and_then(|changes| changes.certificates.get(later));
+                text.map(|text| &**text).ok_or(DamagedSection { name: "certificates" })
             }
         }
     }
@@ -443,47 +472,46 @@ impl Register {
         Ok((self.base.parts.cold.certificates()? + later) as u32)
     }
 
-    /// Asks for the memory of a recipient's times in the file.
-    pub(crate) fn ask_for_times(&self, index: &Index<'_>, ordinal: Ordinal) {
-        if let Ok((_, slot)) = index.of_file(&self.base.trust, ordinal) {
-            self.base.parts.cold.ask_for_times(slot);
+    /// Prefetches the times of a recipient in the file.
+    pub(crate) fn prefetch_times(&self, index: &Index<'_>, ordinal: Ordinal) {
+        if let Ok((_, slot)) = index.in_file(&self.base.trust, ordinal) {
+            self.base.parts.cold.prefetch_times(slot);
         }
     }
 
-    /// The same of a recipient that has been looked up.
-    fn ask_for_times_of(&self, index: &Index<'_>, ordinal: Ordinal, found: Found) {
+    /// Prefetches the times of a recipient that has been looked up.
+    fn prefetch_times_of(&self, index: &Index<'_>, ordinal: Ordinal, hit: Hit) {
         match index.has_changed(ordinal) {
-            true => index.ask_for(index.part_of(ordinal)),
-            false => self.base.parts.cold.ask_for_times(found.slot),
+            true => index.prefetch_part(index.part_of(ordinal)),
+            false => self.base.parts.cold.prefetch_times(hit.slot),
         }
     }
 
-    /// FaR: `LastRegistration` and `LastSenderAcceptChange` of a recipient that has been looked up, as
-    /// [`times`](Self::times) has them.
-    fn times_of(&self, index: &Index<'_>, ordinal: Ordinal, found: Found) -> Result<[i64; 2], DamagedBlock> {
-        let checked = self.base.cold_checked[index.place_of(ordinal)].load(Ordering::Relaxed);
+    /// FaR: the [`times`](Self::times) of a recipient that has been looked up.
+    fn times_of(&self, index: &Index<'_>, ordinal: Ordinal, hit: Hit) -> Result<[i64; 2], DamagedBlock> {
+        let checked = self.base.cold_checked[index.entry_of(ordinal)].load(Ordering::Relaxed);
         if checked && !index.has_changed(ordinal) {
-            return Ok(self.base.parts.cold.times(found.slot));
+            return Ok(self.base.parts.cold.times(hit.slot));
         }
         self.locate(index, ordinal)?.map_or(Ok([moment::NO_NANOSECONDS; 2]), |at| self.times(&at))
     }
 
-    /// Where the file has the cold columns of a recipient that has not changed, which are checked.
-    fn base_cold<'a>(&self, at: &At<'a>) -> Result<(&'a Block, Slot), DamagedBlock> {
-        let place = at.block() as usize;
+    /// The block and slot in the file of a recipient that has not changed. Checks the block's cold columns.
+    fn base_cold<'a>(&self, at: &RecordPosition<'a>) -> Result<(&'a Block, Slot), DamagedBlock> {
+        let entry = at.block() as usize;
         let ordinal = Ordinal(at.index.first_of(at.part).0 + u32::from(at.offset));
-        let (block, slot) = at.index.of_file(&self.base.trust, ordinal)?;
-        if !self.base.cold_checked[place].load(Ordering::Relaxed) {
-            if self.base.parts.cold.sum(place, block) != Some(block.cold_sum) {
-                let finding = "the checksum of its cold columns does not hold";
+        let (block, slot) = at.index.in_file(&self.base.trust, ordinal)?;
+        if !self.base.cold_checked[entry].load(Ordering::Relaxed) {
+            if self.base.parts.cold.sum(entry, block) != Some(block.cold_sum) {
+                let finding = "the checksum of its cold columns does not match";
                 return Err(DamagedBlock { block: at.block(), finding });
             }
-            self.base.cold_checked[place].store(true, Ordering::Relaxed);
+            self.base.cold_checked[entry].store(true, Ordering::Relaxed);
         }
         Ok((block, slot))
     }
 
-    /// Number of recipients in each space that occurs, ascending by space.
+    /// Number of recipients in each identity space that has any, ascending by space.
     fn spaces(&self) -> Result<Vec<(Space, u32)>, DamagedBlock> {
         let first = self.kind().country().ordinals().start;
         let mut spaces = Vec::new();
@@ -500,20 +528,19 @@ impl Register {
         Ok(spaces)
     }
 
-    /// Calls `visit` for every recipient, in the order of their ordinals, with its ordinal and where it
-    /// is.
+    /// Calls `visit` with the ordinal and position of every recipient, ascending by ordinal.
     pub(crate) fn for_each_record<E: From<Damage>>(
         &self,
-        mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<(), E>,
+        mut visit: impl FnMut(Ordinal, &RecordPosition<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.records_from(Ordinal(0), |ordinal, at| visit(ordinal, at).map(ControlFlow::Continue))
     }
 
-    /// The same from an ordinal on, until `visit` breaks.
+    /// [`for_each_record`](Self::for_each_record) from an ordinal on, until `visit` breaks.
     fn records_from<E: From<Damage>>(
         &self,
         first: Ordinal,
-        mut visit: impl FnMut(Ordinal, &At<'_>) -> Result<ControlFlow<()>, E>,
+        mut visit: impl FnMut(Ordinal, &RecordPosition<'_>) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         let index = &self.index();
         let first_part = if first <= index.first_of(0) { 0 } else { index.part_of(first) };
@@ -521,7 +548,7 @@ impl Register {
             let Some(view) = index.view(&self.base.trust, part).map_err(Damage::from)? else { continue };
             for (record, offset) in (0..).zip(view.offsets()) {
                 let ordinal = Ordinal(index.first_of(part).0 + offset);
-                let at = At { index, part, offset: offset as u16, record, view };
+                let at = RecordPosition { index, part, offset: offset as u16, record, view };
                 if ordinal >= first && visit(ordinal, &at)?.is_break() {
                     return Ok(());
                 }
@@ -530,7 +557,7 @@ impl Register {
         Ok(())
     }
 
-    /// Calls `visit` for every recipient, in the order of their ordinals.
+    /// Calls `visit` for every recipient, ascending by ordinal.
     ///
     /// Errors: those of the register and those of `visit`.
     pub fn for_each<E: From<Damage>>(
@@ -542,42 +569,43 @@ impl Register {
         })
     }
 
-    /// The same from an ordinal on, until `visit` breaks.
+    /// [`for_each`](Self::for_each) from an ordinal on, until `visit` breaks.
     pub(crate) fn for_each_from<E: From<Damage>>(
         &self,
         first: Ordinal,
         mut visit: impl FnMut(&Identity, Recipient) -> Result<ControlFlow<()>, E>,
     ) -> Result<(), E> {
         self.records_from(first, |ordinal, at| {
-            let nobody = DamagedBlock { block: at.block(), finding: "it holds an ordinal of nobody" };
-            let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(nobody))?;
+            let damaged =
+                DamagedBlock { block: at.block(), finding: "it has an ordinal without an identity" };
+            let identity = Identity::from_ordinal(ordinal).ok_or(Damage::Block(damaged))?;
             visit(&identity, self.read(&identity, at)?)
         })
     }
 }
 
-/// Where a recipient of a register is.
-pub(crate) struct At<'a> {
+/// Position of a recipient's record in a register.
+pub(crate) struct RecordPosition<'a> {
     /// The register's index.
     pub(crate) index: &'a Index<'a>,
-    /// Number of its part.
+    /// Number of the part.
     pub(crate) part: usize,
-    /// Its ordinal in the part.
+    /// Offset of the recipient's ordinal in the part.
     pub(crate) offset: u16,
-    /// Its record in the part.
+    /// Index of the record in the part.
     pub(crate) record: u32,
-    /// The part.
+    /// The content of the part.
     pub(crate) view: PartView<'a>,
 }
 
-impl At<'_> {
-    /// Place of its block in the directory.
+impl RecordPosition<'_> {
+    /// Index of its block in the directory.
     pub(crate) fn block(&self) -> u32 {
         self.part as u32 / BLOCK_PARTS
     }
 
     /// Number of the rule of a recipient in a state.
-    pub(crate) fn rule(&self, state: FarState) -> u32 {
+    pub(crate) fn rule<Operator>(&self, state: FarState<Operator>) -> u32 {
         match state.rule {
             StateRule::AcceptsAll => 0,
             StateRule::Shared(rule) => rule,
@@ -586,9 +614,9 @@ impl At<'_> {
     }
 }
 
-/// The `16` and ten digits of an organisation in any spelling, if it is one.
+/// The canonical 12 digits of an organisationsnummer in any spelling.
 pub(crate) fn organisation(id: &str) -> Option<String> {
-    // Organisations have no century, so any day will do.
+    // An organisationsnummer has no century, so any day will do.
     let identity = Identity::parse(id.as_bytes(), Country::Sweden, Today::CONTRACT).ok()?;
     (identity.space() == Space::Organisationsnummer).then(|| identity.as_str().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Instants as register files hold them, and days.
+//! Times as stored in register files, and day numbers.
 
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -9,9 +9,9 @@ pub(crate) const NO_NANOSECONDS: i64 = i64::MIN;
 /// Seconds since 1970-01-01T00:00:00Z that mean "no time".
 pub(crate) const NO_SECONDS: u32 = u32::MAX;
 
-/// Reads an RFC 3339 time, also with an offset without minutes (`+02`) as KRR writes it.
+/// Parses an RFC 3339 time. Also accepts offsets without minutes (`+02`), which KRR writes.
 ///
-/// `None` if it is no time, or outside 1678 to 2261, which 64 bits of nanoseconds hold.
+/// `None` if it is not a time, or outside 1678 to 2261, the range of 64-bit nanoseconds.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     let time: Timestamp = text.parse().ok()?;
     nanoseconds(time).map(|_| time)
@@ -22,12 +22,12 @@ pub(crate) fn nanoseconds(time: Timestamp) -> Option<i64> {
     i64::try_from(time.as_nanosecond()).ok().filter(|&nanoseconds| nanoseconds != NO_NANOSECONDS)
 }
 
-/// The time of so many nanoseconds. All 64-bit values are within range.
+/// The time of a number of nanoseconds since 1970-01-01T00:00:00Z. All 64-bit values are within range.
 pub(crate) fn of_nanoseconds(nanoseconds: i64) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(nanoseconds)).unwrap_or_default()
 }
 
-/// The time of so many nanoseconds, `None` for [`NO_NANOSECONDS`].
+/// The time of a number of nanoseconds since 1970-01-01T00:00:00Z, `None` for [`NO_NANOSECONDS`].
 pub(crate) fn time(nanoseconds: i64) -> Option<Timestamp> {
     (nanoseconds != NO_NANOSECONDS).then(|| of_nanoseconds(nanoseconds))
 }
@@ -38,8 +38,8 @@ pub fn day_number(date: Date) -> u32 {
     u32::try_from(days).unwrap_or(0)
 }
 
-/// First day on which something updated at `time` is older than 18 months: the same day of the month
-/// 18 months later, or that month's last day. Days are counted in UTC.
+/// First day on which a time is older than 18 months: the same day of the month 18 months later, or the last day of
+/// that month. Days are in UTC.
 pub(crate) fn eighteen_months_after(time: Timestamp) -> u32 {
     let date = Offset::UTC.to_datetime(time).date();
     date.checked_add(18.months()).map_or(0, day_number)

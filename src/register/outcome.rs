@@ -1,27 +1,30 @@
-//! What becomes of a letter, and why.
+//! Outcomes of letters: digital, notify or paper, and the reasons for paper.
 
-/// What the register says of one recipient and one sender.
+use crate::organisations::OperatorIndex;
+
+/// The outcome for one recipient and one sender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Goes to the recipient's mailbox, at this place in the register's list of operators.
-    Digital(u16),
-    /// KRR: no mailbox, but can be notified by e-mail or SMS.
+    /// Delivered to the recipient's mailbox at this operator.
+    Digital(OperatorIndex),
+    /// KRR: the recipient has no mailbox but can be notified by e-mail or SMS.
     Notify,
-    /// Goes on paper.
+    /// Printed.
     Paper(PaperReason),
 }
 
-/// Why a letter goes on paper.
+/// Why a letter is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum PaperReason {
-    /// The register does not know the recipient, or says that there is no account.
+    /// The register does not have the recipient, or the recipient has no account.
     NotRegistered,
     /// FaR: the recipient does not accept this sender.
     SenderDeclined,
-    /// FaR: the registration is under way.
+    /// FaR: the registration is not completed.
     Pending,
-    /// FaR: an account without verified identity.
+    /// FaR: the account has no verified identity.
     AnonymousAccount,
     /// FaR: the recipient has no operator, or one without a service address.
     OperatorWithoutAddress,
@@ -29,12 +32,12 @@ pub enum PaperReason {
     Reserved,
     /// KRR: no contact information that was updated or verified in the last 18 months.
     NotNotifiable,
-    /// KRR: the person's entry was deleted.
+    /// KRR: the recipient's entry was deleted.
     Deleted,
 }
 
 impl PaperReason {
-    /// All of them, in the order of their numbers.
+    /// All reasons, in the order of their numbers.
     pub const ALL: [PaperReason; 8] = [
         PaperReason::NotRegistered,
         PaperReason::SenderDeclined,
@@ -71,19 +74,19 @@ impl Outcome {
         }
     }
 
-    /// Place of the operator, if it goes digitally.
-    pub const fn operator(self) -> Option<u16> {
+    /// The mailbox operator of a digital letter.
+    pub const fn operator(self) -> Option<OperatorIndex> {
         match self {
             Outcome::Digital(operator) => Some(operator),
-            _ => None,
+            Outcome::Notify | Outcome::Paper(_) => None,
         }
     }
 
-    /// Name of the reason, empty unless it is paper.
+    /// Name of the reason for paper; empty for other outcomes.
     pub const fn reason(self) -> &'static str {
         match self {
             Outcome::Paper(reason) => reason.name(),
-            _ => "",
+            Outcome::Digital(_) | Outcome::Notify => "",
         }
     }
 }
@@ -96,27 +99,27 @@ impl Answer {
     const NOTIFY: u16 = PaperReason::ALL.len() as u16;
     const FIRST_OPERATOR: u16 = Self::NOTIFY + 1;
 
-    /// Number of different answers of a register with so many operators.
+    /// Number of distinct answers of a register with `operators` operators.
     pub(crate) const fn count(operators: usize) -> usize {
         Self::FIRST_OPERATOR as usize + operators
     }
 
-    /// Below [`count`](Self::count): paper by reason, notify, then digital by operator.
+    /// The answer as a number below [`count`](Self::count).
     pub(crate) fn number(self) -> usize {
         usize::from(self.0)
     }
 
-    /// 0 if it goes on paper, 1 if it is notified, 2 if it goes digitally.
+    /// 0 for paper, 1 for notify, 2 for digital.
     pub(crate) fn kind(self) -> usize {
         usize::from(self.0 >= Self::NOTIFY) + usize::from(self.0 >= Self::FIRST_OPERATOR)
     }
 
-    /// What the answer says.
+    /// The answer as an [`Outcome`].
     pub fn outcome(self) -> Outcome {
         match PaperReason::ALL.get(self.0 as usize) {
             Some(&reason) => Outcome::Paper(reason),
             None if self.0 == Self::NOTIFY => Outcome::Notify,
-            None => Outcome::Digital(self.0 - Self::FIRST_OPERATOR),
+            None => Outcome::Digital(OperatorIndex::new(self.0 - Self::FIRST_OPERATOR)),
         }
     }
 }
@@ -126,7 +129,7 @@ impl From<Outcome> for Answer {
         Answer(match outcome {
             Outcome::Paper(reason) => reason as u16,
             Outcome::Notify => Answer::NOTIFY,
-            Outcome::Digital(operator) => Answer::FIRST_OPERATOR + operator,
+            Outcome::Digital(operator) => Answer::FIRST_OPERATOR + operator.get(),
         })
     }
 }
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_outcomes() {
+    fn answers_and_outcomes_convert_both_ways() {
         for number in 0..Answer::count(crate::limits::OPERATORS_MAX) as u16 {
             assert_eq!(Answer::from(Answer(number).outcome()), Answer(number));
         }

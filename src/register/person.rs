@@ -1,4 +1,4 @@
-//! A KRR person as the REST contract writes it.
+//! A KRR recipient as in the REST contract.
 
 use super::contact::Contact;
 use super::moment;
@@ -6,7 +6,7 @@ use super::state::KrrState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One object of `personer`. Absent, null and empty mean the same; written without what is absent.
+/// An object of `personer`. Absent, null and empty fields are equivalent; empty fields are not written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Person {
@@ -25,7 +25,7 @@ pub struct Person {
     /// AKTIV, SLETTET or IKKE_REGISTRERT.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub status: String,
-    /// KAN_VARSLES or KAN_IKKE_VARSLES: derived on the day asked, and ignored when read.
+    /// KAN_VARSLES or KAN_IKKE_VARSLES: derived for the day of the query, and ignored in input.
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub varslingsstatus: String,
     /// E-mail and mobile number.
@@ -45,10 +45,10 @@ pub struct Person {
     pub spraak_oppdatert: String,
 }
 
-/// E-mail and mobile number of a person.
+/// E-mail and mobile number of a recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs)] // the names are the contract's own
+#[allow(missing_docs)] // the names are those of the contract
 pub struct Kontaktinformasjon {
     #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
     pub epostadresse: String,
@@ -68,7 +68,7 @@ pub struct Kontaktinformasjon {
     pub mobiltelefonnummer_duplisert: String,
 }
 
-/// Mailbox of a person.
+/// Mailbox of a recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DigitalPost {
@@ -80,12 +80,12 @@ pub struct DigitalPost {
     pub postkasseleverandoeradresse: String,
 }
 
-/// Null is read as absent.
+/// Reads null as an absent field.
 fn text_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A field of a person that cannot be stored.
+/// A field with an invalid value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadField(pub(crate) &'static str);
 
@@ -118,7 +118,7 @@ fn ja_or_nei(shared: Option<bool>) -> String {
 }
 
 impl Person {
-    /// The packed parts of the person: state without operator, contact without certificate.
+    /// The state without operator and the contact without certificate.
     pub(crate) fn parts(&self) -> Result<(KrrState, Contact), BadField> {
         let deleted = match self.status.as_str() {
             "AKTIV" | "" => false,
@@ -166,7 +166,7 @@ impl Person {
         Ok((state, contact))
     }
 
-    /// The person of packed parts. Times are written in UTC.
+    /// The person of a state, a contact, an operator and a certificate. Times are written in UTC.
     pub(crate) fn of_parts(
         personidentifikator: &str,
         state: KrrState,

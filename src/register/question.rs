@@ -1,48 +1,47 @@
-//! One question asked of many recipients: a mailing.
+//! Questions: the outcomes of one mailing for many recipients.
 //!
-//! A mailing has one sender and one day. So the outcome of every state is decided once, for recipients
-//! that accept the sender and for those that do not, and each recipient takes a lookup and a table.
+//! A mailing has one sender and one day. So the outcome of every state is computed once, for recipients that accept the
+//! sender and for those that do not. A recipient then takes an index lookup and a table lookup.
 
 use super::outcome::{Answer, Outcome};
-use super::state::{FarState, KrrState, StateRule};
+use super::state::StateRule;
 use super::{Damage, DamagedSection, Kind, Register};
 use crate::consent::Rules;
 use crate::cpu::{Processor, Work};
 use crate::identities::{Identity, Ordinal};
-use crate::index::{Found, Index, Single, Sink, Slot};
+use crate::index::{Hit, Index, SingleLookup, Sink, Slot};
+use crate::organisations::{SenderIndex, SenderNumber};
 use jiff::civil::Date;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Why a question cannot be asked.
+/// Why a question is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotAsked {
-    /// FaR wants a sender.
-    #[error("a FaR register answers for one sender: name it with --sender")]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// A FaR question needs a sender.
+    #[error("a question to a FaR register needs a sender")]
     SenderMissing,
-    /// The sender is not one of the register's.
-    #[error(
-        "the register knows no such sender: --sender takes the organisation number of a connected one; \
-         `nabar inspect --senders` lists them"
-    )]
+    /// The register does not have the sender.
+    #[error("the register does not have this sender")]
     SenderUnknown,
-    /// KRR has no senders.
-    #[error("a KRR register has no senders: leave --sender out")]
+    /// A KRR question has no sender.
+    #[error("a KRR register has no senders")]
     SenderUnwanted,
     /// The register is damaged.
     #[error(transparent)]
     Damaged(#[from] DamagedSection),
 }
 
-/// The answers of a state to those who accept the sender, and to those who do not.
+/// The answers of a state: for recipients that accept the sender, and for those that decline it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Answers {
+struct StateAnswers {
     accepting: Answer,
     declining: Answer,
 }
 
-impl Answers {
-    /// Whether the recipient's rule must be known.
+impl StateAnswers {
+    /// Whether the answer depends on the recipient's rule.
     #[inline(always)]
     fn differ(self) -> bool {
         self.accepting != self.declining
@@ -50,95 +49,94 @@ impl Answers {
 }
 
 /// The outcome of every state of one version, for one sender and one day.
-pub(crate) struct Decided {
-    /// Place of the sender in the version's list.
-    pub(crate) sender: Option<u16>,
+pub(crate) struct DecidedStates {
+    pub(crate) sender: Option<SenderIndex>,
     day: u32,
-    by_state: Vec<Answers>,
-    /// Recipients with a listed rule that have been asked for.
+    by_state: Vec<StateAnswers>,
+    /// Number of lookups of recipients with a listed rule.
     listed: AtomicUsize,
-    /// Whether each rule accepts the sender. Made when so many listed recipients have been asked for that
-    /// reading their rules one by one costs more.
+    /// Whether each rule accepts the sender. Computed when reading the rules of listed recipients one by one has become
+    /// more expensive than reading all rules.
     accepting: OnceLock<Vec<bool>>,
 }
 
-/// A question to a register, ready to be asked of any number of recipients.
+/// A question to a register, prepared for any number of recipients.
 pub struct Question<'r> {
     register: &'r Register,
-    /// The register's; finding its columns anew takes as long as a lookup.
+    /// Kept because collecting the columns takes as long as a lookup.
     index: Index<'r>,
-    /// `None` if parts have changed.
-    single: Option<Single<'r>>,
+    /// `None` if parts have changed since the register file was made.
+    single: Option<SingleLookup<'r>>,
     processor: Processor,
-    decided: Arc<Decided>,
-    /// FaR: the rules, and the number of the sender in them.
-    rules: Option<(Rules<'r>, u16)>,
+    decided: Arc<DecidedStates>,
+    /// FaR: the rules and the sender's number.
+    rules: Option<(Rules<'r>, SenderNumber)>,
 }
 
-/// So many rules can be read one after another in the time that reading one rule by its number takes.
-const RULES_A_LISTED: usize = 16;
+/// Rules that can be read sequentially in the time of one random access to a rule.
+const RULES_PER_LISTED: usize = 16;
 
-/// Ids that are looked up before those with a listed rule among them are decided, while both are in near caches.
+/// Ids per pass: all are looked up, then those with a listed rule are decided while their data is still in cache.
 const PASS_IDS: usize = 4096;
 
-/// Takes each recipient's answer, and a note of those whose rule is listed.
-struct Deciding<'d> {
-    by_state: &'d [Answers],
+/// Stores the answer of each recipient, and collects the recipients whose rule is listed.
+struct AnswerSink<'d> {
+    by_state: &'d [StateAnswers],
     answers: &'d mut [Answer],
-    listed: &'d mut Vec<(usize, Found)>,
+    listed: &'d mut Vec<(usize, Hit)>,
 }
 
-impl Sink for Deciding<'_> {
+impl Sink for AnswerSink<'_> {
     #[inline(always)]
-    fn take(&mut self, first: usize, found: impl ExactSizeIterator<Item = Found>) {
-        for (place, (answer, found)) in self.answers[first..].iter_mut().zip(found).enumerate() {
-            let decided = self.by_state[found.code as usize];
+    fn take(&mut self, first: usize, hits: impl ExactSizeIterator<Item = Hit>) {
+        for (index, (answer, hit)) in self.answers[first..].iter_mut().zip(hits).enumerate() {
+            let decided = self.by_state[hit.code as usize];
             *answer = decided.accepting;
-            // They are few, so this is cheaper than what would not branch.
+            // Listed recipients are rare, so a branch is cheaper than branch-free code.
             if decided.differ() {
-                self.listed.push((first + place, found));
+                self.listed.push((first + index, hit));
             }
         }
     }
 }
 
-/// The answer for one ordinal, if that takes no more than looking it up.
-struct One<'q, 'r> {
+/// The answer for one ordinal, if it does not depend on a listed rule.
+struct SingleAnswer<'q, 'r> {
     question: &'q Question<'r>,
     ordinal: Ordinal,
 }
 
-impl Work for One<'_, '_> {
+impl Work for SingleAnswer<'_, '_> {
     type Output = Option<Answer>;
 
     #[inline(always)]
     fn run(self) -> Option<Answer> {
-        let found = self.question.single.as_ref()?.look_up(self.ordinal)?;
-        let answers = self.question.decided.by_state.get(found.code as usize)?;
+        let hit = self.question.single.as_ref()?.look_up(self.ordinal)?;
+        let answers = self.question.decided.by_state.get(hit.code as usize)?;
         (!answers.differ()).then_some(answers.accepting)
     }
 }
 
 impl Register {
-    /// Who can be reached by `sender` (FaR: 10 or 12 digits of a connected sender; KRR: none) on `date`
-    /// (KRR: for the 18-month rule).
+    /// Prepares a question about the outcomes for `sender` (FaR: 10 or 12 digits of a connected sender; KRR: `None`) on
+    /// `date` (KRR: for the 18-month rule).
     ///
-    /// Cost: some microseconds, for the outcome of each state that recipients are in.
-    pub fn question(&self, sender: Option<&str>, date: Date) -> Result<Question<'_>, NotAsked> {
+    /// Cost: some microseconds, to compute the outcome of each state.
+    pub fn question(&self, sender: Option<&str>, date: Date) -> Result<Question<'_>, QuestionError> {
         let sender = match (self.kind(), sender) {
-            (Kind::Far, None) => return Err(NotAsked::SenderMissing),
-            (Kind::Krr, Some(_)) => return Err(NotAsked::SenderUnwanted),
+            (Kind::Far, None) => return Err(QuestionError::SenderMissing),
+            (Kind::Krr, Some(_)) => return Err(QuestionError::SenderUnwanted),
             (Kind::Krr, None) => None,
-            (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(NotAsked::SenderUnknown)?),
+            (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(QuestionError::SenderUnknown)?),
         };
         let (day, rules) = (super::day_number(date), self.rules_for(sender)?);
         let by_state = (0..self.states().len()).map(|code| self.decide(code, day, rules)).collect();
         let (listed, accepting) = (AtomicUsize::new(0), OnceLock::new());
-        Ok(self.question_of(&Arc::new(Decided { sender, day, by_state, listed, accepting }))?)
+        Ok(self.question_of(&Arc::new(DecidedStates { sender, day, by_state, listed, accepting }))?)
     }
 
-    /// A question that has been decided for this version already.
-    pub(crate) fn question_of(&self, decided: &Arc<Decided>) -> Result<Question<'_>, DamagedSection> {
+    /// A question whose states have been decided for this version.
+    pub(crate) fn question_of(&self, decided: &Arc<DecidedStates>) -> Result<Question<'_>, DamagedSection> {
         let rules = self.rules_for(decided.sender)?;
         let index = self.index();
         Ok(Question {
@@ -151,21 +149,24 @@ impl Register {
         })
     }
 
-    /// The rules, and the number of a sender in them.
-    fn rules_for(&self, sender: Option<u16>) -> Result<Option<(Rules<'_>, u16)>, DamagedSection> {
+    /// The rules and the number of a sender.
+    fn rules_for(
+        &self,
+        sender: Option<SenderIndex>,
+    ) -> Result<Option<(Rules<'_>, SenderNumber)>, DamagedSection> {
         sender.map(|sender| Ok((self.rules()?, self.version.senders.number(sender)))).transpose()
     }
 
-    fn decide(&self, code: usize, day: u32, rules: Option<(Rules<'_>, u16)>) -> Answers {
+    fn decide(&self, code: usize, day: u32, rules: Option<(Rules<'_>, SenderNumber)>) -> StateAnswers {
         let (accepting, declining) = match (code, self.kind()) {
-            (0, _) => return Answers { accepting: Answer::default(), declining: Answer::default() },
+            (0, _) => return StateAnswers { accepting: Answer::default(), declining: Answer::default() },
             (_, Kind::Krr) => {
-                let outcome = KrrState::from(self.state(code as u32)).decide(day);
+                let outcome = self.krr_state(code as u32).decide(day);
                 (outcome, outcome)
             }
             (_, Kind::Far) => {
-                let state = FarState::from(self.state(code as u32));
-                let operator = state.operator.and_then(|place| self.operators().get(usize::from(place)));
+                let state = self.far_state(code as u32);
+                let operator = state.operator.and_then(|index| self.operators().get(usize::from(index)));
                 let address = operator.is_some_and(|operator| !operator.service_address.trim().is_empty());
                 let decided = |accepted| state.decide(accepted, address);
                 match state.rule {
@@ -179,27 +180,27 @@ impl Register {
                 }
             }
         };
-        Answers { accepting: accepting.into(), declining: declining.into() }
+        StateAnswers { accepting: accepting.into(), declining: declining.into() }
     }
 }
 
 impl<'r> Question<'r> {
-    /// The register that is asked.
+    /// The register of the question.
     pub fn register(&self) -> &'r Register {
         self.register
     }
 
-    /// Place of the sender in the register's list.
-    pub fn sender(&self) -> Option<u16> {
+    /// The sender of the question (FaR).
+    pub fn sender(&self) -> Option<SenderIndex> {
         self.decided.sender
     }
 
-    /// What has been decided, for the next question to the same version.
-    pub(crate) fn decided(&self) -> &Arc<Decided> {
+    /// The decided states, for further questions to the same version.
+    pub(crate) fn decided(&self) -> &Arc<DecidedStates> {
         &self.decided
     }
 
-    /// The day asked, in days since 1970-01-01.
+    /// The day of the question, in days since 1970-01-01.
     pub fn day(&self) -> u32 {
         self.decided.day
     }
@@ -211,26 +212,26 @@ impl<'r> Question<'r> {
 
     /// The answer for one recipient.
     ///
-    /// No branch depends on whether it is registered, so that the processor begins the next one while it waits for
-    /// the memory of this one.
+    /// No branch depends on whether the recipient is registered, so that the processor executes the next lookup while
+    /// this one waits for memory.
     #[inline]
     pub fn answer(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
-        match self.processor.run(One { question: self, ordinal }) {
+        match self.processor.run(SingleAnswer { question: self, ordinal }) {
             Some(answer) => Ok(answer),
-            None => self.answer_slowly(ordinal),
+            None => self.answer_slow(ordinal),
         }
     }
 
-    /// What few need: the rule of the recipient, a block that nobody has asked for, changed parts.
+    /// Slow path: a listed rule, a block that is not checked yet, or changed parts.
     #[inline(never)]
-    fn answer_slowly(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
-        let found = self.index.look_up_one(self.register.trust(), ordinal)?;
-        let answers = self.decided.by_state[found.code as usize];
+    fn answer_slow(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
+        let hit = self.index.look_up_one(self.register.trust(), ordinal)?;
+        let answers = self.decided.by_state[hit.code as usize];
         let Some((rules, sender)) = self.rules.filter(|_| answers.differ()) else {
             return Ok(answers.accepting);
         };
-        let rule = self.index.rule_of(ordinal, found.slot);
-        let accepts = match self.table(1, rules, sender) {
+        let rule = self.index.rule_of(ordinal, hit.slot);
+        let accepts = match self.accepting(1, rules, sender) {
             Some(table) => table.get(rule as usize).copied(),
             None => rules.accepts(rule, sender),
         };
@@ -238,53 +239,54 @@ impl<'r> Question<'r> {
         Ok(if accepts { answers.accepting } else { answers.declining })
     }
 
-    /// The answers for any number of recipients, by their ordinals; `answers` is as long as they.
+    /// The answers for any number of recipients. Panics unless `ordinals` and `answers` have the same length.
     ///
-    /// Cost: some 4 to 9 ns each on one core with 8 million recipients; see the benchmark `lookup`.
+    /// Cost: 4 to 9 ns per recipient on one core, with 8 million recipients in the register; see the benchmark
+    /// `lookup`.
     pub fn ask_all(&self, ordinals: &[Ordinal], answers: &mut [Answer]) -> Result<(), Damage> {
         assert_eq!(ordinals.len(), answers.len());
         let mut listed = Vec::new();
         for (ordinals, answers) in ordinals.chunks(PASS_IDS).zip(answers.chunks_mut(PASS_IDS)) {
-            let mut deciding = Deciding { by_state: &self.decided.by_state, answers, listed: &mut listed };
-            self.index.look_up(self.register.trust(), ordinals, &mut deciding)?;
+            let mut sink = AnswerSink { by_state: &self.decided.by_state, answers, listed: &mut listed };
+            self.index.look_up(self.register.trust(), ordinals, &mut sink)?;
             self.decide_listed(ordinals, &listed, answers)?;
             listed.clear();
         }
         Ok(())
     }
 
-    /// Whether each rule accepts the sender, if so many recipients with listed rules have been asked for that reading
-    /// theirs would cost more; `more` are asked for now.
-    fn table(&self, more: usize, rules: Rules<'_>, sender: u16) -> Option<&[bool]> {
-        let Decided { listed, accepting, .. } = &*self.decided;
+    /// Whether each rule accepts the sender. `None` while reading the rules of listed recipients one by one is cheaper;
+    /// `more` is the number of listed recipients in this call.
+    fn accepting(&self, more: usize, rules: Rules<'_>, sender: SenderNumber) -> Option<&[bool]> {
+        let DecidedStates { listed, accepting, .. } = &*self.decided;
         if let Some(table) = accepting.get() {
             return Some(table);
         }
-        let many = listed.fetch_add(more, Ordering::Relaxed) + more > rules.len() / RULES_A_LISTED;
+        let many = listed.fetch_add(more, Ordering::Relaxed) + more > rules.len() / RULES_PER_LISTED;
         many.then(|| &accepting.get_or_init(|| rules.accepting(sender))[..])
     }
 
-    /// Decides for the recipients whose rule is listed. They are few.
+    /// Decides the answers of recipients whose rule is listed.
     fn decide_listed(
         &self,
         ordinals: &[Ordinal],
-        listed: &[(usize, Found)],
+        listed: &[(usize, Hit)],
         answers: &mut [Answer],
     ) -> Result<(), Damage> {
         let Some((rules, sender)) = self.rules.filter(|_| !listed.is_empty()) else { return Ok(()) };
         let recipients: Vec<(Ordinal, Slot)> =
-            listed.iter().map(|&(place, found)| (ordinals[place], found.slot)).collect();
-        let table = self.table(listed.len(), rules, sender);
+            listed.iter().map(|&(row, hit)| (ordinals[row], hit.slot)).collect();
+        let table = self.accepting(listed.len(), rules, sender);
         let mut damaged = false;
-        self.index.rules_of(&recipients, |place, rule| {
-            let (row, found) = listed[place];
+        self.index.rules_of(&recipients, |nth, rule| {
+            let (row, hit) = listed[nth];
             let accepts = match table {
                 Some(table) => table.get(rule as usize).copied(),
                 None => rules.accepts(rule, sender),
             };
             match accepts {
                 Some(true) => {}
-                Some(false) => answers[row] = self.decided.by_state[found.code as usize].declining,
+                Some(false) => answers[row] = self.decided.by_state[hit.code as usize].declining,
                 None => damaged = true,
             }
         });

@@ -1,22 +1,22 @@
-//! States: what a register's records are numbers of.
+//! States of recipients.
 //!
-//! Recipients differ in few ways that decide anything: operator, account type, a pending registration;
-//! for KRR the day on which the contact information expires. Each combination that occurs is a state,
-//! kept once in 8 bytes, and a record is its number. So a mailing decides each state once, and a
-//! recipient in one step.
+//! Few properties of a recipient decide the outcome: operator, account type, a pending registration; for KRR the day on
+//! which the contact information expires. Each combination that occurs is a state of 8 bytes, stored once, and a record
+//! is the number of a state. So a mailing evaluates each state once, and each recipient takes one table lookup.
 
 use super::outcome::{Outcome, PaperReason};
+use crate::organisations::{OperatorIndex, OperatorNumber};
 use bytemuck::{Pod, Zeroable};
 use hashbrown::HashMap;
 
-/// One combination, as it stands in a register file: 8 bytes.
+/// A state as stored in a register file: 8 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub(crate) struct State {
-    /// KRR: first day (days since 1970-01-01, UTC) on which the person cannot be notified; 0 if never.
-    /// FaR: number of the recipient's rule; 0 if it accepts all senders or is listed as an exception.
+    /// KRR: first day (days since 1970-01-01, UTC) on which the recipient cannot be notified; 0 if there never was a
+    /// fresh channel. FaR: number of the recipient's rule; 0 if it accepts all senders or is in the list of exceptions.
     detail: u32,
-    /// Place of the operator plus one, 0 if there is none.
+    /// Number of the operator plus one, 0 without an operator.
     operator: u16,
     flags: u16,
 }
@@ -29,7 +29,7 @@ const EXCEPTION: u16 = 1 << 3;
 const RESERVED: u16 = 1 << 4;
 const DELETED: u16 = 1 << 5;
 const MAILBOX: u16 = 1 << 6;
-/// Tells a recipient without anything from nobody.
+/// Set for every recipient: distinguishes one without any property from an absent one.
 const PRESENT: u16 = 1 << 15;
 
 /// FaR's account types (`AccountTypes`).
@@ -45,10 +45,10 @@ pub enum AccountType {
 }
 
 impl AccountType {
-    /// All of them.
+    /// All account types.
     pub(crate) const ALL: [AccountType; 3] = [AccountType::Not, AccountType::Anonymous, AccountType::Secure];
 
-    /// The word on the wire.
+    /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             AccountType::Not => "Not",
@@ -57,59 +57,59 @@ impl AccountType {
         }
     }
 
-    /// The type of a word, if it is one.
+    /// Parses a [`name`](Self::name).
     pub fn of_name(name: &[u8]) -> Option<AccountType> {
         AccountType::ALL.into_iter().find(|account_type| name == account_type.name().as_bytes())
     }
 }
 
-/// What decides in FaR.
+/// The properties of a FaR recipient that decide the outcome. The operator is an index, or a number inside the crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FarState {
+pub struct FarState<Operator = OperatorIndex> {
     /// `Type`.
     pub account_type: AccountType,
-    /// `Pending`: a registration under way.
+    /// `Pending`: the registration is not completed.
     pub pending: bool,
-    /// Place of the operator in the register's list.
-    pub operator: Option<u16>,
-    /// Where the recipient's rule is.
+    /// The mailbox operator.
+    pub operator: Option<Operator>,
+    /// Where the recipient's rule is stored.
     pub rule: StateRule,
 }
 
-/// Where the acceptance rule of recipients in a state is.
+/// Where the acceptance rule of recipients in a state is stored.
 ///
-/// Rules that many recipients share are part of their states, as far as there are numbers for states;
-/// the others are listed, recipient by recipient.
+/// Rules that many recipients share are part of their states, as far as there are numbers for states. The other rules
+/// are listed for each recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateRule {
-    /// There is none: all senders are accepted.
+    /// No rule: all senders are accepted.
     AcceptsAll,
     /// All recipients in the state have the rule with this number, which is not 0.
     Shared(u32),
-    /// Each has one of its own, in the list of exceptions.
+    /// The list of exceptions has the rule of each recipient.
     Listed,
 }
 
-/// What decides in KRR.
+/// The properties of a KRR recipient that decide the outcome. The operator is an index, or a number inside the crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KrrState {
+pub struct KrrState<Operator = OperatorIndex> {
     /// `reservasjon` is JA.
     pub reserved: bool,
     /// `status` is SLETTET.
     pub deleted: bool,
-    /// Place of the mailbox operator in the register's list.
-    pub operator: Option<u16>,
-    /// Whether there is a mailbox address at that operator.
+    /// The mailbox operator.
+    pub operator: Option<Operator>,
+    /// Whether the recipient has a mailbox address.
     pub mailbox: bool,
-    /// First day (days since 1970-01-01, UTC) on which no channel is fresh; 0 if none ever was.
+    /// First day (days since 1970-01-01, UTC) on which no channel is fresh; 0 if there never was a fresh channel.
     pub expires: u32,
 }
 
 impl FarState {
-    /// The outcome of a letter, pure and total: the first that applies of `not_registered` (type Not),
-    /// `sender_declined`, `pending`, `anonymous_account`, `operator_without_address`; else digital.
+    /// The outcome of a letter: the first that applies of `not_registered` (type Not), `sender_declined`, `pending`,
+    /// `anonymous_account`, `operator_without_address`; else digital.
     ///
-    /// What the recipient decided comes before what the account lacks: it stays true when a pending
+    /// The recipient's own decision precedes defects of the account, because it remains in force when a pending
     /// registration is completed.
     pub fn decide(self, sender_accepted: bool, operator_has_address: bool) -> Outcome {
         let reason = match self {
@@ -126,15 +126,17 @@ impl FarState {
     }
 }
 
-impl KrrState {
-    /// `varslingsstatus` is KAN_VARSLES on a day: active, not reserved, a fresh channel
+impl<Operator> KrrState<Operator> {
+    /// Whether `varslingsstatus` is KAN_VARSLES on a day: active, not reserved, with a fresh channel
     /// (eForvaltningsforskriften § 32).
-    pub fn notifiable(self, day: u32) -> bool {
+    pub fn notifiable(&self, day: u32) -> bool {
         !self.deleted && !self.reserved && day < self.expires
     }
+}
 
-    /// The outcome of a letter on a day, pure and total: the first that applies of `deleted`,
-    /// `reserved`, `not_notifiable`; else digital with a mailbox, notify without.
+impl KrrState {
+    /// The outcome of a letter on a day: the first that applies of `deleted`, `reserved`, `not_notifiable`; else
+    /// digital with a mailbox, notify without.
     pub fn decide(self, day: u32) -> Outcome {
         match self {
             KrrState { deleted: true, .. } => Outcome::Paper(PaperReason::Deleted),
@@ -146,8 +148,8 @@ impl KrrState {
     }
 }
 
-fn operator_number(operator: Option<u16>) -> u16 {
-    operator.map_or(0, |place| place + 1)
+fn operator_field(operator: Option<OperatorNumber>) -> u16 {
+    operator.map_or(0, |number| number.get() + 1)
 }
 
 fn flag(set: bool, flag: u16) -> u16 {
@@ -155,25 +157,36 @@ fn flag(set: bool, flag: u16) -> u16 {
 }
 
 impl State {
-    pub(crate) fn operator(self) -> Option<u16> {
-        self.operator.checked_sub(1)
+    pub(crate) fn operator(self) -> Option<OperatorNumber> {
+        self.operator.checked_sub(1).map(OperatorNumber::new)
     }
 
     fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
+}
 
-    /// The state with another operator, or none.
-    pub(crate) fn with_operator(self, operator: Option<u16>) -> State {
-        State { operator: operator_number(operator), ..self }
+impl<Operator> FarState<Operator> {
+    /// The state with another operator.
+    pub(crate) fn with_operator<Other>(self, operator: Option<Other>) -> FarState<Other> {
+        let FarState { account_type, pending, operator: _, rule } = self;
+        FarState { account_type, pending, operator, rule }
     }
 }
 
-impl From<FarState> for State {
-    fn from(state: FarState) -> State {
+impl<Operator> KrrState<Operator> {
+    /// The state with another operator.
+    pub(crate) fn with_operator<Other>(self, operator: Option<Other>) -> KrrState<Other> {
+        let KrrState { reserved, deleted, operator: _, mailbox, expires } = self;
+        KrrState { reserved, deleted, operator, mailbox, expires }
+    }
+}
+
+impl From<FarState<OperatorNumber>> for State {
+    fn from(state: FarState<OperatorNumber>) -> State {
         State {
             detail: if let StateRule::Shared(rule) = state.rule { rule } else { 0 },
-            operator: operator_number(state.operator),
+            operator: operator_field(state.operator),
             flags: PRESENT
                 | state.account_type as u16
                 | flag(state.pending, PENDING)
@@ -182,11 +195,11 @@ impl From<FarState> for State {
     }
 }
 
-impl From<KrrState> for State {
-    fn from(state: KrrState) -> State {
+impl From<KrrState<OperatorNumber>> for State {
+    fn from(state: KrrState<OperatorNumber>) -> State {
         State {
             detail: state.expires,
-            operator: operator_number(state.operator),
+            operator: operator_field(state.operator),
             flags: PRESENT
                 | flag(state.reserved, RESERVED)
                 | flag(state.deleted, DELETED)
@@ -195,8 +208,8 @@ impl From<KrrState> for State {
     }
 }
 
-impl From<State> for FarState {
-    fn from(state: State) -> FarState {
+impl From<State> for FarState<OperatorNumber> {
+    fn from(state: State) -> Self {
         FarState {
             account_type: match state.flags & TYPE {
                 2 => AccountType::Secure,
@@ -214,8 +227,8 @@ impl From<State> for FarState {
     }
 }
 
-impl From<State> for KrrState {
-    fn from(state: State) -> KrrState {
+impl From<State> for KrrState<OperatorNumber> {
+    fn from(state: State) -> Self {
         KrrState {
             reserved: state.has(RESERVED),
             deleted: state.has(DELETED),
@@ -226,19 +239,19 @@ impl From<State> for KrrState {
     }
 }
 
-/// States as they come; their numbers are made final when all are known.
+/// Assigns provisional numbers to distinct states while a register is built.
 #[derive(Default)]
-pub(crate) struct StateBook {
+pub(crate) struct StateNumbering {
     numbers: HashMap<State, u32>,
 }
 
-impl StateBook {
+impl StateNumbering {
     pub(crate) fn number(&mut self, state: State) -> u32 {
         let next = self.numbers.len() as u32;
         *self.numbers.entry(state).or_insert(next)
     }
 
-    /// The states by their provisional numbers.
+    /// The states, indexed by provisional number.
     pub(crate) fn provisional(&self) -> Vec<State> {
         let mut provisional = vec![State::default(); self.numbers.len()];
         for (&state, &number) in &self.numbers {
@@ -261,11 +274,12 @@ mod tests {
         let mut seen = std::collections::HashMap::new();
         for account_type in types {
             for (pending, accepted, address) in cases() {
-                for operator in [None, Some(3)] {
-                    let mut state = FarState { account_type, pending, operator, rule: StateRule::AcceptsAll };
+                for operator in [None, Some(OperatorIndex::new(3))] {
+                    let state = FarState { account_type, pending, operator, rule: StateRule::AcceptsAll };
                     for rule in [StateRule::Shared(7), StateRule::Listed, StateRule::AcceptsAll] {
-                        state.rule = rule;
-                        assert_eq!(FarState::from(State::from(state)), state);
+                        let numbered =
+                            FarState { rule, ..state }.with_operator(operator.map(OperatorIndex::in_file));
+                        assert_eq!(FarState::from(State::from(numbered)), numbered);
                     }
                     let outcome = state.decide(accepted, address);
                     let reachable = account_type == AccountType::Secure
@@ -273,7 +287,7 @@ mod tests {
                         && accepted
                         && operator.is_some()
                         && address;
-                    assert_eq!(outcome == Outcome::Digital(3), reachable);
+                    assert_eq!(outcome == Outcome::Digital(OperatorIndex::new(3)), reachable);
                     *seen.entry(outcome.reason()).or_insert(0) += 1;
                 }
             }
@@ -294,10 +308,11 @@ mod tests {
     #[test]
     fn krr_decides_every_case() {
         for (reserved, deleted, mailbox) in cases() {
-            for operator in [None, Some(1)] {
+            for operator in [None, Some(OperatorIndex::new(1))] {
                 for (expires, day) in [(0, 0), (0, 10), (10, 9), (10, 10), (10, 11)] {
                     let state = KrrState { reserved, deleted, operator, mailbox, expires };
-                    assert_eq!(KrrState::from(State::from(state)), state);
+                    let numbered = state.with_operator(operator.map(OperatorIndex::in_file));
+                    assert_eq!(KrrState::from(State::from(numbered)), numbered);
                     let fresh = (expires, day) == (10, 9);
                     let expected = match (deleted, reserved, fresh) {
                         (true, _, _) => "deleted",
@@ -309,8 +324,8 @@ mod tests {
                     assert_eq!(outcome.reason(), expected);
                     assert_eq!(state.notifiable(day), expected.is_empty());
                     if expected.is_empty() {
-                        let digital = mailbox && operator.is_some();
-                        assert_eq!(outcome, if digital { Outcome::Digital(1) } else { Outcome::Notify });
+                        let digital = operator.filter(|_| mailbox).map(Outcome::Digital);
+                        assert_eq!(outcome, digital.unwrap_or(Outcome::Notify));
                     }
                 }
             }

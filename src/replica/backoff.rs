@@ -1,37 +1,37 @@
-//! How long to wait before something is tried again.
+//! Exponential backoff with jitter.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// At first, and at most.
+/// First and longest delay.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
-/// How often something is tried again by what is to end: for half a minute to a minute.
+/// Failures after which a job with `once` gives up: half a minute to a minute.
 const ATTEMPTS: u32 = 9;
 
-/// Counts what fails one time after another.
+/// Counts consecutive failures.
 #[derive(Default)]
 pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
-    /// It went well.
+    /// Notes a success.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
-    /// Whether it went well the last time.
+    /// Whether the last attempt succeeded.
     pub(crate) fn is_first(&self) -> bool {
         self.failures == 0
     }
 
-    /// Whether it has been tried often enough.
+    /// Whether a job with `once` gives up.
     pub(crate) fn is_over(&self) -> bool {
         self.failures >= ATTEMPTS
     }
 
-    /// It failed: how long to wait, longer each time, and not as long as others whom the same has happened to.
+    /// Notes a failure; returns the delay before the next attempt. It doubles, less up to a half at random.
     pub(crate) fn next(&mut self) -> Duration {
         let longest = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
         self.failures += 1;
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_grows_to_a_limit_and_begins_anew_when_all_is_well() {
+    fn delays_grow_to_a_limit_and_start_over_after_a_success() {
         let mut backoff = Backoff::default();
         for round in 0..2 {
             let mut waited = Duration::ZERO;

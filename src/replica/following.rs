@@ -1,4 +1,4 @@
-//! What a replica does, one thing after the other, whatever it follows.
+//! The loop of a replica: download the register file, then apply changes.
 
 use super::backoff::Backoff;
 use super::directory::{self, Directory};
@@ -7,41 +7,41 @@ use crate::store::{self, Lines, Writer};
 use std::path::Path;
 use std::time::Duration;
 
-/// For how long the source is asked to wait for changes.
+/// How long the source is asked to wait for changes.
 pub(super) const WAIT: Duration = Duration::from_secs(25);
-/// Changes of one batch, at most.
+/// Most changes of one batch.
 const BATCH: usize = 100_000;
 
-/// Follows a source until that cannot go on.
+/// Follows a source until an error that does not pass, or with `once` until the replica is up to date.
 pub(crate) fn run(
     follow: &Follow,
     source: &dyn Source,
-    tell: &mut dyn FnMut(Event),
+    report: &mut dyn FnMut(Event),
 ) -> Result<(), FollowError> {
     let directory = Directory::new(&follow.directory)?;
     let _alone = directory.lock()?;
     directory.recover()?;
-    let mut following = Following {
+    let mut state = FollowState {
         follow,
         source,
         directory,
         of: String::new(),
         offered: None,
-        useless: None,
+        without_changes: None,
         backoff: Backoff::default(),
-        alarmed: false,
-        tell,
+        alarm_reported: false,
+        report,
     };
-    let mut writer = following.open()?;
-    // Where it has begun anew, until something has come since; whether that was because it had diverged.
-    let (mut began, mut suspect) = (None, false);
+    let mut writer = state.open()?;
+    // Sequence number of the last new start, until changes arrive; whether the replica has diverged since it agreed.
+    let (mut started_at, mut suspect) = (None, false);
     loop {
         let from = writer.register().sequence();
-        let error = match following.step(&writer) {
-            Ok(at) => {
-                suspect &= !at.agrees;
-                (following.tell)(Event::At(at.to, at.latest));
-                if follow.once && at.to == at.latest {
+        let error = match state.step(&writer) {
+            Ok(progress) => {
+                suspect &= !progress.agrees;
+                (state.report)(Event::Progress(progress.to, progress.latest));
+                if follow.once && progress.to == progress.latest {
                     return Ok(());
                 }
                 continue;
@@ -50,86 +50,86 @@ pub(crate) fn run(
         };
         let diverged = matches!(error, FollowError::Diverged(_));
         match error {
-            // Its register file is older than its changes: it is about to make another one.
-            FollowError::Gone if began == Some(from) => {
-                began = None;
-                following.useless = following.offered.take();
-                following.wait(FollowError::Away(error.to_string()))?;
+            // The source's register file is older than its oldest change: a checkpoint is about to replace the file.
+            FollowError::Gone if started_at == Some(from) => {
+                started_at = None;
+                state.without_changes = state.offered.take();
+                state.wait(FollowError::Unreachable(error.to_string()))?;
             }
             FollowError::Diverged(_) if suspect => return Err(error),
             FollowError::Gone | FollowError::Diverged(_) => {
-                (following.tell)(match error {
+                (state.report)(match error {
                     FollowError::Diverged(why) => Event::Diverged(why),
                     _ => Event::Behind,
                 });
                 suspect |= diverged;
-                // Readers have seen what was taken in before it turned out to be something else.
-                let least = writer.register().sequence();
+                // Readers have seen the changes up to here and must not go back, also if the replica has diverged.
+                let sequence_min = writer.register().sequence();
                 drop(writer);
-                following.begin_anew(least)?;
-                writer = following.open()?;
-                began = Some(writer.register().sequence());
+                state.replace_replica(sequence_min)?;
+                writer = state.open()?;
+                started_at = Some(writer.register().sequence());
             }
-            // What has failed may have left the writer so that it writes no more.
+            // After a failed write the writer refuses further ones.
             error if error.is_full() => {
                 drop(writer);
-                following.wait(error)?;
-                writer = following.open()?;
+                state.wait(error)?;
+                writer = state.open()?;
             }
-            error => following.wait(error)?,
+            error => state.wait(error)?,
         }
     }
 }
 
-/// How far a replica has come.
-struct At {
+/// Position of a replica after a step.
+struct Progress {
     to: u64,
     latest: u64,
-    /// Whether the source has told its content digest, and it is the replica's too.
+    /// Whether the source sent its content digest and the replica's is equal.
     agrees: bool,
 }
 
-struct Following<'f> {
+struct FollowState<'f> {
     follow: &'f Follow,
     source: &'f dyn Source,
     directory: Directory,
-    /// The register that it is a replica of, as the source calls it.
+    /// Name of the replica's register, as the source gives it.
     of: String,
-    /// Digest of the register file that it began with last.
+    /// Digest of the register file of the last start.
     offered: Option<String>,
-    /// Digest of one that no changes follow.
-    useless: Option<String>,
+    /// Digest of a register file whose next changes are gone.
+    without_changes: Option<String>,
     backoff: Backoff,
-    /// Whether it has been told that what comes is not to be trusted.
-    alarmed: bool,
-    tell: &'f mut dyn FnMut(Event),
+    /// Whether an untrusted response was reported since the last success.
+    alarm_reported: bool,
+    report: &'f mut dyn FnMut(Event),
 }
 
-impl Following<'_> {
-    /// Takes in what comes next, and folds the log if it is long.
-    fn step(&mut self, writer: &Writer) -> Result<At, FollowError> {
+impl FollowState<'_> {
+    /// Applies the next batch of changes, and makes a checkpoint if the log is long.
+    fn step(&mut self, writer: &Writer) -> Result<Progress, FollowError> {
         let here = writer.register().sequence();
         let wait = if self.follow.once { Duration::ZERO } else { WAIT };
-        let told = self.source.changes(&writer.register(), BATCH, wait)?;
-        if told.register != self.of {
-            return Err(FollowError::Another { found: told.register });
+        let batch = self.source.changes(&writer.register(), BATCH, wait)?;
+        if batch.register != self.of {
+            return Err(FollowError::OtherRegister { found: batch.register });
         }
-        if told.latest < here {
+        if batch.latest < here {
             return Err(FollowError::RolledBack { here });
         }
-        if !told.changes.is_empty() {
+        if !batch.changes.is_empty() {
             if !store::is_data_directory(writer.directory()) {
                 return Err(FollowError::Removed(writer.directory().to_owned()));
             }
-            writer.apply(Lines::of(told.changes), None)?;
+            writer.apply(Lines::of(batch.changes), None)?;
         }
         let register = writer.register();
-        if register.sequence() != told.to {
-            let (said, found) = (told.to, register.sequence());
-            let why = format!("its changes lead to {found}, and the source says that they lead to {said}");
+        if register.sequence() != batch.to {
+            let (said, found) = (batch.to, register.sequence());
+            let why = format!("the changes end at sequence {found}, and the source states {said}");
             return Err(FollowError::Diverged(why));
         }
-        let agrees = match told.content {
+        let agrees = match batch.content {
             None => false,
             Some(content) => {
                 let found = register.content();
@@ -138,14 +138,14 @@ impl Following<'_> {
             }
         };
         self.backoff.reset();
-        self.alarmed = false;
+        self.alarm_reported = false;
         if writer.log_bytes() > self.follow.checkpoint_at {
             writer.checkpoint(false)?;
         }
-        Ok(At { to: told.to, latest: told.latest, agrees })
+        Ok(Progress { to: batch.to, latest: batch.latest, agrees })
     }
 
-    /// Opens the replica, which begins if it is not there.
+    /// Opens the replica, and creates it if it does not exist.
     fn open(&mut self) -> Result<Writer, FollowError> {
         let path = self.directory.path.clone();
         if store::is_data_directory(&path) {
@@ -153,13 +153,13 @@ impl Following<'_> {
         } else {
             self.begin(&path, 0)?;
         }
-        let writer = self.open_with_room(&path)?;
-        (self.tell)(Event::Open(writer.register().sequence()));
+        let writer = self.open_when_possible(&path)?;
+        (self.report)(Event::Open(writer.register().sequence()));
         Ok(writer)
     }
 
-    /// Opens a data directory, as soon as the disk has room for it.
-    fn open_with_room(&mut self, path: &Path) -> Result<Writer, FollowError> {
+    /// Opens a data directory; waits while the disk is full.
+    fn open_when_possible(&mut self, path: &Path) -> Result<Writer, FollowError> {
         loop {
             match self.source.open(path).map_err(FollowError::from) {
                 Err(error) if error.is_full() => self.wait(error)?,
@@ -171,56 +171,57 @@ impl Following<'_> {
         }
     }
 
-    /// Makes a data directory of the register file of a source that has a sequence number, or a later one.
-    fn begin(&mut self, path: &Path, least: u64) -> Result<(), FollowError> {
+    /// Creates a data directory from the source's register file, once the source is at `sequence_min` or later.
+    fn begin(&mut self, path: &Path, sequence_min: u64) -> Result<(), FollowError> {
         let mut altered = false;
         loop {
             let made = self.source.offer().and_then(|offer| {
-                if offer.latest < least {
-                    // It may have been given by somebody in between who has kept it.
-                    return Err(FollowError::Away("the register that is offered is older".to_owned()));
+                if offer.latest < sequence_min {
+                    // A proxy may have answered from its cache.
+                    let why = "the register on offer is older than the replica";
+                    return Err(FollowError::Unreachable(why.to_owned()));
                 }
-                if self.useless.as_ref() == Some(&offer.digest) {
-                    let why = "the changes that follow the register file are gone; it offers no other yet";
-                    return Err(FollowError::Away(why.to_owned()));
+                if self.without_changes.as_ref() == Some(&offer.digest) {
+                    let why = "the changes after the register file are gone, and there is no newer file yet";
+                    return Err(FollowError::Unreachable(why.to_owned()));
                 }
                 if !self.of.is_empty() && self.of != offer.register {
-                    return Err(FollowError::Another { found: offer.register });
+                    return Err(FollowError::OtherRegister { found: offer.register });
                 }
                 self.offered = Some(offer.digest.clone());
-                self.directory.make(path, self.source, &offer, self.tell)
+                self.directory.create(path, self.source, &offer, self.report)
             });
             match made {
                 Ok(true) => return Ok(()),
-                // It was replaced meanwhile: there is another one.
+                // The file was replaced meanwhile: try the new one.
                 Ok(false) => {}
-                // What had come before may have been damaged since; once more from its beginning.
+                // The partial download may have been damaged: try once more from the beginning.
                 Err(FollowError::Altered) if !std::mem::replace(&mut altered, true) => {}
                 Err(error) => self.wait(error)?,
             }
         }
     }
 
-    /// Makes another directory of what the source has, which takes the place of the one that is there when it is no
-    /// older: nobody who reads it goes back in time.
-    fn begin_anew(&mut self, least: u64) -> Result<(), FollowError> {
+    /// Creates another directory from the source's register file, and replaces this one when the new one is at
+    /// `sequence_min` or later, so that no reader goes back in time.
+    fn replace_replica(&mut self, sequence_min: u64) -> Result<(), FollowError> {
         let next = self.directory.next();
-        'anew: loop {
+        'again: loop {
             directory::remove(&next)?;
-            self.begin(&next, least)?;
-            let mut writer = self.open_with_room(&next)?;
-            while writer.register().sequence() < least {
+            self.begin(&next, sequence_min)?;
+            let mut writer = self.open_when_possible(&next)?;
+            while writer.register().sequence() < sequence_min {
                 match self.step(&writer) {
                     Ok(_) => {}
                     Err(error @ FollowError::Gone) => {
-                        self.wait(FollowError::Away(error.to_string()))?;
-                        continue 'anew;
+                        self.wait(FollowError::Unreachable(error.to_string()))?;
+                        continue 'again;
                     }
                     // As in `run`.
                     Err(error) if error.is_full() => {
                         drop(writer);
                         self.wait(error)?;
-                        writer = self.open_with_room(&next)?;
+                        writer = self.open_when_possible(&next)?;
                     }
                     Err(error) => self.wait(error)?,
                 }
@@ -230,19 +231,19 @@ impl Following<'_> {
         }
     }
 
-    /// Waits until it is worth trying again: longer each time, and not as long as others who wait.
+    /// Waits before the next attempt.
     ///
-    /// Errors: trying again does not help.
+    /// Errors: `error`, if it does not pass or with `once` lasts too long.
     fn wait(&mut self, error: FollowError) -> Result<(), FollowError> {
         let untrusted = matches!(error, FollowError::Untrusted(_));
         let give_up = self.follow.once && (untrusted || self.backoff.is_over());
         if !error.passes() || give_up {
             return Err(error);
         }
-        if untrusted && !std::mem::replace(&mut self.alarmed, true) {
-            (self.tell)(Event::Untrusted(error.to_string()));
+        if untrusted && !std::mem::replace(&mut self.alarm_reported, true) {
+            (self.report)(Event::Untrusted(error.to_string()));
         } else if self.backoff.is_first() {
-            (self.tell)(Event::Away(error.to_string()));
+            (self.report)(Event::Waiting(error.to_string()));
         }
         self.source.pause(self.backoff.next());
         Ok(())

@@ -1,73 +1,84 @@
-//! The service that a replica follows, as its client.
+//! A service as the source of a replica: the client's side of `docs/replicas.md`.
 
 use super::following::WAIT;
-use super::{FollowError, Offer, Part, Source, Told};
+use super::{ChangeBatch, FollowError, Offer, Part, Source, client};
 use crate::register::Register;
-use crate::signing::{self, Statement, Trusted, header};
+use crate::signing::{self, Statement, TrustedKeys, header};
 use crate::store::changes_of_frames;
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, Response, StatusCode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use tokio::runtime::Runtime;
 
-/// Time to connect, and time in which nothing may come in the middle of an answer.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-const STALL_TIME: Duration = Duration::from_secs(30);
-/// Bytes of changes that are taken at a time.
-const CHANGES_BYTES_MAX: u64 = 256 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest pause within a response.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes of one response with changes.
+const CHANGES_BYTES_MAX: usize = 256 << 20;
+/// Most bytes of a problem document.
+const PROBLEM_BYTES_MAX: usize = 1 << 16;
 
-/// How the service is reached, and as whom.
+/// Address and credentials of a service.
 #[derive(Clone, Debug, Default)]
 pub struct SourceOptions {
-    /// Where it is, without `/v1`: `https://nabar.example/se`.
+    /// Address without `/v1`: `https://nabar.example/se`.
     pub address: String,
-    /// Roots of its certificate, PEM; the usual ones if `None`.
+    /// Roots of its certificate, PEM; Mozilla's if `None`.
     pub ca: Option<PathBuf>,
-    /// Certificate to show, and its key, PEM.
+    /// Client certificate and its key, PEM.
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// File with a bearer token, read for each request.
     pub token: Option<PathBuf>,
-    /// The part of the register that is asked for; what the source gives if `None`.
+    /// The requested part of the register; the source's default if `None`.
     pub part: Option<Part>,
-    /// Public keys, PEM; if there are any, what is signed by none of them is refused.
+    /// Trusted public keys, PEM. If there are any, responses that none of them has signed are refused.
     pub trusted: Vec<PathBuf>,
 }
 
-/// A service that is followed.
-pub(super) struct Http {
-    agent: Agent,
+/// A client of the service.
+pub(super) struct HttpSource {
+    runtime: Runtime,
+    client: Client,
     options: SourceOptions,
-    trusted: Trusted,
+    trusted: TrustedKeys,
 }
 
-impl Http {
-    pub(super) fn new(options: SourceOptions) -> Result<Http, FollowError> {
+impl HttpSource {
+    pub(super) fn new(options: SourceOptions) -> Result<HttpSource, FollowError> {
         if !["http://", "https://"].iter().any(|scheme| options.address.starts_with(scheme)) {
-            let text = "is no address of a service: write http://HOST:PORT or https://HOST:PORT";
+            let text = "is not an address of a service: write http://HOST:PORT or https://HOST:PORT";
             return Err(FollowError::Options(format!("{} {text}", options.address)));
         }
         let trusted =
-            Trusted::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
-        let mut tls = TlsConfig::builder();
-        if let Some(ca) = &options.ca {
-            tls = tls.root_certs(RootCerts::new_with_certs(&certificates(ca)?));
-        }
-        if let Some((certificate, key)) = &options.certificate {
-            let unusable = |error: ureq::Error| unusable(key, error);
-            let private = PrivateKey::from_pem(&read(key)?).map_err(unusable)?;
-            tls = tls.client_cert(Some(ClientCert::new_with_certs(&certificates(certificate)?, private)));
-        }
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIME))
-            .timeout_per_read(Some(STALL_TIME + WAIT))
-            .user_agent(concat!("nabar/", env!("CARGO_PKG_VERSION")));
-        Ok(Http { agent: config.build().into(), options, trusted })
+            TrustedKeys::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
+        let failed = |error: &dyn ToString| FollowError::Options(error.to_string());
+        let roots = match &options.ca {
+            None => None,
+            Some(path) => Some(client::roots(certificates(path)?).map_err(|error| unusable(path, error))?),
+        };
+        let identity = match &options.certificate {
+            None => None,
+            Some((path, key)) => Some((certificates(path)?, private_key(key)?)),
+        };
+        let tls = client::tls(roots, identity).map_err(|error| match &options.certificate {
+            Some((path, _)) => unusable(path, error),
+            None => failed(&error),
+        })?;
+        let client = client::builder(tls)
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(STALL_TIMEOUT + WAIT)
+            .build()
+            .map_err(|error| failed(&client::cause(&error)))?;
+        let runtime = client::runtime().map_err(|error| failed(&error))?;
+        Ok(HttpSource { runtime, client, options, trusted })
     }
 
     fn address(&self, path: &str) -> String {
@@ -79,46 +90,52 @@ impl Http {
         }
     }
 
-    /// `here` is what the replica has.
-    fn ask(
+    /// Sends a request. `here` is the replica's last sequence number.
+    fn request(
         &self,
         head: bool,
         path: &str,
         here: u64,
         headers: &[(&str, String)],
-    ) -> Result<Response<Body>, FollowError> {
+    ) -> Result<Response, FollowError> {
         let address = self.address(path);
-        let mut request = if head { self.agent.head(&address) } else { self.agent.get(&address) };
+        let mut request = self.client.request(if head { Method::HEAD } else { Method::GET }, &address);
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(*name, value);
         }
         if let Some(token) = &self.options.token {
-            let token = String::from_utf8(read(token)?).map_err(|_| unusable(token, "it is no text"))?;
+            let token = String::from_utf8(read(token)?).map_err(|_| unusable(token, "it is not UTF-8"))?;
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
-        let mut response = request.call().map_err(|error| away(&error))?;
+        // The time-outs start when the request is made, which needs the runtime.
+        let response = self.runtime.block_on(async { request.send().await });
+        let response = response.map_err(|error| unreachable_source(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         if head {
-            // Without a body it does not say why.
-            return self.ask(false, path, here, headers);
+            // Only a response with a body has the reason.
+            return self.request(false, path, here, headers);
         }
-        let problem = response.body_mut().with_config().limit(1 << 16).read_to_string().unwrap_or_default();
-        let problem: serde_json::Value = serde_json::from_str(&problem).unwrap_or_default();
+        let problem = self.read_body(response, PROBLEM_BYTES_MAX).unwrap_or_default();
+        let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap_or_default();
         let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
         Err(match status {
             StatusCode::GONE => FollowError::Gone,
-            StatusCode::NOT_FOUND => FollowError::NoSource,
-            StatusCode::TOO_MANY_REQUESTS => FollowError::Away(detail),
+            StatusCode::NOT_FOUND => FollowError::NotAService,
+            StatusCode::TOO_MANY_REQUESTS => FollowError::Unreachable(detail),
             _ if problem["type"] == "urn:nabar:problem:unknown-change" => FollowError::RolledBack { here },
-            _ if status.is_server_error() => FollowError::Away(format!("{status} {detail}")),
+            _ if status.is_server_error() => FollowError::Unreachable(format!("{status} {detail}")),
             _ => FollowError::Refused { status: status.as_u16(), detail },
         })
     }
 
-    /// What is asked to be signed, if it has to be.
+    fn read_body(&self, response: Response, bytes_max: usize) -> io::Result<Vec<u8>> {
+        self.runtime.block_on(client::read_body(response, bytes_max))
+    }
+
+    /// A nonce to be signed; empty without trusted keys.
     fn nonce(&self) -> Result<String, FollowError> {
         if self.trusted.is_empty() {
             return Ok(String::new());
@@ -126,8 +143,8 @@ impl Http {
         signing::nonce().map_err(|error| FollowError::Options(error.to_string()))
     }
 
-    /// What the source says of an answer, signed by somebody who is trusted.
-    fn said(
+    /// The statement about a response, signed by a trusted key if there are any.
+    fn statement(
         &self,
         what: &'static str,
         headers: &HeaderMap,
@@ -135,42 +152,43 @@ impl Http {
         nonce: String,
     ) -> Result<Statement, FollowError> {
         let get = |name| text(headers, name).ok();
-        let said = Statement::of_headers(what, get, body, nonce).ok_or(FollowError::NoSource)?;
-        super::believed(&self.trusted, &said, get(header::SIGNATURE))?;
-        let part = said.register.split_once(' ').map(|(_, part)| part);
+        let statement = Statement::of_headers(what, get, body, nonce).ok_or(FollowError::NotAService)?;
+        super::check_signature(&self.trusted, &statement, get(header::SIGNATURE))?;
+        let part = statement.register.split_once(' ').map(|(_, part)| part);
         if let Some(asked) = &self.options.part
             && part != Some(&asked.to_string()[..])
         {
-            return Err(FollowError::Another { found: said.register });
+            return Err(FollowError::OtherRegister { found: statement.register });
         }
-        Ok(said)
+        Ok(statement)
     }
 }
 
-impl Source for Http {
+impl Source for HttpSource {
     fn offer(&self) -> Result<Offer, FollowError> {
         let nonce = self.nonce()?;
-        let response = self.ask(true, "snapshot", 0, &[(header::NONCE, nonce.clone())])?;
+        let response = self.request(true, "snapshot", 0, &[(header::NONCE, nonce.clone())])?;
         let headers = response.headers();
         let digest = text(headers, header::DIGEST)?.to_owned();
         if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(FollowError::NoSource);
+            return Err(FollowError::NotAService);
         }
-        let said = self.said("snapshot", headers, digest.clone(), nonce)?;
+        let statement = self.statement("snapshot", headers, digest.clone(), nonce)?;
         let bytes = number(headers, "content-length")?;
-        Ok(Offer { register: said.register, digest, bytes, latest: said.latest })
+        Ok(Offer { register: statement.register, digest, bytes, latest: statement.latest })
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
         let tag = format!("\"{}\"", offer.digest);
         let headers = [("range", format!("bytes={from}-")), ("if-range", tag.clone())];
-        let response = self.ask(false, "snapshot", 0, &headers)?;
+        let response = self.request(false, "snapshot", 0, &headers)?;
         let same = response.headers().get("etag").is_some_and(|other| other.as_bytes() == tag.as_bytes());
         let part = response.status() == StatusCode::PARTIAL_CONTENT;
-        Ok((same && part).then(|| Box::new(response.into_body().into_reader()) as Box<dyn Read>))
+        let body = ResponseBodyReader { runtime: &self.runtime, response, rest: Bytes::new() };
+        Ok((same && part).then(|| Box::new(body) as Box<dyn Read>))
     }
 
-    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError> {
         let from = here.sequence();
         let wait = match wait.as_secs() {
             0 => String::new(),
@@ -179,50 +197,74 @@ impl Source for Http {
         let nonce = self.nonce()?;
         let headers = [("accept", header::FRAMES.to_owned()), (header::NONCE, nonce.clone())];
         let path = format!("changes?from={from}&limit={most}{wait}");
-        let mut response = self.ask(false, &path, from, &headers)?;
+        let response = self.request(false, &path, from, &headers)?;
         if response.headers().get("content-type").is_none_or(|found| found != header::FRAMES) {
-            return Err(FollowError::NoSource);
+            return Err(FollowError::NotAService);
         }
-        let body = response.body_mut().with_config().limit(CHANGES_BYTES_MAX).read_to_vec();
-        let body = body.map_err(|error| FollowError::Away(error.to_string()))?;
+        let headers = response.headers().clone();
+        let body = self.read_body(response, CHANGES_BYTES_MAX);
+        let body = body.map_err(|error| FollowError::Unreachable(error.to_string()))?;
         let digest = match self.trusted.is_empty() {
             true => String::new(),
             false => blake3::hash(&body).to_hex().to_string(),
         };
-        let said = self.said("changes", response.headers(), digest, nonce)?;
-        let changes = changes_of_frames(&body, from).filter(|_| said.from == from);
-        let register = said.register;
-        let damaged = || FollowError::Away("its changes came damaged".to_owned());
-        let content = Some(said.content).filter(|content| !content.is_empty());
-        Ok(Told {
+        let statement = self.statement("changes", &headers, digest, nonce)?;
+        let changes = changes_of_frames(&body, from).filter(|_| statement.from == from);
+        let register = statement.register;
+        let damaged = || FollowError::Unreachable("its changes are damaged".to_owned());
+        let content = Some(statement.content).filter(|content| !content.is_empty());
+        Ok(ChangeBatch {
             register,
             changes: changes.ok_or_else(damaged)?,
-            to: said.to,
-            latest: said.latest,
+            to: statement.to,
+            latest: statement.latest,
             content,
         })
     }
 }
 
-/// What went wrong on the way, and what to look at.
-fn away(error: &ureq::Error) -> FollowError {
-    let text = error.to_string();
+/// The body of a response, read while the runtime is driven.
+struct ResponseBodyReader<'h> {
+    runtime: &'h Runtime,
+    response: Response,
+    /// Bytes received and not yet read.
+    rest: Bytes,
+}
+
+impl Read for ResponseBodyReader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            let chunk = self.runtime.block_on(self.response.chunk());
+            match chunk.map_err(|error| io::Error::other(client::cause(&error)))? {
+                None => return Ok(0),
+                Some(chunk) => self.rest = chunk,
+            }
+        }
+        let length = buffer.len().min(self.rest.len());
+        buffer[..length].copy_from_slice(&self.rest.split_to(length));
+        Ok(length)
+    }
+}
+
+/// A failed request, with a hint at the usual reason.
+fn unreachable_source(error: &reqwest::Error) -> FollowError {
+    let text = client::cause(error);
     let hints = [
-        ("CertificateRequired", "it wants a certificate: --certificate and --key"),
-        ("UnknownIssuer", "name the roots of its certificate with --ca"),
+        ("CertificateRequired", "it requires a client certificate"),
+        ("UnknownIssuer", "its certificate is not signed by a trusted root"),
         ("invalid HTTP version", "is it https://?"),
         ("InvalidContentType", "is it http://?"),
     ];
     let hint = hints.iter().find(|(found, _)| text.contains(found));
-    FollowError::Away(hint.map_or(text.clone(), |(_, hint)| format!("{text} ({hint})")))
+    FollowError::Unreachable(hint.map_or(text.clone(), |(_, hint)| format!("{text} ({hint})")))
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, FollowError> {
-    headers.get(name).and_then(|value| value.to_str().ok()).ok_or(FollowError::NoSource)
+    headers.get(name).and_then(|value| value.to_str().ok()).ok_or(FollowError::NotAService)
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Result<u64, FollowError> {
-    text(headers, name)?.parse().map_err(|_| FollowError::NoSource)
+    text(headers, name)?.parse().map_err(|_| FollowError::NotAService)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FollowError> {
@@ -233,16 +275,15 @@ fn unusable(path: &Path, error: impl ToString) -> FollowError {
     FollowError::Options(format!("{}: {}", path.display(), error.to_string()))
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, FollowError> {
-    let pem = read(path)?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| unusable(path, error))? {
-            certificates.push(certificate);
-        }
-    }
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FollowError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let certificates = certificates.map_err(|error| unusable(path, error))?;
     if certificates.is_empty() {
         return Err(unusable(path, "it holds no certificate"));
     }
     Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FollowError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| unusable(path, error))
 }

@@ -1,11 +1,12 @@
 //! Replicas: a data directory that follows a register over HTTP.
 //!
-//! A replica begins with the source's register file, which is verified before it is used, and takes in the
-//! changes after it, each batch durably. It can be killed at any time: what it has is in its data directory,
-//! and a register file that was coming is gone on with. Readers of the directory are served all the while, also
-//! when it has fallen so far behind that it begins anew.
+//! A replica starts with the source's register file, which is verified before use, and then applies changes, each
+//! batch durably. It can be killed at any time: its state is in its data directory, and an interrupted download of a
+//! register file is resumed. The directory can be read all the time, also while a replica that has fallen too far
+//! behind starts over.
 
 pub(crate) mod backoff;
+pub(crate) mod client;
 mod directory;
 pub(crate) mod following;
 mod http;
@@ -19,7 +20,7 @@ pub use part::Part;
 
 use crate::changes::Change;
 use crate::register::Register;
-use crate::signing::{Statement, Trusted};
+use crate::signing::{Statement, TrustedKeys};
 use crate::store::{ApplyError, InitError, StoreError, Writer};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -27,69 +28,70 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Why a replica does not follow.
+/// Why a replica stops or waits.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum FollowError {
-    /// The source does not answer, or cannot now: it is asked again.
+    /// The source is unreachable or fails: tried again.
     #[error("the source does not answer: {0}")]
-    Away(String),
-    /// What came is not signed as it must be: it is passed over, and the source asked again.
-    #[error("what came is refused: {0}")]
+    Unreachable(String),
+    /// A response without a valid signature: ignored, and requested again.
+    #[error("the response is refused: {0}")]
     Untrusted(String),
-    /// It does not want to.
+    /// The source refuses the request.
     #[error("the source refuses ({status}): {detail}")]
     Refused {
         /// HTTP status.
         status: u16,
-        /// What it says.
+        /// Its explanation.
         detail: String,
     },
-    /// The changes that are asked for are folded into its register file.
+    /// The requested changes are already folded into the source's register file.
     #[error("the changes are gone at the source")]
     Gone,
-    /// What answers is no `nabar serve`.
-    #[error("what answers there is no register of nabar's: name the address without /v1")]
-    NoSource,
-    /// A register file that is not what was offered, twice.
-    #[error("the register file that came is not the one that the source offers: its digest does not hold")]
+    /// The address is not a register of `nabar serve`.
+    #[error("the address is not a register of a nabar service: name it without /v1")]
+    NotAService,
+    /// A downloaded register file differs from the offer, twice.
+    #[error("the downloaded register file is not the one on offer: the digests differ")]
     Altered,
-    /// The source has less than the replica.
+    /// The source is behind the replica.
     #[error(
         "the source is at an earlier sequence number than the replica, {here}: it was rolled back, or is another \
-         register; remove the directory to begin anew"
+         register; remove the directory to start over"
     )]
     RolledBack {
-        /// What the replica has.
+        /// Last sequence number of the replica.
         here: u64,
     },
     /// The source has the register of another country, or another part.
     #[error("the source has another register, {found}: follow it into another directory")]
-    Another {
-        /// Which.
+    OtherRegister {
+        /// The source's register.
         found: String,
     },
-    /// There is a data directory that has changes of its own.
+    /// The directory is a data directory, but not a replica.
     #[error("{} is a data directory that `nabar follow` has not made: name another one", .0.display())]
-    NoReplica(PathBuf),
-    /// Somebody has removed the replica.
-    #[error("somebody has removed what was in {} while it was kept: follow anew", .0.display())]
+    NotAReplica(PathBuf),
+    /// The replica was removed while it was followed.
+    #[error("the replica in {} was removed while it was followed: follow again", .0.display())]
     Removed(PathBuf),
-    /// The replica is not the register that the source has, twice.
-    #[error("the replica is not the register that the source has: {0}; it has begun anew once already")]
+    /// The replica differs from the source, twice.
+    #[error("the replica differs from the source's register: {0}; it has already started over once")]
     Diverged(String),
-    /// Certificates, keys or tokens.
+    /// An address, certificate, key or token is unusable.
     #[error("{0}")]
     Options(String),
-    /// Another process follows there.
-    #[error("another process keeps {}: end it first", .0.display())]
-    Occupied(PathBuf),
-    /// The directory.
+    /// Another process follows into the directory.
+    #[error("another process follows into {}: end it first", .0.display())]
+    Locked(PathBuf),
+    /// The directory cannot be created.
     #[error(transparent)]
     Init(#[from] InitError),
-    /// The directory.
+    /// The directory cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The disk.
+    /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
     Io {
         /// Which file.
@@ -100,12 +102,12 @@ pub enum FollowError {
 }
 
 impl FollowError {
-    /// Whether it may be over when it is tried again.
+    /// Whether the error may pass by waiting.
     fn passes(&self) -> bool {
-        matches!(self, FollowError::Away(_) | FollowError::Untrusted(_)) || self.is_full()
+        matches!(self, FollowError::Unreachable(_) | FollowError::Untrusted(_)) || self.is_full()
     }
 
-    /// Whether there is no room on the disk.
+    /// Whether the disk is full.
     fn is_full(&self) -> bool {
         let kind = match self {
             FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => error.kind(),
@@ -126,65 +128,66 @@ impl From<ApplyError> for FollowError {
     }
 }
 
-/// What happens to a replica.
+/// Events of a replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A register file is coming: bytes that are here, bytes of all.
-    Coming(u64, u64),
-    /// The replica can be read, at a sequence number.
+    /// A register file is being downloaded: bytes received, bytes in total.
+    Downloading(u64, u64),
+    /// The replica is readable, at a sequence number.
     Open(u64),
-    /// The replica is at a sequence number, and the source at another.
-    At(u64, u64),
-    /// The replica has fallen behind, and begins anew.
+    /// Last sequence numbers of the replica and of the source.
+    Progress(u64, u64),
+    /// The replica has fallen too far behind and starts over.
     Behind,
-    /// The replica is not what the source has, and begins anew: an alarm.
+    /// The replica differs from the source and starts over: an alarm.
     Diverged(String),
-    /// The source does not answer, or the disk is full; told once until that is over.
-    Away(String),
-    /// What came is not signed as it must be: an alarm, told once until something is.
+    /// The source is unreachable, or the disk is full; reported once until that is over.
+    Waiting(String),
+    /// A response without a valid signature: an alarm, reported once until the next success.
     Untrusted(String),
 }
 
-/// How a replica is kept.
+/// Options of a replica.
 #[derive(Clone, Debug)]
 pub struct Follow {
     /// Its data directory.
     pub directory: PathBuf,
-    /// Whether to end when it has what the source has.
+    /// Whether to end when the replica is up to date.
     pub once: bool,
-    /// Bytes of log after which it is folded into the register file.
+    /// Bytes of log that trigger a checkpoint.
     pub checkpoint_at: u64,
 }
 
-/// Follows until it cannot, or has all if it is told to end then.
+/// Follows until it fails, or with `once` until the replica is up to date.
 ///
-/// Errors: those that waiting does not help; with `once` also [`FollowError::Untrusted`] at once, and
-/// [`FollowError::Away`] after a minute or so.
+/// Errors: those that do not pass by waiting; with `once` also [`FollowError::Untrusted`] at once, and
+/// [`FollowError::Unreachable`] after a minute or so.
 pub fn follow(
     source: &SourceOptions,
     follow: &Follow,
-    mut tell: impl FnMut(Event),
+    mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
-    let source = http::Http::new(source.clone())?;
-    following::run(follow, &source, &mut tell)
+    let source = http::HttpSource::new(source.clone())?;
+    following::run(follow, &source, &mut report)
 }
 
-/// Follows a part of the register in a data directory on this machine into another directory, until it is told to end.
+/// Follows a part of the register in a local data directory into another directory, until `stop` is set.
 ///
 /// Errors: as [`follow`].
 pub fn follow_part(
-    whole: &Path,
+    whole: impl AsRef<Path>,
     part: &Part,
-    directory: &Path,
+    directory: impl AsRef<Path>,
     checkpoint_at: u64,
     stop: &AtomicBool,
-    mut tell: impl FnMut(Event),
+    mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
+    let (whole, directory) = (whole.as_ref(), directory.as_ref());
     let mut made = directory.as_os_str().to_owned();
     made.push(".made");
-    let source = part::Whole::new(whole, part.clone(), made.into(), stop);
+    let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop);
     let follow = Follow { directory: directory.to_owned(), once: false, checkpoint_at };
-    match following::run(&follow, &source, &mut tell) {
+    match following::run(&follow, &source, &mut report) {
         Err(_) if stop.load(Ordering::Relaxed) => Ok(()),
         ended => ended,
     }
@@ -193,7 +196,7 @@ pub fn follow_part(
 /// The register file that a source offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
-    /// `far` or `krr`, and behind a blank whose part of it, if it is not all.
+    /// `far` or `krr`; for a part, followed by a space and the part.
     pub(crate) register: String,
     /// BLAKE3, 64 hexadecimal digits.
     pub(crate) digest: String,
@@ -202,50 +205,50 @@ pub(crate) struct Offer {
     pub(crate) latest: u64,
 }
 
-/// Changes as a source tells them.
-pub(crate) struct Told {
-    /// `far` or `krr`, and behind a blank whose part of it, if it is not all.
+/// Consecutive changes of a source.
+pub(crate) struct ChangeBatch {
+    /// `far` or `krr`; for a part, followed by a space and the part.
     pub(crate) register: String,
     pub(crate) changes: Vec<Change>,
     /// Sequence number of the last one.
     pub(crate) to: u64,
-    /// The source's own.
+    /// Last sequence number of the source.
     pub(crate) latest: u64,
-    /// Content digest at `to`, where the source tells it.
+    /// Content digest at `to`, if the source sent it.
     pub(crate) content: Option<String>,
 }
 
-/// What a replica follows, and what else of the world it deals with.
+/// What a replica follows; also clock and disk, so that simulations can replace them.
 pub(crate) trait Source {
-    /// The register file that it has now.
+    /// The current register file.
     fn offer(&self) -> Result<Offer, FollowError>;
-    /// What is missing of a register file. `None` if it is not what is offered any more.
+    /// The bytes of a register file from an offset on. `None` if the file is no longer on offer.
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError>;
-    /// The changes after the register that is here; waits for some if there are none.
-    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError>;
+    /// The changes after the register `here`, at most `most`; waits for some if there are none.
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError>;
 
-    /// Waits before something is tried again.
+    /// Waits before the next attempt.
     fn pause(&self, time: Duration) {
         thread::sleep(time);
     }
 
-    /// Opens the replica.
+    /// Opens the data directory of the replica.
     fn open(&self, directory: &Path) -> Result<Writer, StoreError> {
         Writer::open(directory)
     }
 }
 
-/// Whether what is said is signed by somebody who is trusted, if anybody is.
-pub(crate) fn believed(
-    trusted: &Trusted,
-    said: &Statement,
+/// Checks that a trusted key has signed a statement, if there are trusted keys.
+pub(crate) fn check_signature(
+    trusted: &TrustedKeys,
+    statement: &Statement,
     signatures: Option<&str>,
 ) -> Result<(), FollowError> {
     if trusted.is_empty() {
         return Ok(());
     }
-    let believed = trusted.check(said, signatures);
-    believed.map_err(|why| FollowError::Untrusted(format!("{}: {why}", said.what)))
+    let checked = trusted.check(statement, signatures);
+    checked.map_err(|why| FollowError::Untrusted(format!("{}: {why}", statement.what)))
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> FollowError + use<> {

@@ -1,8 +1,8 @@
-//! Reading what a client sends: not more than is allowed, and not for longer than it may take.
+//! Reading request bodies, within limits of size, time and memory.
 
-use super::config::Limits;
-use super::exchange::Problem;
-use super::routes::Exchange;
+use super::body_memory::{MemoryPermit, PERMIT_BYTES};
+use super::context::RequestContext;
+use super::problem::Problem;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -11,50 +11,43 @@ use hyper::{Request, StatusCode};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// Bytes that one permit of the budget for bodies stands for.
-const PERMIT_BYTES: usize = 1 << 12;
-/// Bytes of a body that count for nothing: who asks little never waits for those who send much.
+/// Bytes of a body that need no reservation: small requests never wait for large ones.
 const FREE_BYTES: usize = 1 << 18;
 
-/// Bytes a second below which a body comes too slowly for the memory that it holds.
+/// Bytes per second below which a body is too slow for the memory that it holds.
 const RATE_MIN: usize = 1 << 17;
 
-/// Time for which a body that is not wanted is read on.
+/// Time for which an unwanted body is still read.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// The share that an exchange has of the memory for bodies; given back when its answer is sent.
+/// The memory that a request has reserved; released when its response has been sent.
 #[derive(Clone)]
-pub(super) struct Share {
-    _permits: Arc<[Room]>,
+pub(super) struct MemoryReservation {
+    _permits: Arc<[MemoryPermit]>,
 }
 
-/// A part of what its client may have, and of what all may.
-struct Room {
-    _mine: OwnedSemaphorePermit,
-    _all: OwnedSemaphorePermit,
-}
-
-/// A body that is in memory.
-pub(super) struct Whole {
+/// A body in memory.
+pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
-    pub(super) share: Share,
+    pub(super) memory: MemoryReservation,
 }
 
 fn too_large(limit: usize) -> Problem {
-    let detail = format!("the body is longer than {limit} bytes; send ids as text/csv, which is streamed");
+    let detail =
+        format!("the body is longer than {limit} bytes; ids as text/csv are streamed, at any length");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
 }
 
 fn busy() -> Problem {
-    let detail = "other requests take all the memory there is for bodies; ask again";
+    let detail = "other requests hold all memory for request bodies; retry";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
 }
 
-/// Refuses a body that would have to be unpacked first.
-pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses a compressed body.
+pub(super) fn require_uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     match headers.get_all(CONTENT_ENCODING).iter().all(plain) {
         true => Ok(()),
@@ -65,108 +58,84 @@ pub(super) fn uncompressed(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-pub(super) fn broken() -> Problem {
-    Problem::bad_request("body-incomplete", "the body ended before its end")
+pub(super) fn truncated() -> Problem {
+    Problem::bad_request("body-incomplete", "the body is truncated")
 }
 
-impl Exchange<'_> {
-    /// Reads the body of a request whole. Each of its bytes counts for `weight` of the memory for bodies.
+impl RequestContext<'_> {
+    /// Reads the whole body of a request. Each byte counts as `weight` bytes of the memory budget.
     ///
-    /// Errors: it is too long, it breaks off, stalls or comes too slowly, it is compressed, or other bodies take
-    /// all the memory there is for them and go on doing so.
-    pub(super) async fn message(
+    /// Errors: the body is too long, truncated, too slow or compressed, or no memory is available in time.
+    pub(super) async fn read_body(
         &self,
-        request: Request<Unread>,
+        request: Request<RequestBody>,
         limit: usize,
         weight: usize,
-    ) -> Result<Whole, Problem> {
-        uncompressed(request.headers())?;
-        let announced = request.body().announced();
+    ) -> Result<BufferedBody, Problem> {
+        require_uncompressed(request.headers())?;
+        let announced = request.body().content_length();
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let mut body = request.into_body().take().ok_or_else(broken)?;
+        let mut body = request.into_body().take().ok_or_else(truncated)?;
         let stall = self.service.limits.stall_time;
-        let whole_time = Duration::from_secs((announced.unwrap_or(limit) / RATE_MIN) as u64);
-        // Waiting for room, waiting for the first byte, and reading.
-        let read = timeout(2 * stall + whole_time, self.read(&mut body, announced, limit, weight));
-        let read = read.await.unwrap_or_else(|_| Err(broken()));
+        let transfer_time = Duration::from_secs((announced.unwrap_or(limit) / RATE_MIN) as u64);
+        // Waiting for memory, waiting for the first byte, and the transfer.
+        let read = timeout(2 * stall + transfer_time, self.buffer(&mut body, announced, limit, weight));
+        let read = read.await.unwrap_or_else(|_| Err(truncated()));
         if read.as_ref().is_err_and(|problem| problem.status() != StatusCode::BAD_REQUEST) {
             drain(body).await;
         }
         read
     }
 
-    async fn read(
+    async fn buffer(
         &self,
         body: &mut Incoming,
         announced: Option<usize>,
         limit: usize,
         weight: usize,
-    ) -> Result<Whole, Problem> {
-        let most = FREE_BYTES + of_a_client(&self.service.limits) * PERMIT_BYTES;
-        let (mut share, mut paid) = (Vec::new(), FREE_BYTES);
+    ) -> Result<BufferedBody, Problem> {
+        let most = FREE_BYTES + self.service.body_memory.client_bytes();
+        let (mut permits, mut reserved) = (Vec::new(), FREE_BYTES);
         let mut bytes: Vec<u8> = Vec::new();
-        while let Some(data) = frame(body, self.service.limits.stall_time).await? {
+        while let Some(data) = next_data(body, self.service.limits.stall_time).await? {
             let length = bytes.len() + data.len();
             if length > limit {
                 return Err(too_large(limit));
             }
-            if length * weight > paid {
-                let whole = announced.unwrap_or(2 * length).max(length);
-                // In whole permits, so that parts do not add up to more than there are.
-                let aim = (whole * weight).next_multiple_of(PERMIT_BYTES).min(most);
-                share.push(self.room(aim - paid, share.is_empty()).await?);
-                paid = if announced.is_some() || aim == most { usize::MAX } else { aim };
+            let expected = announced.unwrap_or(2 * length).max(length);
+            if length * weight > reserved {
+                // In whole permits, so that the reservations do not add up to more than the budget.
+                let target = (expected * weight).next_multiple_of(PERMIT_BYTES).min(most);
+                permits.push(self.reserve(target - reserved, permits.is_empty()).await?);
+                reserved = if announced.is_some() || target == most { usize::MAX } else { target };
             }
             if bytes.is_empty() && body.is_end_stream() {
-                return Ok(Whole { bytes: data, share: Share { _permits: share.into() } });
+                return Ok(BufferedBody {
+                    bytes: data,
+                    memory: MemoryReservation { _permits: permits.into() },
+                });
             }
-            // All at once if it is known how much: what is not written yet takes no memory.
-            let whole = announced.unwrap_or(2 * length).max(length);
-            if bytes.capacity() < length && bytes.try_reserve_exact(whole - bytes.len()).is_err() {
+            // The announced length at once: memory that is not written to yet is not resident.
+            if bytes.capacity() < length && bytes.try_reserve_exact(expected - bytes.len()).is_err() {
                 return Err(busy());
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Whole { bytes: bytes.into(), share: Share { _permits: share.into() } })
+        Ok(BufferedBody { bytes: bytes.into(), memory: MemoryReservation { _permits: permits.into() } })
     }
 
-    /// Room for so many bytes. Only who has none yet waits for it: others that wait would have to wait for each
+    /// Only the first reservation of a request waits: requests that hold memory and wait for more could wait for each
     /// other.
-    async fn room(&self, bytes: usize, wait: bool) -> Result<Room, Problem> {
-        let service = self.service;
-        let permits = bytes.div_ceil(PERMIT_BYTES) as u32;
-        let mine = service.clients.bodies(&self.client);
-        if !wait {
-            let mine = mine.try_acquire_many_owned(permits).map_err(|_| busy())?;
-            let all = Arc::clone(&service.bodies).try_acquire_many_owned(permits).map_err(|_| busy())?;
-            return Ok(Room { _mine: mine, _all: all });
-        }
-        let both = async {
-            let mine = mine.acquire_many_owned(permits).await?;
-            let all = Arc::clone(&service.bodies).acquire_many_owned(permits).await?;
-            Ok::<Room, AcquireError>(Room { _mine: mine, _all: all })
-        };
-        match timeout(service.limits.stall_time, both).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(busy()),
-        }
+    async fn reserve(&self, bytes: usize, first: bool) -> Result<MemoryPermit, Problem> {
+        let wait = first.then_some(self.service.limits.stall_time);
+        self.service.body_memory.reserve(&self.client, bytes, wait).await.ok_or_else(busy)
     }
-}
-
-/// Permits for all bodies.
-pub(super) fn of_all(limits: &Limits) -> usize {
-    2 * of_a_client(limits)
-}
-
-/// Permits for the bodies of one client: half of all, so that two have to be greedy before a third waits.
-pub(super) fn of_a_client(limits: &Limits) -> usize {
-    limits.bodies_bytes.div_ceil(2 * PERMIT_BYTES)
 }
 
 /// The next data of a body, `None` at its end.
-async fn frame(body: &mut Incoming, stall: Duration) -> Result<Option<Bytes>, Problem> {
+async fn next_data(body: &mut Incoming, stall: Duration) -> Result<Option<Bytes>, Problem> {
     loop {
         match timeout(stall, body.frame()).await {
             Ok(None) => return Ok(None),
@@ -175,33 +144,33 @@ async fn frame(body: &mut Incoming, stall: Duration) -> Result<Option<Bytes>, Pr
                     return Ok(Some(data));
                 }
             }
-            Ok(Some(Err(_))) | Err(_) => return Err(broken()),
+            Ok(Some(Err(_))) | Err(_) => return Err(truncated()),
         }
     }
 }
 
-/// The body of a request, for whoever takes it.
-#[derive(Clone)]
-pub(super) struct Unread {
+/// The body of a request, which is taken at most once.
+#[derive(Clone, Default)]
+pub(super) struct RequestBody {
     body: Arc<Mutex<Option<Incoming>>>,
-    announced: Option<usize>,
-    /// Whether it is only sent when it is wanted (`Expect`).
-    waits: bool,
+    content_length: Option<usize>,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    expects_continue: bool,
 }
 
-impl Unread {
-    /// Parts a request from its body; the second is for [`drain`](Self::drain).
-    pub(super) fn of(request: Request<Incoming>) -> (Request<Unread>, Unread) {
-        let waits = request.headers().contains_key(EXPECT);
+impl RequestBody {
+    /// Separates a request from its body. The second part is for [`drain`](Self::drain).
+    pub(super) fn split(request: Request<Incoming>) -> (Request<RequestBody>, RequestBody) {
+        let expects_continue = request.headers().contains_key(EXPECT);
         let (head, body) = request.into_parts();
-        let announced = body.size_hint().exact().map(|length| length as usize);
-        let unread = Unread { body: Arc::new(Mutex::new(Some(body))), announced, waits };
-        (Request::from_parts(head, unread.clone()), unread)
+        let content_length = body.size_hint().exact().map(|length| length as usize);
+        let body = RequestBody { body: Arc::new(Mutex::new(Some(body))), content_length, expects_continue };
+        (Request::from_parts(head, body.clone()), body)
     }
 
-    /// Its bytes, if the client has said how many they are.
-    pub(super) fn announced(&self) -> Option<usize> {
-        self.announced
+    /// Its length, if the client has announced it.
+    pub(super) fn content_length(&self) -> Option<usize> {
+        self.content_length
     }
 
     /// The body, once.
@@ -209,9 +178,9 @@ impl Unread {
         self.body.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads on for a moment what nobody has taken.
+    /// Reads and discards the body for a short time if no handler has taken it.
     pub(super) async fn drain(self) {
-        if !self.waits
+        if !self.expects_continue
             && let Some(body) = self.take()
         {
             drain(body).await;
@@ -219,25 +188,25 @@ impl Unread {
     }
 }
 
-/// Reads on for a moment what is not wanted: a client that is still sending would not see its answer.
+/// Reads and discards a body for a short time: a client that is still sending would not read the response.
 async fn drain(mut body: Incoming) {
-    let rest = async { while let Ok(Some(_)) = frame(&mut body, DRAIN_TIME).await {} };
+    let rest = async { while let Ok(Some(_)) = next_data(&mut body, DRAIN_TIME).await {} };
     let _ = timeout(DRAIN_TIME, rest).await;
 }
 
-/// A body as something that a thread reads from, while it comes.
-pub(super) struct Reader {
+/// A body as [`io::Read`] for a blocking thread, while it arrives.
+pub(super) struct BodyReader {
     data: mpsc::Receiver<io::Result<Bytes>>,
     rest: Bytes,
 }
 
-/// Reads a body on for as long as its reader is there. The second part is to be waited for.
-pub(super) fn reader(mut body: Incoming, stall: Duration) -> (Reader, impl Future<Output = ()>) {
+/// A reader, and the future that feeds it until the reader is dropped.
+pub(super) fn reader(mut body: Incoming, stall: Duration) -> (BodyReader, impl Future<Output = ()>) {
     let (sender, data) = mpsc::channel(16);
     let pump = async move {
         loop {
             let next = tokio::select! {
-                next = frame(&mut body, stall) => next,
+                next = next_data(&mut body, stall) => next,
                 () = sender.closed() => return,
             };
             let next = match next {
@@ -253,10 +222,10 @@ pub(super) fn reader(mut body: Incoming, stall: Duration) -> (Reader, impl Futur
             }
         }
     };
-    (Reader { data, rest: Bytes::new() }, pump)
+    (BodyReader { data, rest: Bytes::new() }, pump)
 }
 
-impl io::Read for Reader {
+impl io::Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
             match self.data.blocking_recv() {

@@ -1,4 +1,4 @@
-//! `nabar.toml`: what the service is told. `docs/service.md` has every name.
+//! `nabar.toml`, the service's configuration. `docs/service.md` lists every key.
 
 use crate::replica::Part;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// All that the service is told.
+/// The configuration of the service.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -23,15 +23,15 @@ pub struct Config {
     /// The registers.
     #[serde(rename = "register")]
     pub registers: Vec<NamedRegister>,
-    /// Certificates.
+    /// TLS and client certificates.
     pub tls: Option<Tls>,
     /// Bearer tokens.
     pub tokens: Option<Tokens>,
-    /// What clients may take.
+    /// Limits.
     pub limits: Limits,
-    /// Who asked what.
+    /// The audit log.
     pub audit: Option<Audit>,
-    /// Who may have all of a register.
+    /// Who may copy registers.
     pub replicas: Replicas,
 }
 
@@ -39,7 +39,7 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedRegister {
-    /// Its addresses begin with `/name`; empty if it is the only one.
+    /// The first segment of its paths; may be empty if it is the only register.
     #[serde(default)]
     pub name: String,
     /// Register file or data directory.
@@ -50,7 +50,7 @@ pub struct NamedRegister {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// The service's certificate, and those between it and its root.
+    /// The server's certificate, and the intermediate certificates up to its root.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -59,15 +59,15 @@ pub struct Tls {
     /// Revocation lists of the authority in `client_ca`.
     #[serde(default)]
     pub client_crl: Vec<PathBuf>,
-    /// Authorities that issue client certificates. Without one, clients are not asked for a certificate.
+    /// Authorities that issue client certificates. Without one, client certificates are not requested.
     #[serde(default, rename = "client_authority")]
     pub client_authorities: Vec<ClientAuthority>,
-    /// Whether a client may come without a certificate, and show a token.
+    /// Whether a client may connect without a certificate, and send a token.
     #[serde(default)]
     pub client_optional: bool,
 }
 
-/// An authority that issues client certificates, and which of their attributes are believed.
+/// An authority that issues client certificates, and the attributes of its certificates that are trusted.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientAuthority {
@@ -133,8 +133,8 @@ impl Tls {
         self.client_authorities.iter().cloned().chain(shorthand).collect()
     }
 
-    /// Whether clients are asked for certificates.
-    pub(super) fn asks_clients(&self) -> bool {
+    /// Whether client certificates are requested.
+    pub(super) fn requests_client_certificates(&self) -> bool {
         self.client_ca.is_some() || !self.client_authorities.is_empty()
     }
 
@@ -152,9 +152,9 @@ impl Tls {
         [certificate, key].into_iter().chain(client_ca).chain(client_crl).chain(authorities)
     }
 
-    /// Why the settings do not fit together, if they do not.
+    /// The contradiction between settings, if there is one.
     fn contradiction(&self) -> Option<&'static str> {
-        if self.client_optional && !self.asks_clients() {
+        if self.client_optional && !self.requests_client_certificates() {
             return Some("tls.client_optional without tls.client_ca or a tls.client_authority");
         }
         let lists_alone = self.client_ca.is_none() && !self.client_crl.is_empty();
@@ -170,12 +170,12 @@ pub struct Tokens {
     pub issuer: String,
     /// `aud`.
     pub audience: String,
-    /// JWKS: a file, or an address that begins with `https://`.
+    /// JWKS: a file, or a URL that begins with `https://`.
     pub jwks: String,
-    /// Algorithms that are accepted, whatever a token says.
+    /// Accepted algorithms, for every token.
     #[serde(default = "default_algorithms")]
     pub algorithms: Vec<Algorithm>,
-    /// How often an address is asked again for its keys.
+    /// Time after which the keys are fetched again from a URL.
     #[serde(default = "default_refresh")]
     pub refresh: Time,
 }
@@ -188,42 +188,41 @@ fn default_refresh() -> Time {
     Time(SignedDuration::from_hours(1))
 }
 
-/// What clients may take; what is not given is as usual.
+/// Limits of clients; absent ones have their defaults.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of a body that is read whole. Longer ones only where they are streamed.
+    /// Bytes of a body that is buffered. Longer bodies are accepted only where they are streamed.
     pub body_bytes: usize,
-    /// Bytes of a body in JSON, which takes more memory.
+    /// Bytes of a JSON body, which needs more memory.
     pub json_bytes: usize,
-    /// Bytes of a SOAP message or of a page of persons: 1000 ids take some 100 000.
+    /// Bytes of a SOAP message or of a request for persons: 1000 ids take some 100 000.
     pub message_bytes: usize,
-    /// Memory that all bodies and what is made of them may take, half of it those of one client; who comes then
-    /// waits.
+    /// Memory for all bodies and what is built from them, of which one client may use half; further requests wait.
     pub bodies_bytes: usize,
-    /// Open connections; more are closed at once.
+    /// Open connections; further ones are closed at once.
     pub connections: usize,
     /// Open connections from one address.
-    pub connections_a_client: usize,
-    /// Lists that are checked at a time; who comes then waits.
+    pub connections_per_client: usize,
+    /// Lists that are checked at a time; further ones wait.
     pub jobs: usize,
     /// Headers of a request.
     pub headers: usize,
-    /// Bytes of the head of a request.
+    /// Bytes of a request's head.
     pub head_bytes: usize,
-    /// Time from a connection's beginning, or the last answer's end, to the end of the next head.
+    /// Time from the start of a connection, or the end of a response, to the end of the next head.
     #[serde(deserialize_with = "time")]
     pub head_time: Duration,
-    /// Time for which a client may send nothing, or take nothing, in the middle of an exchange.
+    /// Time for which a client may neither send nor receive anything during a request.
     #[serde(deserialize_with = "time")]
     pub stall_time: Duration,
-    /// Time that exchanges have to end when the service is told to.
+    /// Time that requests have to finish when the service stops.
     #[serde(deserialize_with = "time")]
     pub shutdown_time: Duration,
-    /// Requests a second of one client; any number if `None`.
-    pub requests_a_second: Option<NonZeroU32>,
-    /// Ids a second of one client; any number if `None`.
-    pub ids_a_second: Option<NonZeroU32>,
+    /// Requests per second of one client; unlimited if `None`.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Ids per second of one client; unlimited if `None`.
+    pub ids_per_second: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
@@ -234,38 +233,38 @@ impl Default for Limits {
             message_bytes: 1 << 20,
             bodies_bytes: 512 << 20,
             connections: 4096,
-            connections_a_client: 1024,
+            connections_per_client: 1024,
             jobs: 16,
             headers: 64,
             head_bytes: 64 << 10,
             head_time: Duration::from_secs(60),
             stall_time: Duration::from_secs(30),
             shutdown_time: Duration::from_secs(30),
-            requests_a_second: None,
-            ids_a_second: None,
+            requests_per_second: None,
+            ids_per_second: None,
         }
     }
 }
 
-/// Replicas: who may have all of a register, where callers are known, and what signs what they are told.
+/// Replicas: who may copy registers if authentication is on, and the keys that sign responses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replicas {
     /// Numbers of organisations.
     pub organisations: Vec<String>,
-    /// Private keys, PEM; each signs everything.
+    /// Private keys, PEM; each of them signs every response.
     pub keys: Vec<PathBuf>,
-    /// Parts that are kept for those who may have no more: `operator:NUMBER` or `dispatcher:NUMBER`.
+    /// Parts that are kept for organisations that may not copy the whole: `operator:NUMBER` or `dispatcher:NUMBER`.
     #[serde(deserialize_with = "parts")]
     pub parts: Vec<Part>,
-    /// Where they are kept.
+    /// The directory of the parts.
     pub directory: PathBuf,
 }
 
 impl Default for Replicas {
     fn default() -> Replicas {
         let (organisations, keys, parts) = (Vec::new(), Vec::new(), Vec::new());
-        Replicas { organisations, keys, parts, directory: super::parts::usual_directory() }
+        Replicas { organisations, keys, parts, directory: PathBuf::from("parts") }
     }
 }
 
@@ -278,7 +277,7 @@ fn parts<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Vec<Part>, D::Err
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Audit {
-    /// The file that lines are appended to. SIGHUP opens it anew.
+    /// The file that lines are appended to. SIGHUP reopens it.
     pub path: PathBuf,
 }
 
@@ -310,10 +309,10 @@ fn time<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D::Error> {
     Duration::try_from(time.0).map_err(D::Error::custom)
 }
 
-/// Why `nabar.toml` is not understood.
+/// Why a configuration file is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {finding}", path.display())]
-pub struct BadConfig {
+pub struct ConfigError {
     /// Which file.
     pub path: PathBuf,
     /// What is wrong.
@@ -321,17 +320,16 @@ pub struct BadConfig {
 }
 
 impl Config {
-    /// Reads a configuration. Paths in it count from its own directory.
-    pub fn read(path: &Path) -> Result<Config, BadConfig> {
-        let bad = |finding: String| BadConfig { path: path.to_owned(), finding };
+    /// Reads a configuration file. Relative paths start from its directory.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let bad = |finding: String| ConfigError { path: path.to_owned(), finding };
         let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
         let mut config: Config = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         config.paths().for_each(|path| *path = directory.join(&*path));
         if let Some(tokens) = config.tokens.as_mut().filter(|tokens| !tokens.is_remote()) {
             if tokens.jwks.contains("://") {
-                let finding =
-                    format!("tokens.jwks: {} is neither a file nor an https:// address", tokens.jwks);
+                let finding = format!("tokens.jwks: {} is neither a file nor an https:// URL", tokens.jwks);
                 return Err(bad(finding));
             }
             tokens.jwks = directory.join(&tokens.jwks).display().to_string();
@@ -343,8 +341,7 @@ impl Config {
             && (tokens.algorithms.is_empty()
                 || tokens.algorithms.iter().any(|algorithm| is_secret(*algorithm)))
         {
-            let finding =
-                "tokens.algorithms: RS, PS, ES and EdDSA are accepted, and one of them must be there";
+            let finding = "tokens.algorithms must have at least one of RS, PS, ES and EdDSA, and no other";
             return Err(bad(finding.to_owned()));
         }
         Ok(config)
@@ -357,14 +354,14 @@ impl Config {
         registers.chain(tls).chain(audit.iter_mut().map(|audit| &mut audit.path))
     }
 
-    /// Whether anybody is asked who they are.
+    /// Whether callers must authenticate.
     pub fn authenticates(&self) -> bool {
-        self.tokens.is_some() || self.tls.as_ref().is_some_and(Tls::asks_clients)
+        self.tokens.is_some() || self.tls.as_ref().is_some_and(Tls::requests_client_certificates)
     }
 }
 
 impl Tokens {
-    /// Whether the keys are asked for at an address.
+    /// Whether the keys are fetched from a URL.
     pub(super) fn is_remote(&self) -> bool {
         self.jwks.starts_with("https://")
     }

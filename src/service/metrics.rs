@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! Metrics for Prometheus.
 
 use super::registers::Registers;
 use super::tls::Material;
@@ -72,64 +72,90 @@ impl Metrics {
             next_update: Family::default(),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests that were answered", metrics.requests.clone());
-        registry.register("ids", "Ids that were asked for", metrics.ids.clone());
+        registry.register("requests", "Requests", metrics.requests.clone());
+        registry.register("ids", "Ids in requests", metrics.ids.clone());
         let seconds = metrics.seconds.clone();
-        registry.register_with_unit("request", "From head to answer", Unit::Seconds, seconds);
+        registry.register_with_unit(
+            "request",
+            "Time from the head of a request to its response",
+            Unit::Seconds,
+            seconds,
+        );
         registry.register("connections", "Open connections", metrics.connections.clone());
-        registry.register("connections_refused", "Refused: too many", metrics.refused.clone());
-        registry.register("register_sequence", "Number of the last change", metrics.sequence.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were closed at once because of limits",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "register_sequence",
+            "Sequence number of the last change",
+            metrics.sequence.clone(),
+        );
         let age = metrics.age.clone();
-        registry.register_with_unit("register_age", "Time since its as-of time", Unit::Seconds, age);
-        registry.register("register_recipients", "Recipients", metrics.recipients.clone());
-        registry.register("register_changes", "Taken in since the start", metrics.applied.clone());
-        registry.register("register_versions", "Versions that somebody has", metrics.versions.clone());
+        registry.register_with_unit(
+            "register_age",
+            "Time since the as-of time of the register",
+            Unit::Seconds,
+            age,
+        );
+        registry.register("register_recipients", "Recipients of the register", metrics.recipients.clone());
+        registry.register("register_changes", "Changes applied since the start", metrics.applied.clone());
+        registry.register(
+            "register_versions",
+            "Versions of the register in memory",
+            metrics.versions.clone(),
+        );
         let following = metrics.following.clone();
-        registry.register("register_following", "1 if the last attempt to take in news succeeded", following);
+        registry.register(
+            "register_following",
+            "1 if the last attempt to read new changes succeeded",
+            following,
+        );
         let expiry = metrics.expiry.clone();
         registry.register_with_unit(
             "certificate_expiry",
-            "When it expires, since 1970",
+            "Expiry of the certificate, since 1970",
             Unit::Seconds,
             expiry,
         );
         let next_update = metrics.next_update.clone();
         registry.register_with_unit(
             "crl_next_update",
-            "Until when a certificate revocation list is valid, since 1970",
+            "nextUpdate of the certificate revocation list, since 1970",
             Unit::Seconds,
             next_update,
         );
         Metrics { registry, ..metrics }
     }
 
-    pub(super) fn count(&self, endpoint: &'static str, status: u16, ids: u64, spent: Duration) {
+    pub(super) fn count(&self, endpoint: &'static str, status: u16, ids: u64, elapsed: Duration) {
         self.requests.get_or_create(&ByStatus { endpoint, status }).inc();
         if ids > 0 {
             self.ids.get_or_create(&ByEndpoint { endpoint }).inc_by(ids);
         }
-        self.seconds.get_or_create(&ByEndpoint { endpoint }).observe(spent.as_secs_f64());
+        self.seconds.get_or_create(&ByEndpoint { endpoint }).observe(elapsed.as_secs_f64());
     }
 
-    /// In the text form of OpenMetrics.
+    /// The metrics in the text format of OpenMetrics.
     pub(super) fn text(&self, registers: &Registers, tls: Option<&Material>) -> String {
         if let Some(Material { expiries, next_updates, .. }) = tls {
             for (family, ends) in [(&self.expiry, expiries), (&self.next_update, next_updates)] {
                 for end in ends {
-                    family.get_or_create(&ByFile { file: end.file.clone() }).set(end.at);
+                    family.get_or_create(&ByFile { file: end.file.clone() }).set(end.time);
                 }
             }
         }
-        for live in &registers.all {
-            let by = ByRegister { register: live.name.clone() };
-            let register = live.register();
+        for served in &registers.all {
+            let by = ByRegister { register: served.name.clone() };
+            let register = served.register();
             let age = jiff::Timestamp::now().duration_since(register.as_of());
             self.sequence.get_or_create(&by).set(register.sequence() as i64);
             self.age.get_or_create(&by).set(age.as_secs_f64());
             self.recipients.get_or_create(&by).set(i64::from(register.recipients()));
-            self.applied.get_or_create(&by).set(live.applied.load(Ordering::Relaxed) as i64);
-            self.versions.get_or_create(&by).set(live.versions_alive() as i64);
-            let following = !live.failing.load(Ordering::Relaxed);
+            self.applied.get_or_create(&by).set(served.applied.load(Ordering::Relaxed) as i64);
+            self.versions.get_or_create(&by).set(served.versions_in_memory() as i64);
+            let following = !served.failing.load(Ordering::Relaxed);
             self.following.get_or_create(&by).set(i64::from(following));
         }
         let mut out = String::new();

@@ -1,36 +1,50 @@
-//! The service: registers over HTTP, in nabar's own interface and in the registers' contracts.
+//! The service: registers over HTTP, in nabar's interface and in the registers' contracts.
 //!
-//! `docs/service.md` describes every address. Requests are answered from the version that is the newest
-//! when they begin, on the thread that read them; what may take long (a list, a great body) moves to a
-//! thread of its own, so that nobody waits behind it.
+//! `docs/service.md` describes every path, and `routes::ROUTES` is the table of them. A request is answered from the
+//! version that is newest when it begins, on the thread that read it; long work (a list, a large body) moves to another
+//! thread.
+//!
+//! Modules depend on each other in one direction, which a test checks: configuration and responses; shared state
+//! (`state`) and the request's `context`; handlers; the table of routes; `dispatch`; `server`.
 
-mod access;
 mod audit;
+mod authorization;
 mod body;
-mod clients;
-mod compact;
+mod body_memory;
+mod caller;
+mod check;
+mod client_limits;
 mod config;
-mod exchange;
+mod context;
+mod credentials;
+mod dispatch;
 pub(crate) mod far;
+mod health;
 mod krr;
-mod lines;
-mod lists;
 mod metrics;
 mod openapi;
-mod parts;
+mod operation;
+mod organisations;
+mod problem;
 mod reachability;
+mod record;
 mod registers;
 mod replicas;
+mod request;
+mod response;
+mod route;
 mod routes;
 mod server;
 mod soap;
+mod state;
 mod tls;
 mod tokens;
 
 pub use config::{
-    Audit, BadConfig, ClientAuthority, Config, Limits, NamedRegister, Replicas, SubjectAttribute, Time, Tls,
-    Tokens,
+    Audit, ClientAuthority, Config, ConfigError, Limits, NamedRegister, Replicas, SubjectAttribute, Time,
+    Tls, Tokens,
 };
-pub use registers::{Live, OpenFailed, Registers};
-pub use server::{CannotServe, Service, serve};
-pub use tls::BadKeys;
+pub use registers::{OpenRegisterError, Registers};
+pub use server::serve;
+pub use state::{ServeError, Service};
+pub use tls::CredentialsError;

@@ -1,13 +1,18 @@
-//! What replicas are made of: the register file, and the changes after it.
+//! What replicas copy: the register file, and the changes after it.
 
-use super::access::Caller;
-use super::body::Unread;
-use super::exchange::{AS_OF, Body, Noted, Problem, query, respond, stream, with_note};
-use super::registers::Live;
-use super::routes::Exchange;
+use super::authorization::not_a_replica;
+use super::body::RequestBody;
+use super::config::Time;
+use super::context::RequestContext;
+use super::operation::{operation, problem, response, string_schema, text};
+use super::problem::Problem;
+use super::record::RequestRecord;
+use super::registers::ServedRegister;
+use super::request::query;
+use super::response::{AS_OF, Body, respond, stream, with_extension};
 use crate::register::{Register, moment};
 use crate::replica::Part;
-use crate::signing::{Keys, Statement, header};
+use crate::signing::{SigningKeys, Statement, header};
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use bytes::Bytes;
@@ -22,99 +27,102 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{OperationBuilder, ParameterIn};
 
 const REGISTER: &str = "application/vnd.nabar.register";
 const JSON_LINES: &str = "application/jsonl";
-/// Changes of an answer, if nobody says how many, and at most.
-const CHANGES_USUAL: usize = 10_000;
+/// Changes per response: the default, and the maximum.
+const CHANGES_DEFAULT: usize = 10_000;
 const CHANGES_MAX: usize = 100_000;
-/// Bytes of an answer after which no change is added.
+/// Bytes of a response after which no change is added.
 const BYTES_MAX: usize = 16 << 20;
-/// Longest text that a replica may have signed.
+/// Longest nonce.
 const NONCE_MAX: usize = 64;
-/// For how long a client may wait for changes.
+/// Longest time that a request waits for changes.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// The register that a caller may have: all of it, or a part.
-fn allowed<'l>(exchange: &Exchange<'_>, live: &'l Live, asked: Option<&str>) -> Result<&'l Live, Problem> {
-    let asked = asked.map(str::parse::<Part>).transpose();
-    let asked = asked.map_err(|form| Problem::bad_request("bad-query", form))?;
-    let organisation = exchange.caller.organisation();
-    let all = matches!(exchange.caller, Caller::Anyone)
-        || organisation.is_some_and(|organisation| exchange.service.access.may_replicate(organisation));
-    if all && asked.is_none() {
-        return Ok(live);
+/// The register that a caller copies: the whole, or a part. The route has checked that the caller may copy something.
+fn source<'l>(
+    context: &RequestContext<'_>,
+    served: &'l ServedRegister,
+    part: Option<&str>,
+) -> Result<&'l ServedRegister, Problem> {
+    let wanted = part.map(str::parse::<Part>).transpose();
+    let wanted = wanted.map_err(|form| Problem::bad_request("bad-query", form))?;
+    let organisation = context.caller.organisation();
+    let may_copy_all = context.caller.is_unrestricted()
+        || organisation.is_some_and(|organisation| context.service.credentials.may_replicate(organisation));
+    if may_copy_all && wanted.is_none() {
+        return Ok(served);
     }
-    let may = |part: &Part| {
-        let own = all || Some(part.organisation()) == organisation;
-        own && asked.as_ref().is_none_or(|asked| asked == part)
+    let allowed = |part: &Part| {
+        let own = may_copy_all || Some(part.organisation()) == organisation;
+        own && wanted.as_ref().is_none_or(|wanted| wanted == part)
     };
-    let Some(kept) = live.parts.iter().find(|kept| may(&kept.part)) else {
-        let detail = "replicas.organisations in nabar.toml lists who may have all of a register, replicas.parts \
-                      what others may have of it";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
-    };
-    let making = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the part is being made");
-    kept.live().map(|live| &**live).ok_or_else(making)
+    let kept = served.parts.iter().find(|kept| allowed(&kept.part)).ok_or_else(not_a_replica)?;
+    let not_ready =
+        || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the part is not ready yet; retry");
+    kept.served.get().map(|served| &**served).ok_or_else(not_ready)
 }
 
-/// What stands behind the question mark of a register file.
+/// Query parameters of `/v1/snapshot`.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Of {
-    /// Only a part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
+pub(super) struct SnapshotParameters {
+    /// A part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
     part: Option<String>,
 }
 
 /// The register file that the changes follow, or a part of it.
-pub(super) fn snapshot(
-    exchange: &Exchange<'_>,
-    live: &Live,
-    request: &Request<Unread>,
+pub(super) async fn snapshot(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let asks: Of = query(request.uri().query())?;
-    let (live, nonce) = (allowed(exchange, live, asks.part.as_deref())?, nonce(request)?);
-    let register = live.register();
+    let parameters: SnapshotParameters = query(request.uri().query())?;
+    let (served, nonce) = (source(context, served, parameters.part.as_deref())?, nonce(&request)?);
+    let register = served.register();
     let file = file(&register)?;
     let (sequence, as_of) = (file.header().sequence, moment::of_nanoseconds(file.header().as_of).to_string());
-    let digest = tokio::task::block_in_place(|| live.digest_of(&register, &file));
-    // It is sent from where it is mapped.
+    let digest = tokio::task::block_in_place(|| served.digest_of(&register, &file));
+    // Sent from the mapping, without a copy.
     let bytes = Bytes::from_owner(file);
     let tag = format!("\"{digest}\"");
-    let mut response = answer_range(request.headers(), &tag, &bytes);
+    let mut response = respond_with_range(request.headers(), &tag, &bytes);
     put(
         &mut response,
         [(ETAG, tag), (HeaderName::from_static(header::DIGEST), digest.clone()), (AS_OF, as_of)],
     );
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    let said = Statement {
+    let stated = Statement {
         what: "snapshot",
         from: sequence,
         to: sequence,
         body: digest,
-        ..statement(live, &register, nonce)
+        ..statement(served, &register, nonce)
     };
-    sign(&exchange.service.access.signing(), &mut response, said);
-    Ok(with_note(response, Noted::of(&register, None, 0)))
+    sign(&context.service.credentials.signing(), &mut response, stated);
+    Ok(with_extension(response, RequestRecord::of(&register, None, 0)))
 }
 
-/// What the replica wants to have signed too; empty if nothing.
-fn nonce(request: &Request<Unread>) -> Result<&str, Problem> {
+/// The nonce that the signature is to include; empty if absent.
+fn nonce(request: &Request<RequestBody>) -> Result<&str, Problem> {
     let nonce = request.headers().get(header::NONCE).map_or(Some(""), |value| value.to_str().ok());
-    let good =
+    let valid =
         |nonce: &&str| nonce.len() <= NONCE_MAX && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    nonce.filter(good).ok_or_else(|| {
+    nonce.filter(valid).ok_or_else(|| {
         let detail = format!("{} is up to {NONCE_MAX} letters and digits", header::NONCE);
         Problem::bad_request("bad-nonce", detail)
     })
 }
 
-/// What is said of an answer, but for what it is.
-fn statement(live: &Live, register: &Register, nonce: &str) -> Statement {
+/// The statement about a response, without what the response contains.
+fn statement(served: &ServedRegister, register: &Register, nonce: &str) -> Statement {
     Statement {
         what: "",
-        register: match &live.part {
+        register: match &served.part {
             None => register.kind().name().to_owned(),
             Some(part) => format!("{} {part}", register.kind().name()),
         },
@@ -128,164 +136,167 @@ fn statement(live: &Live, register: &Register, nonce: &str) -> Statement {
     }
 }
 
-/// Says of an answer what it is, and signs that if there are keys.
-fn sign(keys: &Keys, response: &mut Response<Body>, mut said: Statement) {
+/// Adds the statement to a response as headers, signed if there are keys.
+fn sign(keys: &SigningKeys, response: &mut Response<Body>, mut statement: Statement) {
     if !keys.is_empty() {
-        said.time = Timestamp::now().to_string();
+        statement.time = Timestamp::now().to_string();
     }
-    put(response, said.headers(keys).map(|(name, text)| (HeaderName::from_static(name), text)));
+    put(response, statement.headers(keys).map(|(name, text)| (HeaderName::from_static(name), text)));
 }
 
 fn put(response: &mut Response<Body>, headers: impl IntoIterator<Item = (HeaderName, String)>) {
     let headers = headers.into_iter();
-    let good = headers.filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?)));
-    response.headers_mut().extend(good);
+    let valid = headers.filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?)));
+    response.headers_mut().extend(valid);
 }
 
-/// The file that a register is made of.
+/// The register file of a version.
 fn file(register: &Register) -> Result<Snapshot, Problem> {
     Snapshot::of_register(register).map_err(|error| Problem::damaged(&error))
 }
 
-/// All of a file, the part that is asked for, or nothing if the client has it.
-fn answer_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response<Body> {
+/// The whole file, the requested range, or 304 if the client has the file.
+fn respond_with_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response<Body> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let known = text(IF_NONE_MATCH).is_some_and(|tags| {
+    let cached = text(IF_NONE_MATCH).is_some_and(|tags| {
         tags.split(',').any(|other| other.trim() == "*" || other.trim().trim_start_matches("W/") == tag)
     });
-    if known {
+    if cached {
         let mut response = respond(REGISTER, Bytes::new());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
     let ranges = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|other| other == tag));
-    let Some(range) = ranges.and_then(|text| asked_range(text, bytes.len())) else {
-        return all(bytes.clone());
+    let Some(range) = ranges.and_then(|text| requested_range(text, bytes.len())) else {
+        return whole_file(bytes.clone());
     };
     let length = bytes.len();
     let (status, content, range) = match range {
         Some(range) => {
-            let said = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-            (StatusCode::PARTIAL_CONTENT, bytes.slice(range), said)
+            let header = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+            (StatusCode::PARTIAL_CONTENT, bytes.slice(range), header)
         }
         None => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), format!("bytes */{length}")),
     };
-    let mut response = all(content);
+    let mut response = whole_file(content);
     *response.status_mut() = status;
     response.headers_mut().extend(HeaderValue::from_str(&range).map(|range| (CONTENT_RANGE, range)));
     response
 }
 
-/// The part that is asked for. `None` if it is to be passed over, `Some(None)` if there is no such part.
-fn asked_range(text: &str, length: usize) -> Option<Option<Range<usize>>> {
+/// The requested range. `None` if the header is to be ignored, `Some(None)` if the range is not satisfiable.
+fn requested_range(text: &str, length: usize) -> Option<Option<Range<usize>>> {
     let parsed = http_range_header::parse_range_header(text).ok()?;
     match parsed.validate(length as u64) {
         Ok(ranges) => match &ranges[..] {
             [range] => Some(Some(*range.start() as usize..*range.end() as usize + 1)),
-            // Several parts at once: nobody needs that of a register.
+            // Several ranges: the whole file is sent instead.
             _ => None,
         },
         Err(_) => Some(None),
     }
 }
 
-fn all(bytes: Bytes) -> Response<Body> {
+fn whole_file(bytes: Bytes) -> Response<Body> {
     stream(REGISTER, Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
 }
 
-/// What stands behind the question mark.
+/// Query parameters of `/v1/changes`.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Follows {
+pub(super) struct ChangesParameters {
     /// The sequence number that the replica has.
     #[param(example = 1000)]
     from: u64,
-    /// Most changes of the answer, from 1 to 100 000; 10 000 if it is missing.
+    /// Maximum number of changes in the response, from 1 to 100 000; 10 000 if absent.
     #[param(minimum = 1, maximum = 100_000)]
     limit: Option<usize>,
-    /// For how long to wait if there are none, such as `30s`, at most a minute.
+    /// Time to wait for a change if there is none, such as `30s`; at most a minute.
     #[param(example = "1s", value_type = Option<String>)]
-    wait: Option<super::config::Time>,
-    /// Only a part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
+    wait: Option<Time>,
+    /// A part of the register: `operator:NUMBER` or `dispatcher:NUMBER`.
     part: Option<String>,
 }
 
-/// The changes after a number; if there are none, as soon as there are.
+/// The changes after a sequence number; if there are none, waits for one.
 pub(super) async fn changes(
-    exchange: &Exchange<'_>,
-    live: &Live,
-    request: &Request<Unread>,
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let asks: Follows = query(request.uri().query())?;
-    let (live, nonce) = (allowed(exchange, live, asks.part.as_deref())?, nonce(request)?);
-    let limit = asks.limit.unwrap_or(CHANGES_USUAL);
+    let parameters: ChangesParameters = query(request.uri().query())?;
+    let (served, nonce) = (source(context, served, parameters.part.as_deref())?, nonce(&request)?);
+    let limit = parameters.limit.unwrap_or(CHANGES_DEFAULT);
     if !(1..=CHANGES_MAX).contains(&limit) {
         return Err(Problem::bad_request("bad-query", format!("limit is 1 to {CHANGES_MAX}")));
     }
-    let wait = asks.wait.and_then(|wait| Duration::try_from(wait.0).ok()).unwrap_or_default();
-    let register = wait_for_another(exchange, live, asks.from, wait.min(WAIT_MAX)).await;
-    if asks.from > register.sequence() {
-        let detail = "the register has no such change yet: is this the register that it comes from?";
+    let wait = parameters.wait.and_then(|wait| Duration::try_from(wait.0).ok()).unwrap_or_default();
+    let register = wait_for_change(context, served, parameters.from, wait.min(WAIT_MAX)).await;
+    if parameters.from > register.sequence() {
+        let detail = "the register has not reached this sequence number; check that the replica copies the same \
+                      register";
         return Err(Problem::bad_request("unknown-change", detail));
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     let frames = accepted.is_some_and(|accepted| accepted.contains(header::FRAMES));
-    let read = tokio::task::block_in_place(|| read(live, &register, asks.from, limit, frames));
+    let read = tokio::task::block_in_place(|| read(served, &register, parameters.from, limit, frames));
     let (out, to) = match read {
         Ok(read) => read,
-        Err(StoreError::Gone { oldest, .. }) => return Ok(gone(oldest)),
-        // A checkpoint has just removed the segment.
+        Err(StoreError::Gone { oldest, .. }) => return Ok(changes_gone(oldest)),
+        // A checkpoint has removed the segment since.
         Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(gone(file(&live.register())?.header().sequence));
+            return Ok(changes_gone(file(&served.register())?.header().sequence));
         }
         Err(error) => return Err(Problem::damaged(&error)),
     };
-    let mut said = Statement { what: "changes", from: asks.from, to, ..statement(live, &register, nonce) };
+    let mut stated =
+        Statement { what: "changes", from: parameters.from, to, ..statement(served, &register, nonce) };
     if to == register.sequence() {
         let content = tokio::task::block_in_place(|| register.content());
-        said.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();
+        stated.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();
     }
-    // Once: they may be read anew meanwhile.
-    let keys = exchange.service.access.signing();
+    // Loaded once: a reload may replace them meanwhile.
+    let keys = context.service.credentials.signing();
     if !keys.is_empty() {
-        said.body = blake3::hash(&out).to_hex().to_string();
+        stated.body = blake3::hash(&out).to_hex().to_string();
     }
     let mut response = respond(if frames { header::FRAMES } else { JSON_LINES }, out);
     response.headers_mut().insert(VARY, ACCEPT.into());
-    sign(&keys, &mut response, said);
-    Ok(with_note(response, Noted::of(&register, None, 0)))
+    sign(&keys, &mut response, stated);
+    Ok(with_extension(response, RequestRecord::of(&register, None, 0)))
 }
 
-/// The newest version; if it is at a sequence number, one after it as soon as there is one.
-async fn wait_for_another(
-    exchange: &Exchange<'_>,
-    live: &Live,
+/// The newest version. If that is at `sequence`, waits for the next one.
+async fn wait_for_change(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
     sequence: u64,
     wait: Duration,
 ) -> Arc<Register> {
-    let register = live.register();
+    let register = served.register();
     if register.sequence() != sequence || wait.is_zero() {
         return register;
     }
     tokio::select! {
-        () = live.other_than(sequence) => {}
+        () = served.wait_for_change(sequence) => {}
         () = tokio::time::sleep(wait) => {}
-        () = exchange.service.stopping.notified() => {}
+        () = context.service.stopping.notified() => {}
     }
-    live.register()
+    served.register()
 }
 
-fn gone(oldest: u64) -> Response<Body> {
-    let detail = format!("the changes are gone; the oldest here follow {oldest}: take GET /v1/snapshot");
-    let mut response = Problem::new(StatusCode::GONE, "changes-gone", detail).into_response();
+fn changes_gone(oldest: u64) -> Response<Body> {
+    let detail =
+        format!("the changes have been removed; the oldest available follow {oldest}: copy GET /v1/snapshot");
+    let mut response = super::response::problem(&Problem::new(StatusCode::GONE, "changes-gone", detail));
     response.headers_mut().insert(header::OLDEST, oldest.into());
     response
 }
 
-/// Changes as frames or as JSON Lines, and the number of the last one.
+/// Changes as frames or as JSON Lines, and the sequence number of the last one.
 fn read(
-    live: &Live,
+    served: &ServedRegister,
     register: &Register,
     from: u64,
     limit: usize,
@@ -295,8 +306,8 @@ fn read(
     if from == register.sequence() {
         return Ok((out, to));
     }
-    // A register file has no changes but is itself as new as it gets.
-    let log = live.log().ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
+    // A register file has no log.
+    let log = served.log().ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
     if frames {
         return log.frames(from, register.sequence(), limit, BYTES_MAX);
     }
@@ -310,4 +321,30 @@ fn read(
         to = change.sequence();
     }
     Ok((out, to))
+}
+
+pub(super) fn snapshot_operation() -> OperationBuilder {
+    operation()
+        .description(Some("The whole file, or the range in `Range`."))
+        .parameters(Some(SnapshotParameters::into_params(|| Some(ParameterIn::Query))))
+        .response("200", text("The register file that the changes follow", REGISTER))
+        .response("206", text("The requested range", REGISTER))
+        .response("304", response("The client has the file", &[]))
+        .response("400", problem("Malformed"))
+        .response("403", problem("The caller may not copy this"))
+        .response("416", response("The range is not satisfiable", &[]))
+}
+
+pub(super) fn changes_operation() -> OperationBuilder {
+    let contents = [(JSON_LINES, string_schema()), (header::FRAMES, string_schema())];
+    operation()
+        .description(Some(
+            "JSON Lines, as `nabar changes` prints and `nabar apply` reads them; or frames of the log, if `Accept` \
+             names them.",
+        ))
+        .parameters(Some(ChangesParameters::into_params(|| Some(ParameterIn::Query))))
+        .response("200", response("The changes; empty if there are none yet", &contents))
+        .response("400", problem("Malformed, or a sequence number that the register has not reached"))
+        .response("403", problem("The caller may not copy this"))
+        .response("410", problem("The changes have been removed: copy the register file"))
 }

@@ -1,43 +1,51 @@
 //! Bearer tokens: JWT signed by an issuer whose keys are known.
 
 use super::config::Tokens;
-use super::tls::{BadKeys, normal};
+use super::tls::{CredentialsError, normal};
+use crate::replica::client;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use reqwest::Response;
+use reqwest::redirect::Policy;
 use serde::Deserialize;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Most bytes of a JWKS.
-const JWKS_BYTES_MAX: u64 = 1 << 20;
-/// Seconds that two clocks may differ.
+const JWKS_BYTES_MAX: usize = 1 << 20;
+/// Time to fetch a JWKS.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most redirects on the way to a JWKS.
+const REDIRECTS_MAX: usize = 10;
+/// Tolerated difference between two clocks, in seconds.
 const LEEWAY: u64 = 30;
 
-/// The issuer's keys, and what a token must say.
-pub(super) struct Keys {
-    keys: Vec<Key>,
+/// The keys of the issuer.
+pub(super) struct TokenKeys {
+    keys: Vec<TokenKey>,
 }
 
-/// A key, and what a token that it has signed must say.
-struct Key {
+/// A key, and the claims that it requires of a token.
+struct TokenKey {
     id: Option<String>,
     key: DecodingKey,
     validation: Validation,
 }
 
-/// What a token says.
-pub(super) struct Token {
+/// The claims of a valid token.
+pub(super) struct VerifiedToken {
     pub(super) organisation: Option<String>,
     pub(super) scopes: Vec<String>,
 }
 
 #[derive(Deserialize)]
 struct Claims {
-    /// Maskinporten: who asks, as `0192:` or `0007:` and the organisation's number.
+    /// Maskinporten: the caller, as `0192:` or `0007:` and the organisation's number.
     consumer: Option<Consumer>,
-    /// Others: the number itself.
+    /// Other issuers: the number itself.
     organisation: Option<String>,
-    /// Names with spaces between them.
+    /// Names, separated by spaces.
     #[serde(default)]
     scope: String,
 }
@@ -48,26 +56,26 @@ struct Consumer {
     id: String,
 }
 
-impl Keys {
-    /// Reads the keys, from a file or an address.
-    pub(super) fn load(tokens: &Tokens) -> Result<Keys, BadKeys> {
-        let bad = |finding: String| BadKeys { path: PathBuf::from(&tokens.jwks), finding };
+impl TokenKeys {
+    /// Loads the keys from a file or URL.
+    pub(super) fn load(tokens: &Tokens) -> Result<TokenKeys, CredentialsError> {
+        let bad = |finding: String| CredentialsError { path: PathBuf::from(&tokens.jwks), finding };
         let text = match tokens.is_remote() {
             false => std::fs::read(&tokens.jwks).map_err(|error| bad(error.to_string()))?,
             true => fetch(&tokens.jwks).map_err(|error| bad(error.to_string()))?,
         };
         let set: JwkSet =
-            serde_json::from_slice(&text).map_err(|_| bad("it is no JSON Web Key Set".to_owned()))?;
-        // A key of a kind that is not known here is not for these tokens.
-        let keys: Vec<Key> = set.keys.iter().filter_map(|jwk| Key::of(jwk, tokens)).collect();
+            serde_json::from_slice(&text).map_err(|_| bad("it is not a JSON Web Key Set".to_owned()))?;
+        // Keys of unknown types cannot have signed these tokens.
+        let keys: Vec<TokenKey> = set.keys.iter().filter_map(|jwk| TokenKey::of(jwk, tokens)).collect();
         match keys.is_empty() {
-            true => Err(bad("it has no key that can be used".to_owned())),
-            false => Ok(Keys { keys }),
+            true => Err(bad("it has no usable key".to_owned())),
+            false => Ok(TokenKeys { keys }),
         }
     }
 
-    /// Checks a token. `None` if it is not to be believed, for whatever reason.
-    pub(super) fn check(&self, token: &str) -> Option<Token> {
+    /// Verifies a token. `None` if it is not valid, for any reason.
+    pub(super) fn verify(&self, token: &str) -> Option<VerifiedToken> {
         let header = decode_header(token).ok()?;
         let mut candidates = self.keys.iter().filter(|key| {
             let named = header.kid.is_none() || key.id.is_none() || key.id == header.kid;
@@ -79,16 +87,16 @@ impl Keys {
             Some((_, number)) => number.to_owned(),
             None => consumer.id,
         });
-        Some(Token {
+        Some(VerifiedToken {
             organisation: number.or(claims.organisation).and_then(|number| normal(&number)),
             scopes: claims.scope.split_ascii_whitespace().map(str::to_owned).collect(),
         })
     }
 }
 
-impl Key {
-    /// A key for signatures of an algorithm that is accepted; `None` if it is another.
-    fn of(jwk: &Jwk, tokens: &Tokens) -> Option<Key> {
+impl TokenKey {
+    /// `None` if the key is not for signatures of an accepted algorithm.
+    fn of(jwk: &Jwk, tokens: &Tokens) -> Option<TokenKey> {
         if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
             return None;
         }
@@ -115,15 +123,25 @@ impl Key {
         validation.set_issuer(&[&tokens.issuer]);
         validation.set_audience(&[&tokens.audience]);
         validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-        Some(Key { id: jwk.common.key_id.clone(), key, validation })
+        Some(TokenKey { id: jwk.common.key_id.clone(), key, validation })
     }
 }
 
-fn fetch(address: &str) -> Result<Vec<u8>, ureq::Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
-        .https_only(true)
-        .build()
-        .into();
-    agent.get(address).call()?.body_mut().with_config().limit(JWKS_BYTES_MAX).read_to_vec()
+/// Fetches a JWKS over HTTPS. Redirects are followed on the same host.
+fn fetch(address: &str) -> io::Result<Vec<u8>> {
+    let redirects = Policy::custom(|attempt| {
+        let same_host = attempt.previous()[0].host_str() == attempt.url().host_str();
+        match same_host && attempt.previous().len() <= REDIRECTS_MAX {
+            true => attempt.follow(),
+            false => attempt.error("redirected too often, or to another host"),
+        }
+    });
+    let tls = client::tls(None, None).map_err(io::Error::other)?;
+    let client = client::builder(tls).https_only(true).timeout(FETCH_TIMEOUT).redirect(redirects).build();
+    let failed = |error| io::Error::other(client::cause(&error));
+    let client = client.map_err(failed)?;
+    client::runtime()?.block_on(async {
+        let response = client.get(address).send().await.and_then(Response::error_for_status);
+        client::read_body(response.map_err(failed)?, JWKS_BYTES_MAX).await
+    })
 }

@@ -1,58 +1,58 @@
-//! What a source says of what it tells.
+//! Signed statements about responses, and the headers that carry them.
 
-use super::Keys;
+use super::SigningKeys;
 
-/// Names of headers, of answers over HTTP and of messages.
+/// Names of headers of HTTP responses and of messages.
 pub(crate) mod header {
-    /// What this is a register of: `far` or `krr`, and behind a blank whose part of it.
+    /// The register: `far` or `krr`; for a part, followed by a space and the part.
     pub(crate) const REGISTER: &str = "nabar-register";
-    /// Sequence number before the first change of an answer, or of the register file.
+    /// Sequence number before the first change of a response, or that of the register file.
     pub(crate) const FROM: &str = "nabar-from";
-    /// The last sequence number of an answer.
+    /// Last sequence number of a response.
     pub(crate) const TO: &str = "nabar-to";
-    /// The register's last sequence number.
+    /// Last sequence number of the register.
     pub(crate) const LATEST: &str = "nabar-latest";
-    /// Content digest at the last sequence number of an answer, if that is the register's.
+    /// Content digest at the last sequence number of a response, if that is also the register's.
     pub(crate) const CONTENT: &str = "nabar-content";
-    /// When what is signed was made.
+    /// Time of the statement.
     pub(crate) const TIME: &str = "nabar-time";
     /// Signatures, `ID=BASE64`.
     pub(crate) const SIGNATURE: &str = "nabar-signature";
-    /// What the replica wants to have signed too.
+    /// Nonce of the replica, to be signed as well.
     pub(crate) const NONCE: &str = "nabar-nonce";
-    /// BLAKE3 of the whole register file, in hexadecimal digits.
+    /// BLAKE3 of the register file, hexadecimal.
     pub(crate) const DIGEST: &str = "nabar-digest";
-    /// The sequence number that the oldest change follows that is still there.
+    /// Sequence number before the oldest change that is still in the log.
     pub(crate) const OLDEST: &str = "nabar-oldest";
-    /// The media type of changes as frames of the log.
+    /// Media type of changes as frames of the log.
     pub(crate) const FRAMES: &str = "application/vnd.nabar.changes";
 }
 
-/// What a source says of an answer.
+/// What a source states about a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// `snapshot` or `changes`.
     pub what: &'static str,
-    /// `far` or `krr`, and behind a blank whose part of it, if it is not all.
+    /// `far` or `krr`; for a part, followed by a space and the part.
     pub register: String,
-    /// Sequence number of the register file, or the one that the changes follow.
+    /// Sequence number of the register file, or before the first change.
     pub from: u64,
-    /// Sequence number after it.
+    /// Sequence number after the last change.
     pub to: u64,
-    /// The source's own.
+    /// Last sequence number of the source.
     pub latest: u64,
-    /// Content digest at `to`; empty if it is not told.
+    /// Content digest at `to`; empty if unknown.
     pub content: String,
-    /// BLAKE3 of the register file, or of the answer's bytes, hexadecimal.
+    /// BLAKE3 of the register file or of the response's bytes, hexadecimal.
     pub body: String,
-    /// What the replica gave to be signed, so that the answer is to it and was made now; empty if nothing.
+    /// Nonce of the replica, which ties the response to its request; empty if there is none.
     pub nonce: String,
-    /// When it was made, RFC 3339.
+    /// Time of the statement, RFC 3339.
     pub time: String,
 }
 
 impl Statement {
-    /// The lines that are signed.
+    /// The signed lines.
     pub(super) fn text(&self) -> String {
         let Statement { what, register, from, to, latest, content, body, nonce, time } = self;
         format!(
@@ -61,7 +61,7 @@ impl Statement {
         )
     }
 
-    /// What is said of an answer whose headers `get` finds by their names, `None` if they do not say it.
+    /// The statement in headers, which `get` finds by name. `None` if a header is missing or malformed.
     pub(crate) fn of_headers<'h>(
         what: &'static str,
         get: impl Fn(&'static str) -> Option<&'h str>,
@@ -83,8 +83,8 @@ impl Statement {
         })
     }
 
-    /// The headers that say it, with signatures if there are keys. Signed or not, it says when.
-    pub(crate) fn headers(&self, keys: &Keys) -> impl Iterator<Item = (&'static str, String)> + use<> {
+    /// The headers of the statement, with signatures if there are keys.
+    pub(crate) fn headers(&self, keys: &SigningKeys) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let numbers = [(header::FROM, self.from), (header::TO, self.to), (header::LATEST, self.latest)];
         let texts = [
             (header::REGISTER, self.register.clone()),

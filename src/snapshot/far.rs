@@ -1,9 +1,9 @@
-//! The draft of a FaR register: counting first, then recipients in the order of their ordinals.
+//! The draft of a FaR register: recipients are counted first, then added in ascending order of ordinals.
 
 use super::write::{ColdDraft, Draft, Times};
 use crate::consent::RuleTable;
 use crate::identities::{Country, Ordinal};
-use crate::index::Builder;
+use crate::index::IndexBuilder;
 use crate::limits::STATES_SPARE;
 use crate::register::Actors;
 use crate::register::state::{FarState, State, StateRule};
@@ -14,17 +14,17 @@ use std::cmp::Reverse;
 /// A recipient of a draft.
 pub(crate) struct FarRow {
     pub(crate) ordinal: Ordinal,
-    /// With the rule left out.
+    /// The state without rule.
     pub(crate) state: State,
     /// Number of the rule in the draft's table; 0 for "all senders".
     pub(crate) rule: u32,
-    /// Nanoseconds since 1970, `NO_NANOSECONDS` for none.
+    /// Nanoseconds since 1970, `NO_NANOSECONDS` without a time.
     pub(crate) last_registration: i64,
-    /// The same.
+    /// Nanoseconds since 1970, `NO_NANOSECONDS` without a time.
     pub(crate) last_sender_accept_change: i64,
 }
 
-/// How many recipients are in each state with each rule: what states a register gets depends on it.
+/// Number of recipients by state and rule, which determines the states of the register.
 #[derive(Default)]
 pub(crate) struct FarPlan {
     counts: HashMap<(State, u32), u32>,
@@ -37,29 +37,29 @@ impl FarPlan {
         self.recipients += 1;
     }
 
-    /// A draft for the recipients that were counted.
+    /// A draft for the counted recipients.
     pub(crate) fn draft(self) -> FarDraft {
-        let codes = Codes::new(self.counts);
-        let builder = Builder::new(Country::Sweden, codes.states.len() as u32, self.recipients);
+        let codes = StateCodes::new(self.counts);
+        let builder = IndexBuilder::new(Country::Sweden, codes.states.len() as u32, self.recipients);
         FarDraft {
             codes,
             builder,
-            registrations: Times::of_nobody(self.recipients),
-            changes: Times::of_nobody(self.recipients),
+            registrations: Times::with_capacity(self.recipients),
+            changes: Times::with_capacity(self.recipients),
         }
     }
 }
 
-/// A FaR register that takes its recipients.
+/// A FaR register under construction.
 pub(crate) struct FarDraft {
-    codes: Codes,
-    builder: Builder,
+    codes: StateCodes,
+    builder: IndexBuilder,
     registrations: Times,
     changes: Times,
 }
 
 impl FarDraft {
-    /// Adds a recipient; ordinals ascend.
+    /// Adds a recipient. Ordinals must ascend.
     pub(crate) fn push(&mut self, row: &FarRow) {
         let (code, listed) = self.codes.of(row);
         self.builder.push(row.ordinal, code, if listed { row.rule } else { 0 });
@@ -82,24 +82,24 @@ impl FarDraft {
     }
 }
 
-/// The numbers of states, with the rules that they share.
-struct Codes {
+/// The states of a register and their numbers.
+struct StateCodes {
     states: Vec<State>,
-    /// Code of each state and rule; the rule 0 is "all senders".
+    /// The code of each state with a shared rule; rule 0 is "all senders".
     shared: HashMap<(State, u32), u32>,
-    /// Code of each state for recipients whose rule is listed.
+    /// The code of each state with a listed rule.
     listed: HashMap<State, u32>,
 }
 
-impl Codes {
-    /// Gives the rules that most recipients of a state share a state of their own, as long as records
-    /// keep their width, with some states to spare for changes to come.
-    fn new(counts: HashMap<(State, u32), u32>) -> Codes {
+impl StateCodes {
+    /// Assigns separate states to the most frequent combinations of state and rule, as far as the record width allows
+    /// and [`STATES_SPARE`] states remain for later changes.
+    fn new(counts: HashMap<(State, u32), u32>) -> StateCodes {
         let with_rule = |rule: StateRule, state: State| -> State { FarState { rule, ..state.into() }.into() };
         let mut plain: Vec<State> = counts.keys().map(|&(state, _)| state).collect();
         plain.sort_unstable();
         plain.dedup();
-        // By number, then by what the states are: never by the order in which they came.
+        // By count, then by state and rule, so that the order of the input does not matter.
         let mut frequent: Vec<_> = counts.into_iter().filter(|((_, rule), _)| *rule != 0).collect();
         frequent.sort_unstable_by_key(|&((state, rule), count)| (Reverse(count), state, rule));
         let needed = 1 + 2 * plain.len();
@@ -120,7 +120,7 @@ impl Codes {
             .map(|&((state, rule), _)| ((state, rule), code(with_rule(StateRule::Shared(rule), state))));
         let shared = all.chain(frequent).collect();
         let listed = plain.iter().map(|&state| (state, code(with_rule(StateRule::Listed, state)))).collect();
-        Codes { states, shared, listed }
+        StateCodes { states, shared, listed }
     }
 
     /// The code of a recipient, and whether its rule is listed.

@@ -1,21 +1,21 @@
-//! A register with its changes as the draft of a new file.
+//! The draft of a new file from a register with changes.
 //!
-//! The file is the one that the extract of the register would be built to: states that nobody is in,
-//! rules that are there twice, operators and certificates that no person of KRR has any more leave no
-//! trace.
+//! The file is identical to one built from an extract of the register: unused states, duplicate rules, and operators
+//! and certificates that no KRR recipient refers to are dropped.
 
 use super::far::{FarPlan, FarRow};
 use super::krr::KrrDraft;
 use super::write::Draft;
-use crate::consent::RuleBook;
+use crate::consent::RuleNumbering;
 use crate::identities::Ordinal;
 use crate::index::{DamagedBlock, Slot};
+use crate::organisations::OperatorIndex;
 use crate::register::contact::Contact;
 use crate::register::state::{FarState, KrrState, State, StateRule};
-use crate::register::{At, Damage, DamagedSection, Kind, Register};
+use crate::register::{Damage, DamagedSection, Kind, RecordPosition, Register};
 
 impl Draft {
-    /// The draft of a register as it is now.
+    /// The draft of a file with the content of a register.
     ///
     /// Cost: three passes over FaR's records, one over KRR's; memory for the arrays of the new file.
     pub(crate) fn of(register: &Register) -> Result<Draft, Damage> {
@@ -26,11 +26,12 @@ impl Draft {
     }
 }
 
-/// State without rule, and number of the rule in the register.
-fn state_and_rule(register: &Register, at: &At<'_>) -> (State, u32) {
-    let state = FarState::from(register.state(at.view.codes.get(Slot(at.record))));
-    let rule = at.rule(state);
-    (FarState { rule: StateRule::AcceptsAll, ..state }.into(), rule)
+/// The state without rule, in the numbers of the new file, and the number of the rule in the register.
+fn state_and_rule(register: &Register, at: &RecordPosition<'_>) -> (State, u32) {
+    let state = register.far_state(at.view.codes.get(Slot(at.record)));
+    let operator = state.operator.map(OperatorIndex::in_file);
+    let new = FarState { rule: StateRule::AcceptsAll, ..state.with_operator(operator) };
+    (new.into(), at.rule(state))
 }
 
 fn far(register: &Register) -> Result<Draft, Damage> {
@@ -40,10 +41,10 @@ fn far(register: &Register) -> Result<Draft, Damage> {
         *used.get_mut(rule as usize).ok_or(DamagedSection { name: "exception_rules" })? = true;
         Ok(())
     })?;
-    let mut book = RuleBook::default();
+    let mut book = RuleNumbering::default();
     let mut provisional = vec![0; used.len()];
     for rule in (0..used.len()).filter(|&rule| used[rule]) {
-        provisional[rule] = book.number(register.rule(rule as u32)?);
+        provisional[rule] = book.number(register.rule(rule as u32)?.in_file());
     }
     let all = vec![true; book.len()];
     let (table, finals) = book.finish(&all);
@@ -69,12 +70,12 @@ fn far(register: &Register) -> Result<Draft, Damage> {
 fn krr(register: &Register) -> Result<Draft, Damage> {
     let mut draft = KrrDraft::default();
     register.for_each_record::<Damage>(|ordinal: Ordinal, at| {
-        let finding = "a person's contact data cannot be read";
+        let finding = "the contact data of a recipient cannot be read";
         let damaged = DamagedBlock { block: at.block(), finding };
-        let state = KrrState::from(register.state(at.view.codes.get(Slot(at.record))));
+        let state = register.krr_state(at.view.codes.get(Slot(at.record)));
         let mut contact = Contact::unpack(register.contact(at)?).ok_or(damaged)?;
         let certificate = register.certificate(contact.certificate.take())?;
-        let operator = state.operator.and_then(|place| register.operators().get(usize::from(place)));
+        let operator = state.operator.and_then(|index| register.operators().get(usize::from(index)));
         let operator = operator.map_or("", |operator| operator.id.as_str());
         let state = KrrState { operator: None, ..state };
         Ok(draft.add(ordinal, 0, state, contact, operator, certificate).ok_or(damaged)?)

@@ -1,14 +1,14 @@
-//! The register file, byte by byte. `docs/format.md` says the same in words; a test holds them together.
+//! The register file, byte by byte. `docs/format.md` is the specification; a test compares the two.
 //!
-//! Header (128 bytes), section table (64 bytes a section), sections. All numbers are little-endian.
+//! Header (128 bytes), section table (64 bytes per section), sections. All numbers are little-endian.
 //! Every section begins at a multiple of 4096; the bytes between are zero.
 
 use crate::register::Kind;
 
-/// First eight bytes of every register file. The line ends and the end-of-file character are there to
-/// be damaged by whatever treats the file as text.
+/// First eight bytes of every register file. Programs that treat the file as text damage the line ends and the
+/// end-of-file character.
 pub const MAGIC: [u8; 8] = *b"nabar\r\n\x1a";
-/// The format that this version writes, and the newest that it reads.
+/// The format version that is written, and the newest that can be read.
 pub const VERSION: u32 = 1;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 128;
@@ -17,7 +17,7 @@ pub const ENTRY_BYTES: usize = 64;
 /// Every section begins at a multiple of this.
 pub const ALIGNMENT: u64 = 4096;
 
-/// Where the parts of the header are: first byte of each.
+/// Byte offsets of the header fields.
 pub(crate) mod header {
     pub(crate) const VERSION: usize = 8;
     pub(crate) const KIND: usize = 12;
@@ -30,7 +30,7 @@ pub(crate) mod header {
     pub(crate) const HEADER_SUM: usize = 96;
 }
 
-/// Where the parts of an entry of the section table are: first byte of each.
+/// Byte offsets of the fields in an entry of the section table.
 pub(crate) mod entry {
     pub(crate) const SECTION: usize = 0;
     pub(crate) const WIDTH: usize = 4;
@@ -39,9 +39,10 @@ pub(crate) mod entry {
     pub(crate) const SUM: usize = 24;
 }
 
-/// A section by its number in the table.
+/// A section; the value is its number in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
+#[non_exhaustive]
 #[allow(missing_docs)] // docs/format.md describes each
 pub enum Section {
     Actors = 1,
@@ -64,7 +65,7 @@ pub enum Section {
 
 use Section::*;
 
-/// Sections of every register.
+/// Sections of all registers.
 const COMMON: [Section; 10] = [
     Actors,
     States,
@@ -112,7 +113,7 @@ impl Section {
         }
     }
 
-    /// Bytes an element may have.
+    /// Allowed widths of an element in bytes.
     pub const fn widths(self) -> &'static [u32] {
         match self {
             Actors | Contacts | Certificates => &[1],
@@ -129,34 +130,34 @@ impl Section {
 /// An entry of the section table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Which section.
+    /// The section.
     pub section: Section,
-    /// Bytes of an element.
+    /// Width of an element in bytes.
     pub width: u32,
-    /// First byte in the file.
+    /// Offset in the file.
     pub offset: u64,
     /// Length in bytes.
     pub bytes: u64,
-    /// BLAKE3 hash of those bytes.
+    /// BLAKE3 hash of the section.
     pub sum: [u8; 32],
 }
 
-/// What the header says.
+/// The header of a register file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Which register.
+    /// Kind of the register.
     pub kind: Kind,
-    /// Number of the last change in it.
+    /// Sequence number of the last change in the register.
     pub sequence: u64,
-    /// Nanoseconds since 1970-01-01T00:00:00Z for which it speaks.
+    /// Time at which the register was current, in nanoseconds since 1970-01-01T00:00:00Z.
     pub as_of: i64,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub file_bytes: u64,
     /// Number of recipients.
     pub recipients: u64,
 }
 
-/// Header and section table of a file.
+/// Encodes the header and the section table.
 pub(crate) fn encode(header: &Header, entries: &[Entry]) -> Vec<u8> {
     let mut table = Vec::with_capacity(entries.len() * ENTRY_BYTES);
     for entry in entries {
@@ -192,37 +193,36 @@ fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
     bytes[at..at + value.len()].copy_from_slice(value);
 }
 
-/// Why bytes are no register file that this version can use.
+/// Why a register file cannot be opened.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The file cannot be read.
     #[error("cannot read it: {0}")]
     Io(#[from] std::io::Error),
-    /// Something else altogether.
-    #[error("this is no register file: make one with `nabar build`")]
+    /// The file does not begin with [`MAGIC`].
+    #[error("this is not a register file: make one with `nabar build`")]
     Foreign,
-    /// A newer format.
+    /// The file has a newer format version.
     #[error("the file has format version {found}, this nabar reads up to {VERSION}: use a newer nabar")]
     Version {
-        /// The version that the file names.
+        /// Format version of the file.
         found: u32,
     },
-    /// Shorter or longer than it was written.
-    #[error(
-        "the file has {found} bytes and should have {expected}: it was cut off or added to; copy it again"
-    )]
+    /// The length differs from the header.
+    #[error("the file has {found} bytes instead of {expected}: it was truncated or extended; copy it again")]
     Length {
-        /// What the header says.
+        /// Length in the header.
         expected: u64,
-        /// What there is.
+        /// Length of the file.
         found: u64,
     },
-    /// A checksum or a rule of the format does not hold.
+    /// A checksum does not match or an invariant of the format is violated.
     #[error("the {part} is damaged: {finding}; copy the file again or rebuild it")]
     Damaged {
-        /// Which part of the file.
+        /// Name of the part of the file.
         part: &'static str,
-        /// What does not hold.
+        /// What is wrong.
         finding: &'static str,
     },
 }
@@ -231,7 +231,7 @@ pub(crate) fn damaged(part: &'static str, finding: &'static str) -> OpenError {
     OpenError::Damaged { part, finding }
 }
 
-/// Reads header and section table, and checks them.
+/// Decodes and checks the header and the section table.
 pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
     let length = file.len() as u64;
     if !file.starts_with(&MAGIC) {
@@ -244,12 +244,12 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
         return Err(OpenError::Version { found: version });
     }
     if blake3::hash(&bytes[..header::HEADER_SUM]) != bytes[header::HEADER_SUM..] {
-        return Err(damaged("header", "its checksum does not hold"));
+        return Err(damaged("header", "its checksum does not match"));
     }
     let kind = match (version, u32_at(bytes, header::KIND)) {
         (VERSION, 1) => Kind::Far,
         (VERSION, 2) => Kind::Krr,
-        _ => return Err(damaged("header", "it names a format or a register that does not exist")),
+        _ => return Err(damaged("header", "its format version or register kind does not exist")),
     };
     let header = Header {
         kind,
@@ -263,9 +263,9 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
     }
     let count = u32_at(bytes, header::SECTIONS) as usize;
     let table = file.get(HEADER_BYTES..).and_then(|rest| rest.get(..count.checked_mul(ENTRY_BYTES)?));
-    let table = table.ok_or(damaged("section table", "it is longer than the file"))?;
+    let table = table.ok_or(damaged("section table", "it extends beyond the end of the file"))?;
     if blake3::hash(table) != bytes[header::TABLE_SUM..header::TABLE_SUM + 32] {
-        return Err(damaged("section table", "its checksum does not hold"));
+        return Err(damaged("section table", "its checksum does not match"));
     }
     Ok((header, entries(table, kind, length)?))
 }
@@ -276,7 +276,7 @@ fn entries(table: &[u8], kind: Kind, length: u64) -> Result<Vec<Entry>, OpenErro
     for bytes in table.chunks_exact(ENTRY_BYTES) {
         let section = sections.next().filter(|&section| section as u32 == u32_at(bytes, entry::SECTION));
         let section =
-            section.ok_or(damaged("section table", "its sections are not those of the register"))?;
+            section.ok_or(damaged("section table", "its sections are not those of the register kind"))?;
         let mut sum = [0; 32];
         sum.copy_from_slice(&bytes[entry::SUM..entry::SUM + 32]);
         let entry = Entry {
@@ -288,10 +288,10 @@ fn entries(table: &[u8], kind: Kind, length: u64) -> Result<Vec<Entry>, OpenErro
         };
         let end = entry.offset.checked_add(entry.bytes);
         if end.is_none_or(|end| end > length) || !entry.offset.is_multiple_of(ALIGNMENT) {
-            return Err(damaged(section.name(), "it does not lie within the file"));
+            return Err(damaged(section.name(), "it is out of bounds or misaligned"));
         }
         if !section.widths().contains(&entry.width) || !entry.bytes.is_multiple_of(u64::from(entry.width)) {
-            return Err(damaged(section.name(), "its elements have no such width"));
+            return Err(damaged(section.name(), "its elements have an invalid width"));
         }
         entries.push(entry);
     }

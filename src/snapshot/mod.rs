@@ -1,8 +1,8 @@
 //! Register files: a [`Register`] as one immutable, checksummed, memory-mapped file.
 //!
-//! Opening checks header, section table, organisations, states and directory, whose sizes do not grow
-//! with recipients; every block is checked when it is first asked for, rules and certificates likewise.
-//! [`Snapshot::verify`] checks all at once.
+//! Opening checks header, section table, organisations, states and directory, whose sizes do not grow with the number
+//! of recipients. Blocks, rules and certificates are checked at the first access. [`Snapshot::verify`] checks the whole
+//! file.
 
 pub(crate) mod far;
 mod fold;
@@ -18,9 +18,9 @@ pub use verify::Finding;
 
 use crate::index::{Page, directory_length, short_directory_length, stored_directory};
 use crate::memory;
+use crate::organisations::{OperatorNumbers, SenderNumbers};
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Bytes, Column, Guarded, Storage};
-use crate::register::numbers::Numbers;
 use crate::register::state::State;
 use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
 use bytemuck::Pod;
@@ -29,7 +29,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(target_endian = "big")]
-compile_error!("register files are mapped as they are, and they are little-endian");
+compile_error!("register files are little-endian and are mapped without conversion");
 
 /// An open register file.
 pub struct Snapshot {
@@ -46,41 +46,41 @@ impl AsRef<[u8]> for Snapshot {
 }
 
 impl Snapshot {
-    /// Opens and maps a file. Cost: some tenths of a millisecond, whatever the number of recipients.
+    /// Opens and maps a file. Cost: some tenths of a millisecond, independent of the number of recipients.
     ///
     /// ```no_run
-    /// let register = nabar::snapshot::Snapshot::open("far.nabar".as_ref())?.register()?;
+    /// let register = nabar::snapshot::Snapshot::open("far.nabar")?.register()?;
     /// println!("{} recipients as of {}", register.recipients(), register.as_of());
     /// # Ok::<(), nabar::snapshot::OpenError>(())
     /// ```
-    pub fn open(path: &Path) -> Result<Snapshot, OpenError> {
-        Self::of_storage(Arc::new(memory::map_path(path)?))
+    pub fn open(path: impl AsRef<Path>) -> Result<Snapshot, OpenError> {
+        Self::of_storage(Arc::new(memory::map_path(path.as_ref())?))
     }
 
-    /// Reads a file's bytes from memory, of which a copy is taken.
+    /// Opens a copy of a file's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Snapshot, OpenError> {
         let mut pages = vec![Page::EMPTY; bytes.len().div_ceil(size_of::<Page>())];
         bytemuck::cast_slice_mut(&mut pages)[..bytes.len()].copy_from_slice(bytes);
         Self::of_storage(Arc::new(Copied { pages, length: bytes.len() }))
     }
 
-    /// A file whose bytes somebody holds.
+    /// Opens a file in shared bytes.
     pub(crate) fn of_storage(storage: Storage) -> Result<Snapshot, OpenError> {
         let (header, entries) = format::decode((*storage).as_ref())?;
         Ok(Snapshot { storage, header, entries })
     }
 
-    /// The file that a register is made of.
+    /// The file of a register.
     pub(crate) fn of_register(register: &Register) -> Result<Snapshot, OpenError> {
         Self::of_storage(register.file().clone())
     }
 
-    /// BLAKE3 of the whole file, 64 hexadecimal digits. Cost: reads it, on all cores.
+    /// BLAKE3 hash of the file, 64 hexadecimal digits. Cost: reads the file, on all cores.
     pub(crate) fn digest(&self) -> String {
         blake3::Hasher::new().update_rayon(self.as_ref()).finalize().to_hex().to_string()
     }
 
-    /// What the header says.
+    /// The header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -115,8 +115,8 @@ impl Snapshot {
             sequence: self.header.sequence,
             as_of: moment::of_nanoseconds(self.header.as_of),
             recipients: self.header.recipients as u32,
-            operators: Arc::new(Numbers::in_order(actors.operators.len())),
-            senders: Arc::new(Numbers::in_order(actors.senders.len())),
+            operators: Arc::new(OperatorNumbers::in_file(actors.operators.len())),
+            senders: Arc::new(SenderNumbers::in_file(actors.senders.len())),
             actors: Arc::new(actors),
             states: Arc::new(states),
             sums: Arc::default(),
@@ -125,48 +125,44 @@ impl Snapshot {
         Ok(Register::new(parts, version))
     }
 
-    /// What everything else relies on and no checksum of a block covers.
+    /// Checks the lengths of arrays, which lookups rely on and no checksum of a block covers.
     fn check_lengths(&self, parts: &Parts) -> Result<(), OpenError> {
         let pages = parts.pages.get();
         let (country, directory) = (parts.kind.country(), parts.directory.get());
         let is_long = directory.len() == directory_length(country)
             && stored_directory(country, directory).len() == directory.len();
         if !is_long && directory.len() != short_directory_length(country) {
-            return Err(damaged(
-                "directory",
-                "it does not have the length that the register's ordinals need",
-            ));
+            return Err(damaged("directory", "its length does not match the register's identity spaces"));
         }
         let blocks = parts.blocks.get().len();
         if blocks == 0 || pages.len() != blocks * crate::limits::BLOCK_PAGES as usize {
-            return Err(damaged("pages", "there are not 32 for each block"));
+            return Err(damaged("pages", "their number is not 32 for each block"));
         }
         if pages[..crate::limits::BLOCK_PAGES as usize].iter().any(|page| *page != Page::EMPTY) {
             return Err(damaged("pages", "the first block is not empty"));
         }
         let records = self.entry(Section::Records);
         if Some(records.bytes / u64::from(records.width)) != self.header.recipients.checked_add(1) {
-            return Err(damaged("records", "there are not as many as the header says"));
+            return Err(damaged("records", "their number differs from the header"));
         }
         Ok(())
     }
 
-    /// The same of the states.
+    /// Checks record 0 and the operators of states.
     fn check_states(&self, parts: &Parts, actors: &Actors, states: &[State]) -> Result<(), OpenError> {
-        let nobody = crate::index::Slot(0);
-        if states.is_empty() || parts.codes.get().get(nobody) != 0 {
-            return Err(damaged("records", "the first is not nobody's"));
+        if states.is_empty() || parts.codes.get().get(crate::index::Slot(0)) != 0 {
+            return Err(damaged("records", "record 0 does not have state 0"));
         }
         let operators = actors.operators.len();
-        let known = |state: &State| state.operator().is_none_or(|place| usize::from(place) < operators);
+        let known = |state: &State| state.operator().is_none_or(|number| usize::from(number) < operators);
         if !states.iter().all(known) {
-            return Err(damaged("states", "one names an operator that is not there"));
+            return Err(damaged("states", "a state refers to an operator that does not exist"));
         }
         Ok(())
     }
 
     fn entry(&self, section: Section) -> &Entry {
-        // `decode` has made sure that every section of the kind is there.
+        // `decode` has checked that all sections of the kind exist.
         let found = self.entries.iter().find(|entry| entry.section == section);
         found.expect("a section of the register's kind")
     }
@@ -183,14 +179,14 @@ impl Snapshot {
     fn checked(&self, section: Section) -> Result<&[u8], OpenError> {
         let bytes = self.bytes(section);
         if blake3::hash(bytes) != self.entry(section).sum {
-            return Err(damaged(section.name(), "its checksum does not hold"));
+            return Err(damaged(section.name(), "its checksum does not match"));
         }
         Ok(bytes)
     }
 
     fn column<T: Pod>(&self, section: Section) -> Result<Column<T>, OpenError> {
         let column = Column::new(&self.storage, self.range(section));
-        column.ok_or(damaged(section.name(), "its elements have another width"))
+        column.ok_or(damaged(section.name(), "its elements have the wrong width"))
     }
 
     fn guarded<T: Pod>(&self, section: Section) -> Result<Guarded<T>, OpenError> {
@@ -228,7 +224,7 @@ impl Snapshot {
     }
 }
 
-/// Bytes at an address that every section can be cast from.
+/// A copy of a file, aligned for every section.
 struct Copied {
     pages: Vec<Page>,
     length: usize,

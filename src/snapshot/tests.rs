@@ -1,4 +1,4 @@
-//! Register files: whole, damaged, old.
+//! Register files: intact, damaged and older ones.
 
 use super::*;
 use crate::extract;
@@ -11,29 +11,29 @@ fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// The file that a fixture's extract makes.
+/// The register file of a fixture.
 fn built(name: &str) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("register.nabar");
-    extract::build(&fixture(name), &file, &crate::extract::BuildOptions::strict()).expect("built");
+    extract::build(fixture(name), &file, &crate::extract::BuildOptions::strict()).expect("built");
     std::fs::read(&file).expect("read")
 }
 
 fn identities(snapshot: &Snapshot) -> Vec<Identity> {
     let mut identities = Vec::new();
-    let register = snapshot.register().expect("whole");
+    let register = snapshot.register().expect("intact");
     let all = register.for_each::<crate::register::Damage>(|identity, _| {
         identities.push(*identity);
         Ok(())
     });
-    all.expect("whole");
+    all.expect("intact");
     identities
 }
 
-type Answers = Vec<(Outcome, Option<Recipient>)>;
+type FileAnswers = Vec<(Outcome, Option<Recipient>)>;
 
-/// Everything that a register says of some identities, or nothing if it says that it is damaged.
-fn answers(bytes: &[u8], identities: &[Identity]) -> Option<Answers> {
+/// The outcomes and recipients of identities, `None` if the register is reported as damaged.
+fn answers(bytes: &[u8], identities: &[Identity]) -> Option<FileAnswers> {
     let register = Snapshot::from_bytes(bytes).ok()?.register().ok()?;
     let sender = (register.kind() == Kind::Far).then(|| register.senders()[3].id.clone());
     let question = register.question(sender.as_deref(), jiff::civil::date(2026, 6, 1)).ok()?;
@@ -45,39 +45,40 @@ fn answers(bytes: &[u8], identities: &[Identity]) -> Option<Answers> {
 fn every_flipped_bit_of_header_and_section_table_is_an_error() {
     for name in ["far", "krr"] {
         let mut bytes = built(name);
-        let sections = Snapshot::from_bytes(&bytes).expect("whole").sections().len();
-        for at in 0..HEADER_BYTES + sections * ENTRY_BYTES {
+        let sections = Snapshot::from_bytes(&bytes).expect("intact").sections().len();
+        for offset in 0..HEADER_BYTES + sections * ENTRY_BYTES {
             for bit in 0..8 {
-                bytes[at] ^= 1 << bit;
-                assert!(Snapshot::from_bytes(&bytes).is_err(), "{name}: bit {bit} of byte {at}");
-                bytes[at] ^= 1 << bit;
+                bytes[offset] ^= 1 << bit;
+                assert!(Snapshot::from_bytes(&bytes).is_err(), "{name}: bit {bit} of byte {offset}");
+                bytes[offset] ^= 1 << bit;
             }
         }
     }
 }
 
-/// A flipped bit anywhere else is found by `verify`, and until then gives an error or changes nothing.
+/// `verify` detects a flipped bit anywhere else. Without `verify`, the bit gives an error or does not affect the
+/// answers.
 #[test]
-fn no_flipped_bit_gives_a_wrong_answer() {
+fn flipped_bits_do_not_change_answers() {
     for name in ["far", "krr"] {
         let mut bytes = built(name);
-        let snapshot = Snapshot::from_bytes(&bytes).expect("whole");
+        let snapshot = Snapshot::from_bytes(&bytes).expect("intact");
         assert_eq!(snapshot.verify(), []);
         let identities = identities(&snapshot);
-        let truth = answers(&bytes, &identities).expect("whole");
+        let truth = answers(&bytes, &identities).expect("intact");
         let head = HEADER_BYTES + snapshot.sections().len() * ENTRY_BYTES;
-        // Every section is sampled, however small, and the bytes between sections.
+        // Samples of every section and of the bytes between sections.
         let spans = snapshot.sections().iter().map(|entry| (entry.offset as usize, entry.bytes as usize));
         let samples = spans.flat_map(|(start, length)| (start..start + length).step_by(1 + length / 60));
-        let places: Vec<usize> = samples.chain((head..bytes.len()).step_by(4999)).collect();
-        for (number, at) in places.into_iter().enumerate() {
+        let offsets: Vec<usize> = samples.chain((head..bytes.len()).step_by(4999)).collect();
+        for (number, at) in offsets.into_iter().enumerate() {
             let bit = 1 << (number % 8);
             bytes[at] ^= bit;
             if let Some(answers) = answers(&bytes, &identities) {
                 assert!(answers == truth, "{name}: byte {at} changes an answer");
             }
             let findings = Snapshot::from_bytes(&bytes).expect("an undamaged header").verify();
-            assert!(!findings.is_empty(), "{name}: verify does not find byte {at}");
+            assert!(!findings.is_empty(), "{name}: verify does not detect byte {at}");
             bytes[at] ^= bit;
         }
     }
@@ -95,7 +96,7 @@ fn a_file_of_another_length_is_an_error() {
 }
 
 #[test]
-fn foreign_and_newer_files_say_what_they_are() {
+fn foreign_and_newer_files_give_specific_errors() {
     for foreign in [&b""[..], b"recipient_id,type\n", b"PK\x03\x04", &[0; 4096]] {
         assert!(matches!(Snapshot::from_bytes(foreign), Err(OpenError::Foreign)));
     }
@@ -105,7 +106,7 @@ fn foreign_and_newer_files_say_what_they_are() {
     assert!(error.contains("version 9") && error.contains("up to 1"), "{error}");
 }
 
-/// The golden files are what version 1 wrote: they open, hold what they held, and are still made so.
+/// Golden files of format version 1 open, have the same content, and are reproduced byte for byte.
 #[test]
 fn golden_files_of_format_1() {
     for name in ["far", "krr"] {
@@ -114,15 +115,15 @@ fn golden_files_of_format_1() {
         let snapshot = Snapshot::from_bytes(&golden).expect("opens");
         assert_eq!(snapshot.verify(), []);
         assert_eq!(identities(&snapshot).len() as u64, snapshot.header().recipients);
-        assert!(golden == built(name), "{name}: the same extract makes another file than it did");
+        assert!(golden == built(name), "{name}: the extract no longer gives the same file");
     }
 }
 
 #[test]
 fn an_unknown_identity_is_not_registered() {
-    let snapshot = Snapshot::from_bytes(&built("far")).expect("whole");
-    let register = snapshot.register().expect("whole");
+    let snapshot = Snapshot::from_bytes(&built("far")).expect("intact");
+    let register = snapshot.register().expect("intact");
     let today = crate::identities::Today::new(2026, 6, 1).expect("a day");
-    let nobody = Identity::parse(b"180001019801", Country::Sweden, today).expect("valid");
-    assert_eq!(register.recipient(&nobody), Ok(None));
+    let absent = Identity::parse(b"180001019801", Country::Sweden, today).expect("valid");
+    assert_eq!(register.recipient(&absent), Ok(None));
 }

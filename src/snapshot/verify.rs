@@ -1,21 +1,22 @@
-//! Checking a register file completely.
+//! Complete verification of a register file.
 
 use super::Snapshot;
 use super::format::{ENTRY_BYTES, HEADER_BYTES, OpenError};
 use crate::consent::Rules;
 use crate::identities::Identity;
 use crate::index::Slot;
+use crate::organisations::SenderIndex;
 use crate::register::state::State;
 use crate::register::{Damage, FarState, Kind, Recipient, Register, StateRule};
 use rayon::prelude::*;
 
-/// Something in a register file that does not hold.
+/// A violated invariant of a register file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{part}: {finding}")]
 pub struct Finding {
     /// Which part of the file.
     pub part: String,
-    /// What does not hold.
+    /// What is wrong.
     pub finding: String,
 }
 
@@ -24,9 +25,9 @@ fn finding(part: impl ToString, finding: impl ToString) -> Finding {
 }
 
 impl Snapshot {
-    /// Checks every checksum and every invariant. An empty list means that the file is whole.
+    /// Checks all checksums and invariants. The list is empty if the file is intact.
     ///
-    /// Cost: reads all of the file, on all cores; some seconds for 8 million recipients.
+    /// Cost: reads the whole file, on all cores; some seconds for 8 million recipients.
     pub fn verify(&self) -> Vec<Finding> {
         let mut findings: Vec<Finding> = self
             .entries
@@ -35,7 +36,7 @@ impl Snapshot {
                 let bytes = self.bytes(entry.section);
                 blake3::Hasher::new().update_rayon(bytes).finalize() != entry.sum
             })
-            .map(|entry| finding(entry.section.name(), "its checksum does not hold"))
+            .map(|entry| finding(entry.section.name(), "its checksum does not match"))
             .collect();
         findings.extend(self.padding());
         match self.register() {
@@ -46,7 +47,7 @@ impl Snapshot {
         findings
     }
 
-    /// The bytes between sections are zero.
+    /// Checks that the bytes between sections are zero.
     fn padding(&self) -> Option<Finding> {
         let file = (*self.storage).as_ref();
         let mut end = HEADER_BYTES + self.entries.len() * ENTRY_BYTES;
@@ -54,14 +55,14 @@ impl Snapshot {
             let start = entry.offset as usize;
             match file.get(end..start) {
                 Some(padding) if padding.iter().all(|&byte| byte == 0) => end = start + entry.bytes as usize,
-                _ => return Some(finding(entry.section.name(), "what lies before it is not zero")),
+                _ => return Some(finding(entry.section.name(), "the padding before it is not zero")),
             }
         }
         (end != file.len()).then(|| finding("file", "there are bytes after the last section"))
     }
 }
 
-/// What the arrays say of one another.
+/// Checks the relations between the arrays.
 fn verify_register(register: &Register) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(verify_actors(register));
@@ -79,68 +80,68 @@ fn verify_register(register: &Register) -> Vec<Finding> {
 
 fn verify_actors(register: &Register) -> Option<Finding> {
     let senders = register.senders().len();
-    let known = |place: &u16| usize::from(*place) < senders;
-    let whole = register.dispatchers().iter().all(|dispatcher| dispatcher.senders.iter().all(known));
-    (!whole).then(|| finding("actors", "a dispatcher acts for a sender that is not there"))
+    let exists = |sender: &SenderIndex| usize::from(*sender) < senders;
+    let valid = register.dispatchers().iter().all(|dispatcher| dispatcher.senders.iter().all(exists));
+    (!valid).then(|| finding("actors", "a dispatcher refers to a sender that does not exist"))
 }
 
 fn verify_states(register: &Register) -> Option<Finding> {
     let states = register.states();
     if states.first() != Some(&State::default()) || !states.windows(2).all(|pair| pair[0] < pair[1]) {
-        return Some(finding("states", "they are not in order"));
+        return Some(finding("states", "they are not in ascending order"));
     }
     let codes = register.index().codes;
-    let nobody = (1..codes.len() as u32).find(|&slot| codes.get(Slot(slot)) == 0);
-    nobody.map(|_| finding("records", "a recipient is in the state of nobody"))
+    let reserved = (1..codes.len() as u32).find(|&slot| codes.get(Slot(slot)) == 0);
+    reserved.map(|_| finding("records", "a recipient has state 0, which is reserved for absent recipients"))
 }
 
-/// Blocks lie one after another in the order of the directory and fill every array.
+/// Checks that blocks follow one another in the order of the directory and cover every array.
 fn verify_layout(register: &Register) -> Option<Finding> {
     let index = register.index();
     let (mut block, mut record, mut exception, mut contact) = (1, 1, 0, 0);
     for &number in index.directory.iter().filter(|&&number| number != 0) {
         let Some(entry) = index.blocks.get(number as usize).filter(|_| number == block) else {
-            return Some(finding("directory", "its blocks are not in order"));
+            return Some(finding("directory", "its blocks are not in ascending order"));
         };
         if (entry.first_record, entry.first_exception, entry.first_contact) != (record, exception, contact) {
-            return Some(finding("blocks", "one does not begin where the one before it ends"));
+            return Some(finding("blocks", "a block does not begin at the end of the previous block"));
         }
         block += 1;
         record = record.saturating_add(entry.records);
         exception = exception.saturating_add(entry.exceptions);
         contact = contact.saturating_add(entry.contact_bytes);
     }
-    let whole = block as usize == index.blocks.len()
+    let covered = block as usize == index.blocks.len()
         && record as usize == index.codes.len()
         && exception as usize == index.exception_rules.len()
         && exception as usize == index.exception_places.len()
         && contact == register.parts().cold.contact_bytes();
-    (!whole).then(|| finding("blocks", "they do not fill the register"))
+    (!covered).then(|| finding("blocks", "they do not cover the whole register"))
 }
 
 fn verify_rules(register: &Register, rules: Rules<'_>) -> Option<Finding> {
     let senders = register.senders().len();
     let all: Vec<_> = (0..rules.len() as u32).filter_map(|rule| rules.get(rule)).collect();
-    let known = all.iter().flat_map(|rule| &rule.senders).all(|&place| usize::from(place) < senders);
-    if !known {
-        return Some(finding("rule_members", "one names a sender that is not there"));
+    let valid = all.iter().flat_map(|rule| &rule.senders).all(|&sender| usize::from(sender) < senders);
+    if !valid {
+        return Some(finding("rule_members", "a rule refers to a sender that does not exist"));
     }
     if !all.windows(2).skip(1).all(|pair| pair[0] < pair[1]) {
-        return Some(finding("rule_heads", "the rules are not in order"));
+        return Some(finding("rule_heads", "the rules are not in ascending order"));
     }
     let count = rules.len() as u32;
-    let there = |rule: u32| rule != 0 && rule < count;
-    if !register.index().exception_rules.iter().all(|&rule| there(rule)) {
-        return Some(finding("exception_rules", "one names a rule that is not there"));
+    let exists = |rule: u32| rule != 0 && rule < count;
+    if !register.index().exception_rules.iter().all(|&rule| exists(rule)) {
+        return Some(finding("exception_rules", "an exception refers to a rule that does not exist"));
     }
     let shared = register.states().iter().all(|&state| match FarState::from(state).rule {
-        StateRule::Shared(rule) => there(rule) || register.kind() == Kind::Krr,
-        _ => true,
+        StateRule::Shared(rule) => exists(rule) || register.kind() == Kind::Krr,
+        StateRule::AcceptsAll | StateRule::Listed => true,
     });
-    (!shared).then(|| finding("states", "one names a rule that is not there"))
+    (!shared).then(|| finding("states", "a state refers to a rule that does not exist"))
 }
 
-/// Every recipient can be read, and its state says whether it has a rule of its own.
+/// Checks that every recipient can be read, and that its state agrees with its rule.
 fn verify_recipients(register: &Register) -> Option<Finding> {
     let mut unmatched = 0u64;
     let read: Result<(), Damage> = register.for_each(|_: &Identity, recipient| {
@@ -152,7 +153,7 @@ fn verify_recipients(register: &Register) -> Option<Finding> {
     match read {
         Err(damage) => Some(finding("recipients", damage)),
         Ok(()) if unmatched > 0 => {
-            let text = format!("{unmatched} have a state that does not agree with their rule");
+            let text = format!("the states of {unmatched} recipients do not agree with their rules");
             Some(finding("recipients", text))
         }
         Ok(()) => None,

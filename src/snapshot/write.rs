@@ -3,7 +3,7 @@
 use super::format::{self, ALIGNMENT, ENTRY_BYTES, Entry, HEADER_BYTES, Header, Section};
 use crate::consent::RuleTable;
 use crate::files;
-use crate::index::{Block, BlockHasher, Built, CodeBytes, stored_directory};
+use crate::index::{Block, BlockHasher, BuiltIndex, OwnedCodes, stored_directory};
 use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
 use crate::register::state::State;
 use crate::register::{Actors, Kind};
@@ -11,18 +11,18 @@ use jiff::Timestamp;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// A register that is about to be written.
+/// A register to be written.
 pub(crate) struct Draft {
     pub(crate) sequence: u64,
     pub(crate) as_of: Timestamp,
     pub(crate) actors: Actors,
     pub(crate) states: Vec<State>,
-    pub(crate) index: Built,
+    pub(crate) index: BuiltIndex,
     pub(crate) rules: RuleTable,
     pub(crate) cold: ColdDraft,
 }
 
-/// The cold columns of a draft. Element 0 of each array is nobody's.
+/// The cold columns of a draft. Element 0 of each array is reserved for absent recipients.
 pub(crate) enum ColdDraft {
     /// FaR.
     Far { last_registration: Times, last_sender_accept_change: Times },
@@ -31,20 +31,21 @@ pub(crate) enum ColdDraft {
 }
 
 impl Draft {
-    /// Writes the file under a temporary name, durably, and renames it. Returns its length.
-    pub(crate) fn write(self, path: &Path) -> io::Result<u64> {
-        files::replace(path, |file| self.write_to(file))
+    /// Writes the file under a temporary name, makes it durable, and renames it. Returns its length.
+    pub(crate) fn write(self, path: impl AsRef<Path>) -> io::Result<u64> {
+        files::replace(path.as_ref(), |file| self.write_to(file))
     }
 
     /// Writes the bytes of the file.
     pub(crate) fn write_to(mut self, file: impl Write + Seek) -> io::Result<()> {
         self.seal();
-        let mut out = Output { file: BufWriter::with_capacity(1 << 20, file), at: 0, entries: Vec::new() };
+        let file = BufWriter::with_capacity(1 << 20, file);
+        let mut out = Output { file, offset: 0, entries: Vec::new() };
         self.sections(&mut out)?;
         out.file.flush()
     }
 
-    /// Sets the fields of the blocks that depend on other columns, and their checksums.
+    /// Sets the fields of the blocks that depend on other columns, and the checksums.
     fn seal(&mut self) {
         if let ColdDraft::Krr { contacts, .. } = &self.cold {
             let mut first = 0;
@@ -56,10 +57,10 @@ impl Draft {
             self.index.blocks[0].first_contact = 0;
         }
         self.index.seal();
-        for place in 0..self.index.directory.len() {
-            let number = self.index.directory[place] as usize;
+        for entry in 0..self.index.directory.len() {
+            let number = self.index.directory[entry] as usize;
             if number != 0 {
-                self.index.blocks[number].cold_sum = self.cold.sum(place, &self.index.blocks[number]);
+                self.index.blocks[number].cold_sum = self.cold.sum(entry, &self.index.blocks[number]);
             }
         }
     }
@@ -77,9 +78,9 @@ impl Draft {
         out.array(Section::Blocks, &self.index.blocks)?;
         out.array(Section::Pages, &self.index.pages)?;
         match &self.index.codes {
-            CodeBytes::One(codes) => out.array(Section::Records, codes)?,
-            CodeBytes::Two(codes) => out.array(Section::Records, codes)?,
-            CodeBytes::Four(codes) => out.array(Section::Records, codes)?,
+            OwnedCodes::One(codes) => out.array(Section::Records, codes)?,
+            OwnedCodes::Two(codes) => out.array(Section::Records, codes)?,
+            OwnedCodes::Four(codes) => out.array(Section::Records, codes)?,
         }
         out.array(Section::ExceptionPlaces, &self.index.exception_places)?;
         out.array(Section::ExceptionRules, &self.index.exception_rules)?;
@@ -96,7 +97,7 @@ impl Draft {
             kind,
             sequence: self.sequence,
             as_of: moment::nanoseconds(self.as_of).unwrap_or(0),
-            file_bytes: out.at,
+            file_bytes: out.offset,
             recipients: self.index.codes.as_codes().len() as u64 - 1,
         })
     }
@@ -107,8 +108,9 @@ impl Draft {
         contacts: &PackedContacts,
         certificates: &[String],
     ) -> io::Result<()> {
-        let places: Vec<u32> = self.index.blocks.iter().flat_map(|block| contacts.places_of(block)).collect();
-        out.array(Section::ContactPlaces, &[vec![0], places].concat())?;
+        let offsets: Vec<u32> =
+            self.index.blocks.iter().flat_map(|block| contacts.offsets_of(block)).collect();
+        out.array(Section::ContactPlaces, &[vec![0], offsets].concat())?;
         out.section(Section::Contacts, 1, (1..contacts.pieces.len()).map(|record| contacts.get(record)))?;
         let ends = certificates.iter().scan(0, |end, text| {
             *end += text.len() as u64;
@@ -120,16 +122,16 @@ impl Draft {
 }
 
 impl ColdDraft {
-    /// As [`crate::register::cold::Cold::sum`].
-    fn sum(&self, place: usize, block: &Block) -> [u8; 16] {
-        let mut hasher = BlockHasher::new(place);
+    /// The checksum [`Block::cold_sum`], as [`crate::register::cold::Cold::sum`] computes it.
+    fn sum(&self, entry: usize, block: &Block) -> [u8; 16] {
+        let mut hasher = BlockHasher::new(entry);
         match self {
             ColdDraft::Far { last_registration, last_sender_accept_change } => {
                 hasher.update(last_registration.bytes(records(block)));
                 hasher.update(last_sender_accept_change.bytes(records(block)));
             }
             ColdDraft::Krr { contacts, .. } => {
-                contacts.places_of(block).for_each(|place| hasher.update(&place.to_le_bytes()));
+                contacts.offsets_of(block).for_each(|offset| hasher.update(&offset.to_le_bytes()));
                 records(block).for_each(|record| hasher.update(contacts.get(record)));
             }
         }
@@ -141,7 +143,7 @@ fn records(block: &Block) -> std::ops::Range<usize> {
     block.first_record as usize..(block.first_record + block.records) as usize
 }
 
-/// Times in the width that holds them all.
+/// Times in the smallest width for all of them.
 pub(crate) enum Times {
     Seconds(Vec<u32>),
     Nanoseconds(Vec<i64>),
@@ -150,14 +152,14 @@ pub(crate) enum Times {
 const SECOND: i64 = 1_000_000_000;
 
 impl Times {
-    /// With the time of nobody, and room for those of the recipients.
-    pub(crate) fn of_nobody(recipients: usize) -> Times {
+    /// Times with the reserved element 0, and capacity for `recipients` more.
+    pub(crate) fn with_capacity(recipients: usize) -> Times {
         let mut times = Vec::with_capacity(recipients + 1);
         times.push(NO_SECONDS);
         Times::Seconds(times)
     }
 
-    /// Adds a time: nanoseconds since 1970, [`NO_NANOSECONDS`] for none.
+    /// Adds a time: nanoseconds since 1970, or [`NO_NANOSECONDS`].
     pub(crate) fn push(&mut self, time: i64) {
         let second = match time {
             NO_NANOSECONDS => Some(NO_SECONDS),
@@ -187,17 +189,17 @@ impl Times {
     }
 }
 
-/// Packed contacts: kept in the order in which they came, written in the order of the records.
+/// Packed contacts, in the order of insertion; they are written in the order of the records.
 #[derive(Default)]
 pub(crate) struct PackedContacts {
-    /// All of them, one after another.
+    /// The packed contacts.
     pub(crate) bytes: Vec<u8>,
-    /// For each record where its contact begins and how long it is.
+    /// Offset and length of the contact of each record.
     pub(crate) pieces: Vec<(u64, u32)>,
 }
 
 impl PackedContacts {
-    /// A packed contact by its place.
+    /// The packed contact at an offset.
     pub(crate) fn packed(&self, start: u64, length: u32) -> &[u8] {
         &self.bytes[start as usize..start as usize + length as usize]
     }
@@ -211,20 +213,20 @@ impl PackedContacts {
         self.pieces[records(block)].iter().map(|&(_, length)| u64::from(length)).sum()
     }
 
-    /// For each record of a block where its contact begins in the block.
-    fn places_of(&self, block: &Block) -> impl Iterator<Item = u32> + '_ {
+    /// The offsets of the contacts of a block in the block's contact data.
+    fn offsets_of(&self, block: &Block) -> impl Iterator<Item = u32> + '_ {
         self.pieces[records(block)].iter().scan(0, |next, &(_, length)| {
-            let place = *next;
+            let offset = *next;
             *next += length;
-            Some(place)
+            Some(offset)
         })
     }
 }
 
-/// A file being written, section by section.
+/// Writes a file section by section.
 struct Output<W: Write> {
     file: BufWriter<W>,
-    at: u64,
+    offset: u64,
     entries: Vec<Entry>,
 }
 
@@ -240,28 +242,28 @@ impl<W: Write + Seek> Output<W> {
         }
     }
 
-    /// Writes a section that consists of `pieces`.
+    /// Writes a section, the concatenation of `pieces`.
     fn section<'a>(
         &mut self,
         section: Section,
         width: u32,
         pieces: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<()> {
-        self.zeros(self.at.next_multiple_of(ALIGNMENT) - self.at)?;
-        let (offset, mut hasher) = (self.at, blake3::Hasher::new());
+        self.zeros(self.offset.next_multiple_of(ALIGNMENT) - self.offset)?;
+        let (offset, mut hasher) = (self.offset, blake3::Hasher::new());
         for piece in pieces {
             hasher.update(piece);
             self.file.write_all(piece)?;
-            self.at += piece.len() as u64;
+            self.offset += piece.len() as u64;
         }
         let sum = *hasher.finalize().as_bytes();
-        self.entries.push(Entry { section, width, offset, bytes: self.at - offset, sum });
+        self.entries.push(Entry { section, width, offset, bytes: self.offset - offset, sum });
         Ok(())
     }
 
     fn zeros(&mut self, count: u64) -> io::Result<()> {
         io::copy(&mut io::repeat(0).take(count), &mut self.file)?;
-        self.at += count;
+        self.offset += count;
         Ok(())
     }
 

@@ -1,27 +1,27 @@
-//! When a batch is committed: group commit and publication.
+//! Group commit and publication of batches.
 //!
-//! One writer hands in versions in their order, each after its bytes are in the log. Whoever waits for
-//! one first makes durable all that is in the log by then, publishes the newest version of it, and only
-//! then lets go those who wait. So
+//! One writer hands in versions in order, each after its bytes are in the log. The first thread that waits for one
+//! syncs the log, publishes the newest version that was written before the sync, and then wakes the other threads.
+//! Therefore
 //!
 //! 1. a reader never sees a version whose changes are not durable;
-//! 2. who was told that a batch is durable finds it, or a later one, in what is published;
-//! 3. readers see versions in their order, each whole.
+//! 2. once a wait for a batch has returned, that batch or a later one is published;
+//! 3. readers see versions in order, each complete.
 //!
-//! `super::sync` has the primitives: those of the standard library, and in a test those of a model
-//! checker, which tries the interleavings (`tests/commit.rs`).
+//! `super::sync` has the primitives: those of the standard library, and in `tests/commit.rs` those of a model
+//! checker, which tries the interleavings.
 
 use super::sync::{Arc, Condvar, Mutex, Published};
 use std::io;
 
-/// The place of a version in the order of writing, from 1.
+/// Number of a version in the order of writing, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// What is written, what is durable, and the version that readers see.
+/// What is written, what is durable, and the published version.
 pub(crate) struct Committer<V> {
     state: Mutex<State<V>>,
-    /// Told when `state` has moved.
+    /// Notified after a sync.
     moved: Condvar,
     published: Published<V>,
 }
@@ -29,32 +29,32 @@ pub(crate) struct Committer<V> {
 struct State<V> {
     written: u64,
     durable: u64,
-    /// The version that was written last.
+    /// The last written version.
     newest: Arc<V>,
     syncing: bool,
-    /// After a failed sync nobody knows what the disk has; nothing more is committed.
+    /// After a failed sync the content of the disk is unknown; nothing more is committed.
     failed: Option<io::ErrorKind>,
 }
 
 impl<V> Committer<V> {
-    /// With a version that is durable.
+    /// `version` is durable.
     pub(crate) fn new(version: Arc<V>) -> Committer<V> {
         let state =
             State { written: 0, durable: 0, newest: Arc::clone(&version), syncing: false, failed: None };
         Committer { state: Mutex::new(state), moved: Condvar::new(), published: Published::new(version) }
     }
 
-    /// The version that readers see. Never waits.
+    /// The published version. Never waits.
     pub(crate) fn pin(&self) -> Arc<V> {
         self.published.load()
     }
 
-    /// What has failed, after which nothing more is committed.
+    /// The error after which nothing more is committed.
     pub(crate) fn failed(&self) -> Option<io::ErrorKind> {
         self.lock().failed
     }
 
-    /// Hands in a version whose bytes are in the log. Only the one writer calls it.
+    /// Hands in a version whose bytes are in the log. Called by the writer only.
     pub(crate) fn written(&self, version: Arc<V>) -> Ticket {
         let mut state = self.lock();
         state.written += 1;
@@ -62,19 +62,19 @@ impl<V> Committer<V> {
         Ticket(state.written)
     }
 
-    /// Puts a version of the same content in the place of the one that was written last.
+    /// Replaces the last written version by one of the same content.
     pub(crate) fn replace(&self, version: Arc<V>) {
         let mut state = self.lock();
         state.newest = Arc::clone(&version);
-        // Else whoever syncs will publish it.
+        // Otherwise the thread that syncs publishes it.
         if state.durable == state.written && !state.syncing {
             self.published.store(version);
         }
     }
 
-    /// Waits until a version is durable and published. `sync` makes durable what is in the log.
+    /// Waits until a version is durable and published. `sync` makes the log durable.
     ///
-    /// Errors: a sync has failed, this one or an earlier one.
+    /// Errors: this or an earlier sync has failed.
     pub(crate) fn wait(&self, ticket: Ticket, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let mut state = self.lock();
         loop {
@@ -97,7 +97,7 @@ impl<V> Committer<V> {
             match synced {
                 Err(error) => state.failed = Some(error.kind()),
                 Ok(()) => {
-                    // If nothing was written meanwhile, the newest may have been replaced.
+                    // If nothing was written in the meantime, the newest version may have been replaced.
                     let newest = if state.written == target { Arc::clone(&state.newest) } else { version };
                     self.published.store(newest);
                     state.durable = target;

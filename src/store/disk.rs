@@ -1,4 +1,4 @@
-//! What a data directory needs of a file system, so that tests can put one in its place that fails.
+//! The file operations of a data directory, behind a trait so that tests can inject failures.
 
 use crate::memory;
 use crate::register::column::Storage;
@@ -8,50 +8,48 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A directory of files, by their names.
-///
-/// What is relied upon: `docs/data-directory.md`, "What is expected of the disk".
+/// A directory of files, by name. `docs/data-directory.md` states what is expected of the disk.
 pub(crate) trait Disk: Send + Sync {
-    /// Which directory it is: device and inode. `None` if there is none.
+    /// Device and inode of the directory, `None` if it does not exist.
     fn identity(&self) -> Option<(u64, u64)>;
-    /// The names of all files.
+    /// Names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
-    /// The content of a file, which is not written to while somebody holds it.
+    /// The content of a file, which is not written to while the result is held.
     fn read(&self, name: &str) -> io::Result<Storage>;
-    /// Opens a file that is there.
+    /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Opens a new file, or empties the one that is there.
+    /// Creates a file, or truncates an existing one.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Gives a file another name; whatever had that name is gone.
+    /// Renames a file, replacing an existing one.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_names(&self) -> io::Result<()>;
-    /// Takes the lock of the one writer; `WouldBlock` if somebody has it. A crash frees it.
+    /// Takes the lock of the writer; `WouldBlock` if another process has it. A crash releases it.
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
 }
 
-/// An open file. Reading and writing is at places, so that nothing depends on an order of calls.
+/// An open file. Reads and writes are at offsets, so they may come in any order.
 pub(crate) trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
-    /// Reads what there is, up to the length of `buffer`.
+    /// Reads up to the length of `buffer`, less only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes content and length durable. Also allowed on a file that was only opened for reading.
+    /// Makes content and length durable. Also allowed on a file opened for reading only.
     fn sync(&self) -> io::Result<()>;
-    /// Makes the file this long.
+    /// Sets the length of the file.
     fn cut(&self, length: u64) -> io::Result<()>;
 }
 
 /// A directory of the file system.
-pub(crate) struct Directory(pub(crate) PathBuf);
+pub(crate) struct FileSystem(pub(crate) PathBuf);
 
 /// Name of the file that the writer locks.
 pub(crate) const LOCK: &str = "lock";
 
-impl Disk for Directory {
+impl Disk for FileSystem {
     fn identity(&self) -> Option<(u64, u64)> {
-        fs::metadata(&self.0).ok().map(|found| (found.dev(), found.ino()))
+        fs::metadata(&self.0).ok().map(|metadata| (metadata.dev(), metadata.ino()))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -67,7 +65,7 @@ impl Disk for Directory {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let path = self.0.join(name);
-        // Whoever may only read the directory reads; writing is then an error where it is tried.
+        // Without permission to write, the file is opened for reading, and writing fails later.
         let file = match File::options().read(true).write(true).open(&path) {
             Err(error) if refuses_writing(&error) => File::open(&path)?,
             opened => opened?,
@@ -138,7 +136,7 @@ impl DiskFile for File {
     }
 }
 
-/// A file as a stream, for writers that know no places.
+/// A file as a stream, for writers without offsets.
 pub(crate) struct Stream<'f> {
     pub(crate) file: &'f dyn DiskFile,
     pub(crate) at: u64,

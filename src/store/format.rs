@@ -1,9 +1,8 @@
-//! Segments of the change log, byte by byte. `docs/data-directory.md` says the same in words; a test
-//! holds them together.
+//! Binary format of the change log. `docs/data-directory.md` specifies it, and a test compares the two.
 //!
 //! A segment is a head of 96 bytes and frames; a frame is one batch of changes: a head of 88 bytes, the
-//! changes ([`crate::changes::encoding`]), and zeros up to a multiple of 8. Every frame's sum covers the
-//! sum before it, so frames cannot be left out, exchanged or moved to another log.
+//! changes ([`crate::changes::encoding`]), and zeros up to a multiple of 8. The sum of a frame covers the sum of
+//! the frame before it, so frames cannot be omitted, exchanged or moved to another log.
 
 use crate::register::Kind;
 use std::ops::Range;
@@ -19,14 +18,14 @@ pub const SEGMENT_HEAD_BYTES: usize = 96;
 /// Bytes of a frame's head.
 pub const FRAME_HEAD_BYTES: usize = 88;
 
-/// Bytes of a frame's head that its sum covers: what it says of its changes, not when it was written. So the
-/// same batches have the same sums everywhere.
+/// Bytes of a frame's head that its sum covers: without the durable length, so that the same batches have the same
+/// sums everywhere.
 const SUMMED_HEAD_BYTES: usize = 40;
 
 /// A sum that covers everything before it.
 pub(crate) type Sum = [u8; 32];
 
-/// What a segment begins with.
+/// Head of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHead {
     pub(crate) kind: Kind,
@@ -36,7 +35,7 @@ pub(crate) struct SegmentHead {
     pub(crate) sum: Sum,
 }
 
-/// A frame, and where it lies.
+/// A frame and its offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// Sequence number of the register before its changes.
@@ -47,20 +46,20 @@ pub(crate) struct Frame {
     pub(crate) changes: u32,
     /// Bytes of the segment that were durable when it was written.
     pub(crate) durable: u64,
-    /// Where its changes are in the segment.
+    /// Range of its changes in the bytes that it was read from.
     pub(crate) payload: Range<usize>,
-    /// Its sum, which the next frame's covers.
+    /// Its sum, which the next frame's sum covers.
     pub(crate) sum: Sum,
 }
 
 impl Frame {
-    /// Where the next frame begins.
+    /// Offset of the next frame.
     pub(crate) fn end(&self) -> usize {
         self.payload.end.next_multiple_of(8)
     }
 }
 
-/// The sum that a log begins with: of the header of the register file that it follows.
+/// The sum before the first frame of a log: that of the header of the register file that it follows.
 pub(crate) fn root_sum(header: &[u8]) -> Sum {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&SEGMENT_MAGIC).update(header);
@@ -86,10 +85,10 @@ fn kind_number(kind: Kind) -> u32 {
     }
 }
 
-/// Why bytes are no segment.
+/// Why bytes are not a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadSegment {
-    /// It ends within its head, or the head does not hold.
+    /// The head is truncated or damaged.
     Head,
     /// A newer format.
     Version(u32),
@@ -117,7 +116,7 @@ pub(crate) fn decode_segment_head(bytes: &[u8]) -> Result<SegmentHead, BadSegmen
     Ok(SegmentHead { kind, after: u64_at(head, 16), sum })
 }
 
-/// A batch as it is written: `bytes` has room for the head, then the changes. Returns the frame's sum.
+/// Completes a frame: `bytes` has space for the head, then the changes. Returns the frame's sum.
 pub(crate) fn seal_frame(
     bytes: &mut Vec<u8>,
     after: u64,
@@ -145,7 +144,7 @@ pub(crate) fn seal_frame(
 fn frame_sum(before: &Sum, head: &[u8], payload: &[u8]) -> Sum {
     let mut hasher = blake3::Hasher::new();
     hasher.update(before).update(head);
-    // On all cores where there is enough to hash.
+    // On all cores if there is enough to hash.
     if payload.len() >= 1 << 20 {
         hasher.update_rayon(payload)
     } else {
@@ -154,7 +153,7 @@ fn frame_sum(before: &Sum, head: &[u8], payload: &[u8]) -> Sum {
     *hasher.finalize().as_bytes()
 }
 
-/// The head of a frame at a place, if one begins there; its sum is not looked at.
+/// The head of a frame at an offset, if one begins there; its sum is not checked.
 fn frame_head(segment: &[u8], at: usize) -> Option<Frame> {
     let head: &[u8; FRAME_HEAD_BYTES] = segment.get(at..)?.first_chunk()?;
     if head[..8] != FRAME_MAGIC || xxhash_rust::xxh3::xxh3_64(&head[..48]) != u64_at(head, 48) {
@@ -174,7 +173,7 @@ fn frame_head(segment: &[u8], at: usize) -> Option<Frame> {
     })
 }
 
-/// The frame at a place, if a whole one is there that follows `before`.
+/// The frame at an offset, if a whole one begins there that follows `before`.
 pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> Option<Frame> {
     let frame = frame_head(segment, at)?;
     let payload = segment.get(frame.payload.clone())?;
@@ -184,13 +183,13 @@ pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> O
     (follows && frame_sum(before, head, payload) == frame.sum).then_some(frame)
 }
 
-/// Whether a frame in the rest of a segment, which begins at `at` with what is no frame, was written when that
-/// place was durable already: then what is wrong there is no torn end but damage.
+/// Whether the rest of a segment, which begins at `at` without a whole frame, has a frame that was written when the
+/// bytes at `at` were durable. Then these are damaged; otherwise they are a torn tail.
 pub(crate) fn was_durable(rest: &[u8], at: u64) -> bool {
-    let places = (8..rest.len()).step_by(8);
-    places
-        .filter(|&place| rest[place..].starts_with(&FRAME_MAGIC))
-        .any(|place| frame_head(rest, place).is_some_and(|frame| frame.durable > at))
+    let offsets = (8..rest.len()).step_by(8);
+    offsets
+        .filter(|&offset| rest[offset..].starts_with(&FRAME_MAGIC))
+        .any(|offset| frame_head(rest, offset).is_some_and(|frame| frame.durable > at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -204,7 +203,6 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::load::place;
     use crate::store::{Lines, Reader, Writer, init, names};
     use std::fs;
     use std::path::{Path, PathBuf};
@@ -233,26 +231,26 @@ mod tests {
         fs::read(data.join(names::segment(1000))).expect("the log")
     }
 
-    /// The golden logs are what version 1 wrote: they are read, and are still made so.
+    /// Golden logs of version 1 can be read, and the same changes still make them.
     #[test]
     fn golden_logs_of_format_1() {
         for (name, last) in [("far", 1300), ("krr", 1100)] {
             let directory = tempfile::tempdir().expect("directory");
             let made = applied(name, directory.path());
             let golden = unpacked(&format!("{name}-format-1.log"));
-            assert!(made == golden, "{name}: the same changes make another log than they did");
+            assert!(made == golden, "{name}: the same changes make another log");
             let data = directory.path().join("golden");
             fs::create_dir(&data).expect("directory");
             fs::write(data.join(names::register(1000)), unpacked(&format!("{name}-format-1.nabar")))
                 .expect("written");
             fs::write(data.join(names::segment(1000)), golden).expect("written");
-            let register = Reader::of(place(&data)).expect("opens").register();
+            let register = Reader::open(&data).expect("opens").register();
             assert_eq!(register.sequence(), last, "{name}");
         }
     }
 
     #[test]
-    fn a_frame_is_found_only_where_it_belongs() {
+    fn a_frame_is_valid_only_in_its_position_and_undamaged() {
         let before = root_sum(b"header");
         let mut bytes = vec![0; FRAME_HEAD_BYTES];
         bytes.extend_from_slice(b"changes");

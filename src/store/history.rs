@@ -1,59 +1,56 @@
-//! The changes that a data directory still has.
+//! Reading changes from the log of a data directory.
 
-use super::StoreError;
+use super::directory::DataDirectory;
+use super::error::StoreError;
 use super::format::{self, FRAME_HEAD_BYTES, Frame, SEGMENT_HEAD_BYTES, Sum};
-use super::load::{Place, Position, place};
-use super::names;
-use super::walk::{Step, Walk};
+use super::log::{LogPosition, LogReader};
 use crate::changes::Change;
-use crate::changes::encoding::{Decoder, encode};
+use crate::changes::encoding::{ChangeDecoder, encode};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Bytes of log between the places that are kept.
-const KEPT_EVERY: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+/// Distance between remembered positions in the log.
+const POSITION_EVERY_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 
-/// The log of a data directory, for those who read it again and again: it keeps in mind where in it which
-/// changes are, some hundred bytes for each MiB that has been read.
+/// The log of a data directory, for repeated reading: it remembers positions, some hundred bytes for each MiB read.
 pub struct Log {
-    place: Place,
-    known: Mutex<Known>,
+    directory: DataDirectory,
+    known: Mutex<KnownPositions>,
 }
 
-/// Places in a log that are known.
 #[derive(Default)]
-struct Known {
-    /// The directory that has them.
+struct KnownPositions {
+    /// Device and inode of the directory.
     identity: Option<(u64, u64)>,
-    /// Places between frames, by the sequence number there.
-    places: BTreeMap<u64, Position>,
-    /// The furthest place: whoever follows asks for what comes behind it.
-    end: Option<Position>,
+    /// By sequence number.
+    positions: BTreeMap<u64, LogPosition>,
+    /// The furthest position, from which a follower reads next.
+    end: Option<LogPosition>,
 }
 
-/// Changes in their order; see [`changes`].
+/// Changes in order; see [`changes`].
 pub struct History {
     log: Arc<Log>,
-    /// The directory that is read.
+    /// Device and inode of the directory.
     identity: (u64, u64),
-    walk: Walk,
-    /// The changes of the frame in hand.
+    reader: LogReader,
+    /// The rest of the current frame.
     changes: std::vec::IntoIter<Change>,
     after: u64,
 }
 
-/// Frames that follow one another, outside of a log.
-struct Frames {
+/// Builds consecutive frames that begin with a sum of zeros, outside a log.
+struct FrameBuilder {
     bytes: Vec<u8>,
     to: u64,
     sum: Sum,
 }
 
-impl Frames {
-    fn after(after: u64) -> Frames {
-        Frames { bytes: Vec::new(), to: after, sum: [0; 32] }
+impl FrameBuilder {
+    fn after(after: u64) -> FrameBuilder {
+        FrameBuilder { bytes: Vec::new(), to: after, sum: [0; 32] }
     }
 
     fn add(&mut self, to: u64, changes: u32, payload: &[u8]) {
@@ -65,40 +62,47 @@ impl Frames {
         self.to = to;
     }
 
-    /// Those changes of a frame that follow and are wanted. `None` if they cannot be read.
-    fn add_part(&mut self, step: &Step, until: u64, most: usize, bytes: usize) -> Option<()> {
-        let (mut part, mut to, mut changes) = (Vec::new(), self.to, 0);
-        for change in Decoder::new(step.payload(), step.frame.after) {
+    /// Adds the changes of a frame after the last one, up to `until`, at most `most`, and none after `bytes` bytes.
+    fn add_part(
+        &mut self,
+        changes: impl Iterator<Item = Result<Change, StoreError>>,
+        until: u64,
+        most: usize,
+        bytes: usize,
+    ) -> Result<(), StoreError> {
+        let (mut part, mut to, mut count) = (Vec::new(), self.to, 0);
+        for change in changes {
             let change = change?;
             if change.sequence() <= self.to {
                 continue;
             }
-            if change.sequence() > until || changes == most || part.len() >= bytes {
+            if change.sequence() > until || count == most || part.len() >= bytes {
                 break;
             }
             encode(&change, &mut part);
-            (to, changes) = (change.sequence(), changes + 1);
+            (to, count) = (change.sequence(), count + 1);
         }
-        self.add(to, changes as u32, &part);
-        Some(())
+        self.add(to, count as u32, &part);
+        Ok(())
     }
 }
 
-/// The changes of frames that [`Log::frames`] made, which follow `after`. `None` if they are not.
+/// The changes of frames that [`Log::frames`] made. `None` if the bytes are not such frames after `after`.
 pub fn changes_of_frames(bytes: &[u8], after: u64) -> Option<Vec<Change>> {
     let (mut at, mut to, mut sum) = (0, after, [0; 32]);
-    let mut payloads = Vec::new();
+    let mut frames = Vec::new();
     while at < bytes.len() {
         let frame = format::frame_at(bytes, at, to, &sum)?;
-        payloads.push(frame.clone());
+        frames.push(frame.clone());
         (at, to, sum) = (frame.end(), frame.to, frame.sum);
     }
     let decoded = |frame: &Frame| {
-        let changes: Option<Vec<Change>> = Decoder::new(&bytes[frame.payload.clone()], frame.after).collect();
+        let changes: Option<Vec<Change>> =
+            ChangeDecoder::new(&bytes[frame.payload.clone()], frame.after).collect();
         changes.filter(|changes| changes.len() == frame.changes as usize)
     };
-    match &payloads[..] {
-        // Most often there is one: waking other cores takes longer.
+    match &frames[..] {
+        // The usual case: waking other cores takes longer.
         [frame] => decoded(frame),
         frames => {
             Some(frames.par_iter().map(decoded).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
@@ -106,42 +110,42 @@ pub fn changes_of_frames(bytes: &[u8], after: u64) -> Option<Vec<Change>> {
     }
 }
 
-/// The changes of a data directory after a sequence number, as far as they are durable or written now.
+/// The changes of a data directory after a sequence number, up to the end of the log.
 ///
-/// Errors: they are gone; the log is damaged.
-pub fn changes(directory: &Path, after: u64) -> Result<History, StoreError> {
+/// Errors: they are no longer in the log; the log is damaged.
+pub fn changes(directory: impl AsRef<Path>, after: u64) -> Result<History, StoreError> {
     Log::new(directory).changes(after)
 }
 
 impl Log {
-    /// Of a data directory; nothing is read yet.
-    pub fn new(directory: &Path) -> Arc<Log> {
-        Log::of(&place(directory))
+    /// The log of a data directory; nothing is read yet.
+    pub fn new(directory: impl AsRef<Path>) -> Arc<Log> {
+        Log::of(&DataDirectory::new(directory.as_ref()))
     }
 
-    pub(crate) fn of(place: &Place) -> Arc<Log> {
-        Arc::new(Log { place: place.clone(), known: Mutex::default() })
+    pub(super) fn of(directory: &DataDirectory) -> Arc<Log> {
+        Arc::new(Log { directory: directory.clone(), known: Mutex::default() })
     }
 
-    /// The changes after a sequence number, as far as they are durable or written now.
+    /// The changes after a sequence number, up to the end of the log.
     ///
-    /// Errors: they are gone; the log is damaged.
+    /// Errors: they are no longer in the log; the log is damaged.
     pub fn changes(self: &Arc<Log>, after: u64) -> Result<History, StoreError> {
-        let identity = self.place.identity()?;
-        let segments = self.place.contents()?.segments;
-        let oldest = *segments.first().ok_or_else(|| StoreError::NotOne(self.place.path.clone()))?;
+        let identity = self.directory.identity()?;
+        let segments = self.directory.contents()?.segments;
+        let oldest = *segments.first().ok_or_else(|| StoreError::NotOne(self.directory.path.clone()))?;
         let first = segments.iter().rposition(|&segment| segment <= after);
         let first = first.ok_or(StoreError::Gone { asked: after, oldest })?;
         let kept = self.known().before(after, oldest, identity);
-        let walk = match kept.filter(|place| place.segment == segments[first]) {
-            Some(position) => Walk::resume(&self.place, position, &segments[first + 1..])?,
-            None => Walk::new(&self.place, &segments[first..], None),
+        let reader = match kept.filter(|position| position.segment == segments[first]) {
+            Some(position) => LogReader::resume(&self.directory, position, &segments[first + 1..])?,
+            None => LogReader::new(&self.directory, &segments[first..], None),
         };
-        Ok(History { log: Arc::clone(self), identity, walk, changes: Vec::new().into_iter(), after })
+        Ok(History { log: Arc::clone(self), identity, reader, changes: Vec::new().into_iter(), after })
     }
 
-    /// The same as frames that follow one another, for whoever sends them on: from `after` up to `until`, at most so
-    /// many changes, and no more after so many bytes. Returns the sequence number of the last one too.
+    /// The changes after `after` up to `until` as consecutive frames for a replica: at most `most` changes, and none
+    /// after `bytes` bytes. Also returns the sequence number of the last one.
     ///
     /// The frames are those of the log, of which only the first and the last may be cut; their sums begin with zeros.
     /// Errors: as [`changes`](Self::changes).
@@ -152,27 +156,24 @@ impl Log {
         most: usize,
         bytes: usize,
     ) -> Result<(Vec<u8>, u64), StoreError> {
-        let mut frames = Frames::after(after);
-        let History { mut walk, identity, .. } = self.changes(after)?;
+        let mut frames = FrameBuilder::after(after);
+        let History { mut reader, identity, .. } = self.changes(after)?;
         let mut left = most;
         while left > 0
             && frames.bytes.len() < bytes
             && frames.to < until
-            && let Some(step) = walk.next()?
+            && let Some(read) = reader.next()?
         {
-            self.known().keep(&walk.position, identity);
-            let Frame { after: before, to, changes, .. } = step.frame;
+            self.known().keep(reader.position(), identity);
+            let Frame { after: before, to, changes, .. } = read.frame;
             if to <= after {
                 continue;
             }
             let fits = before == frames.to && to <= until && changes as usize <= left;
-            if fits && step.payload().len() <= bytes {
-                frames.add(to, changes, step.payload());
+            if fits && read.payload().len() <= bytes {
+                frames.add(to, changes, read.payload());
             } else {
-                let name = names::segment(walk.position.segment);
-                let at = step.frame.payload.start as u64;
-                let unreadable = || self.place.damaged(&name, at, "a change cannot be read");
-                frames.add_part(&step, until, left, bytes).ok_or_else(unreadable)?;
+                frames.add_part(read.changes(&self.directory), until, left, bytes)?;
             }
             if frames.to < to {
                 break;
@@ -182,38 +183,38 @@ impl Log {
         Ok((frames.bytes, frames.to))
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownPositions> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    /// The last place in a directory that is not behind a sequence number. `oldest` is its first segment.
-    fn before(&mut self, after: u64, oldest: u64, identity: (u64, u64)) -> Option<Position> {
+impl KnownPositions {
+    /// The last known position at or before a sequence number. `oldest` is the first segment of the directory.
+    fn before(&mut self, after: u64, oldest: u64, identity: (u64, u64)) -> Option<LogPosition> {
         if self.identity != Some(identity) {
-            *self = Known { identity: Some(identity), ..Known::default() };
+            *self = KnownPositions { identity: Some(identity), ..KnownPositions::default() };
         }
-        self.places.retain(|_, place| place.segment >= oldest);
-        let kept = self.places.range(..=after).next_back().map(|(_, place)| place);
-        let end = self.end.as_ref().filter(|place| place.sequence <= after);
-        kept.into_iter().chain(end).max_by_key(|place| place.sequence).cloned()
+        self.positions.retain(|_, position| position.segment >= oldest);
+        let kept = self.positions.range(..=after).next_back().map(|(_, position)| position);
+        let end = self.end.as_ref().filter(|position| position.sequence <= after);
+        kept.into_iter().chain(end).max_by_key(|position| position.sequence).cloned()
     }
 
-    /// Keeps a place in mind, but of those shortly behind another one only the last of all.
-    fn keep(&mut self, position: &Position, identity: (u64, u64)) {
+    /// Remembers a position if it is the furthest, or far enough from the one before it.
+    fn keep(&mut self, position: &LogPosition, identity: (u64, u64)) {
         if self.identity != Some(identity) {
             return;
         }
         if self.end.as_ref().is_none_or(|end| end.sequence < position.sequence) {
             self.end = Some(position.clone());
         }
-        let before = self.places.range(..=position.sequence).next_back();
+        let before = self.positions.range(..=position.sequence).next_back();
         let near = match before {
-            Some((_, place)) if place.segment == position.segment => place.bytes,
+            Some((_, before)) if before.segment == position.segment => before.bytes,
             _ => SEGMENT_HEAD_BYTES as u64,
         };
-        if position.bytes >= near + KEPT_EVERY {
-            self.places.insert(position.sequence, position.clone());
+        if position.bytes >= near + POSITION_EVERY_BYTES {
+            self.positions.insert(position.sequence, position.clone());
         }
     }
 }
@@ -224,17 +225,13 @@ impl History {
             if let Some(change) = self.changes.find(|change| change.sequence() > self.after) {
                 return Ok(Some(change));
             }
-            let Some(step) = self.walk.next()? else { return Ok(None) };
-            self.log.known().keep(&self.walk.position, self.identity);
-            let frame = &step.frame;
-            if frame.to <= self.after {
+            let Some(read) = self.reader.next()? else { return Ok(None) };
+            self.log.known().keep(self.reader.position(), self.identity);
+            if read.frame.to <= self.after {
                 continue;
             }
-            let decoded: Option<Vec<Change>> = Decoder::new(step.payload(), frame.after).collect();
-            let name = names::segment(self.walk.position.segment);
-            let start = frame.payload.start as u64;
-            let unreadable = || self.log.place.damaged(&name, start, "a change cannot be read");
-            self.changes = decoded.ok_or_else(unreadable)?.into_iter();
+            let changes: Result<Vec<Change>, StoreError> = read.changes(&self.log.directory).collect();
+            self.changes = changes?.into_iter();
         }
     }
 }
@@ -250,24 +247,24 @@ impl Iterator for History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Lines, Reader, Writer, init};
+    use crate::store::{Lines, Reader, Writer, init, names};
     use std::path::PathBuf;
 
     fn fixture(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
     }
 
-    /// Wherever reading begins, and whatever places are kept by then, the same changes are read.
+    /// The changes do not depend on the first sequence number or on the remembered positions.
     #[test]
-    fn a_log_is_read_from_anywhere() {
+    fn a_log_is_read_from_any_sequence_number() {
         let directory = tempfile::tempdir().expect("directory");
         let data = directory.path().join("far");
-        init(&fixture("far"), &data).expect("a data directory");
+        init(fixture("far"), &data).expect("a data directory");
         let writer = Writer::open(&data).expect("a writer");
         let text = std::fs::read(fixture("changes/far.jsonl")).expect("changes");
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
-        for (place, batch) in lines.chunks(7).enumerate() {
-            if place == 20 {
+        for (index, batch) in lines.chunks(7).enumerate() {
+            if index == 20 {
                 writer.checkpoint(true).expect("a checkpoint");
             }
             writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
@@ -293,20 +290,19 @@ mod tests {
             }
             assert_eq!(read, all);
         }
-        assert!(log.known().places.len() > 3);
+        assert!(log.known().positions.len() > 3);
         assert!(matches!(log.changes(999), Err(StoreError::Gone { asked: 999, oldest: 1000 })));
     }
 
-    /// Another directory under the same name, whose log has other changes at the same places: whoever reads it goes
-    /// over to it, whatever they had read of the one before.
+    /// Another directory under the same name, whose log has other batches at the same offsets: readers go over to it.
     #[test]
-    fn another_directory_takes_its_place() {
+    fn readers_go_over_to_a_directory_that_replaces_theirs() {
         let directory = tempfile::tempdir().expect("directory");
         let [data, old, new] = ["far", "old", "new"].map(|name| directory.path().join(name));
         let text = std::fs::read(fixture("changes/far.jsonl")).expect("changes");
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
         let fill = |path: &Path, batch: usize| {
-            init(&fixture("far"), path).expect("a data directory");
+            init(fixture("far"), path).expect("a data directory");
             let writer = Writer::open(path).expect("a writer");
             for batch in lines.chunks(batch) {
                 writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
@@ -324,7 +320,7 @@ mod tests {
         assert!(reader.refresh().expect("another directory"));
         assert!(!reader.refresh().expect("nothing new"));
         assert_eq!(read(), before);
-        // What cannot be read is read anew as soon as it can.
+        // After an error the directory is loaded again as soon as that is possible.
         let segment = data.join(names::segment(1000));
         let bytes = std::fs::read(&segment).expect("a segment");
         std::fs::remove_file(&segment).expect("removed");

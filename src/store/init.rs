@@ -1,27 +1,29 @@
 //! Making a data directory.
 
-use super::StoreError;
-use super::disk::{Directory, Disk};
+use super::directory::DataDirectory;
+use super::disk::LOCK;
+use super::error::StoreError;
 use super::format::root_sum;
-use super::load::{Place, place};
-use super::names::{self, Contents};
-use super::writer::new_segment;
+use super::names;
 use crate::extract::{BuildError, BuildOptions, Summary, build};
 use crate::files;
 use crate::memory;
 use crate::snapshot::Header;
 use crate::snapshot::format::{self, HEADER_BYTES};
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Arc;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-/// Why no data directory can be made.
+/// Why a data directory cannot be made.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum InitError {
-    /// There is something where it should go.
-    #[error("{0} is there already and not empty: name a new directory")]
+    /// The directory is not empty.
+    #[error("{0} exists already and is not empty: name a new directory")]
     Occupied(String),
-    /// The extract cannot be read.
+    /// The path of the directory is a file.
+    #[error("{} is not a directory: name a new directory", .0.display())]
+    NotADirectory(PathBuf),
+    /// No register can be built from the extract.
     #[error(transparent)]
     Extract(#[from] BuildError),
     /// The register file or the directory.
@@ -29,86 +31,92 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
-/// Makes a data directory of a register file or an extract, durably. Returns what a build tells, for an
+/// Makes a data directory from a register file or an extract, durably. Returns the summary of the build, for an
 /// extract.
 ///
-/// Rows of an extract that are set aside are named in `rejected.csv` in the directory.
-pub fn init(source: &Path, directory: &Path) -> Result<Option<Summary>, InitError> {
+/// `rejected.csv` in the directory lists the rejected rows of an extract.
+pub fn init(source: impl AsRef<Path>, directory: impl AsRef<Path>) -> Result<Option<Summary>, InitError> {
     init_with(source, directory, &BuildOptions::default())
 }
 
-/// The same, with options for an extract.
+/// As [`init`], with options for an extract.
 pub fn init_with(
-    source: &Path,
-    directory: &Path,
+    source: impl AsRef<Path>,
+    directory: impl AsRef<Path>,
     options: &BuildOptions,
 ) -> Result<Option<Summary>, InitError> {
+    let (source, directory) = (source.as_ref(), directory.as_ref());
     let io = |error| StoreError::Io { path: directory.to_owned(), error };
+    if directory.exists() && !directory.is_dir() {
+        return Err(InitError::NotADirectory(directory.to_owned()));
+    }
     std::fs::create_dir_all(directory).map_err(io)?;
-    let disk = Directory(directory.to_owned());
-    let there = disk.names().map_err(io)?;
-    let leftover = |name: &String| name == super::disk::LOCK || name.ends_with(".partial");
-    let contents = Contents::of(&disk, directory)?;
-    // An earlier attempt may have ended before the register file had its name.
+    let data = DataDirectory::new(directory);
+    let existing = data.disk.names().map_err(io)?;
+    let is_leftover = |name: &String| name == LOCK || name.ends_with(".partial");
+    let contents = data.contents()?;
+    // An earlier attempt may have ended before the register file was complete.
     let unfinished = contents.registers.is_empty()
-        && there.iter().all(|name| leftover(name) || name.starts_with("changes-") || name == "rejected.csv");
+        && existing
+            .iter()
+            .all(|name| is_leftover(name) || name.starts_with("changes-") || name == "rejected.csv");
     if !unfinished {
         return Err(InitError::Occupied(directory.display().to_string()));
     }
-    let place = Place { disk: Arc::new(disk), path: directory.to_owned() };
     let summary = if source.is_dir() {
-        // An earlier attempt may have left it.
+        // Replaces the file of an earlier attempt.
         let built = directory.join(names::partial("init"));
         let summary = build(source, &built, &BuildOptions { force: true, ..*options })?;
-        fill(&place, memory::map_path(&built).map_err(io)?.as_ref())?;
+        fill(&data, memory::map_path(&built).map_err(io)?.as_ref(), source)?;
         std::fs::remove_file(&built).map_err(io)?;
         Some(summary)
     } else {
         let bytes = memory::map_path(source).map_err(StoreError::io(source, ""))?;
-        fill(&place, bytes.as_ref())?;
+        fill(&data, bytes.as_ref(), source)?;
         None
     };
     files::sync_directory(directory).map_err(io)?;
     Ok(summary)
 }
 
-/// Makes a data directory of a register file on the same file system, which moves into it. It is not read for that:
-/// whoever calls knows that it is what it should be, and has synced it.
+/// Makes a data directory from a register file on the same file system, by moving the file into it. The caller has
+/// verified and synced the file.
 pub(crate) fn adopt(register: &Path, directory: &Path) -> Result<(), InitError> {
-    let place = place(directory);
-    std::fs::create_dir_all(directory).map_err(place.io(""))?;
+    let data = DataDirectory::new(directory);
+    std::fs::create_dir_all(directory).map_err(data.io(""))?;
     let bytes = memory::map_path(register).map_err(StoreError::io(register, ""))?;
-    let (_lock, header) = begin(&place, bytes.as_ref())?;
+    let (_lock, header) = begin(&data, bytes.as_ref(), register)?;
     let name = names::register(header.sequence);
-    std::fs::rename(register, directory.join(&name)).map_err(place.io(&name))?;
-    place.disk.sync_names().and_then(|()| files::sync_directory(directory)).map_err(place.io(""))?;
+    std::fs::rename(register, directory.join(&name)).map_err(data.io(&name))?;
+    data.disk.sync_names().and_then(|()| files::sync_directory(directory)).map_err(data.io(""))?;
     Ok(())
 }
 
-/// Makes a data directory of the bytes of a register file.
+/// Makes a data directory from the bytes of a register file; errors name its `source`.
 ///
-/// The register file gets its name last: without it the directory is none.
-pub(crate) fn fill(place: &Place, register: &[u8]) -> Result<(), InitError> {
-    let (_lock, header) = begin(place, register)?;
-    Ok(place.write_register(header.sequence, |mut out| out.write_all(register))?)
+/// The register file gets its name last; until then the directory is not a data directory.
+pub(super) fn fill(directory: &DataDirectory, register: &[u8], source: &Path) -> Result<(), InitError> {
+    let (_lock, header) = begin(directory, register, source)?;
+    Ok(directory.write_register(header.sequence, |mut out| out.write_all(register))?)
 }
 
-/// Begins the log of a new data directory, and keeps others away as long as what is returned is held.
-fn begin(place: &Place, register: &[u8]) -> Result<(Box<dyn Send + Sync>, Header), InitError> {
-    let lock = place.disk.lock().map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => StoreError::Locked(place.path.clone()),
-        _ => place.io("lock")(error),
-    })?;
-    let contents = place.contents()?;
+/// Begins the log of a new data directory, and locks it until the result is dropped.
+fn begin(
+    directory: &DataDirectory,
+    register: &[u8],
+    source: &Path,
+) -> Result<(Box<dyn Send + Sync>, Header), InitError> {
+    let lock = directory.lock()?;
+    let contents = directory.contents()?;
     if !contents.registers.is_empty() {
-        return Err(InitError::Occupied(place.path.display().to_string()));
+        return Err(InitError::Occupied(directory.path.display().to_string()));
     }
-    // An earlier attempt's may follow another sequence number.
+    // The segment of an earlier attempt may follow another sequence number.
     for name in contents.segments.into_iter().map(names::segment) {
-        place.disk.remove(&name).map_err(place.io(&name))?;
+        directory.disk.remove(&name).map_err(directory.io(&name))?;
     }
     let header = format::decode(register);
-    let (header, _) = header.map_err(|error| StoreError::Register { path: place.path.clone(), error })?;
-    new_segment(place, header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
+    let (header, _) = header.map_err(|error| StoreError::Register { path: source.to_owned(), error })?;
+    directory.new_segment(header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
     Ok((lock, header))
 }

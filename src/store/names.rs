@@ -1,32 +1,32 @@
-//! The files of a data directory.
+//! Names of the files of a data directory.
 
-use super::StoreError;
-use super::disk::{Directory, Disk};
+use super::disk::{Disk, FileSystem};
+use super::error::StoreError;
 use std::path::Path;
 
-/// The register file of a sequence number.
+/// Name of the register file at a sequence number.
 pub(crate) fn register(sequence: u64) -> String {
     format!("register-{sequence:020}.nabar")
 }
 
-/// The segment of the changes after a sequence number.
+/// Name of the segment of the changes after a sequence number.
 pub(crate) fn segment(after: u64) -> String {
     format!("changes-{after:020}.log")
 }
 
-/// What a file is called until it is complete.
+/// Name of a file until it is complete.
 pub(crate) fn partial(name: &str) -> String {
     format!(".{name}.partial")
 }
 
-/// What a data directory holds, ascending.
+/// Contents of a data directory, ascending.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contents {
     /// Sequence numbers of the register files.
     pub(crate) registers: Vec<u64>,
-    /// Sequence numbers that segments follow.
+    /// The sequence numbers that the segments follow.
     pub(crate) segments: Vec<u64>,
-    /// Leftovers of a crash.
+    /// Incomplete files, left by a crash.
     pub(crate) partial: Vec<String>,
 }
 
@@ -38,8 +38,8 @@ impl Contents {
             _ => StoreError::io(path, "")(error),
         });
         for name in names? {
-            let number = |before: &str, after: &str| -> Option<u64> {
-                let digits = name.strip_prefix(before)?.strip_suffix(after)?;
+            let number = |prefix: &str, suffix: &str| -> Option<u64> {
+                let digits = name.strip_prefix(prefix)?.strip_suffix(suffix)?;
                 digits.parse().ok().filter(|_| digits.len() == 20)
             };
             if let Some(sequence) = number("register-", ".nabar") {
@@ -56,8 +56,9 @@ impl Contents {
     }
 }
 
-/// Whether a path is a directory with a register file as `nabar init` makes them.
-pub fn is_data_directory(path: &Path) -> bool {
-    let contents = Contents::of(&Directory(path.to_owned()), path);
+/// Whether a path is a data directory, with a register file.
+pub fn is_data_directory(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    let contents = Contents::of(&FileSystem(path.to_owned()), path);
     path.is_dir() && contents.is_ok_and(|contents| !contents.registers.is_empty())
 }

@@ -1,9 +1,9 @@
-//! What threads share.
+//! Synchronisation primitives of the commit protocol.
 
 use arc_swap::ArcSwap;
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-/// A version that readers take without waiting, and a writer replaces.
+/// A version that readers take without waiting and a writer replaces.
 pub(crate) struct Published<V>(ArcSwap<V>);
 
 impl<V> Published<V> {

@@ -1,4 +1,4 @@
-"""The services that the tests ask, each started once."""
+"""The services under test, each started once."""
 
 from __future__ import annotations
 

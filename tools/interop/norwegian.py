@@ -1,4 +1,4 @@
-"""KRR: registers that change, clients that keep a copy of them, and persons in the two forms of the contract."""
+"""KRR: changing registers, clients that keep a copy, and persons in the two forms of the contract."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMBINATIONS = [list(part) for size in range(1, 6) for part in itertools.combina
 
 
 def plain(value: Any) -> Any:
-    """Without what is empty, and with times as times: the contract knows three spellings."""
+    """Without empty values, and with parsed times: the contract has three spellings."""
     if isinstance(value, dict):
         parts = {name: plain(part) for name, part in value.items()}
         return {name: part for name, part in parts.items() if part not in (None, "", {})}
@@ -55,18 +55,18 @@ def plain(value: Any) -> Any:
 
 
 def known() -> list[str]:
-    """Everybody in the fixture."""
+    """All ids of the fixture."""
     return [person["personidentifikator"] for person in persons()]
 
 
 def expected(ids: Iterable[str], register: Path = KRR) -> list[Row]:
-    """What the contract says of persons today, by nabar's command line."""
+    """Persons in the form of the contract, as of today, from nabar's command line."""
     rows = lookup(register, ids, date=None)
     return [plain({name: row[name] for name in FIELDS if name in row}) for row in rows]
 
 
 def somebody(id: str, **more: Any) -> Row:
-    """Who can be notified."""
+    """A person who can be notified."""
     contact = {"epostadresse": f"{id[6:]}@example.no", "epostadresse_oppdatert": f"{date.today()}T00:00:00Z"}
     return {"personidentifikator": id, "reservasjon": "NEI", "status": "AKTIV", "kontaktinformasjon": contact, **more}
 
@@ -76,12 +76,12 @@ class Changing:
 
     def __init__(self, path: Path, extract: Path) -> None:
         self.path, self.exports = path, 0
-        # There may be nobody in it yet.
+        # It may be empty.
         nabar("init", "--allow-empty", str(extract), str(path))
 
     @classmethod
     def of(cls, directory: Path, persons: Iterable[Row], sequence: int = 1000) -> Changing:
-        """Makes the extract too."""
+        """A data directory of a new extract with these persons."""
         source = directory / "extract"
         source.mkdir(parents=True)
         toml = f'kind = "krr"\nsequence = {sequence}\nas_of = "2026-06-01T04:00:00Z"\n'
@@ -105,7 +105,7 @@ class Changing:
         self.apply(*({"remove_person": {"personidentifikator": id}} for id in ids))
 
     def put_at_once(self, persons: list[Row], numbers: int) -> None:
-        """As a page of KRR's."""
+        """As a page of KRR."""
         last = self.sequence
         change = {"sequence": last + numbers, "time": TIME, "put_persons": {"previous": last, "persons": persons}}
         self.feed(json.dumps(change))
@@ -123,12 +123,12 @@ class Changing:
         return [json.loads(line) for line in (out / "personer.jsonl").read_text().splitlines()]
 
     def everybody(self) -> dict[str, Row]:
-        """As the contract has them."""
+        """All persons in the form of the contract."""
         ids = [person["personidentifikator"] for person in self.export()]
         return dict(zip(ids, expected(ids, self.path), strict=True))
 
     def shown(self, http: httpx.Client, base: str) -> None:
-        """Until the service has taken in all."""
+        """Waits until the service has all changes."""
         sequence = self.sequence
         wait_until(lambda: http.get(f"{base}/v1/register").json()["sequence"] == sequence)
 
@@ -150,10 +150,10 @@ def ask_rest(http: httpx.Client, base: str) -> Ask:
         response = http.post(f"{base}{REST}", json={"fraEndringsId": number})
         assert response.status_code == 200, response.text
         assert response.headers["content-type"].startswith("application/json")
-        told = response.json()
-        assert list(told) == ["list", "fraEndringsId", "tilEndringsId", "sisteEndringsId"]
-        numbers = (told["fraEndringsId"], told["tilEndringsId"], told["sisteEndringsId"])
-        return Page([plain(person) for person in told["list"]], *numbers, response.text)
+        answer = response.json()
+        assert list(answer) == ["list", "fraEndringsId", "tilEndringsId", "sisteEndringsId"]
+        numbers = (answer["fraEndringsId"], answer["tilEndringsId"], answer["sisteEndringsId"])
+        return Page([plain(person) for person in answer["list"]], *numbers, response.text)
 
     return ask
 
@@ -174,7 +174,7 @@ FEEDS: dict[str, Callable[[httpx.Client, str], Ask]] = {"rest": ask_rest, "soap"
 
 @dataclass
 class Copy:
-    """What a client keeps: it knows a number and persons, and nothing else."""
+    """The copy of a client: a number and persons."""
 
     ask: Ask
     at: int = 0
@@ -182,14 +182,14 @@ class Copy:
     pages: list[Page] = field(default_factory=list)
 
     def take(self) -> bool:
-        """Takes a page; whether all is told."""
+        """Takes a page. Returns whether it was the last."""
         page = self.ask(self.at)
-        told = {person["personidentifikator"]: person for person in page.persons}
-        assert len(told) == len(page.persons) <= PAGE_MAX
+        output = {person["personidentifikator"]: person for person in page.persons}
+        assert len(output) == len(page.persons) <= PAGE_MAX
         assert self.at == page.start <= page.to <= page.latest < NUMBER_MAX
         assert page.to > page.start or page.to == page.latest, "it goes on"
         self.at = page.to
-        self.persons.update(told)
+        self.persons.update(output)
         self.pages.append(page)
         return page.to == page.latest
 
@@ -198,20 +198,20 @@ class Copy:
         return self
 
     def agrees(self, everybody: dict[str, Row]) -> None:
-        """It has everybody; whom it has besides it knows to be gone."""
+        """It has all persons; any other it has as removed."""
         besides = {id: removed(id, person) for id, person in self.persons.items() if id not in everybody}
         assert self.persons == {**everybody, **besides}
 
 
 def removed(id: str, like: Row) -> Row:
-    """A person who has left the register, with the fields that somebody is told."""
+    """A person who has left the register, with the fields of another."""
     gone = {"personidentifikator": id, "reservasjon": "NEI", "status": "SLETTET", "varslingsstatus": "KAN_IKKE_VARSLES"}
     return {name: gone[name] for name in gone if name in like}
 
 
 def needs_and_ids(needs: Iterable[str], ids: Iterable[str]) -> str:
-    told = "".join(f"<informasjonsbehov>{escape(need)}</informasjonsbehov>" for need in needs)
-    return told + "".join(f"<personidentifikator>{escape(id)}</personidentifikator>" for id in ids)
+    output = "".join(f"<informasjonsbehov>{escape(need)}</informasjonsbehov>" for need in needs)
+    return output + "".join(f"<personidentifikator>{escape(id)}</personidentifikator>" for id in ids)
 
 
 def get_persons(ids: Iterable[str], needs: Iterable[str] = NEEDS) -> str:
@@ -232,33 +232,33 @@ TIMES = {"sistOppdatert": "oppdatert", "sistVerifisert": "sist_verifisert"}
 
 
 def of_soap(person: etree._Element) -> Row:
-    """A person of the SOAP service in the words of the REST service."""
+    """A person of the SOAP service in the form of the REST service."""
     assert person.tag == f"{{{TERMS}}}Person"
-    told: Row = {}
+    answer: Row = {}
     for element in person:
         match etree.QName(element).localname:
             case "Kontaktinformasjon":
-                told["kontaktinformasjon"] = contact = {}
+                answer["kontaktinformasjon"] = contact = {}
                 for channel in element:
                     name = etree.QName(channel).localname.lower()
                     contact[name] = channel.text
                     contact.update({f"{name}_{TIMES[time]}": channel.get(time) for time in channel.attrib})
             case "SikkerDigitalPostAdresse":
                 address, operator = (part.text for part in element)
-                told["digital_post"] = {"postkasseadresse": address, "postkasseleverandoeradresse": operator}
+                answer["digital_post"] = {"postkasseadresse": address, "postkasseleverandoeradresse": operator}
             case name:
-                told[{"X509Sertifikat": "sertifikat"}.get(name, name)] = element.text
-    return dict(plain(told))
+                answer[{"X509Sertifikat": "sertifikat"}.get(name, name)] = element.text
+    return dict(plain(answer))
 
 
 def as_soap(person: Row, needs: Iterable[str] = NEEDS, withhold: bool = False) -> Row:
-    """What the SOAP service has to say of a person of the REST service. Whoever asks for VarslingsStatus is not given
-    what must not be used, except in the feed."""
-    told = {name: person[name] for name in ("personidentifikator", "reservasjon", "status")}
+    """The expected answer of the SOAP service for a person of the REST service. With VarslingsStatus it withholds contacts
+    that must not be used, except in the feed."""
+    answer = {name: person[name] for name in ("personidentifikator", "reservasjon", "status")}
     if "VarslingsStatus" in needs:
-        told["varslingsstatus"] = person["varslingsstatus"]
+        answer["varslingsstatus"] = person["varslingsstatus"]
         if withhold and person["varslingsstatus"] == "KAN_IKKE_VARSLES":
-            return told
+            return answer
     contact = person.get("kontaktinformasjon", {})
     parts = {
         "Kontaktinfo": {
@@ -268,11 +268,11 @@ def as_soap(person: Row, needs: Iterable[str] = NEEDS, withhold: bool = False) -
         "Sertifikat": {"sertifikat": person.get("sertifikat")},
     }
     for need, part in parts.items():
-        told |= part if need in needs else {}
-    return dict(plain(told))
+        answer |= part if need in needs else {}
+    return dict(plain(answer))
 
 
-AS_TOLD: dict[str, Callable[[Row], Row]] = {"rest": lambda person: person, "soap": as_soap}
+AS_SENT: dict[str, Callable[[Row], Row]] = {"rest": lambda person: person, "soap": as_soap}
 
 
 def contact(**more: str) -> Row:
@@ -307,4 +307,4 @@ ODD: dict[str, tuple[Row, str]] = {
     "a certificate in base64 for addresses": ({"sertifikat": "MIIB-_=="}, "sertifikat"),
     "a certificate in lines": ({"sertifikat": "MIIB\r\nMIIB\n"}, ""),
 }
-"""What a person may have, and what of it the contract's schema has no room for."""
+"""Possible fields of a person, and those that the schema of the contract cannot hold."""

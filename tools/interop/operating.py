@@ -1,4 +1,4 @@
-"""What the tests of operation share: a configuration, questions in every form, and what is read from the answers."""
+"""Shared by the tests of operation: a configuration, requests in every form, and parsing of answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def lines(http: httpx.Client, ids: list[str], streamed: bool = False) -> httpx.R
 
 
 def post_head(service: Service, length: str, path: str = "/v1/reachability", type: str = "text/csv") -> socket.socket:
-    """A connection on which a question has begun."""
+    """A connection with a request in progress."""
     stream = socket.create_connection(("127.0.0.1", service.port), 30)
     head = f"POST {path}?sender={SENDER}&date={DATE} HTTP/1.1\r\nHost: localhost\r\n"
     stream.sendall(f"{head}Content-Type: {type}\r\n{length}\r\n\r\n".encode())
@@ -60,15 +60,15 @@ def post_head(service: Service, length: str, path: str = "/v1/reachability", typ
 
 
 def until_closed(stream: socket.socket, seconds: float) -> bytes:
-    """What comes until the other end closes."""
-    deadline, told = time.monotonic() + seconds, b""
+    """All data until the other end closes."""
+    deadline, output = time.monotonic() + seconds, b""
     while True:
         left = deadline - time.monotonic()
-        assert left > 0 and select.select([stream], [], [], left)[0], f"still open after {seconds} s: {told[:100]!r}"
+        assert left > 0 and select.select([stream], [], [], left)[0], f"still open after {seconds} s: {output[:100]!r}"
         try:
             part = stream.recv(1 << 16)
         except ConnectionResetError:
-            return told
+            return output
         if not part:
-            return told
-        told += part
+            return output
+        output += part

@@ -1,4 +1,4 @@
-"""Services with a nabar.toml, what they log, and certificates for them."""
+"""Services with a nabar.toml, their logs, and certificates for them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ import httpx
 from support import NABAR, ROOT, START_SECONDS, Row, identities
 
 PATIENCE = 10.0
-"""Seconds in which what is waited for must have happened; certificates are looked at every two."""
+"""Maximum of seconds to wait; certificates are checked every two."""
 LISTENING = re.compile(r"listening on (https?)://127\.0\.0\.1:(\d+)")
 
 T = TypeVar("T")
 
 
 def wait_until(found: Callable[[], T], seconds: float = PATIENCE, what: str = "") -> T:
-    """What is found, as soon as it is something."""
+    """The first true result of `found`."""
     deadline = time.monotonic() + seconds
     while True:
         if value := found():
@@ -68,8 +68,8 @@ def running(
     environment: Mapping[str, str] | None = None,
     by: Sequence[str] = (),
 ) -> Iterator[Service]:
-    """A service on a free port that is told `config`, started by a command or directly. Ends it, and looks for
-    identities in its log."""
+    """A service on a free port with `config`, started by a command or directly. Ends it, and checks that its log has no
+    identities."""
     (directory / "nabar.toml").write_text(config)
     command = [*by, NABAR, "serve", "--config", str(directory / "nabar.toml"), "--listen", "127.0.0.1:0", *arguments]
     log = directory / "log"
@@ -141,12 +141,12 @@ class Certificates:
         self.make(name, "/CN=localhost", names, days)
 
     def replace(self, name: str, by: str) -> None:
-        """Puts one certificate and its key in the place of another."""
+        """Replaces a certificate and its key by another."""
         for kind in ("key", "pem"):
             os.replace(self.file(f"{by}.{kind}"), self.file(f"{name}.{kind}"))
 
     def context(self, client: str | None = None) -> ssl.SSLContext:
-        """For a client with a certificate of ours, or of another directory by its path."""
+        """For a client with one of these certificates, or one of another directory by its path."""
         context = ssl.create_default_context(cafile=str(self.file("ca.pem")))
         # From Python 3.13 on; the script's certificates do not name their issuer's key.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT

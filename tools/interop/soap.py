@@ -44,7 +44,7 @@ def post(
 
 
 def payload(text: bytes, soap: str = SOAP) -> etree._Element:
-    """What stands in the body of an envelope: one element, as a document of its own."""
+    """The single element in the body of an envelope, as a document."""
     root = etree.fromstring(text, SAFE)
     assert root.tag == f"{{{soap}}}Envelope", root.tag
     (body,) = root.findall(f"{{{soap}}}Body")
@@ -77,7 +77,7 @@ class Schemas:
 
     @classmethod
     def of_wsdl(cls, text: bytes, directory: Path, soap: str = SOAP) -> Schemas:
-        """The schemas inside a WSDL document. They import each other without saying where; files say it."""
+        """The schemas inside a WSDL document. They import each other without locations; files give them."""
         found = {schema.get("targetNamespace", ""): schema for schema in etree.fromstring(text).iter(f"{{{XS}}}schema")}
         files = {space: directory / f"{number}.xsd" for number, space in enumerate(found)}
         for space, schema in found.items():
@@ -98,17 +98,17 @@ class Schemas:
         assert self.schema.validate(alone), str(self.schema.error_log)
 
     def answer(self, response: httpx.Response) -> etree._Element:
-        """The element that answers, checked."""
+        """The checked element of the answer."""
         assert response.status_code == 200, response.text
         found = self.message(response)
         self.check(found)
         return found
 
     def fault(self, response: httpx.Response) -> Fault:
-        """The fault that answers, its detail checked."""
-        told = self.fault_of(self.message(response))
-        assert response.status_code == (400 if told.faultcode == "Sender" else 500), response.text
-        return told
+        """The fault of the answer, with checked detail."""
+        output = self.fault_of(self.message(response))
+        assert response.status_code == (400 if output.faultcode == "Sender" else 500), response.text
+        return output
 
     def message(self, response: httpx.Response) -> etree._Element:
         assert response.headers["content-type"].startswith(CONTENT_TYPES[self.soap]), response.headers
@@ -125,16 +125,16 @@ class Schemas:
         names = [child.tag for child in found]
         assert names in (["faultcode", "faultstring"], ["faultcode", "faultstring", "detail"]), names
         local = self.faultcode(found[0])
-        told = Fault(local, found.findtext("faultstring", ""))
-        assert told.faultstring
+        output = Fault(local, found.findtext("faultstring", ""))
+        assert output.faultstring
         if (detail := found.find("detail")) is None:
-            return told
+            return output
         (child,) = detail
         self.check(child)
         values = {etree.QName(value).localname: value.text or "" for value in child}
         return Fault(
-            told.faultcode,
-            told.faultstring,
+            output.faultcode,
+            output.faultstring,
             str(child.tag),
             int(values["ErrorCode"]),
             values["Description"],
@@ -149,7 +149,7 @@ class Schemas:
 
 
 class Checking(zeep.Plugin):
-    """Checks every answer that zeep is given against the schemas, and keeps the last."""
+    """Checks every answer that zeep gets against the schemas, and keeps the last."""
 
     def __init__(self, schemas: Schemas) -> None:
         self.schemas = schemas

@@ -1,4 +1,4 @@
-"""What the tests share: running services, the fixtures, and the answers of nabar's own command line to compare with."""
+"""Shared by all tests: running services, the fixtures, and the answers of nabar's command line to compare with."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @contextmanager
 def serving(name: str, *registers: str) -> Iterator[str]:
-    """A service on a free port. Gives its address once it listens, stops it, and looks for identities in its log."""
+    """A service on a free port. Gives its address once it listens, stops it, and checks that its log has no identities."""
     log = WORK / f"{name}.log"
     command = [NABAR, "serve", *(word for register in registers for word in ("-r", register))]
     process = subprocess.Popen(
@@ -80,7 +80,7 @@ def nabar(*arguments: str, text: str = "") -> str:
 
 
 def lookup(register: Path, ids: Iterable[str], sender: str | None = None, date: str | None = DATE) -> list[Row]:
-    """What `nabar lookup` says of each id."""
+    """The answer of `nabar lookup` for each id."""
     options = [*(["--sender", sender] if sender else []), *(["--date", date] if date else [])]
     text = nabar("lookup", "-r", str(register), "--json", *options, "-", text="".join(f"{id}\n" for id in ids))
     return [json.loads(line) for line in text.splitlines()]
@@ -93,7 +93,7 @@ def table(name: str) -> list[dict[str, str]]:
 
 
 def column(name: str) -> list[str]:
-    """The first column of a list of the fixtures, as it is spelt. Some rows are not UTF-8."""
+    """The first column of a list of the fixtures, as spelt there. Some rows are not UTF-8."""
     with (FIXTURES / name).open(newline="", encoding="utf-8", errors="replace") as file:
         return [row[0] if row else "" for row in csv.reader(file, delimiter=";")][1:]
 
@@ -108,7 +108,7 @@ def registered() -> list[str]:
 
 
 def canonical(register: Path, ids: Iterable[str], sender: str | None) -> list[str]:
-    """The ids that are ones, in the spelling of the wire, in order, with their doubles."""
+    """The valid ids in the spelling of the wire, in order, with duplicates."""
     return [row["recipient_id"] for row in lookup(register, ids, sender) if row["recipient_id"]]
 
 
@@ -132,5 +132,5 @@ def synthetic(count: int = 3000) -> list[str]:
 
 
 def answer(row: Row) -> Row:
-    """The part of an answer of `nabar lookup` that `POST /v1/reachability` gives, without what is absent."""
-    return {name: row[name] for name in ("outcome", "reason", "operator_id") if row.get(name)}
+    """The part of an answer of `nabar lookup` that `POST /v1/reachability` gives: all fields, `None` where there is no value."""
+    return {name: row.get(name) for name in ("outcome", "reason", "operator_id")}

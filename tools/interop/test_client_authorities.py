@@ -27,7 +27,7 @@ Name = Sequence[x509.NameAttribute[str] | Sequence[x509.NameAttribute[str]]]
 NORWEGIAN = "991825827"
 PERSON = "196810199809"
 NO_NAME = "the client certificate names no organisation"
-STAY = "what cannot be read stays as it was"
+STAY = "cannot reload: the credentials in this file stay as they were"
 EXPIRED = "a certificate revocation list has expired: clients that it covers are refused until the file is replaced"
 
 
@@ -44,7 +44,7 @@ def now() -> datetime.datetime:
 
 
 class Authority:
-    """A root of its own in the directory of other certificates, its clients, and its revocation lists."""
+    """Another root in a directory of certificates, its clients, and its revocation lists."""
 
     def __init__(self, certificates: Certificates, name: str) -> None:
         self.certificates, self.name = certificates, name
@@ -112,7 +112,7 @@ MISSING = "no attribute that organisation_from lists"
 NOT_ONE = "serialNumber in its subject is not the number of an organisation"
 
 ORGANISATIONS: dict[str, tuple[str, Name, str]] = {
-    # What is believed; the subject; the caller.
+    # Accepted attributes; the subject; the caller.
     "serial number": ("both", [serial(SENDER)], SENDER),
     "Swedish identifier": ("both", [identifier(f"NTRSE-{SENDER[2:]}")], SENDER),
     "Swedish identifier with a hyphen": ("both", [identifier(f"NTRSE-{SENDER[2:8]}-{SENDER[8:]}")], SENDER),
@@ -129,7 +129,7 @@ ORGANISATIONS: dict[str, tuple[str, Name, str]] = {
     "an employee of an organisation": ("identifiers", EMPLOYEE, SENDER),
 }
 NO_ORGANISATION: dict[str, tuple[str, Name, str]] = {
-    # What is believed; the subject; the reason in the log.
+    # Accepted attributes; the subject; the reason in the log.
     "disagree": ("both", DIFFERENT, DISAGREE),
     "disagree in one group": ("both", [DIFFERENT], DISAGREE),
     "two serial numbers": ("both", [serial(SENDER), serial(SENDER)], REPEATED),
@@ -239,12 +239,12 @@ def test_files_of_authorities_that_cannot_be_used_are_reported(tmp_path: Path, c
     (tmp_path / "forged.crl").write_bytes(Authority(certificates, "root").list(1000))
     (tmp_path / "old.crl").write_bytes(Authority(certificates, "root").list(1000, numbered=False))
     for config, finding in [
-        (authority("root", more='crl = ["none.crl"]'), "none.crl: it holds no certificate revocation list"),
+        (authority("root", more='crl = ["none.crl"]'), "none.crl: it contains no certificate revocation list"),
         (authority("root", more='crl = ["missing.crl"]'), "missing.crl: "),
         (authority("root", more='crl = ["forged.crl"]'), "forged.crl: its signature is not by the key"),
         (authority("root", more='crl = ["old.crl"]'), "old.crl: provided CRL could not be parsed"),
-        (authority("root", "serialNumber") + authority("root"), "another client authority in nabar.toml has too"),
-        (authority("ca"), "another client authority in nabar.toml has too"),
+        (authority("root", "serialNumber") + authority("root"), "another client authority in nabar.toml also has"),
+        (authority("ca"), "another client authority in nabar.toml also has"),
     ]:
         code, text = failed_start(tmp_path, REGISTER + tls(True) + config)
         assert code == 1 and finding in text, text
@@ -386,6 +386,6 @@ def test_a_session_is_not_resumed_beyond_the_end_of_a_list(
         assert resume().startswith(b"HTTP/1.1 200")
         wait_until(lambda: any(row["message"].startswith(EXPIRED) for row in service.logged()), 12)
         assert resume() == b""
-        message = "the client certificate of a resumed session is not valid any more"
+        message = "the client certificate of a resumed session is no longer valid"
         (row,) = wait_until(lambda: [row for row in service.logged() if row["message"] == message])
         assert "certificate revocation list expired" in row["error"]

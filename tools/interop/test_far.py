@@ -1,4 +1,4 @@
-"""FaR's contract as zeep speaks it: with the WSDL that is served, and with the official one."""
+"""FaR's contract through zeep: with the WSDL that is served, and with the official one."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from support import CONTRACTS, FAR, SENDER, UNKNOWN_SENDER, canonical, column, l
 RECIPIENT_BINDING = "{http://minameddelanden.gov.se/Recipient}RecipientBinding-v3"
 DECLINING = "164821000306"
 """A sender that several recipients of the fixture decline."""
-NOBODY = "189001019802"
+UNKNOWN = "189001019802"
 USER = "198001019801"
 SIGNATURE = {"Signature": b"signature", "Certificate": "certificate"}
 ACCOUNT = {
-    "Id": NOBODY,
+    "Id": UNKNOWN,
     "Type": "Create",
     "AgreementText": "text",
     "Timestamp": datetime.date(2026, 6, 1),
     "ServiceSupplier": "operator.example",
 }
-IDENTITY = {"Id": NOBODY, "UserIdentity": USER}
+IDENTITY = {"Id": UNKNOWN, "UserIdentity": USER}
 READ_ONLY: dict[str, dict[str, Any]] = {
     "register": {"accountRequest": ACCOUNT, "accountType": "Secure", "signature": [SIGNATURE]},
     "deregister": {"deregisterAccount": ACCOUNT, "signature": [SIGNATURE]},
-    "getPendingAccountRequest": {"recipientId": [NOBODY], "userIdentity": USER},
-    "deletePendingAccountRequest": {"recipientId": NOBODY, "userIdentity": USER},
+    "getPendingAccountRequest": {"recipientId": [UNKNOWN], "userIdentity": USER},
+    "deletePendingAccountRequest": {"recipientId": UNKNOWN, "userIdentity": USER},
     "getPendingAccountPreferences": IDENTITY,
     "deletePendingAccountPreferences": {"organizationIdentity": IDENTITY},
     "storeAccountPreferences": {
         **IDENTITY,
-        "preferences": {"Id": NOBODY},
+        "preferences": {"Id": UNKNOWN},
         "AgreementText": "text",
         "SignatureData": [SIGNATURE],
     },
@@ -49,14 +49,14 @@ READ_ONLY: dict[str, dict[str, Any]] = {
     },
     "getPendingChangeServiceSupplier": IDENTITY,
     "deletePendingChangeServiceSupplier": {"organizationIdentity": IDENTITY},
-    "isAuthorizedSigner": {"CompanyId": NOBODY, "UserIdentity": USER},
+    "isAuthorizedSigner": {"CompanyId": UNKNOWN, "UserIdentity": USER},
 }
-"""Every operation that changes what the register says, or that a replica cannot know; with valid arguments."""
+"""Every operation that changes the register, or that a replica cannot answer; with valid arguments."""
 AUTHORITY_READ_ONLY: dict[str, list[Any]] = {
     "getUserAccessRights": [USER],
     "getUserAccessRightsNoConcent": [USER],
-    "testNewSigner": [NOBODY, [{"Id": "AB", "Name": "Name"}], USER, "Ownership"],
-    "verifyAuthorizedSignatures": [NOBODY, [SIGNATURE], b"document", "Ownership"],
+    "testNewSigner": [UNKNOWN, [{"Id": "AB", "Name": "Name"}], USER, "Ownership"],
+    "verifyAuthorizedSignatures": [UNKNOWN, [SIGNATURE], b"document", "Ownership"],
 }
 IN_RECIPIENT = ["served", "official"]
 
@@ -127,7 +127,7 @@ def account_by_lookup(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_digital(status: Any) -> bool:
-    """The rule by which a sender of the official service tells who can be reached."""
+    """The rule by which a client of the official service decides who can be reached."""
     supplier = status.AccountStatus.ServiceSupplier
     return bool(
         status.AccountStatus.Type == "Secure"
@@ -139,7 +139,7 @@ def is_digital(status: Any) -> bool:
 
 
 def agree(statuses: list[Any], rows: list[dict[str, Any]]) -> None:
-    """Every field of `isReachable` is what `nabar lookup` says."""
+    """Every field of `isReachable` agrees with `nabar lookup`."""
     assert [account(status.AccountStatus) for status in statuses] == [account_by_lookup(row) for row in rows]
     assert [is_digital(status) for status in statuses] == [row["outcome"] == "digital" for row in rows]
     for status, row in zip(statuses, rows, strict=True):
@@ -149,7 +149,7 @@ def agree(statuses: list[Any], rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("sender", [SENDER, DECLINING])
-def test_is_reachable_says_of_every_recipient_what_lookup_says(recipient: Service, sender: str) -> None:
+def test_is_reachable_agrees_with_lookup_for_every_recipient(recipient: Service, sender: str) -> None:
     rows = lookup(FAR, registered(), sender)
     assert {row["reason"] for row in rows} >= {
         None,
@@ -161,7 +161,7 @@ def test_is_reachable_says_of_every_recipient_what_lookup_says(recipient: Servic
     agree(recipient.call("isReachable", sender, registered()), rows)
 
 
-def test_is_reachable_says_of_a_mailing_list_what_lookup_says_with_its_doubles_in_order(recipient: Service) -> None:
+def test_is_reachable_answers_a_mailing_list_in_order_with_duplicates(recipient: Service) -> None:
     ids = canonical(FAR, column("far-list.csv"), SENDER)
     assert 500 < len(set(ids)) < len(ids) <= 1000
     agree(recipient.call("isReachable", SENDER, ids), lookup(FAR, ids, SENDER))
@@ -176,9 +176,9 @@ def test_is_reachable_answers_nothing_to_no_ids(recipient: Service) -> None:
     assert not recipient.call("isReachable", SENDER, [])
 
 
-def test_is_reachable_says_not_of_an_unknown_recipient(recipient: Service) -> None:
-    (status,) = recipient.call("isReachable", SENDER, [NOBODY])
-    expected = {"recipient_id": NOBODY, "type": "Not", "pending": False, "supplier": None, "last_registration": None}
+def test_is_reachable_answers_not_for_an_unknown_recipient(recipient: Service) -> None:
+    (status,) = recipient.call("isReachable", SENDER, [UNKNOWN])
+    expected = {"recipient_id": UNKNOWN, "type": "Not", "pending": False, "supplier": None, "last_registration": None}
     assert account(status.AccountStatus) == expected
     assert not is_digital(status)
 
@@ -203,8 +203,8 @@ def test_suppliers_are_the_operators_of_the_register(recipient: Service) -> None
         assert [field or "" for field in fields] == [operators[id][name] for name in names]
 
 
-def test_is_registered_says_of_every_recipient_what_lookup_says(recipient: Service) -> None:
-    ids = [*registered(), NOBODY, registered()[0]]
+def test_is_registered_agrees_with_lookup_for_every_recipient(recipient: Service) -> None:
+    ids = [*registered(), UNKNOWN, registered()[0]]
     statuses = recipient.call("isRegistered", ids)
     assert [account(status) for status in statuses] == [account_by_lookup(row) for row in lookup(FAR, ids, SENDER)]
 
@@ -232,7 +232,7 @@ def fails_with(fault: Fault, code: int) -> None:
 def test_more_than_1000_ids_are_5005(recipient: Service) -> None:
     ids = (registered() * 3)[:1001]
     fails_with(recipient.fault("isRegistered", ids), 5005)
-    # The contract has the limit for isReachable, so zeep keeps it; test_far_wire asks without zeep.
+    # The contract has the limit for isReachable, so zeep enforces it; test_far_wire sends requests without zeep.
     with pytest.raises(zeep.exceptions.ValidationError):
         recipient.call("isReachable", SENDER, ids)
 
@@ -257,7 +257,7 @@ def test_a_sender_that_is_not_registered_is_5002(recipient: Service) -> None:
     fails_with(recipient.fault("isReachable", UNKNOWN_SENDER, []), 5002)
 
 
-def test_each_fault_has_a_call_id_of_its_own(recipient: Service) -> None:
+def test_each_fault_has_its_own_call_id(recipient: Service) -> None:
     calls = {recipient.fault("isReachable", UNKNOWN_SENDER, []).call for _ in range(5)}
     assert len(calls) == 5
 
@@ -275,13 +275,13 @@ def test_every_operation_of_the_contract_is_tested(recipient: Service) -> None:
 
 
 def test_senders_are_those_of_the_register(authority: Service) -> None:
-    told = [{"id": s.Id, "name": s.Name, "attention": s.Attention or ""} for s in authority.call("getSenders")]
-    assert told == table("far/senders.csv")
+    output = [{"id": s.Id, "name": s.Name, "attention": s.Attention or ""} for s in authority.call("getSenders")]
+    assert output == table("far/senders.csv")
 
 
 def test_dispatchers_are_those_of_the_register(authority: Service) -> None:
-    told = [{"id": d.Id, "name": d.Name, "senders": " ".join(d.Senders)} for d in authority.call("getDispatchers")]
-    assert told == table("far/dispatchers.csv")
+    output = [{"id": d.Id, "name": d.Name, "senders": " ".join(d.Senders)} for d in authority.call("getDispatchers")]
+    assert output == table("far/dispatchers.csv")
 
 
 def test_a_sender_is_accepted_if_it_is_registered(authority: Service) -> None:
@@ -302,7 +302,7 @@ def test_every_operation_of_authority_is_tested(authority: Service) -> None:
 
 
 @pytest.mark.parametrize("path", ["Recipient/v3", "Authority"])
-def test_a_served_wsdl_names_the_address_it_was_asked_at(both: str, far: str, http: httpx.Client, path: str) -> None:
+def test_a_served_wsdl_names_the_address_of_its_request(both: str, far: str, http: httpx.Client, path: str) -> None:
     for base in (far, f"{both}/se"):
         response = http.get(f"{base}/{path}?wsdl")
         assert response.status_code == 200

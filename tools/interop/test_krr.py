@@ -23,30 +23,30 @@ def ask(http: httpx.Client, url: str, ids: list[str]) -> list[dict[str, Any]]:
     response = http.post(url, json={"personidentifikatorer": ids})
     assert response.status_code == 200, response.text
     assert response.headers["content-type"].startswith("application/json")
-    told = response.json()
-    assert list(told) == ["personer"]
-    persons: list[dict[str, Any]] = told["personer"]
+    answer = response.json()
+    assert list(answer) == ["personer"]
+    persons: list[dict[str, Any]] = answer["personer"]
     return persons
 
 
-def test_persons_are_what_lookup_says(url: str, http: httpx.Client) -> None:
-    told = [plain(person) for person in ask(http, url, known())]
-    assert told == expected(known())
+def test_persons_agree_with_lookup(url: str, http: httpx.Client) -> None:
+    output = [plain(person) for person in ask(http, url, known())]
+    assert output == expected(known())
 
 
-def test_persons_have_what_the_extract_has(url: str, http: httpx.Client) -> None:
+def test_persons_have_the_fields_of_the_extract(url: str, http: httpx.Client) -> None:
     judged = {"varslingsstatus"}
-    for told, given in zip(ask(http, url, known()), persons(), strict=True):
-        assert {name: value for name, value in plain(told).items() if name not in judged} == {
+    for output, given in zip(ask(http, url, known()), persons(), strict=True):
+        assert {name: value for name, value in plain(output).items() if name not in judged} == {
             name: value for name, value in plain(given).items() if name not in judged
         }
 
 
-def test_who_is_reserved_or_deleted_or_expired_cannot_be_notified(url: str, http: httpx.Client) -> None:
-    told = ask(http, url, known())
-    assert {person["status"] for person in told} == {"AKTIV", "SLETTET"}
-    assert {person["reservasjon"] for person in told} == {"JA", "NEI"}
-    for person in told:
+def test_reserved_deleted_and_expired_persons_cannot_be_notified(url: str, http: httpx.Client) -> None:
+    answer = ask(http, url, known())
+    assert {person["status"] for person in answer} == {"AKTIV", "SLETTET"}
+    assert {person["reservasjon"] for person in answer} == {"JA", "NEI"}
+    for person in answer:
         if person["reservasjon"] == "JA" or person["status"] == "SLETTET":
             assert person["varslingsstatus"] == "KAN_IKKE_VARSLES"
 
@@ -78,8 +78,8 @@ def test_1000_persons_are_answered(url: str, http: httpx.Client) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_a_register_with_a_name_answers_under_its_name(both: str, http: httpx.Client, version: str) -> None:
-    told = ask(http, f"{both}/no/rest/{version}/personer", known()[:10])
-    assert [plain(person) for person in told] == expected(known()[:10])
+    answer = ask(http, f"{both}/no/rest/{version}/personer", known()[:10])
+    assert [plain(person) for person in answer] == expected(known()[:10])
 
 
 BAD: dict[str, Any] = {
@@ -101,7 +101,7 @@ def test_a_bad_request_is_refused_and_not_repeated(url: str, http: httpx.Client,
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"personer", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_refused(url: str, http: httpx.Client, body: bytes) -> None:
+def test_invalid_json_is_refused(url: str, http: httpx.Client, body: bytes) -> None:
     assert http.post(url, content=body, headers={"Content-Type": "application/json"}).status_code == 400
 
 
@@ -111,7 +111,7 @@ def test_another_content_type_or_method_is_refused(url: str, http: httpx.Client)
 
 
 @pytest.mark.parametrize("id", ["", "abc", "1881999149", "188199914951", "18819991494", "18819991495 ", "١٨٨١٩٩٩١٤٩٥"])
-def test_what_is_no_id_is_refused_or_not_registered(url: str, http: httpx.Client, id: str) -> None:
+def test_an_invalid_id_is_refused_or_not_registered(url: str, http: httpx.Client, id: str) -> None:
     response = http.post(url, json={"personidentifikatorer": [known()[0], id]})
     if response.status_code == 200:
         found, other = response.json()["personer"]
@@ -122,6 +122,6 @@ def test_what_is_no_id_is_refused_or_not_registered(url: str, http: httpx.Client
         assert known()[0] not in response.text
 
 
-def test_addresses_of_the_other_register_are_not_there(far: str, krr: str, http: httpx.Client) -> None:
+def test_paths_of_the_other_register_are_not_found(far: str, krr: str, http: httpx.Client) -> None:
     assert http.post(f"{far}/rest/v2/personer", json={"personidentifikatorer": known()[:1]}).status_code == 404
     assert http.post(f"{krr}/Recipient/v3", content=b"", headers={"Content-Type": "text/xml"}).status_code == 404

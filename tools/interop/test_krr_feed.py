@@ -1,4 +1,4 @@
-"""KRR's feed of changes (hentEndringer), as clients follow it: they know a number and whom they were told of."""
+"""KRR's feed of changes (hentEndringer), as followed by clients that keep a number and the persons they received."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from norwegian import (
-    AS_TOLD,
+    AS_SENT,
     FEEDS,
     NUMBER_MAX,
     PAGE_MAX,
@@ -40,7 +40,7 @@ CHANGES = (FIXTURES / "changes/krr.jsonl").read_text().splitlines(keepends=True)
 LATEST = 1000
 """Sequence number of the fixture."""
 LED = 1 << 52
-"""Numbers from here on are of clients that were led through everybody."""
+"""Numbers from here on belong to clients in a full load."""
 
 
 @pytest.fixture(params=FEEDS)
@@ -65,37 +65,37 @@ def ids(count: int, start: int = 0) -> list[str]:
     return synthetic()[start : start + count]
 
 
-def told(form: str, everybody: dict[str, Row]) -> dict[str, Row]:
-    return {id: AS_TOLD[form](person) for id, person in everybody.items()}
+def in_form(form: str, everybody: dict[str, Row]) -> dict[str, Row]:
+    return {id: AS_SENT[form](person) for id, person in everybody.items()}
 
 
 @pytest.mark.parametrize("name", ["", "no"])
-def test_who_begins_with_0_is_told_everybody(form: str, name: str, krr: str, both: str, http: httpx.Client) -> None:
+def test_number_0_gets_all_persons(form: str, name: str, krr: str, both: str, http: httpx.Client) -> None:
     copy = Copy(FEEDS[form](http, f"{both}/no" if name else krr)).finish()
-    assert copy.persons == told(form, dict(zip(known(), expected(known()), strict=True)))
-    assert sum(len(page.persons) for page in copy.pages) == len(known()), "nobody twice"
+    assert copy.persons == in_form(form, dict(zip(known(), expected(known()), strict=True)))
+    assert sum(len(page.persons) for page in copy.pages) == len(known()), "a person twice"
     assert copy.take() and not copy.pages[-1].persons, "and then nothing more"
 
 
-def test_who_has_the_registers_own_number_is_told_nothing(form: str, krr: str, http: httpx.Client) -> None:
+def test_the_current_number_gets_no_changes(form: str, krr: str, http: httpx.Client) -> None:
     copy = Copy(FEEDS[form](http, krr), LATEST)
     assert copy.take()
     (page,) = copy.pages
     assert (page.persons, page.start, page.to, page.latest) == ([], LATEST, LATEST, LATEST)
 
 
-def test_copies_of_any_beginning_end_with_what_the_register_has(
+def test_copies_with_any_first_number_become_equal_to_the_register(
     form: str, data: Changing, base: str, http: httpx.Client
 ) -> None:
     ask = FEEDS[form](http, base)
-    copies = [Copy(ask), Copy(ask, LATEST, told(form, data.everybody())), Copy(ask, 7)]
+    copies = [Copy(ask), Copy(ask, LATEST, in_form(form, data.everybody())), Copy(ask, 7)]
     for start in range(0, len(CHANGES), 20):
         data.feed("".join(CHANGES[start : start + 20]))
         data.shown(http, base)
         copies.append(Copy(ask))
         for copy in copies:
             copy.take()
-    everybody = told(form, data.everybody())
+    everybody = in_form(form, data.everybody())
     for copy in copies:
         copy.finish().agrees(everybody)
     own = copies[1]
@@ -106,11 +106,11 @@ def test_copies_of_any_beginning_end_with_what_the_register_has(
     for copy in copies:
         assert copy.take()
         assert [person["personidentifikator"] for person in copy.pages[-1].persons] == [ids(1)[0], known()[0]]
-        copy.agrees(told(form, data.everybody()))
+        copy.agrees(in_form(form, data.everybody()))
 
 
-def test_a_great_register_is_told_in_pages_while_it_changes(form: str, tmp_path: Path, http: httpx.Client) -> None:
-    """Some change before the page that a client is at, some behind it; some join, some leave."""
+def test_a_large_register_is_sent_in_pages_while_it_changes(form: str, tmp_path: Path, http: httpx.Client) -> None:
+    """Persons change before and after the current page of a client; some join, some leave."""
     data = Changing.of(tmp_path / "great", map(somebody, ids(2500)))
     with serving("feed-great", str(data.path)) as base:
         copy = Copy(FEEDS[form](http, base))
@@ -121,13 +121,13 @@ def test_a_great_register_is_told_in_pages_while_it_changes(form: str, tmp_path:
             data.remove(*ids(2500)[round + 50 :: 200], *ids(1, 2500))
             data.shown(http, base)
             assert not copy.take()
-        copy.finish().agrees(told(form, data.everybody()))
+        copy.finish().agrees(in_form(form, data.everybody()))
         assert 0 < len(copy.pages[0].persons) <= PAGE_MAX
         numbers = [page.to for page in copy.pages]
         assert numbers == sorted(set(numbers))
 
 
-def test_a_page_that_changed_nothing_goes_on(form: str, data: Changing, base: str, http: httpx.Client) -> None:
+def test_a_page_without_changes_advances_the_number(form: str, data: Changing, base: str, http: httpx.Client) -> None:
     led, own = Copy(FEEDS[form](http, base)).finish(), Copy(FEEDS[form](http, base), LATEST)
     data.apply({"set_aside": {"reason": "bad_length"}})
     data.put_at_once([], 50)
@@ -139,8 +139,8 @@ def test_a_page_that_changed_nothing_goes_on(form: str, data: Changing, base: st
     assert own.at == LATEST + 51
 
 
-def test_a_number_within_a_page_is_told_all_of_it(form: str, data: Changing, base: str, http: httpx.Client) -> None:
-    """Which of its persons changed before that number nobody knows."""
+def test_a_number_within_a_page_gets_the_whole_page(form: str, data: Changing, base: str, http: httpx.Client) -> None:
+    """It is unknown which of its persons changed before that number."""
     data.put_at_once([somebody(id) for id in ids(3)], 10)
     data.shown(http, base)
     for at in (LATEST, LATEST + 4, LATEST + 9):
@@ -148,7 +148,7 @@ def test_a_number_within_a_page_is_told_all_of_it(form: str, data: Changing, bas
     assert not Copy(FEEDS[form](http, base), LATEST + 10).finish().persons
 
 
-def test_who_is_removed_comes_as_deleted_and_who_comes_again_as_anew(
+def test_removed_persons_are_sent_as_deleted_and_returning_ones_as_new(
     form: str, data: Changing, base: str, http: httpx.Client
 ) -> None:
     id = known()[0]
@@ -161,10 +161,10 @@ def test_who_is_removed_comes_as_deleted_and_who_comes_again_as_anew(
     data.put(somebody(id))
     data.shown(http, base)
     for copy in copies:
-        assert copy.finish().persons[id] == AS_TOLD[form](data.everybody()[id])
+        assert copy.finish().persons[id] == AS_SENT[form](data.everybody()[id])
 
 
-def test_after_a_checkpoint_an_old_number_is_told_everybody_again(
+def test_after_a_checkpoint_an_old_number_gets_all_persons_again(
     form: str, data: Changing, base: str, http: httpx.Client
 ) -> None:
     ask = FEEDS[form](http, base)
@@ -177,7 +177,7 @@ def test_after_a_checkpoint_an_old_number_is_told_everybody_again(
     data.feed("".join(CHANGES[50:]))
     data.checkpoint()
     data.shown(http, base)
-    everybody = told(form, data.everybody())
+    everybody = in_form(form, data.everybody())
     for copy in (Copy(ask, LATEST), Copy(ask, led.at), Copy(ask, kept.at), Copy(ask, 1)):
         assert copy.finish().persons == everybody
     data.put(somebody(ids(1)[0]))
@@ -185,7 +185,7 @@ def test_after_a_checkpoint_an_old_number_is_told_everybody_again(
     assert len(copy.finish().pages[-1].persons) == 1, "and from then on what changes"
 
 
-def test_a_register_file_that_is_replaced_is_told_anew(form: str, tmp_path: Path, http: httpx.Client) -> None:
+def test_a_replaced_register_file_is_sent_in_full(form: str, tmp_path: Path, http: httpx.Client) -> None:
     """It has no changes, only numbers."""
     older, newer = (Changing.of(tmp_path / name, map(somebody, ids(5)), 40) for name in ("older", "newer"))
     newer.put(*map(somebody, ids(3, 4)))
@@ -202,18 +202,18 @@ def test_a_register_file_that_is_replaced_is_told_anew(form: str, tmp_path: Path
 
 
 def test_a_page_has_no_more_persons_than_the_contract_allows(form: str, tmp_path: Path, http: httpx.Client) -> None:
-    """However many change at once."""
+    """Even if more change at once."""
     data = Changing.of(tmp_path, [somebody(known()[0])])
     with serving("feed-page", str(data.path)) as base:
         copy = Copy(FEEDS[form](http, base)).finish()
         data.put_at_once([somebody(id) for id in ids(PAGE_MAX + 1)], 5)
         data.shown(http, base)
-        assert copy.finish().persons == told(form, data.everybody())
+        assert copy.finish().persons == in_form(form, data.everybody())
 
 
 @pytest.mark.parametrize("sequence", [2**31, LED, LED + 1000])
 def test_numbers_of_the_register_may_be_high(sequence: int, tmp_path: Path, http: httpx.Client) -> None:
-    """LED + 1000 is such a number as a replica has that was loaded from a replica's feed."""
+    """LED + 1000 is the number of a replica that was loaded from the feed of a replica."""
     data = Changing.of(tmp_path, map(somebody, ids(3)), sequence)
     with serving("feed-high", str(data.path)) as base:
         problem(http.post(f"{base}{REST}", json={"fraEndringsId": 0}), 501)
@@ -225,7 +225,7 @@ def test_numbers_of_the_register_may_be_high(sequence: int, tmp_path: Path, http
 
 
 def test_nabar_follows_what_it_serves(form: str, data: Changing, base: str, tmp_path: Path, http: httpx.Client) -> None:
-    """The pages, as they come, make a register with the same persons."""
+    """The unchanged pages make a register with the same persons."""
     replica = Changing.of(tmp_path / "replica", [], 0)
     copy = Copy(FEEDS[form](http, base))
     for part in (CHANGES[:60], CHANGES[60:]):
@@ -235,7 +235,7 @@ def test_nabar_follows_what_it_serves(form: str, data: Changing, base: str, tmp_
     for page in copy.finish().pages:
         replica.feed(page.text)
     assert replica.sequence == copy.at
-    Copy(copy.ask, persons=told(form, replica.everybody())).agrees(told(form, data.everybody()))
+    Copy(copy.ask, persons=in_form(form, replica.everybody())).agrees(in_form(form, data.everybody()))
 
 
 BAD: dict[str, Any] = {
@@ -259,19 +259,19 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_number_that_is_none_is_a_problem(krr: str, http: httpx.Client, case: str) -> None:
+def test_an_invalid_number_is_a_problem(krr: str, http: httpx.Client, case: str) -> None:
     problem(http.post(f"{krr}{REST}", json=BAD[case]), 400)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff", b"[" * 100_000, b'{"fraEndringsId":1000,"fraEndringsId":0}', b'{"fraEndringsId":NaN}']
 )
-def test_what_is_no_json_is_a_problem(krr: str, http: httpx.Client, body: bytes) -> None:
+def test_invalid_json_is_a_problem(krr: str, http: httpx.Client, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     problem(http.post(f"{krr}{REST}", content=body, headers=headers), 400)
 
 
-def test_json_is_taken_as_clients_send_it(krr: str, http: httpx.Client) -> None:
+def test_json_of_common_clients_is_accepted(krr: str, http: httpx.Client) -> None:
     answers = [
         http.post(f"{krr}{REST}", content=content, headers={"Content-Type": type}).json()
         for content, type in [
@@ -301,13 +301,13 @@ REFUSED = [("POST", "/rest/v1/krr/hentEndringer", 404), ("PUT", REST, 405), ("PO
 
 
 @pytest.mark.parametrize(("method", "path", "status"), REFUSED)
-def test_whoever_is_refused_may_go_on_or_is_told_not_to(krr: str, method: str, path: str, status: int) -> None:
+def test_after_a_refusal_the_connection_is_usable_or_closed(krr: str, method: str, path: str, status: int) -> None:
     for _ in range(5):
-        go_on(krr, method, path, status)
+        refused_then_usable(krr, method, path, status)
 
 
-def go_on(base: str, method: str, path: str, status: int, headers: dict[str, str] | None = None) -> None:
-    """As a client that keeps its connections, and sends head and body one after another."""
+def refused_then_usable(base: str, method: str, path: str, status: int, headers: dict[str, str] | None = None) -> None:
+    """Like a client with keep-alive that sends head and body separately."""
     address, body = httpx.URL(base), b'{"fraEndringsId": 0}'
     connection = HTTPConnection(address.host, address.port or 0, timeout=10)
     connection.putrequest(method, path)
@@ -325,8 +325,8 @@ def go_on(base: str, method: str, path: str, status: int, headers: dict[str, str
     connection.close()
 
 
-def test_numbers_that_nobody_was_given_harm_nobody(data: Changing, base: str, http: httpx.Client) -> None:
-    """Whoever makes one up is refused, or led to an end; no number is an error of the service."""
+def test_invented_numbers_are_harmless(data: Changing, base: str, http: httpx.Client) -> None:
+    """They are refused, or lead to a last page; no number causes an error of the service."""
     data.feed("".join(CHANGES))
     data.shown(http, base)
     made = random.Random(1)
@@ -341,7 +341,7 @@ def test_numbers_that_nobody_was_given_harm_nobody(data: Changing, base: str, ht
 
 
 def test_scopes_open_the_fields_of_the_feed(tmp_path: Path) -> None:
-    """Also of who has left. The audit log tells how many were told, and of nobody."""
+    """Also for removed persons. The audit log has the number of persons, without identities."""
     write_keys(tmp_path / "jwks.json", jwk(RSA, "rsa"))
     data = Changing(tmp_path / "data", FIXTURES / "krr")
     text = config(tmp_path / "jwks.json", None, '[audit]\npath = "audit.jsonl"').replace(str(KRR), str(data.path))
@@ -360,7 +360,7 @@ def test_scopes_open_the_fields_of_the_feed(tmp_path: Path) -> None:
                 assert part == [{name: person[name] for name in person if name in allowed} for person in everything]
         assert plain(everything) == [removed(known()[0], everything[0])]
         problem(http.post(f"/no{REST}", json={"fraEndringsId": 0}), 401)
-        go_on(service.address, "POST", f"/no{REST}", 401)
+        refused_then_usable(service.address, "POST", f"/no{REST}", 401)
         problem(ask("openid", 0), 403)
     audit = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert {row["endpoint"] for row in audit} == {"krr-endringer", "unknown"}
@@ -368,15 +368,15 @@ def test_scopes_open_the_fields_of_the_feed(tmp_path: Path) -> None:
     assert not [id for id in known() if any(id in json.dumps(row) for row in audit)]
 
 
-def test_whoever_lacks_a_scope_may_go_on_or_is_told_not_to(tmp_path: Path) -> None:
+def test_after_a_missing_scope_the_connection_is_usable_or_closed(tmp_path: Path) -> None:
     write_keys(tmp_path / "jwks.json", jwk(RSA, "rsa"))
     with running(tmp_path, config(tmp_path / "jwks.json", None)) as service:
         for _ in range(5):
-            go_on(service.address, "POST", f"/no{REST}", 403, bearer(token(scope="openid")))
+            refused_then_usable(service.address, "POST", f"/no{REST}", 403, bearer(token(scope="openid")))
 
 
-def test_a_client_that_asks_for_too_much_goes_on_later(tmp_path: Path) -> None:
-    toml = f'[[register]]\npath = "{KRR}"\n[limits]\nids_a_second = 50\n'
+def test_a_client_over_its_limit_can_continue_later(tmp_path: Path) -> None:
+    toml = f'[[register]]\npath = "{KRR}"\n[limits]\nids_per_second = 50\n'
     with running(tmp_path, toml) as service, client_of(service) as http:
         asked = {"fraEndringsId": 0}
         assert http.post(REST, json=asked).status_code == 200
@@ -386,7 +386,7 @@ def test_a_client_that_asks_for_too_much_goes_on_later(tmp_path: Path) -> None:
         wait_until(lambda: http.post(REST, json=asked).status_code == 200)
 
 
-def test_nabar_changes_and_the_feed_tell_of_the_same_persons(data: Changing, base: str, http: httpx.Client) -> None:
+def test_nabar_changes_and_the_feed_have_the_same_persons(data: Changing, base: str, http: httpx.Client) -> None:
     data.feed("".join(CHANGES))
     data.shown(http, base)
     lines = map(json.loads, nabar("changes", str(data.path), "--from", str(LATEST)).splitlines())

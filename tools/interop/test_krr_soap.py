@@ -95,14 +95,14 @@ class Asking:
 
     def persons(self, needs: list[str], ids: list[str]) -> list[Row]:
         self.proxy.HentPersoner(informasjonsbehov=needs, personidentifikator=ids)
-        return self.told()
+        return self.last_persons()
 
     def changes(self, needs: list[str], number: int) -> tuple[list[Row], list[int]]:
         answer = self.proxy.HentEndringer(informasjonsbehov=needs, fraEndringsNummer=number)
-        return self.told(), [answer.fraEndringsNummer, answer.tilEndringsNummer, answer.senesteEndringsNummer]
+        return self.last_persons(), [answer.fraEndringsNummer, answer.tilEndringsNummer, answer.senesteEndringsNummer]
 
-    def told(self) -> list[Row]:
-        """What the last answer says, which the schemas have allowed."""
+    def last_persons(self) -> list[Row]:
+        """The persons of the last answer, which was valid."""
         assert self.checking.last is not None
         return [of_soap(person) for person in self.checking.last]
 
@@ -123,7 +123,7 @@ def registered() -> list[Row]:
 
 
 def examples() -> list[Row]:
-    """One of each kind that makes a difference, and somebody unknown."""
+    """One person of each relevant kind, and an unknown one."""
     kinds: dict[Any, Row] = {}
     for person in registered():
         contact = person.get("kontaktinformasjon", {})
@@ -133,27 +133,27 @@ def examples() -> list[Row]:
 
 
 def stranger(id: str) -> Row:
-    told = {"reservasjon": "NEI", "status": "IKKE_REGISTRERT", "varslingsstatus": "KAN_IKKE_VARSLES"}
-    return {"personidentifikator": id, **told}
+    output = {"reservasjon": "NEI", "status": "IKKE_REGISTRERT", "varslingsstatus": "KAN_IKKE_VARSLES"}
+    return {"personidentifikator": id, **output}
 
 
 def answers(schemas: Schemas, response: httpx.Response) -> list[Row]:
     return [of_soap(person) for person in schemas.answer(response)]
 
 
-def test_persons_are_told_what_was_asked_for_by_every_combination(asking: Asking) -> None:
-    """Who cannot be notified is told without what must not be used, if that is asked for."""
+def test_persons_have_the_requested_parts_for_every_combination(asking: Asking) -> None:
+    """With VarslingsStatus persons who cannot be notified come without contacts."""
     people = examples()
     ids = [person["personidentifikator"] for person in people]
     withheld: Counter[bool] = Counter()
     for needs in COMBINATIONS:
-        told = asking.persons(needs, ids)
-        assert told == [as_soap(person, needs, withhold=True) for person in people], needs
-        withheld.update("kontaktinformasjon" in person for person in told if "VarslingsStatus" in needs)
+        answer = asking.persons(needs, ids)
+        assert answer == [as_soap(person, needs, withhold=True) for person in people], needs
+        withheld.update("kontaktinformasjon" in person for person in answer if "VarslingsStatus" in needs)
     assert len(people) > 8 and len(withheld) == 2
 
 
-def test_changes_are_told_what_was_asked_for_and_nothing_is_withheld(
+def test_changes_have_the_requested_parts_and_nothing_is_withheld(
     asking: Asking, krr: str, http: httpx.Client
 ) -> None:
     page = http.post(f"{krr}{REST}", json={"fraEndringsId": 0}).json()
@@ -162,10 +162,10 @@ def test_changes_are_told_what_was_asked_for_and_nothing_is_withheld(
         expected = [as_soap(person, needs) for person in people]
         assert answers(asking.checking.schemas, post12(http, f"{krr}{SOAP_PATH}", get_changes(0, needs))) == expected
     for needs in COMBINATIONS[::6]:
-        told, numbers = asking.changes(needs, 0)
-        assert told == [as_soap(person, needs) for person in people], needs
+        answer, numbers = asking.changes(needs, 0)
+        assert answer == [as_soap(person, needs) for person in people], needs
         assert numbers == [page["fraEndringsId"], page["tilEndringsId"], page["sisteEndringsId"]]
-    silent = [person for person in told if person["varslingsstatus"] == "KAN_IKKE_VARSLES"]
+    silent = [person for person in answer if person["varslingsstatus"] == "KAN_IKKE_VARSLES"]
     assert any("kontaktinformasjon" in person for person in silent)
     assert any("digital_post" in person for person in silent)
     assert asking.changes(["Person"], LATEST) == ([], [LATEST] * 3)
@@ -176,9 +176,9 @@ def test_answers_are_objects_as_clients_use_them(asking: Asking) -> None:
     people = [person for person in whole if len(person["kontaktinformasjon"]) == 6][:3]
     ids = [person["personidentifikator"] for person in people]
     header = {"Oppslagstjenesten": {"PaaVegneAv": "991825827"}}
-    told = asking.proxy.HentPersoner(informasjonsbehov=NEEDS, personidentifikator=ids, _soapheaders=header)
-    assert people and len(told) == len(people)
-    for person, given in zip(told, people, strict=True):
+    output = asking.proxy.HentPersoner(informasjonsbehov=NEEDS, personidentifikator=ids, _soapheaders=header)
+    assert people and len(output) == len(people)
+    for person, given in zip(output, people, strict=True):
         contact = given["kontaktinformasjon"]
         assert person.X509Sertifikat == base64.b64decode(given["sertifikat"])
         assert person.Kontaktinformasjon.Epostadresse._value_1 == contact["epostadresse"]
@@ -190,20 +190,20 @@ def test_answers_are_objects_as_clients_use_them(asking: Asking) -> None:
     assert fault.value.code.endswith(":Sender") and "replica" in fault.value.message
 
 
-def test_a_call_is_answered_in_its_order_with_its_doubles(url: str, http: httpx.Client, schemas: Schemas) -> None:
-    """1000 of them, that are known or not or no number at all."""
+def test_a_call_is_answered_in_order_with_duplicates(url: str, http: httpx.Client, schemas: Schemas) -> None:
+    """1000 ids: registered, unknown and invalid ones."""
     ids = [*reversed(known()), *known(), *STRANGERS, *STRANGERS, "abc<&>'\"xyz", "æøåÆØÅ😀1234", *known()][:PAGE_MAX]
     assert len(ids) == PAGE_MAX and set(STRANGERS) < set(ids)
     people = {person["personidentifikator"]: as_soap(person, withhold=True) for person in registered()}
-    told = answers(schemas, post12(http, url, get_persons(ids)))
-    assert told == [people.get(id, stranger(id)) for id in ids]
+    output = answers(schemas, post12(http, url, get_persons(ids)))
+    assert output == [people.get(id, stranger(id)) for id in ids]
 
 
 def test_persons_are_those_of_the_rest_service(krr: str, url: str, http: httpx.Client, schemas: Schemas) -> None:
     ids = [*known(), *STRANGERS]
     rest = http.post(f"{krr}/rest/v2/personer", json={"personidentifikatorer": ids}).json()["personer"]
-    told = answers(schemas, post12(http, url, get_persons(ids, NEEDS[:4])))
-    assert told == [as_soap(plain(person), NEEDS[:4]) for person in rest]
+    answer = answers(schemas, post12(http, url, get_persons(ids, NEEDS[:4])))
+    assert answer == [as_soap(plain(person), NEEDS[:4]) for person in rest]
 
 
 def test_xmllint_accepts_the_answers(url: str, http: httpx.Client, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_xmllint_accepts_the_answers(url: str, http: httpx.Client, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A service of registers that have an odd person each, and their addresses."""
+    """A service of registers with one unusual person each, and their addresses."""
     directory = tmp_path_factory.mktemp("odd")
     made = {case: Changing.of(directory / f"{n}", [somebody(IDS[0])]) for n, case in enumerate(ODD)}
     for case, data in made.items():
@@ -229,17 +229,17 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_what_a_schema_has_no_room_for_is_left_out(
+def test_values_that_the_schema_cannot_hold_are_left_out(
     odd: dict[str, str], http: httpx.Client, schemas: Schemas, case: str
 ) -> None:
     base, lost = odd[case], ODD[case][1]
     rest = http.post(f"{base}/rest/v2/personer", json={"personidentifikatorer": [ODD_ID]}).json()["personer"]
-    told = as_soap(plain(rest[0]))
-    for part in (told, told["kontaktinformasjon"]) if lost else ():
+    answer = as_soap(plain(rest[0]))
+    for part in (answer, answer["kontaktinformasjon"]) if lost else ():
         for absent in [name for name in part if name.startswith(lost)]:
             del part[absent]
     for body in (get_persons([ODD_ID]), get_changes(LATEST)):
-        assert answers(schemas, post12(http, f"{base}{SOAP_PATH}", body)) == [told]
+        assert answers(schemas, post12(http, f"{base}{SOAP_PATH}", body)) == [answer]
 
 
 def soap12(text: str, header: str = "") -> str:
@@ -295,8 +295,8 @@ FAULTY: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", FAULTY)
-def test_what_is_no_call_is_a_fault_of_the_sender(url: str, http: httpx.Client, ours: Schemas, case: str) -> None:
-    """It tells neither whom was asked for nor how the service is made."""
+def test_an_invalid_call_is_a_fault_of_the_sender(url: str, http: httpx.Client, ours: Schemas, case: str) -> None:
+    """It discloses neither identities nor internals."""
     text, words = FAULTY[case]
     content = text.encode() if isinstance(text, str) else text
     response = http.post(url, content=content, headers={"Content-Type": CONTENT_TYPE})
@@ -306,23 +306,23 @@ def test_what_is_no_call_is_a_fault_of_the_sender(url: str, http: httpx.Client, 
     assert len(response.content) < 500 and not re.search(r"\d{10}|panic|src/|\.rs|root:", response.text)
 
 
-def test_a_fault_is_not_logged_with_whom_was_asked_for(tmp_path: Path) -> None:
-    """Not even where all is logged; nor is anybody in the metrics or an address that is wrong."""
+def test_a_fault_is_logged_without_identities(tmp_path: Path) -> None:
+    """At every log level; and neither metrics nor wrong paths show identities."""
     with running(tmp_path, f'[[register]]\npath = "{KRR}"\n', "--log", "debug") as service, client_of(service) as http:
         for text, _ in FAULTY.values():
             http.post(SOAP_PATH, content=text, headers={"Content-Type": CONTENT_TYPE})
         http.post(SOAP_PATH, content=PLAIN, headers={"Content-Type": CONTENT_TYPE, "X-Request-Id": known()[0]})
         http.post(f"{SOAP_PATH}?id={known()[0]}", content=PLAIN, headers={"Content-Type": "text/plain"})
         http.get(f"{SOAP_PATH}/{known()[0]}")
-        told = http.get("/metrics").text + service.log.read_text()
+        output = http.get("/metrics").text + service.log.read_text()
         assert service.count("fault") > 20
-    assert not set(re.findall(r"\d{11}", told)) & identities()
+    assert not set(re.findall(r"\d{11}", output)) & identities()
 
 
 SECURITY = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 HEADERS = {
     "on behalf of somebody": f'<Oppslagstjenesten xmlns="{MESSAGES}"><PaaVegneAv>9</PaaVegneAv></Oppslagstjenesten>',
-    "on behalf of nobody": f'<o:Oppslagstjenesten xmlns:o="{MESSAGES}"/>',
+    "on behalf of no organisation": f'<o:Oppslagstjenesten xmlns:o="{MESSAGES}"/>',
     "a signature": f'<w:Security xmlns:w="{SECURITY}"><w:BinarySecurityToken>MIIB</w:BinarySecurityToken></w:Security>',
     "an address": '<a:To xmlns:a="http://www.w3.org/2005/08/addressing">urn:x</a:To>',
 }
@@ -350,8 +350,8 @@ STYLES: dict[str, tuple[str | bytes, str]] = {
 @pytest.mark.parametrize("style", STYLES)
 def test_a_call_in_another_style_has_the_same_answer(url: str, http: httpx.Client, ours: Schemas, style: str) -> None:
     content, type = STYLES[style]
-    told = http.post(url, content=content, headers={"Content-Type": type})
-    assert answers(ours, told) == answers(ours, post12(http, url, get_persons(IDS)))
+    output = http.post(url, content=content, headers={"Content-Type": type})
+    assert answers(ours, output) == answers(ours, post12(http, url, get_persons(IDS)))
 
 
 def test_other_content_and_methods_and_registers_are_refused(
@@ -375,23 +375,23 @@ def test_the_feed_over_rest_and_soap_has_the_same_numbers(krr: str, url: str, ht
     for number in (page["tilEndringsId"], LATEST):
         rest, soap = http.post(f"{krr}{REST}", json={"fraEndringsId": number}), post12(http, url, get_changes(number))
         assert [response.headers["nabar-sequence"] for response in (rest, soap)] == [str(LATEST)] * 2
-        told, answer = rest.json(), etree.fromstring(soap.content)[0][0]
+        results, answer = rest.json(), etree.fromstring(soap.content)[0][0]
         assert dict(answer.attrib) == {
             "fraEndringsNummer": str(number),
-            "tilEndringsNummer": str(told["tilEndringsId"]),
-            "senesteEndringsNummer": str(told["sisteEndringsId"]),
+            "tilEndringsNummer": str(results["tilEndringsId"]),
+            "senesteEndringsNummer": str(results["sisteEndringsId"]),
         }
 
 
-def test_a_client_with_a_certificate_asks_over_tls(tmp_path: Path, certificates: Certificates) -> None:
+def test_a_client_with_a_certificate_is_answered_over_tls(tmp_path: Path, certificates: Certificates) -> None:
     with running(tmp_path, f'[[register]]\npath = "{KRR}"\n{tls(True)}') as service:
         session = requests.Session()
         session.trust_env, session.verify = False, str(certificates.file("ca.pem"))
         session.cert = (str(certificates.file(f"{SENDER}.pem")), str(certificates.file(f"{SENDER}.key")))
         client = zeep.Client(f"{service.address}{SOAP_PATH}?wsdl", transport=zeep.Transport(session=session))
         assert client.service._binding_options["address"].startswith("https://")
-        told = client.service.HentPersoner(informasjonsbehov=["Person"], personidentifikator=IDS)
-        assert [person.personidentifikator for person in told] == IDS
+        answer = client.service.HentPersoner(informasjonsbehov=["Person"], personidentifikator=IDS)
+        assert [person.personidentifikator for person in answer] == IDS
         assert len(client.service.HentEndringer(informasjonsbehov=NEEDS, fraEndringsNummer=0).Person) == len(known())
         with certificates.client(service, SENDER) as http:
             assert len(http.post(REST, json={"fraEndringsId": 0}).json()["list"]) == len(known())
@@ -413,7 +413,7 @@ def asked_with(guarded: httpx.Client, scope: str, body: str) -> httpx.Response:
     return guarded.post(f"/no{SOAP_PATH}", content=soap12(body), headers=headers)
 
 
-def test_scopes_open_what_is_theirs(guarded: httpx.Client, ours: Schemas) -> None:
+def test_scopes_give_access_to_their_fields(guarded: httpx.Client, ours: Schemas) -> None:
     people = registered()
     ids = [person["personidentifikator"] for person in people]
     of = {CONTACT: {"varslingsstatus", "kontaktinformasjon"}, MAILBOX: {"digital_post", "sertifikat"}}
@@ -421,17 +421,17 @@ def test_scopes_open_what_is_theirs(guarded: httpx.Client, ours: Schemas) -> Non
     for body in (get_persons(ids, NEEDS[:4]), get_changes(0)):
         everything = answers(ours, asked_with(guarded, f"{CONTACT} {MAILBOX}", body))
         for scope, fields in of.items():
-            told = answers(ours, asked_with(guarded, scope, body))
-            assert told == [{name: p[name] for name in p if name in always | fields} for p in everything]
+            output = answers(ours, asked_with(guarded, scope, body))
+            assert output == [{name: p[name] for name in p if name in always | fields} for p in everything]
     for body in (get_persons(IDS), get_changes(0)):
         assert ours.fault(asked_with(guarded, "openid", body)).faultcode == "Sender"
     problem(post12(guarded, f"/no{SOAP_PATH}", get_persons(IDS)), 401)
 
 
-def test_who_may_not_know_who_can_be_notified_does_not_learn_it_from_what_is_withheld(
+def test_withheld_fields_do_not_disclose_who_can_be_notified(
     guarded: httpx.Client, ours: Schemas
 ) -> None:
-    """Asking for VarslingsStatus or not makes no difference for them, or is refused."""
+    """Without the scope VarslingsStatus makes no difference, or is refused."""
     plainly, asking = (asked_with(guarded, MAILBOX, get_persons(known(), needs)) for needs in (NEEDS[:4], NEEDS))
     if asking.status_code == 200:
         assert answers(ours, asking) == answers(ours, plainly)
@@ -451,8 +451,7 @@ def test_the_description_has_the_operations_of_the_contract(served: bytes) -> No
 
 
 def test_the_description_has_the_elements_and_types_of_the_contract(served: bytes) -> None:
-    """With what they allow: names, order, occurrence, values and lengths. The names of types too, since programs are
-    made of them."""
+    """Including names, order, occurrence, values and lengths, and the names of types, of which code is generated."""
     ours, theirs = schemas_of(etree.fromstring(served)), official()[1]
     assert forms(ours) == forms(theirs)
     ours, theirs = shapes(ours), shapes(theirs)

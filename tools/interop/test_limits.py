@@ -1,4 +1,4 @@
-"""What a client may take: requests, ids, connections, bodies, time."""
+"""Limits of a client: requests, ids, connections, bodies, time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from support import KRR, SENDER, persons, registered
 
 
 def until_refused(ask: Callable[[], httpx.Response], times: int = 50) -> httpx.Response:
-    """The first answer that is none; asked faster than a limit of one a second allows."""
+    """The first refusal; sends requests faster than a limit of one per second allows."""
     for _ in range(times):
         response = ask()
         if response.status_code != 200:
@@ -41,15 +41,15 @@ def until_refused(ask: Callable[[], httpx.Response], times: int = 50) -> httpx.R
 
 
 LIMITED = {
-    "requests": ("requests_a_second = 1", reachability, registered()[:1]),
-    "ids": ("ids_a_second = 10", reachability, registered()[:10]),
-    "ids in lines": ("ids_a_second = 10", lines, registered()[:10]),
-    "ids in compact form": ("ids_a_second = 10", compact, registered()[:10]),
+    "requests": ("requests_per_second = 1", reachability, registered()[:1]),
+    "ids": ("ids_per_second = 10", reachability, registered()[:10]),
+    "ids in lines": ("ids_per_second = 10", lines, registered()[:10]),
+    "ids in compact form": ("ids_per_second = 10", compact, registered()[:10]),
 }
 
 
 @pytest.mark.parametrize("case", LIMITED)
-def test_who_asks_too_much_is_told_and_others_are_served(tmp_path: Path, certificates: Certificates, case: str) -> None:
+def test_only_a_client_over_its_limit_is_refused(tmp_path: Path, certificates: Certificates, case: str) -> None:
     limit, ask, ids = LIMITED[case]
     with running(tmp_path, f"{REGISTER}{tls(True)}[limits]\n{limit}\n") as service:
         with certificates.client(service, SENDER) as greedy, certificates.client(service, DISPATCHER) as other:
@@ -61,8 +61,8 @@ def test_who_asks_too_much_is_told_and_others_are_served(tmp_path: Path, certifi
             wait_until(lambda: ask(greedy, ids).status_code == 200)
 
 
-@pytest.mark.parametrize("limit", ["requests_a_second = 1", "ids_a_second = 10"])
-def test_soap_is_told_4999_if_it_asks_too_much(tmp_path: Path, limit: str) -> None:
+@pytest.mark.parametrize("limit", ["requests_per_second = 1", "ids_per_second = 10"])
+def test_soap_gets_4999_over_the_limit(tmp_path: Path, limit: str) -> None:
     with running(tmp_path, f"{REGISTER}[limits]\n{limit}\n") as service, plain(service) as http:
         wsdl = http.get("/Recipient/v3?wsdl").content
         asked = envelope(is_reachable(SENDER, registered()[:9]))
@@ -73,13 +73,13 @@ def test_soap_is_told_4999_if_it_asks_too_much(tmp_path: Path, limit: str) -> No
 
 def test_persons_are_limited(tmp_path: Path) -> None:
     ids = [person["personidentifikator"] for person in persons()[:5]]
-    config = f'[[register]]\npath = "{KRR}"\n[limits]\nids_a_second = 5\n'
+    config = f'[[register]]\npath = "{KRR}"\n[limits]\nids_per_second = 5\n'
     with running(tmp_path, config) as service, plain(service) as http:
         problem(until_refused(lambda: http.post("/rest/v2/personer", json={"personidentifikatorer": ids})), 429)
 
 
 def test_a_line_without_its_end_counts_as_an_id(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 1\n") as service, plain(service) as http:
+    with running(tmp_path, f"{REGISTER}[limits]\nids_per_second = 1\n") as service, plain(service) as http:
         problem(
             until_refused(lambda: http.post("/v1/reachability", params=ASKED, content=registered()[0], headers=CSV)),
             429,
@@ -87,21 +87,21 @@ def test_a_line_without_its_end_counts_as_an_id(tmp_path: Path) -> None:
 
 
 def test_a_soap_call_counts_its_ids_and_not_its_sender(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 10\n") as service, plain(service) as http:
+    with running(tmp_path, f"{REGISTER}[limits]\nids_per_second = 10\n") as service, plain(service) as http:
         for _ in range(2):
             response = post(http, "/Recipient/v3", envelope(is_reachable(SENDER, registered()[:5])))
             assert response.status_code == 200, response.text
 
 
-def test_health_is_told_to_who_has_asked_too_much(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nrequests_a_second = 1\n") as service, plain(service) as http:
+def test_health_is_answered_over_the_limit(tmp_path: Path) -> None:
+    with running(tmp_path, f"{REGISTER}[limits]\nrequests_per_second = 1\n") as service, plain(service) as http:
         until_refused(lambda: reachability(http, []))
         for path in ("/healthz", "/readyz", "/metrics"):
             assert http.get(path).status_code == 200, path
 
 
-def test_a_client_has_so_many_connections(tmp_path: Path) -> None:
-    with running(tmp_path, f"{REGISTER}[limits]\nconnections_a_client = 2\n") as service, ExitStack() as stack:
+def test_connections_of_a_client_are_limited(tmp_path: Path) -> None:
+    with running(tmp_path, f"{REGISTER}[limits]\nconnections_per_client = 2\n") as service, ExitStack() as stack:
         first, second = (stack.enter_context(plain(service)) for _ in range(2))
         assert first.get("/healthz").status_code == second.get("/healthz").status_code == 200
         with plain(service) as third, pytest.raises(httpx.TransportError):
@@ -149,7 +149,7 @@ BOTH_SHORT = f"{SHORT}head_time = '1s'\n"
 
 @pytest.mark.parametrize("limits", [SHORT, BOTH_SHORT])
 @pytest.mark.parametrize("case", ["lines", "streamed lines", "json", "soap", "list"])
-def test_who_stops_in_the_middle_is_not_waited_for(tmp_path: Path, case: str, limits: str) -> None:
+def test_a_stalled_request_times_out(tmp_path: Path, case: str, limits: str) -> None:
     length = "Transfer-Encoding: chunked" if case == "streamed lines" else "Content-Length: 100"
     path = {"soap": "/Recipient/v3", "list": "/v1/check"}.get(case, "/v1/reachability")
     type = {"soap": "text/xml", "json": "application/json"}.get(case, "text/csv")
@@ -163,7 +163,7 @@ def test_who_stops_in_the_middle_is_not_waited_for(tmp_path: Path, case: str, li
 
 @pytest.mark.parametrize("limits", ["head_time = '1s'\n", BOTH_SHORT])
 @pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n"])
-def test_who_does_not_finish_a_head_is_not_waited_for(tmp_path: Path, begun: bytes, limits: str) -> None:
+def test_an_unfinished_head_times_out(tmp_path: Path, begun: bytes, limits: str) -> None:
     with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service:
         with closing(socket.create_connection(("127.0.0.1", service.port), 30)) as stream:
             stream.sendall(begun)
@@ -171,7 +171,7 @@ def test_who_does_not_finish_a_head_is_not_waited_for(tmp_path: Path, begun: byt
 
 
 def long_answer(service: Service) -> socket.socket:
-    """A connection on which many more answers come than buffers take, all ids sent."""
+    """A connection with far more answers than buffers hold, after all ids were sent."""
     body = "".join(f"{id}\n" for id in registered()).encode() * 3000
     stream = socket.socket()
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
@@ -183,21 +183,21 @@ def long_answer(service: Service) -> socket.socket:
 
 
 @pytest.mark.parametrize("limits", [SHORT, BOTH_SHORT])
-def test_who_takes_nothing_is_not_waited_for(tmp_path: Path, limits: str) -> None:
+def test_a_client_that_does_not_read_times_out(tmp_path: Path, limits: str) -> None:
     with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service, plain(service) as http:
         with closing(long_answer(service)):
             assert metric(http, "nabar_connections") == 2
             wait_until(lambda: metric(http, "nabar_connections") == 1, 6)
 
 
-def test_who_takes_an_answer_slowly_gets_it_all(tmp_path: Path) -> None:
-    """It never stops for as long as the limits are, but takes longer than them."""
+def test_a_slow_reader_gets_the_complete_answer(tmp_path: Path) -> None:
+    """No pause is as long as the limits, but the whole takes longer."""
     with running(tmp_path, f"{REGISTER}[limits]\nstall_time = '3s'\nhead_time = '3s'\n") as service:
         with closing(long_answer(service)) as stream:
-            begun, told = time.monotonic(), stream.recv(1 << 16)
-            head, _, _ = told.partition(b"\r\n\r\n")
+            begun, output = time.monotonic(), stream.recv(1 << 16)
+            head, _, _ = output.partition(b"\r\n\r\n")
             assert b"transfer-encoding: chunked" in head
-            end = told
+            end = output
             while not end.endswith(b"\r\n0\r\n\r\n"):
                 part = stream.recv(1 << 16)
                 assert part, "it was cut"
@@ -207,14 +207,14 @@ def test_who_takes_an_answer_slowly_gets_it_all(tmp_path: Path) -> None:
 
 
 def test_a_list_that_waits_for_its_turn_gets_it(tmp_path: Path) -> None:
-    """The job before it comes slowly, but it comes; that takes longer than the limits."""
+    """The list before it arrives slowly, and takes longer than the limits."""
     limits = f"[limits]\n{BOTH_SHORT}jobs = 1\n"
     with running(tmp_path, REGISTER + limits) as service:
         with ExitStack() as stack:
             slow = stack.enter_context(closing(post_head(service, "Transfer-Encoding: chunked", "/v1/check")))
             slow.sendall(b"3\r\nid\n\r\n")
             with plain(service) as http:
-                for _ in range(20):  # until the first has surely been taken up
+                for _ in range(20):  # until the first is surely in progress
                     http.get("/healthz")
             waiting = stack.enter_context(closing(post_head(service, "Content-Length: 16", "/v1/check")))
             waiting.sendall(f"id\n{registered()[0]}\n".encode())
@@ -238,12 +238,12 @@ def test_a_register_that_is_too_old_is_not_ready(tmp_path: Path, age: str, statu
         assert http.get("/healthz").status_code == 200
 
 
-def test_lines_that_come_are_slowed_down(tmp_path: Path) -> None:
-    """A hundred ids at forty a second: the first forty at once, and the rest in a second and a half."""
-    with running(tmp_path, f"{REGISTER}[limits]\nids_a_second = 40\n") as service, plain(service) as http:
+def test_incoming_lines_are_slowed_down(tmp_path: Path) -> None:
+    """A hundred ids at forty per second: the first forty at once, and the rest in a second and a half."""
+    with running(tmp_path, f"{REGISTER}[limits]\nids_per_second = 40\n") as service, plain(service) as http:
         ids = registered()[:100]
         pieces = ("".join(f"{id}\n" for id in ids[first : first + 20]).encode() for first in range(0, 100, 20))
         began = time.monotonic()
-        told = http.post("/v1/reachability", params=ASKED, content=pieces, headers=CSV)
-        assert told.status_code == 200 and [row.split(",")[0] for row in told.text.splitlines()] == ids
+        output = http.post("/v1/reachability", params=ASKED, content=pieces, headers=CSV)
+        assert output.status_code == 200 and [row.split(",")[0] for row in output.text.splitlines()] == ids
         assert time.monotonic() - began > 1

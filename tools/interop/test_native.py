@@ -80,28 +80,28 @@ def cells(id: str, row: dict[str, Any]) -> list[str]:
 def problem(response: httpx.Response, *statuses: int) -> dict[str, Any]:
     assert response.status_code in statuses, response.text
     assert response.headers["content-type"].startswith("application/problem+json")
-    told: dict[str, Any] = response.json()
-    assert told["status"] == response.status_code
-    assert all(isinstance(told[name], str) and told[name] for name in ("type", "title", "detail"))
+    answer: dict[str, Any] = response.json()
+    assert answer["status"] == response.status_code
+    assert all(isinstance(answer[name], str) and answer[name] for name in ("type", "title", "detail"))
     assert not re.search(r"\d{10,12}", response.text), "a problem repeats no id"
-    return told
+    return answer
 
 
 def test_json_answers_the_fixture_list_as_lookup_does(far: str, http: httpx.Client) -> None:
     ids = column("far-list.csv")
-    told = ask(http, far, ids, **ASKED).json()
-    assert told["results"] == [answer(row) for row in lookup(FAR, ids, SENDER)]
-    assert told["register"] == {"kind": "far", "sequence": SEQUENCE, "as_of": AS_OF}
-    assert (told["sender"], told["date"]) == (SENDER, DATE)
+    results = ask(http, far, ids, **ASKED).json()
+    assert results["results"] == [answer(row) for row in lookup(FAR, ids, SENDER)]
+    assert results["register"] == {"kind": "far", "sequence": SEQUENCE, "as_of": AS_OF}
+    assert (results["sender"], results["date"]) == (SENDER, DATE)
 
 
 def test_json_answers_the_norwegian_fixture_list_as_lookup_does(krr: str, http: httpx.Client) -> None:
     ids = column("krr-list.csv")
-    told = ask(http, krr, ids, date=DATE).json()
-    assert told["results"] == [answer(row) for row in lookup(KRR, ids)]
-    assert {result["outcome"] for result in told["results"]} == {"digital", "notify", "paper", "rejected"}
-    assert told["register"] == {"kind": "krr", "sequence": SEQUENCE, "as_of": AS_OF}
-    assert told.get("sender") is None
+    results = ask(http, krr, ids, date=DATE).json()
+    assert results["results"] == [answer(row) for row in lookup(KRR, ids)]
+    assert {result["outcome"] for result in results["results"]} == {"digital", "notify", "paper", "rejected"}
+    assert results["register"] == {"kind": "krr", "sequence": SEQUENCE, "as_of": AS_OF}
+    assert results.get("sender") is None
 
 
 def test_json_takes_sender_and_date_from_the_body_or_the_address(far: str, http: httpx.Client) -> None:
@@ -110,13 +110,13 @@ def test_json_takes_sender_and_date_from_the_body_or_the_address(far: str, http:
     assert in_body.json() == ask(http, far, ids, **ASKED).json()
 
 
-def test_the_day_asked_is_today_if_none_is_given(far: str, http: httpx.Client) -> None:
-    told = ask(http, far, registered()[:5], sender=SENDER).json()
-    assert datetime.fromisoformat(told["date"])
-    assert told["results"] == [answer(row) for row in lookup(FAR, registered()[:5], SENDER)]
+def test_the_default_date_is_today(far: str, http: httpx.Client) -> None:
+    results = ask(http, far, registered()[:5], sender=SENDER).json()
+    assert datetime.fromisoformat(results["date"])
+    assert results["results"] == [answer(row) for row in lookup(FAR, registered()[:5], SENDER)]
 
 
-def test_the_day_asked_decides_who_can_be_notified(krr: str, http: httpx.Client) -> None:
+def test_the_date_decides_who_can_be_notified(krr: str, http: httpx.Client) -> None:
     ids = [person["personidentifikator"] for person in persons()]
     for date in ("2026-06-01", "2027-06-01", "2028-06-01"):
         assert ask(http, krr, ids, date=date).json()["results"] == [answer(row) for row in lookup(KRR, ids, date=date)]
@@ -126,11 +126,11 @@ def test_every_spelling_of_an_id_and_of_the_sender_is_read(far: str, http: httpx
     expected = [answer(row) for row in lookup(FAR, SPELLINGS, SENDER)]
     assert [result["outcome"] for result in expected] == ["digital"] * len(SPELLINGS)
     for sender in (SENDER, SENDER[2:], f"{SENDER[2:8]}-{SENDER[8:]}"):
-        told = ask(http, far, SPELLINGS, sender=sender, date=DATE).json()
-        assert (told["sender"], told["results"]) == (SENDER, expected)
+        results = ask(http, far, SPELLINGS, sender=sender, date=DATE).json()
+        assert (results["sender"], results["results"]) == (SENDER, expected)
 
 
-def test_doubles_are_answered_each(far: str, http: httpx.Client) -> None:
+def test_each_duplicate_is_answered(far: str, http: httpx.Client) -> None:
     results = ask(http, far, [registered()[0], "abc", registered()[0], "abc"], **ASKED).json()["results"]
     assert len(results) == 4 and results[:2] == results[2:]
 
@@ -141,7 +141,7 @@ def test_no_ids_have_no_answers(far: str, http: httpx.Client) -> None:
         assert lines(http, f"{far}/v1/reachability", b"", content_type, **ASKED) == []
 
 
-def test_more_ids_than_the_official_service_takes_are_answered(far: str, http: httpx.Client) -> None:
+def test_more_ids_than_the_official_service_accepts_are_answered(far: str, http: httpx.Client) -> None:
     ids = registered() * 100
     results = ask(http, far, ids, **ASKED).json()["results"]
     assert results == [answer(row) for row in lookup(FAR, registered(), SENDER)] * 100
@@ -154,18 +154,18 @@ def test_lines_answer_the_fixture_list_as_lookup_does(
 ) -> None:
     ids = column("far-list.csv")
     body = end.join(ids).encode()
-    told = lines(http, f"{far}/v1/reachability", body, content_type, **ASKED)
-    assert told == [cells(id, row) for id, row in zip(ids, lookup(FAR, ids, SENDER), strict=True)]
+    output = lines(http, f"{far}/v1/reachability", body, content_type, **ASKED)
+    assert output == [cells(id, row) for id, row in zip(ids, lookup(FAR, ids, SENDER), strict=True)]
 
 
 def test_lines_answer_the_norwegian_fixture_list_as_lookup_does(krr: str, http: httpx.Client) -> None:
     ids = column("krr-list.csv")
-    told = lines(http, f"{krr}/v1/reachability", "\n".join(ids).encode(), "text/csv", date=DATE)
-    assert told == [cells(id, row) for id, row in zip(ids, lookup(KRR, ids), strict=True)]
+    output = lines(http, f"{krr}/v1/reachability", "\n".join(ids).encode(), "text/csv", date=DATE)
+    assert output == [cells(id, row) for id, row in zip(ids, lookup(KRR, ids), strict=True)]
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 13, 64, 100_000])
-def test_lines_are_answered_alike_however_the_body_is_cut(far: str, http: httpx.Client, size: int) -> None:
+def test_answers_do_not_depend_on_the_chunks_of_the_body(far: str, http: httpx.Client, size: int) -> None:
     ids = [registered()[0], "", "", "abc", registered()[1], "", "a,b", 'a"b', registered()[2]]
     body = "\n".join(ids).encode()
     expected = [cells(id, row) for id, row in zip(ids, lookup(FAR, ids, SENDER), strict=True)]
@@ -222,7 +222,7 @@ def coded(row: dict[str, Any], operators: list[str]) -> int:
     return NO_ID
 
 
-def test_the_compact_form_says_what_lookup_says(both: str, http: httpx.Client) -> None:
+def test_the_compact_form_agrees_with_lookup(both: str, http: httpx.Client) -> None:
     far_ids = [
         *canonical(FAR, column("far-list.csv"), SENDER),
         *registered(),
@@ -266,7 +266,7 @@ def test_the_compact_form_answers_no_ids_with_its_head(far: str, http: httpx.Cli
     assert unpack(response)[3] == b""
 
 
-def test_every_answer_tells_its_version(far: str, http: httpx.Client) -> None:
+def test_every_answer_names_its_version(far: str, http: httpx.Client) -> None:
     answers = [http.get(f"{far}/v1/{name}") for name in ("register", "operators", "senders", "dispatchers")]
     answers.append(ask(http, far, registered()[:2], **ASKED))
     for content_type in ("text/csv", "text/plain", "application/vnd.nabar.ids"):
@@ -318,7 +318,7 @@ BAD: dict[str, tuple[Row, Any, str, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_question_is_a_problem_that_repeats_no_id(far: str, http: httpx.Client, case: str) -> None:
+def test_a_bad_request_is_a_problem_that_repeats_no_id(far: str, http: httpx.Client, case: str) -> None:
     params, body, content_type, statuses = BAD[case]
     content = body if isinstance(body, (str, bytes)) else json.dumps(body)
     response = http.post(
@@ -341,7 +341,7 @@ def test_a_compressed_body_is_answered_right_or_refused(far: str, http: httpx.Cl
         problem(response, 400, 415)
 
 
-def test_an_identity_that_a_client_calls_its_request_is_not_taken_up(far: str, http: httpx.Client) -> None:
+def test_an_identity_as_request_name_is_not_repeated(far: str, http: httpx.Client) -> None:
     id = registered()[0]
     for name in ("x-request-id", "traceparent", "user-agent"):
         response = http.get(f"{far}/v1/{id}", headers={name: f"{id}-{id}"})
@@ -379,9 +379,9 @@ def test_another_method_is_a_problem_that_names_the_right_one(far: str, http: ht
 
 def test_the_register_is_described(both: str, http: httpx.Client) -> None:
     for name, kind, recipients in (("se", "far", len(registered())), ("no", "krr", len(persons()))):
-        told = http.get(f"{both}/{name}/v1/register").json()
-        assert (told["kind"], told["sequence"], told["as_of"]) == (kind, SEQUENCE, AS_OF)
-        assert told["recipients"] == recipients
+        answer = http.get(f"{both}/{name}/v1/register").json()
+        assert (answer["kind"], answer["sequence"], answer["as_of"]) == (kind, SEQUENCE, AS_OF)
+        assert answer["recipients"] == recipients
 
 
 def test_operators_senders_and_dispatchers_are_those_of_the_register(far: str, http: httpx.Client) -> None:
@@ -403,7 +403,7 @@ def test_a_norwegian_register_has_operators_but_no_senders(krr: str, http: httpx
 
 
 def without_time(report: dict[str, Any]) -> dict[str, Any]:
-    """A report without what differs from run to run, and without the path of the list."""
+    """A report without fields that differ from run to run, and without the path of the list."""
     kept = {name: value for name, value in report.items() if name not in ("seconds", "rows_per_second")}
     return {**kept, "list": {name: value for name, value in kept["list"].items() if name != "path"}}
 
@@ -427,7 +427,7 @@ def test_a_check_with_an_unknown_sender_is_a_problem(far: str, http: httpx.Clien
     problem(http.post(f"{far}/v1/check", params={"sender": UNKNOWN_SENDER}, content=b"x"), 404, 422)
 
 
-def test_the_service_says_that_it_lives_and_is_ready(far: str, both: str, http: httpx.Client) -> None:
+def test_the_service_reports_health_and_readiness(far: str, both: str, http: httpx.Client) -> None:
     for base in (far, both):
         assert http.get(f"{base}/healthz").status_code == 200
         assert http.get(f"{base}/readyz").status_code == 200
@@ -463,7 +463,7 @@ def test_many_clients_at_once_have_their_own_answers(far: str) -> None:
 
 
 def test_requests_may_follow_each_other_without_waiting(far: str, http: httpx.Client) -> None:
-    """Keep-alive: after a refused body the connection still says right things, or is closed."""
+    """Keep-alive: after a refused body the connection still works, or is closed."""
     for _ in range(3):
         problem(
             http.post(

@@ -1,4 +1,4 @@
-"""The OpenAPI document, and the service against it: schemathesis makes requests of it, right ones and wrong ones."""
+"""The OpenAPI document, and the service against it: schemathesis generates valid and invalid requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ schemathesis.openapi.media_type("application/vnd.nabar.ids", IDS.map(str.encode)
 schemathesis.openapi.media_type("text/csv", LINES.map(str.encode))
 schemathesis.openapi.media_type("text/plain", LINES.map(str.encode))
 
-# A well-formed sender is mostly none of the register's, and is refused with right.
+# A generated sender is rarely one of the register, so refusals are right.
 EXCLUDED: list[Any] = [schemathesis.checks.positive_data_acceptance]
 
 
@@ -45,16 +45,16 @@ LIMITS = settings(
 )
 
 
-# The document is the same for both kinds of register; what is KRR's is not found at a FaR register.
+# The document is the same for both kinds of register; paths of KRR are not found at a FaR register.
 @schemathesis.pytest.from_fixture("far_schema").exclude(path_regex="^/rest/").parametrize()
 @LIMITS
-def test_the_swedish_service_keeps_its_document(case: Case, far: str) -> None:
+def test_the_swedish_service_follows_its_document(case: Case, far: str) -> None:
     case.call_and_validate(base_url=far, excluded_checks=EXCLUDED)
 
 
 @schemathesis.pytest.from_fixture("krr_schema").parametrize()
 @LIMITS
-def test_the_norwegian_service_keeps_its_document(case: Case, krr: str) -> None:
+def test_the_norwegian_service_follows_its_document(case: Case, krr: str) -> None:
     case.call_and_validate(base_url=krr, excluded_checks=EXCLUDED)
 
 
@@ -95,8 +95,8 @@ def test_the_document_names_every_form_of_ids_and_answers(far: str, http: httpx.
     assert refusals and all("application/problem+json" in answer["content"] for answer in refusals)
 
 
-def test_an_answer_that_lookup_gives_keeps_the_document(far: str, far_schema: schemathesis.BaseSchema) -> None:
-    """With a sender that the register knows, which made requests seldom have."""
+def test_an_answer_follows_the_document(far: str, far_schema: schemathesis.BaseSchema) -> None:
+    """With a sender of the register, which generated requests rarely have."""
     operation = far_schema["/v1/reachability"]["POST"]
     ids = [*registered(), "abc"]
     case = operation.Case(query={"sender": SENDER}, body={"recipients": list(ids)}, media_type="application/json")

@@ -1,4 +1,4 @@
-"""The service as whoever runs it sees it: the audit log, its configuration, its end."""
+"""Operation of the service: audit log, configuration, start and end."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ AUDIT = '[audit]\npath = "audit"\n'
 
 
 def audited(directory: Path, name: str = "audit") -> list[Row]:
-    """What came of each exchange, without the lines that say that an answer has begun."""
+    """The final line of each exchange, without the lines for begun answers."""
     file = directory / name
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     return [row for row in rows if not row.get("begun")]
@@ -68,7 +68,7 @@ WAYS: dict[str, tuple[str, Callable[[httpx.Client, list[str]], httpx.Response]]]
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_exchange_is_one_line_of_who_asked_what(tmp_path: Path, certificates: Certificates, way: str) -> None:
+def test_an_exchange_is_one_line_with_caller_and_request(tmp_path: Path, certificates: Certificates, way: str) -> None:
     endpoint, ask = WAYS[way]
     ids = registered()[:120]
     with running(tmp_path, REGISTER + tls(True) + AUDIT) as service:
@@ -77,8 +77,8 @@ def test_an_exchange_is_one_line_of_who_asked_what(tmp_path: Path, certificates:
             assert response.status_code == 200, response.text
         (row,) = wait_until(lambda: audited(tmp_path))
     assert row["request_id"] == response.headers["x-request-id"]
-    told = {name: row.get(name) for name in ("endpoint", "status", "caller", "address", "sender", "sequence", "ids")}
-    assert told == {
+    output = {name: row.get(name) for name in ("endpoint", "status", "caller", "address", "sender", "sequence", "ids")}
+    assert output == {
         "endpoint": endpoint,
         "status": 200,
         "caller": DISPATCHER,
@@ -91,7 +91,7 @@ def test_an_exchange_is_one_line_of_who_asked_what(tmp_path: Path, certificates:
     assert row["time"] and row["micros"] >= 0
 
 
-def test_what_is_refused_is_in_the_audit_log_and_health_is_not(tmp_path: Path, certificates: Certificates) -> None:
+def test_refusals_are_in_the_audit_log_and_health_is_not(tmp_path: Path, certificates: Certificates) -> None:
     with running(tmp_path, REGISTER + tls(True) + AUDIT) as service:
         with certificates.client(service, OTHER_DISPATCHER) as http:
             for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
@@ -127,8 +127,8 @@ def test_persons_are_audited(tmp_path: Path) -> None:
     assert (row["endpoint"], row["status"], row["ids"], row["sequence"]) == ("krr-personer", 200, 7, 1000)
 
 
-def test_an_answer_that_is_broken_off_is_audited(tmp_path: Path) -> None:
-    """As far as it came: those ids were answered."""
+def test_an_interrupted_answer_is_audited(tmp_path: Path) -> None:
+    """With the number of ids that were answered."""
     with running(tmp_path, REGISTER + AUDIT) as service:
         with closing(post_head(service, "Transfer-Encoding: chunked")) as stream:
             block = f"{registered()[0]}\n".encode()
@@ -163,7 +163,7 @@ def ask_often(service: Service, times: int) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_cannot_be_audited_is_not_answered(tmp_path: Path, way: str) -> None:
+def test_without_a_working_audit_log_nothing_is_answered(tmp_path: Path, way: str) -> None:
     ids = registered()[:5]
     with running(tmp_path, REGISTER + '[audit]\npath = "/dev/full"\n') as service, plain(service) as http:
         try:
@@ -176,8 +176,8 @@ def test_what_cannot_be_audited_is_not_answered(tmp_path: Path, way: str) -> Non
         assert any(row["level"] == "ERROR" and "audit" in row["message"] for row in service.logged())
 
 
-def test_half_a_line_of_a_full_disk_spoils_no_other(tmp_path: Path) -> None:
-    # Otherwise the signal ends the process, and nothing is left to go on.
+def test_a_partial_line_on_a_full_disk_damages_no_other(tmp_path: Path) -> None:
+    # Otherwise the signal ends the process.
     by = ["sh", "-c", """trap '' XFSZ; exec "$0" "$@" """]
     with running(tmp_path, REGISTER + AUDIT, by=by) as service, plain(service) as http:
         reachability(http, registered()[:2])
@@ -194,7 +194,7 @@ def test_half_a_line_of_a_full_disk_spoils_no_other(tmp_path: Path) -> None:
 
 
 def refused(directory: Path, config: str | None, listen: str = "127.0.0.1:0") -> tuple[int, str]:
-    """How the service ends, and what it says."""
+    """Exit code and messages of the service."""
     file = directory / "nabar.toml"
     if config is not None:
         file.write_text(config)
@@ -216,7 +216,7 @@ BAD_CONFIGS: dict[str, tuple[str, str]] = {
     "none": (f'{REGISTER}{TOKENS}algorithms = ["none"]\n', "none"),
     "no algorithm": (f"{REGISTER}{TOKENS}algorithms = []\n", "tokens.algorithms"),
     "client_optional alone": (f"{REGISTER}{tls(False)}client_optional = true\n", "client_optional"),
-    "no requests a second": (f"{REGISTER}[limits]\nrequests_a_second = 0\n", "requests_a_second"),
+    "no requests per second": (f"{REGISTER}[limits]\nrequests_per_second = 0\n", "requests_per_second"),
     "a time that is none": (f'{REGISTER}[limits]\nstall_time = "soon"\n', "stall_time"),
     "a time before nothing": (f'{REGISTER}[limits]\nstall_time = "-1s"\n', "stall_time"),
     "an address that is none": (f'listen = "localhost"\n{REGISTER}', "listen"),
@@ -225,60 +225,60 @@ BAD_CONFIGS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD_CONFIGS)
-def test_a_bad_configuration_is_told_of(tmp_path: Path, case: str) -> None:
+def test_a_bad_configuration_is_reported(tmp_path: Path, case: str) -> None:
     config, matter = BAD_CONFIGS[case]
-    code, told = refused(tmp_path, config)
-    assert code == 2 and matter in told, told
-    assert case == "no register" or str(tmp_path / "nabar.toml") in told
+    code, output = refused(tmp_path, config)
+    assert code == 2 and matter in output, output
+    assert case == "no register" or str(tmp_path / "nabar.toml") in output
 
 
-def test_a_configuration_that_is_not_there_is_told_of(tmp_path: Path) -> None:
-    code, told = refused(tmp_path, None)
-    assert code == 2 and str(tmp_path / "nabar.toml") in told
+def test_a_missing_configuration_is_reported(tmp_path: Path) -> None:
+    code, output = refused(tmp_path, None)
+    assert code == 2 and str(tmp_path / "nabar.toml") in output
 
 
 @pytest.mark.parametrize("file", ["server.pem", "server.key", "ca.pem"])
 @pytest.mark.parametrize("text", [None, b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
-def test_certificates_that_cannot_be_read_are_told_of(
+def test_unreadable_certificates_are_reported(
     tmp_path: Path, certificates: Certificates, file: str, text: bytes | None
 ) -> None:
     path = certificates.file(file)
     path.unlink() if text is None else path.write_bytes(text)
-    code, told = refused(tmp_path, REGISTER + tls(True))
-    assert code == 1 and file in told, told
+    code, output = refused(tmp_path, REGISTER + tls(True))
+    assert code == 1 and file in output, output
 
 
 @pytest.mark.parametrize("jwks", [None, "{", '{"keys": []}'])
-def test_keys_that_cannot_be_read_are_told_of(tmp_path: Path, jwks: str | None) -> None:
+def test_unreadable_keys_are_reported(tmp_path: Path, jwks: str | None) -> None:
     if jwks is not None:
         (tmp_path / "jwks.json").write_text(jwks)
-    code, told = refused(tmp_path, REGISTER + TOKENS)
-    assert code == 1 and "jwks.json" in told, told
+    code, output = refused(tmp_path, REGISTER + TOKENS)
+    assert code == 1 and "jwks.json" in output, output
 
 
 def test_keys_at_an_address_without_encryption_are_refused(tmp_path: Path) -> None:
     config = REGISTER + TOKENS.replace("jwks.json", "http://127.0.0.1:1/jwks")
-    code, told = refused(tmp_path, config)
-    assert code in (1, 2) and "http://127.0.0.1:1/jwks" in told and "https" in told, told
+    code, output = refused(tmp_path, config)
+    assert code in (1, 2) and "http://127.0.0.1:1/jwks" in output and "https" in output, output
 
 
-def test_an_audit_log_that_cannot_be_opened_is_told_of(tmp_path: Path) -> None:
-    code, told = refused(tmp_path, f'{REGISTER}[audit]\npath = "nowhere/audit"\n')
-    assert code == 1 and "nowhere/audit" in told, told
+def test_an_audit_log_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
+    code, output = refused(tmp_path, f'{REGISTER}[audit]\npath = "nowhere/audit"\n')
+    assert code == 1 and "nowhere/audit" in output, output
 
 
-def test_a_register_that_is_not_there_is_told_of(tmp_path: Path) -> None:
-    code, told = refused(tmp_path, '[[register]]\npath = "nothing.nabar"\n')
-    assert code == 1 and "nothing.nabar" in told, told
+def test_a_missing_register_is_reported(tmp_path: Path) -> None:
+    code, output = refused(tmp_path, '[[register]]\npath = "nothing.nabar"\n')
+    assert code == 1 and "nothing.nabar" in output, output
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
 @pytest.mark.parametrize("encrypted", [False, True])
-def test_nobody_listens_to_all_without_asking_who_they_are(
+def test_a_public_address_needs_authentication(
     tmp_path: Path, certificates: Certificates, address: str, encrypted: bool
 ) -> None:
-    code, told = refused(tmp_path, REGISTER + (tls(False) if encrypted else ""), address)
-    assert code == 2 and "127.0.0.1" in told and "client_ca" in told, told
+    code, output = refused(tmp_path, REGISTER + (tls(False) if encrypted else ""), address)
+    assert code == 2 and "127.0.0.1" in output and "client_ca" in output, output
 
 
 def test_paths_count_from_the_configuration(tmp_path: Path, certificates: Certificates) -> None:
@@ -289,7 +289,7 @@ def test_paths_count_from_the_configuration(tmp_path: Path, certificates: Certif
     assert audited(tmp_path)
 
 
-# Beginning and end
+# Start and end
 
 
 @pytest.mark.parametrize("way", [signal.SIGTERM, signal.SIGINT])
@@ -300,7 +300,7 @@ def test_a_signal_ends_it_with_code_0(tmp_path: Path, certificates: Certificates
         assert service.process.wait(timeout=5) == 0
 
 
-def test_connections_on_which_nothing_comes_do_not_delay_the_end(tmp_path: Path) -> None:
+def test_idle_connections_do_not_delay_the_end(tmp_path: Path) -> None:
     with running(tmp_path, REGISTER) as service, plain(service) as http:
         assert http.get("/healthz").status_code == 200
         with closing(socket.create_connection(("127.0.0.1", service.port), 10)):
@@ -317,7 +317,7 @@ def test_a_handshake_that_has_not_ended_does_not_delay_the_end(tmp_path: Path, c
             assert service.process.wait(timeout=5) == 0
 
 
-def test_what_has_begun_ends_before_the_service_does(tmp_path: Path) -> None:
+def test_requests_in_progress_are_answered_before_the_end(tmp_path: Path) -> None:
     with running(tmp_path, REGISTER) as service:
         with closing(post_head(service, "Transfer-Encoding: chunked")) as stream:
             line = f"{registered()[0]}\n".encode()
@@ -332,7 +332,7 @@ def test_what_has_begun_ends_before_the_service_does(tmp_path: Path) -> None:
         assert service.process.wait(timeout=START_SECONDS) == 0
 
 
-def test_what_does_not_end_is_cut_off(tmp_path: Path) -> None:
+def test_requests_that_do_not_end_are_cut_off(tmp_path: Path) -> None:
     with running(tmp_path, f"{REGISTER}[limits]\nshutdown_time = '1s'\n") as service:
         with closing(post_head(service, "Transfer-Encoding: chunked")) as stream:
             line = f"{registered()[0]}\n".encode()
@@ -343,17 +343,17 @@ def test_what_does_not_end_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_hang_up_right_at_the_start_ends_nothing(tmp_path: Path) -> None:
-    """`systemctl reload` may follow as soon as the service has said that it is ready."""
+    """`systemctl reload` may follow as soon as the service has reported that it is ready."""
     for attempt in range(10):
         directory = tmp_path / str(attempt)
         directory.mkdir()
-        told = directory / "notify"
+        output = directory / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-            notified.bind(str(told))
+            notified.bind(str(output))
             notified.settimeout(START_SECONDS)
             (directory / "nabar.toml").write_text(REGISTER)
             command = [NABAR, "serve", "--config", str(directory / "nabar.toml"), "--listen", "127.0.0.1:0"]
-            environment = {**os.environ, "NOTIFY_SOCKET": str(told)}
+            environment = {**os.environ, "NOTIFY_SOCKET": str(output)}
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
             try:
                 assert b"READY=1" in notified.recv(4096)
@@ -374,7 +374,7 @@ def notified(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
         yield path, listener
 
 
-def test_who_started_it_is_notified(tmp_path: Path, notified: tuple[str, socket.socket]) -> None:
+def test_systemd_is_notified(tmp_path: Path, notified: tuple[str, socket.socket]) -> None:
     path, listener = notified
     with running(tmp_path, REGISTER, environment={"NOTIFY_SOCKET": path}) as service:
         assert "READY=1" in listener.recv(4096).decode().split("\n")
@@ -385,7 +385,7 @@ def test_who_started_it_is_notified(tmp_path: Path, notified: tuple[str, socket.
 
 
 def activated(directory: Path, given: socket.socket, config: str) -> subprocess.Popen[str]:
-    """A service that is handed a socket as systemd hands it over: as file descriptor 3, with its process id."""
+    """A service that gets a socket as from systemd: as file descriptor 3, with its process id."""
     (directory / "nabar.toml").write_text(config)
     fd = given.fileno()
     script = f'exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" serve --config "$1"'
@@ -393,7 +393,7 @@ def activated(directory: Path, given: socket.socket, config: str) -> subprocess.
     return subprocess.Popen(command, pass_fds=[fd], stderr=subprocess.PIPE, text=True)
 
 
-def test_a_socket_that_is_handed_over_is_listened_at(tmp_path: Path) -> None:
+def test_a_passed_socket_is_used(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
         port = given.getsockname()[1]
         # The address of the configuration is taken already, and is not used.
@@ -402,19 +402,19 @@ def test_a_socket_that_is_handed_over_is_listened_at(tmp_path: Path) -> None:
         with httpx.Client(trust_env=False, timeout=START_SECONDS) as http:
             assert http.get(f"http://127.0.0.1:{port}/healthz").status_code == 200
         process.terminate()
-        _, told = process.communicate(timeout=START_SECONDS)
-        assert process.returncode == 0 and f"listening on http://127.0.0.1:{port}" in told
+        _, output = process.communicate(timeout=START_SECONDS)
+        assert process.returncode == 0 and f"listening on http://127.0.0.1:{port}" in output
     finally:
         process.kill()
         process.communicate()
 
 
-def test_a_socket_for_all_is_refused_without_asking_who_they_are(tmp_path: Path) -> None:
+def test_a_passed_public_socket_needs_authentication(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as given:
         process = activated(tmp_path, given, REGISTER)
         try:
-            _, told = process.communicate(timeout=START_SECONDS)
+            _, output = process.communicate(timeout=START_SECONDS)
         finally:
             process.kill()
             process.communicate()
-    assert process.returncode in (1, 2) and "client_ca" in told
+    assert process.returncode in (1, 2) and "client_ca" in output

@@ -1,4 +1,4 @@
-"""Certificates and keys that change while a service runs, and what the metrics tell of them."""
+"""Certificates and keys that change while a service runs, and their metrics."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from operating import (
 from running import Certificates, Service, running, wait_until
 from support import SENDER, registered
 
-READ_ANEW = "certificates and keys were read anew"
-STAY = "what cannot be read stays as it was"
+RELOADED = "certificates and keys were reloaded"
+STAY = "cannot reload: the credentials in this file stay as they were"
 
 
 def shown(certificates: Certificates, service: Service) -> bytes:
@@ -35,11 +35,11 @@ def der(certificates: Certificates, name: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert(certificates.file(f"{name}.pem").read_text())
 
 
-def read_anew(service: Service) -> None:
-    """Once more, so that the next look by itself is as far away as it gets."""
-    before = service.count(READ_ANEW)
+def reload(service: Service) -> None:
+    """Reloads now, so that the next periodic check is as late as possible."""
+    before = service.count(RELOADED)
     service.hang_up()
-    wait_until(lambda: service.count(READ_ANEW) > before)
+    wait_until(lambda: service.count(RELOADED) > before)
 
 
 @pytest.mark.parametrize("at_once", [False, True])
@@ -52,7 +52,7 @@ def test_a_new_certificate_is_shown_to_new_connections(
         assert shown(certificates, service) == der(certificates, "server")
         new = der(certificates, "new")
         if at_once:
-            read_anew(service)
+            reload(service)
         certificates.replace("server", "new")
         if at_once:
             service.hang_up()
@@ -71,7 +71,7 @@ def connection(http: httpx.Client) -> int:
 
 @pytest.mark.parametrize("text", [b"", b"no certificate", None])
 @pytest.mark.parametrize("file", ["server.pem", "server.key", "ca.pem"])
-def test_a_broken_file_leaves_what_was(
+def test_a_broken_file_keeps_the_earlier_certificate(
     tmp_path: Path, certificates: Certificates, file: str, text: bytes | None
 ) -> None:
     certificates.make_server("new")
@@ -85,7 +85,7 @@ def test_a_broken_file_leaves_what_was(
         with httpx.Client(base_url=service.address, verify=kept, trust_env=False) as http:
             assert reachability(http, registered()[:2]).status_code == 200
         path.write_bytes(whole)
-        wait_until(lambda: service.count(READ_ANEW))
+        wait_until(lambda: service.count(RELOADED))
         certificates.replace("server", "new")
         new = der(certificates, "server")
         assert new != good
@@ -99,7 +99,7 @@ def test_a_broken_file_leaves_what_was(
         wait_until(lambda: now_shown() == new)
 
 
-def test_a_key_of_another_certificate_leaves_what_was(tmp_path: Path, certificates: Certificates) -> None:
+def test_a_key_of_another_certificate_keeps_the_earlier_one(tmp_path: Path, certificates: Certificates) -> None:
     certificates.make_server("new")
     with running(tmp_path, REGISTER + tls(False)) as service:
         good = der(certificates, "server")
@@ -111,7 +111,7 @@ def test_a_key_of_another_certificate_leaves_what_was(tmp_path: Path, certificat
         wait_until(lambda: shown(certificates, service) == new)
 
 
-def test_a_root_that_is_taken_away_lets_nobody_in(tmp_path: Path, certificates: Certificates) -> None:
+def test_a_removed_root_admits_no_client(tmp_path: Path, certificates: Certificates) -> None:
     other = Certificates(tmp_path / "other", SENDER)
     with running(tmp_path, REGISTER + tls(True)) as service:
         old = certificates.context(SENDER)
@@ -133,7 +133,7 @@ def test_a_root_that_is_taken_away_lets_nobody_in(tmp_path: Path, certificates: 
 
 
 def test_broken_keys_for_tokens_do_not_keep_an_old_certificate(tmp_path: Path, certificates: Certificates) -> None:
-    """Whoever signs tokens may be away when a certificate is renewed."""
+    """The issuer of tokens may be unreachable when a certificate is renewed."""
     keys = tmp_path / "jwks.json"
     keys.write_text(json.dumps({"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "x": "A" * 43, "y": "A" * 43}]}))
     certificates.make_server("new")
@@ -146,7 +146,7 @@ def test_broken_keys_for_tokens_do_not_keep_an_old_certificate(tmp_path: Path, c
         wait_until(lambda: shown(certificates, service) == new, 6)
 
 
-def test_metrics_tell_when_certificates_expire(tmp_path: Path, certificates: Certificates) -> None:
+def test_metrics_have_the_expiry_of_certificates(tmp_path: Path, certificates: Certificates) -> None:
     def end(name: str) -> float:
         return x509.load_der_x509_certificate(der(certificates, name)).not_valid_after_utc.timestamp()
 
@@ -164,7 +164,7 @@ def test_metrics_tell_when_certificates_expire(tmp_path: Path, certificates: Cer
             wait_until(lambda: metric(http, name("server.pem")) == end("server"))
 
 
-def test_metrics_tell_two_files_of_one_name_apart(tmp_path: Path, certificates: Certificates) -> None:
+def test_metrics_distinguish_two_files_with_the_same_name(tmp_path: Path, certificates: Certificates) -> None:
     (tmp_path / "ca").mkdir()
     (tmp_path / "ca/server.pem").write_bytes(certificates.file("ca.pem").read_bytes())
     with running(tmp_path, REGISTER + tls(True).replace("c/ca.pem", "ca/server.pem")) as service:

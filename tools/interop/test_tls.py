@@ -1,4 +1,4 @@
-"""Mutual TLS: who is let in, and who may ask what with which certificate."""
+"""Mutual TLS: accepted certificates, and the permissions of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OTHER_OPERATOR = "164921079770"
 STRANGER = "165560000001"
 NORWEGIAN = "991825827"
 AUTHORISED = "the caller is neither the sender nor a dispatcher that is registered for it"
-LISTED = "replicas.organisations in nabar.toml lists who may have all of a register, replicas.parts what others may"
+LISTED = "the caller may not copy this: replicas.organisations in nabar.toml lists who may copy whole registers"
 
 
 def spellings(organisation: str) -> list[str]:
@@ -41,7 +41,7 @@ def spellings(organisation: str) -> list[str]:
 ALLOWED = [*spellings(SENDER), *spellings(DISPATCHER)]
 DENIED = [*spellings(OTHER_DISPATCHER), OTHER_SENDER, OPERATOR, STRANGER, NORWEGIAN]
 KEPT_OUT = ["foreign", "expired", "server-only"]
-"""Certificates with the sender's number that do not hold."""
+"""Invalid certificates with the number of the sender."""
 
 
 def config(certificates: Certificates, more: str = "", register: str = str(FAR)) -> str:
@@ -81,7 +81,7 @@ def service(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def lenient(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Lets clients in without a certificate, and takes no tokens."""
+    """Accepts clients without certificate, and no tokens."""
     with running(tmp_path_factory.mktemp("lenient"), config(certificates, "client_optional = true")) as service:
         yield service
 
@@ -133,12 +133,12 @@ def code(fault: zeep.exceptions.Fault) -> str:
 @pytest.mark.parametrize("name", ALLOWED)
 def test_the_sender_and_its_dispatcher_are_answered(certificates: Certificates, service: Service, name: str) -> None:
     with certificates.client(service, name) as client:
-        told = reachability(client).json()["results"]
-        assert told == [answer(row) for row in lookup(FAR, registered()[:5], SENDER)]
+        results = reachability(client).json()["results"]
+        assert results == [answer(row) for row in lookup(FAR, registered()[:5], SENDER)]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_of_question_is_answered_or_refused(certificates: Certificates, service: Service, form: str) -> None:
+def test_every_form_of_request_is_answered_or_refused(certificates: Certificates, service: Service, form: str) -> None:
     with certificates.client(service, DISPATCHER) as client:
         assert reachability(client, form).status_code == 200
     with certificates.client(service, OTHER_DISPATCHER) as client:
@@ -146,12 +146,12 @@ def test_every_form_of_question_is_answered_or_refused(certificates: Certificate
 
 
 @pytest.mark.parametrize("name", DENIED)
-def test_nobody_else_is_answered(certificates: Certificates, service: Service, name: str) -> None:
+def test_other_organisations_are_refused(certificates: Certificates, service: Service, name: str) -> None:
     with certificates.client(service, name) as client:
         problem(reachability(client), 403, "not-allowed")
 
 
-def test_a_dispatcher_asks_for_those_alone_that_it_is_registered_for(
+def test_a_dispatcher_acts_only_for_its_registered_senders(
     certificates: Certificates, service: Service
 ) -> None:
     (row,) = [row for row in table("far/dispatchers.csv") if row["id"] == DISPATCHER]
@@ -162,7 +162,7 @@ def test_a_dispatcher_asks_for_those_alone_that_it_is_registered_for(
 
 
 @pytest.mark.parametrize("name", [*KEPT_OUT, None])
-def test_a_certificate_that_does_not_hold_is_kept_out(
+def test_an_invalid_certificate_is_refused(
     certificates: Certificates, service: Service, name: str | None
 ) -> None:
     with certificates.client(service, name) as client, pytest.raises(httpx.TransportError):
@@ -170,37 +170,37 @@ def test_a_certificate_that_does_not_hold_is_kept_out(
 
 
 @pytest.mark.parametrize("name", KEPT_OUT)
-def test_a_certificate_that_does_not_hold_is_kept_out_where_none_is_needed(
+def test_an_invalid_certificate_is_refused_where_none_is_needed(
     certificates: Certificates, lenient: Service, name: str
 ) -> None:
     with certificates.client(lenient, name) as client, pytest.raises(httpx.TransportError):
         client.get("/healthz")
 
 
-def test_a_certificate_may_have_others_between_it_and_the_root(certificates: Certificates, service: Service) -> None:
+def test_intermediate_certificates_are_accepted(certificates: Certificates, service: Service) -> None:
     with certificates.client(service, "below") as client:
         assert reachability(client).status_code == 200
 
 
-def test_without_a_number_nobody_asks(certificates: Certificates, service: Service) -> None:
+def test_a_certificate_without_number_is_refused(certificates: Certificates, service: Service) -> None:
     with certificates.client(service, "numberless") as client:
-        problem(reachability(client), 401, "who-asks")
-        problem(client.get("/v1/senders"), 401, "who-asks")
+        problem(reachability(client), 401, "missing-credentials")
+        problem(client.get("/v1/senders"), 401, "missing-credentials")
         assert client.get("/healthz").status_code == 200
         assert post(client, "/Recipient/v3", envelope(is_reachable(SENDER, []))).status_code == 401
 
 
-def test_without_a_certificate_nobody_asks_but_for_health(certificates: Certificates, lenient: Service) -> None:
+def test_without_a_certificate_only_health_is_answered(certificates: Certificates, lenient: Service) -> None:
     with certificates.client(lenient) as client:
-        problem(reachability(client), 401, "who-asks")
-        problem(client.get("/v1/senders"), 401, "who-asks")
+        problem(reachability(client), 401, "missing-credentials")
+        problem(client.get("/v1/senders"), 401, "missing-credentials")
         for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
             assert client.get(path).status_code == 200
     with certificates.client(lenient, SENDER) as client:
         assert reachability(client).status_code == 200
 
 
-def test_a_path_cannot_be_spelt_around_the_question_who_asks(certificates: Certificates, lenient: Service) -> None:
+def test_another_spelling_of_a_path_does_not_bypass_authentication(certificates: Certificates, lenient: Service) -> None:
     with certificates.client(lenient) as client:
         for path in ("//v1/senders", "/healthz/../v1/senders", "/v1/senders?/healthz", "/healthz/", "/metrics//v1"):
             assert client.get(path).status_code in (401, 404), path
@@ -222,20 +222,20 @@ def test_zeep_is_answered_over_our_wsdl(certificates: Certificates, service: Ser
     (port,) = service_there.ports.values()
     assert port.binding_options["address"] == f"{service.address}/Recipient/v3"
     assert service.address.startswith("https://")
-    told = client.service.isReachable(SENDER, registered()[:3])
-    assert [status.AccountStatus.RecipientId for status in told] == registered()[:3]
+    output = client.service.isReachable(SENDER, registered()[:3])
+    assert [status.AccountStatus.RecipientId for status in output] == registered()[:3]
     assert len(client.service.isRegistered(registered()[:3])) == 3
 
 
 @pytest.mark.parametrize("name", [OTHER_DISPATCHER, OPERATOR, STRANGER])
-def test_zeep_is_told_5002_if_it_may_not_ask(certificates: Certificates, service: Service, name: str) -> None:
+def test_zeep_gets_5002_without_permission(certificates: Certificates, service: Service, name: str) -> None:
     client = soap(certificates, service, name)
     with pytest.raises(zeep.exceptions.Fault) as caught:
         client.service.isReachable(SENDER, registered()[:1])
     assert code(caught.value) == "5002"
 
 
-def test_who_has_no_part_asks_nothing_of_recipients(certificates: Certificates, service: Service) -> None:
+def test_organisations_without_a_role_get_no_recipients(certificates: Certificates, service: Service) -> None:
     for name in (OTHER_DISPATCHER, OPERATOR, OTHER_SENDER):
         assert soap(certificates, service, name).service.isRegistered(registered()[:1])
     client = soap(certificates, service, STRANGER)
@@ -250,7 +250,7 @@ def test_who_has_no_part_asks_nothing_of_recipients(certificates: Certificates, 
 
 
 @pytest.mark.parametrize("name", [SENDER, OTHER_DISPATCHER, OPERATOR, STRANGER])
-def test_anybody_known_reads_the_lists(certificates: Certificates, service: Service, name: str) -> None:
+def test_every_authenticated_client_reads_the_lists(certificates: Certificates, service: Service, name: str) -> None:
     senders = [row["id"] for row in table("far/senders.csv")]
     assert [s.Id for s in soap(certificates, service, name, "Authority").service.getSenders()] == senders
     with certificates.client(service, name) as client:
@@ -272,13 +272,13 @@ def test_krr_is_open_to_any_certificate_without_tokens(
     with running(tmp_path_factory.mktemp("krr"), config(certificates, register=str(KRR))) as service:
         with certificates.client(service, NORWEGIAN) as client:
             ids = [person["personidentifikator"] for person in persons()[:3]]
-            told = client.post("/rest/v2/personer", json={"personidentifikatorer": ids}).json()["personer"]
-            assert [person["personidentifikator"] for person in told] == ids
+            answer = client.post("/rest/v2/personer", json={"personidentifikatorer": ids}).json()["personer"]
+            assert [person["personidentifikator"] for person in answer] == ids
             assert client.post("/v1/reachability", json={"recipients": ids}).status_code == 200
 
 
 def s_client(certificates: Certificates, service: Service, *options: str) -> str:
-    """What openssl says of a connection, and what came over it."""
+    """The output of openssl for a connection, with the received data."""
     given = ["-cert", f"{SENDER}.pem", "-key", f"{SENDER}.key", "-CAfile", "ca.pem", "-cipher", "ALL:@SECLEVEL=0"]
     done = openssl(
         "s_client",
@@ -294,28 +294,28 @@ def s_client(certificates: Certificates, service: Service, *options: str) -> str
 
 @pytest.mark.parametrize("version", ["tls1", "tls1_1"])
 def test_old_versions_of_tls_are_refused(certificates: Certificates, service: Service, version: str) -> None:
-    told = s_client(certificates, service, f"-{version}")
-    if "unknown option" in told.lower():
+    output = s_client(certificates, service, f"-{version}")
+    if "unknown option" in output.lower():
         pytest.skip("this openssl cannot ask with it")
-    assert "SSL alert number" in told and "Cipher is (NONE)" in told, told
+    assert "SSL alert number" in output and "Cipher is (NONE)" in output, output
 
 
 @pytest.mark.parametrize(("version", "name"), [("tls1_2", "TLSv1.2"), ("tls1_3", "TLSv1.3")])
 def test_new_versions_of_tls_are_accepted(
     certificates: Certificates, service: Service, version: str, name: str
 ) -> None:
-    told = s_client(certificates, service, f"-{version}")
-    assert f"New, {name}, Cipher is" in told and "Verify return code: 0" in told, told
+    output = s_client(certificates, service, f"-{version}")
+    assert f"New, {name}, Cipher is" in output and "Verify return code: 0" in output, output
 
 
 @pytest.mark.parametrize("cipher", ["AES128-SHA", "ECDHE-ECDSA-AES128-SHA", "NULL", "AES128-GCM-SHA256"])
 def test_weak_ciphers_are_refused(certificates: Certificates, service: Service, cipher: str) -> None:
-    told = s_client(certificates, service, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
-    assert "Cipher is (NONE)" in told, told
+    output = s_client(certificates, service, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
+    assert "Cipher is (NONE)" in output, output
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_resumed_connection_knows_who_asks(
+def test_a_resumed_connection_keeps_its_client(
     certificates: Certificates, service: Service, version: ssl.TLSVersion
 ) -> None:
     context = certificates.context(STRANGER)
@@ -339,7 +339,7 @@ def test_plain_http_is_not_answered(service: Service) -> None:
         client.get(service.address.replace("https", "http") + "/healthz")
 
 
-def test_clients_that_do_not_finish_the_handshake_hinder_nobody(certificates: Certificates, service: Service) -> None:
+def test_unfinished_handshakes_do_not_delay_others(certificates: Certificates, service: Service) -> None:
     idle = [socket.create_connection(("127.0.0.1", service.port), 10) for _ in range(50)]
     try:
         for raw in idle[:25]:
@@ -354,14 +354,14 @@ def test_clients_that_do_not_finish_the_handshake_hinder_nobody(certificates: Ce
 def follow(
     certificates: Certificates, service: Service, organisation: str, replica: Path, *more: str
 ) -> subprocess.CompletedProcess[str]:
-    """Follows with a certificate, until the replica has what the service has for it."""
+    """Follows with a certificate, until the replica is level with the service."""
     shown = ["--certificate", certificates.file(f"{organisation}.pem")]
     shown += ["--key", certificates.file(f"{organisation}.key"), "--ca", certificates.file("ca.pem")]
     command = [NABAR, "follow", "--once", f"https://localhost:{service.port}", replica, *shown, *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_only_who_is_listed_may_have_all_of_a_register(tmp_path: Path, certificates: Certificates) -> None:
+def test_only_listed_clients_may_follow_the_whole_register(tmp_path: Path, certificates: Certificates) -> None:
     """The sender is listed, and follows with its certificate; the dispatcher is not."""
     listed = f"[replicas]\norganisations = ['{SENDER}']\n"
     with running(tmp_path, config(certificates, listed)) as service:
@@ -371,14 +371,14 @@ def test_only_who_is_listed_may_have_all_of_a_register(tmp_path: Path, certifica
                 assert http.get("/v1/changes", params={"from": 1000}).status_code == status
         for organisation, code in [(SENDER, 0), (DISPATCHER, 1)]:
             replica = tmp_path / organisation
-            told = follow(certificates, service, organisation, replica)
-            assert told.returncode == code, told.stderr
+            completed = follow(certificates, service, organisation, replica)
+            assert completed.returncode == code, completed.stderr
             assert replica.exists() == (code == 0)
 
 
 @pytest.fixture(scope="module")
 def divided(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A data directory of which the sender may have all, and two operators and a dispatcher a part each."""
+    """A data directory that the sender may follow, with parts for two operators and a dispatcher."""
     directory = tmp_path_factory.mktemp("divided")
     nabar("init", str(FIXTURES / "far"), str(directory / "source"), "--quiet")
     parts = [f"operator:{OPERATOR}", f"operator:{OTHER_OPERATOR}", f"dispatcher:{DISPATCHER}"]
@@ -400,16 +400,16 @@ def same(a: Path, b: Path) -> bool:
     ("organisation", "part"),
     [(OPERATOR, f"operator:{OPERATOR}"), (DISPATCHER, f"dispatcher:{DISPATCHER}")],
 )
-def test_an_organisation_has_its_own_part_without_naming_it(
+def test_an_organisation_gets_its_part_without_naming_it(
     tmp_path: Path, certificates: Certificates, divided: Service, organisation: str, part: str
 ) -> None:
-    """And with its name the same; whoever may have all gets that part too if it names it."""
+    """The same if it names the part; clients that may follow the whole register get a part by its name."""
     replicas = [tmp_path / name for name in ("unnamed", "named", "given")]
     for replica, caller, more in zip(
         replicas, (organisation, organisation, SENDER), ([], ["--part", part], ["--part", part]), strict=True
     ):
-        told = follow(certificates, divided, caller, replica, *more)
-        assert told.returncode == 0, told.stderr
+        completed = follow(certificates, divided, caller, replica, *more)
+        assert completed.returncode == 0, completed.stderr
         assert same(replica, replicas[0])
     rows = table("far/recipients.csv")
     own = [row for row in rows if row["operator_id"] == OPERATOR] if organisation == OPERATOR else rows
@@ -420,11 +420,11 @@ def test_an_organisation_has_its_own_part_without_naming_it(
             assert client.get(path).headers["nabar-register"] == f"far {part}"
 
 
-def test_who_is_listed_has_all_of_a_register_that_has_parts(
+def test_a_listed_client_follows_the_whole_of_a_register_with_parts(
     tmp_path: Path, certificates: Certificates, divided: Service
 ) -> None:
-    told = follow(certificates, divided, SENDER, tmp_path / "all")
-    assert told.returncode == 0, told.stderr
+    completed = follow(certificates, divided, SENDER, tmp_path / "all")
+    assert completed.returncode == 0, completed.stderr
     assert same(tmp_path / "all", divided.log.parent / "source")
     with certificates.client(divided, SENDER) as client:
         assert client.get("/v1/snapshot").headers["nabar-register"] == "far"
@@ -437,23 +437,23 @@ def test_who_is_listed_has_all_of_a_register_that_has_parts(
         (OPERATOR, f"dispatcher:{DISPATCHER}"),
         (OPERATOR, f"dispatcher:{OPERATOR}"),
         (DISPATCHER, f"operator:{OPERATOR}"),
-        # Registered in the same register, but nothing is kept for it: neither all of it nor a part.
+        # In the register, but without permission for the whole and without part.
         (OTHER_DISPATCHER, None),
         (OTHER_DISPATCHER, f"dispatcher:{OTHER_DISPATCHER}"),
         (OTHER_DISPATCHER, f"dispatcher:{DISPATCHER}"),
         (OTHER_SENDER, None),
         (STRANGER, None),
         (STRANGER, f"operator:{OPERATOR}"),
-        # Whoever may have all: a part that is not kept.
+        # A listed client: a part that does not exist.
         (SENDER, f"dispatcher:{OTHER_DISPATCHER}"),
     ],
 )
-def test_nobody_has_what_is_not_theirs(
+def test_parts_of_others_are_refused(
     tmp_path: Path, certificates: Certificates, divided: Service, organisation: str, part: str | None
 ) -> None:
-    told = follow(certificates, divided, organisation, tmp_path / "replica", *(["--part", part] if part else []))
-    assert told.returncode == 1, told.stderr
-    assert told.stderr.startswith("nabar: the source refuses (403)"), told.stderr
+    completed = follow(certificates, divided, organisation, tmp_path / "replica", *(["--part", part] if part else []))
+    assert completed.returncode == 1, completed.stderr
+    assert completed.stderr.startswith("nabar: the source refuses (403)"), completed.stderr
     assert not (tmp_path / "replica").exists()
     with certificates.client(divided, organisation) as client:
         for path, asked in (("/v1/snapshot", {}), ("/v1/changes", {"from": "1000"})):
@@ -461,7 +461,7 @@ def test_nobody_has_what_is_not_theirs(
             assert LISTED in problem(client.get(path, params=asked), 403, "not-allowed")
 
 
-def test_whoever_may_follow_no_more_keeps_what_it_has(
+def test_a_replica_without_permission_keeps_its_content(
     tmp_path: Path, certificates: Certificates, divided: Service
 ) -> None:
     replica = tmp_path / "replica"
@@ -469,7 +469,7 @@ def test_whoever_may_follow_no_more_keeps_what_it_has(
     (replica / "replica-of").write_text("far\n")
     before = {path.name: path.read_bytes() for path in replica.iterdir()}
     for organisation, more in [(STRANGER, []), (OPERATOR, ["--part", f"operator:{OTHER_OPERATOR}"])]:
-        told = follow(certificates, divided, organisation, replica, *more)
-        assert told.returncode == 1, told.stderr
-        assert told.stderr.startswith(f"nabar: the source refuses (403): {LISTED}"), told.stderr
+        completed = follow(certificates, divided, organisation, replica, *more)
+        assert completed.returncode == 1, completed.stderr
+        assert completed.stderr.startswith(f"nabar: the source refuses (403): {LISTED}"), completed.stderr
     assert {path.name: path.read_bytes() for path in replica.iterdir()} == before

@@ -1,4 +1,4 @@
-"""Bearer tokens: which are believed, and what they open."""
+"""Bearer tokens: which are accepted, and their permissions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tokens import (
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Takes RS256, as it does if nobody says."""
+    """Accepts RS256, the default."""
     directory = tmp_path_factory.mktemp("tokens")
     write_keys(directory / "jwks.json", jwk(RSA, "rsa"), jwk(EC, "ec"))
     with running(directory, config(directory / "jwks.json", None)) as service:
@@ -77,7 +77,7 @@ def public_pem(key: Key) -> bytes:
 
 
 def signed_by_public_key(form: bytes, algorithm: str = "HS256") -> str:
-    """HMAC with what everybody knows as the secret. PyJWT refuses to, so by hand."""
+    """HMAC with the public key as the secret. PyJWT refuses to, so by hand."""
     head = f"{segment({'alg': algorithm, 'typ': 'JWT', 'kid': 'rsa'})}.{segment(claims())}"
     mac = hmac.new(form, head.encode(), hashlib.sha256).digest()
     return f"{head}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"
@@ -135,7 +135,7 @@ def test_a_bad_token_is_refused(http: httpx.Client, case: str) -> None:
     assert text not in response.text
 
 
-def test_a_good_token_is_believed(http: httpx.Client) -> None:
+def test_a_good_token_is_accepted(http: httpx.Client) -> None:
     for good in (
         token(),
         token(kid=None),
@@ -152,19 +152,19 @@ def test_the_scheme_is_spelt_in_any_case(http: httpx.Client, scheme: str) -> Non
     assert http.get("/se/v1/senders", headers={"Authorization": f"{scheme} {token()}"}).status_code == 200
 
 
-def test_without_a_token_nobody_asks_but_for_health(http: httpx.Client) -> None:
+def test_without_a_token_only_health_is_answered(http: httpx.Client) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/openapi.json"):
         assert http.get(path).status_code == 200
         assert http.get(path, headers=bearer("x")).status_code == 200
     for path in ("/se/v1/register", "/no/v1/senders", "/se/Authority?wsdl", "/nothing", "/se/openapi.json"):
-        refused(http.get(path), 401, "who-asks")
+        refused(http.get(path), 401, "missing-credentials")
     for header in ("Basic eDp5", token()):
-        refused(http.get("/se/v1/senders", headers={"Authorization": header}), 401, "who-asks")
-    refused(http.get("/se/v1/senders", params={"access_token": token()}), 401, "who-asks")
+        refused(http.get("/se/v1/senders", headers={"Authorization": header}), 401, "missing-credentials")
+    refused(http.get("/se/v1/senders", params={"access_token": token()}), 401, "missing-credentials")
 
 
-def test_who_is_not_known_is_told_what_to_show(http: httpx.Client) -> None:
-    """RFC 9110: an answer 401 has the field."""
+def test_unauthenticated_clients_get_www_authenticate(http: httpx.Client) -> None:
+    """RFC 9110 requires the header field with status 401."""
     assert http.get("/se/v1/senders").headers["www-authenticate"].lower().startswith("bearer")
 
 
@@ -172,18 +172,18 @@ def test_who_is_not_known_is_told_what_to_show(http: httpx.Client) -> None:
     ("algorithms", "taken"),
     [(["ES256"], {"ec"}), (["RS256"], {"rsa"}), (["PS256"], {"ps"}), (["RS256", "PS256"], {"rsa", "ps"})],
 )
-def test_the_algorithms_that_are_pinned_are_taken_and_no_other(
+def test_only_pinned_algorithms_are_accepted(
     tmp_path: Path, algorithms: list[str], taken: set[str]
 ) -> None:
-    assert believed(tmp_path, algorithms) == taken
+    assert accepted(tmp_path, algorithms) == taken
 
 
-def test_algorithms_of_two_kinds_are_taken_together(tmp_path: Path) -> None:
-    assert believed(tmp_path, ["RS256", "ES256"]) == {"rsa", "ec"}
+def test_algorithms_of_two_kinds_are_accepted_together(tmp_path: Path) -> None:
+    assert accepted(tmp_path, ["RS256", "ES256"]) == {"rsa", "ec"}
 
 
-def believed(directory: Path, algorithms: list[str]) -> set[str]:
-    """Which of some good tokens a service takes."""
+def accepted(directory: Path, algorithms: list[str]) -> set[str]:
+    """The tokens, of some good ones, that a service accepts."""
     write_keys(directory / "jwks.json", jwk(RSA, "rsa"), jwk(EC, "ec"))
     tokens = {"rsa": token(), "ec": token(EC, "ES256", "ec"), "ps": token(algorithm="PS256")}
     with running(directory, config(directory / "jwks.json", algorithms)) as service, plain(service) as http:
@@ -201,7 +201,7 @@ STRANGE: dict[str, Row] = {
 
 
 @pytest.mark.parametrize("case", STRANGE)
-def test_a_strange_key_does_not_hinder_the_others(tmp_path: Path, case: str) -> None:
+def test_an_unknown_key_does_not_disable_the_others(tmp_path: Path, case: str) -> None:
     write_keys(tmp_path / "jwks.json", STRANGE[case], jwk(RSA, "rsa"))
     with running(tmp_path, config(tmp_path / "jwks.json", None)) as service, plain(service) as http:
         assert ask_far(http, token()).status_code == 200
@@ -227,7 +227,7 @@ def test_a_key_for_encryption_signs_nothing(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_the_organisation_of_a_token_asks_for_itself_and_as_dispatcher(http: httpx.Client, who: Row) -> None:
+def test_the_organisation_of_a_token_acts_as_sender_and_dispatcher(http: httpx.Client, who: Row) -> None:
     assert ask_far(http, token(**who)).status_code == 200
 
 
@@ -244,11 +244,11 @@ def test_the_organisation_of_a_token_asks_for_itself_and_as_dispatcher(http: htt
     ],
     ids=str,
 )
-def test_another_organisation_or_none_does_not_ask(http: httpx.Client, who: Row) -> None:
+def test_another_organisation_or_none_is_refused(http: httpx.Client, who: Row) -> None:
     refused(ask_far(http, token(**who, scope=BOTH)), 403, "not-allowed")
 
 
-def test_soap_asks_with_a_token_too(http: httpx.Client, tmp_path: Path) -> None:
+def test_soap_accepts_tokens(http: httpx.Client, tmp_path: Path) -> None:
     http = httpx.Client(base_url=http.base_url, trust_env=False, headers=bearer(token()))
     schemas = Schemas.of_wsdl(http.get("/se/Recipient/v3?wsdl").content, tmp_path)
     asked = envelope(is_reachable(SENDER, registered()[:2]))
@@ -271,13 +271,13 @@ def test_soap_asks_with_a_token_too(http: httpx.Client, tmp_path: Path) -> None:
         (f"openid  {MAILBOX} {CONTACT} other", ALWAYS | OF_CONTACT | OF_MAILBOX),
     ],
 )
-def test_scopes_open_the_fields_that_are_theirs(http: httpx.Client, version: str, scope: str, fields: set[str]) -> None:
+def test_scopes_give_access_to_their_fields(http: httpx.Client, version: str, scope: str, fields: set[str]) -> None:
     response = ask_krr(http, token(scope=scope, consumer={"ID": f"0192:{NORWEGIAN}"}), version)
     assert response.status_code == 200, response.text
-    told = response.json()["personer"]
-    assert {name for person in told for name in person} == fields
+    answer = response.json()["personer"]
+    assert {name for person in answer for name in person} == fields
     everything = ask_krr(http, token(scope=BOTH), version).json()["personer"]
-    assert told == [{name: person[name] for name in person if name in fields} for person in everything]
+    assert answer == [{name: person[name] for name in person if name in fields} for person in everything]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_reachability_of_krr_needs_both_scopes(http: httpx.Client, scope: str | 
             refused(response, 403, "not-allowed")
 
 
-def test_keys_are_rotated_while_it_runs(tmp_path: Path) -> None:
+def test_keys_are_rotated_while_the_service_runs(tmp_path: Path) -> None:
     keys = tmp_path / "jwks.json"
     write_keys(keys, jwk(RSA, "rsa"))
     with running(tmp_path, config(keys, None)) as service, plain(service) as http:
@@ -332,7 +332,7 @@ def test_broken_keys_leave_the_old_ones(tmp_path: Path, text: bytes | None) -> N
 
 
 def test_tokens_and_certificates_together(tmp_path: Path) -> None:
-    """Who shows a token is who the token says; who shows none is who its certificate says, without scopes."""
+    """A token identifies the client; without token its certificate does, without scopes."""
     certificates = Certificates(tmp_path / "certificates", SENDER, OTHER_DISPATCHER)
     write_keys(tmp_path / "jwks.json", jwk(RSA, "rsa"))
     tls = """

@@ -19,7 +19,7 @@ BOTH = f"{CONTACT} {MAILBOX}"
 DISPATCHER, OTHER_DISPATCHER = "164727000046", "164727096994"
 NORWEGIAN = "991825827"
 LEEWAY = 30
-"""Seconds that two clocks may differ."""
+"""Tolerated difference of clocks in seconds."""
 ALWAYS = {"personidentifikator", "reservasjon", "reservasjonstidspunkt", "reservasjon_oppdatert", "status"}
 OF_CONTACT = {"varslingsstatus", "kontaktinformasjon", "spraak", "spraak_oppdatert"}
 OF_MAILBOX = {"digital_post", "sertifikat"}
@@ -33,22 +33,22 @@ OTHER = rsa.generate_private_key(65537, 2048)
 def jwk(key: Key, id: str | None, **more: str) -> Row:
     """The public part of a key."""
     if isinstance(key, rsa.RSAPrivateKey):
-        told = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+        output = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
     else:
-        told = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
-    told.pop("key_ops", None)
-    return {**told, "use": "sig", **({"kid": id} if id else {}), **more}
+        output = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    output.pop("key_ops", None)
+    return {**output, "use": "sig", **({"kid": id} if id else {}), **more}
 
 
 def write_keys(file: Path, *keys: Row) -> None:
-    """In one step, as whoever rotates keys should."""
+    """Atomically, as a rotation of keys should."""
     new = file.with_suffix(".new")
     new.write_text(json.dumps({"keys": list(keys)}))
     new.rename(file)
 
 
 def claims(**other: Any) -> Row:
-    """Good ones of the sender; those that are None are left out."""
+    """Valid claims of the sender; those that are None are left out."""
     now = int(time.time())
     good = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + 120, "consumer": {"ID": f"0007:{SENDER[2:]}"}}
     return {name: value for name, value in {**good, **other}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a WSDL says, so that two can be compared: whatever prefixes, order and documentation they have."""
+"""The content of a WSDL, for comparison: without prefixes, order and documentation."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ def resolved(node: etree._Element, attribute: str) -> str | None:
 
 def operations(wsdl: etree._Element) -> dict[str, Any]:
     """Messages, operations, bindings and ports, with all that they name."""
-    told: dict[str, Any] = {"namespace": wsdl.get("targetNamespace"), "name": wsdl.get("name")}
+    answer: dict[str, Any] = {"namespace": wsdl.get("targetNamespace"), "name": wsdl.get("name")}
     for message in wsdl.findall(f"{{{WSDL}}}message"):
-        told[f"message {message.get('name')}"] = {part.get("name"): resolved(part, "element") for part in message}
+        answer[f"message {message.get('name')}"] = {part.get("name"): resolved(part, "element") for part in message}
     for port_type in wsdl.findall(f"{{{WSDL}}}portType"):
         for operation in port_type:
             messages = {local(message): resolved(message, "message") for message in operation}
-            told[f"{port_type.get('name')} {operation.get('name')}"] = messages
+            answer[f"{port_type.get('name')} {operation.get('name')}"] = messages
     for binding in wsdl.findall(f"{{{WSDL}}}binding"):
         name = f"binding {binding.get('name')}"
-        told[name] = [resolved(binding, "type"), *bound(binding)]
+        answer[name] = [resolved(binding, "type"), *bound(binding)]
         for operation in binding.findall(f"{{{WSDL}}}operation"):
             parts = {local(part): bound(part) for part in operation if part.tag.startswith(f"{{{WSDL}}}")}
-            told[f"{name} {operation.get('name')}"] = {**parts, "operation": bound(operation)}
+            answer[f"{name} {operation.get('name')}"] = {**parts, "operation": bound(operation)}
     for port in wsdl.findall(f"{{{WSDL}}}service/{{{WSDL}}}port"):
-        told[f"port {port.getparent().get('name')} {port.get('name')}"] = resolved(port, "binding")
-    return told
+        answer[f"port {port.getparent().get('name')} {port.get('name')}"] = resolved(port, "binding")
+    return answer
 
 
 def bound(node: etree._Element) -> list[Any]:
-    """What SOAP 1.2 says in a part of a binding."""
+    """The SOAP 1.2 elements in a part of a binding."""
     names = ("style", "transport", "soapAction", "use", "part")
     return [
         (local(part), resolved(part, "message"), {name: part.get(name) for name in names if part.get(name) is not None})
@@ -60,7 +60,7 @@ def schemas_of(wsdl: etree._Element) -> list[etree._Element]:
 
 
 def shapes(schemas: Iterable[etree._Element]) -> Shapes:
-    """All elements and types by their names. A type that adds nothing to another one stands for that."""
+    """All elements and types by their names. A type that adds nothing to another one is replaced by it."""
     found = {
         (local(node), f"{{{schema.get('targetNamespace')}}}{node.get('name')}"): node
         for schema in schemas

@@ -1,4 +1,4 @@
-//! Charts from the record, and the tables into the documents.
+//! Makes the charts from the record, and puts the tables into the documents.
 
 use crate::figures::lines::{Chart, charts};
 use crate::figures::{Record, filled};
@@ -16,7 +16,7 @@ const DOCUMENTS: [&str; 3] = ["README.md", "docs/performance.md", "docs/limits.m
 /// The record of another machine, beside the record.
 const BEFORE: &str = "peers-before.csv";
 const PIXELS: (u32, u32) = (860, 520);
-/// Colours that are told apart by most eyes (Okabe and Ito), and black for nabar.
+/// Colours that most eyes can distinguish (Okabe and Ito), and black for nabar.
 const COLOURS: [RGBColor; 9] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -35,7 +35,7 @@ const GRID: RGBColor = RGBColor(225, 225, 225);
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Done = Result<(), Box<dyn Error>>;
 
-/// Makes all of it from a record.
+/// Makes charts and tables from a record.
 pub(crate) fn write(record: &Path, root: &Path) {
     let read =
         |path: &Path| fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -80,7 +80,7 @@ fn draw(image: &mut String, about: &Chart) -> Done {
         .x_label_area_size(45)
         .y_label_area_size(70)
         .build_cartesian_2d(x.clone().log_scale(), y.clone().log_scale())?;
-    // At least one is written, wherever: numbers and lines are drawn below instead.
+    // At least one label is required here; numbers and lines are drawn below instead.
     let none = |_: &f64| String::new();
     chart
         .configure_mesh()
@@ -119,7 +119,7 @@ fn draw(image: &mut String, about: &Chart) -> Done {
     Ok(())
 }
 
-/// Where an axis has numbers: 1, 2 and 5 of each power of ten, or 1 alone if that would be many.
+/// The numbers of an axis: 1, 2 and 5 of each power of ten, or 1 alone if those would be many.
 fn ticks(range: &Range<f64>) -> Vec<f64> {
     let powers = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
     let steps: &[f64] = if (range.end / range.start).log10() > 3.0 { &[1.0] } else { &[1.0, 2.0, 5.0] };

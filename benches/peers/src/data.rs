@@ -1,30 +1,29 @@
-//! What is measured on: registers and lists of the generator, and each recipient's answer as the extract has it.
+//! The data of the measurements: registers and lists of the generator, and each recipient's answer from the extract.
 //!
-//! The answers are worked out here from the text of the extract and not by nabar, so that nabar is one of
-//! those who are checked.
+//! The answers are computed here from the text of the extract and not by nabar, so that nabar is checked too.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The day that is asked.
+/// The day of all requests.
 pub(crate) const DATE: &str = "2026-06-01";
-/// The code of who has no account.
+/// The code of recipients without account.
 pub(crate) const NOT_REGISTERED: u8 = 0;
-/// The first code of who is reached digitally; the operator's place is added.
+/// The first code of recipients reached digitally; the operator's index is added.
 pub(crate) const FIRST_OPERATOR: u8 = 8;
 /// The reasons for paper, by their codes.
 pub(crate) const REASONS: [&str; 5] =
     ["not_registered", "sender_declined", "pending", "anonymous_account", "operator_without_address"];
 
-/// The programs that make the data, and where it lies.
+/// The programs that make the data, and its directory.
 pub(crate) struct Tools {
     /// The `nabar` that is measured.
     pub(crate) nabar: PathBuf,
     /// The generator.
     pub(crate) generate: PathBuf,
-    /// Where everything is written.
+    /// The directory of all data.
     pub(crate) directory: PathBuf,
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct Operator {
     has_address: bool,
 }
 
-/// A register and what is to be answered from it.
+/// A register and the parameters of its lookups.
 pub(crate) struct Data {
     /// Number of recipients.
     pub(crate) recipients: usize,
@@ -45,7 +44,7 @@ pub(crate) struct Data {
     pub(crate) extract: PathBuf,
     /// The register file.
     pub(crate) register: PathBuf,
-    /// Who asks.
+    /// The sender.
     pub(crate) sender: String,
     /// The operators.
     pub(crate) operators: Vec<Operator>,
@@ -58,7 +57,7 @@ pub(crate) fn run(command: &mut Command) {
     assert!(status.success(), "{command:?} failed");
 }
 
-/// Makes a file or a directory unless it is there. It gets its name when all of it is.
+/// Makes a file or a directory unless it exists. It is renamed to its name when complete.
 pub(crate) fn once(path: &Path, make: impl FnOnce(&Path)) {
     if path.exists() {
         return;
@@ -72,7 +71,7 @@ pub(crate) fn once(path: &Path, make: impl FnOnce(&Path)) {
 }
 
 impl Data {
-    /// The register of so many recipients; what is there already is taken.
+    /// The register of `recipients` recipients; existing data is reused.
     pub(crate) fn new(tools: &Tools, recipients: usize) -> Data {
         fs::create_dir_all(&tools.directory).expect("a directory for the data");
         let extract = tools.directory.join(format!("far-{recipients}"));
@@ -80,7 +79,7 @@ impl Data {
         once(&extract, |extract| {
             run(Command::new(&tools.generate).args(["far", "--recipients", &count, "-o"]).arg(extract));
         });
-        // Always built anew: its format is what is being worked on.
+        // Always rebuilt, because its format may have changed.
         let register = tools.directory.join(format!("far-{recipients}.nabar"));
         let mut build = Command::new(&tools.nabar);
         run(build.args(["build", "--quiet", "--strict"]).arg(&extract).arg("-o").arg(&register));

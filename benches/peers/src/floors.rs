@@ -1,4 +1,4 @@
-//! What memory gives, whoever asks: copying, one read that waits for another, reads that do not.
+//! The speed of memory: copying, dependent reads, prefetched reads.
 
 use crate::figures::Row;
 use crate::record::Record;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
-/// Reads that are on their way at a time: as many as nabar's lookups have.
+/// Concurrent reads: as many as in nabar's lookups.
 const GROUP: usize = 128;
 /// Bytes that are copied, far more than caches hold.
 const COPIED: usize = 256 << 20;
@@ -26,7 +26,7 @@ pub(crate) fn random(state: &mut u64) -> u64 {
     value ^ (value >> 31)
 }
 
-/// A place below a bound.
+/// A pseudorandom index below a bound.
 #[inline(always)]
 fn below(state: &mut u64, bound: usize) -> usize {
     ((u128::from(random(state)) * bound as u128) >> 64) as usize
@@ -42,12 +42,12 @@ impl Memory {
     fn new(bytes: usize, huge: bool) -> Memory {
         let map = MmapMut::map_anon(bytes).expect("memory");
         let advice = if huge { Advice::HugePage } else { Advice::NoHugePage };
-        // Systems without huge pages refuse; what is measured then are small ones.
+        // Systems without huge pages refuse; then small pages are measured.
         let granted = map.advise(advice).is_ok();
         Memory { map, pages: if huge && granted { "huge pages" } else { "small pages" } }
     }
 
-    /// Each line gets the place of the next, in one circle through all (Sattolo's algorithm).
+    /// Each line gets the index of the next, in one cycle through all (Sattolo's algorithm).
     fn circle(mut self) -> Memory {
         let lines = self.map.len() / LINE;
         let mut order: Vec<u32> = (0..lines as u32).collect();
@@ -67,7 +67,7 @@ impl Memory {
         u32::from_le_bytes(*bytes) as usize
     }
 
-    /// Follows the circle.
+    /// Follows the cycle.
     fn follow(&self, reads: usize) {
         let mut line = 0;
         for _ in 0..reads {
@@ -76,7 +76,7 @@ impl Memory {
         black_box(line);
     }
 
-    /// Reads lines at random, each asked for before the first of its group is read.
+    /// Reads random lines; all of a group are prefetched before the first is read.
     fn read_ahead(&self, reads: usize, mut state: u64) {
         let (lines, mut sum) = (self.map.len() / LINE, 0);
         let mut places = [0; GROUP];
@@ -97,10 +97,10 @@ fn seconds(work: impl FnOnce()) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// Touches so much memory and gives it back, so that it is there for who is measured next.
+/// Touches and frees memory, so that it is available to the next measurement.
 ///
-/// A virtual machine may be given memory only when it is touched, at milliseconds a megabyte, and what has been free for some
-/// seconds may be taken back. That would be paid by whoever comes first.
+/// A virtual machine may get memory only when it is touched, at milliseconds per megabyte, and may lose memory that has
+/// been free for some seconds. The first measurement would pay for that.
 pub(crate) fn touch(bytes: u64) {
     const STEP: usize = 64 << 20;
     let (free, _) = room(std::path::Path::new("."));

@@ -1,8 +1,9 @@
-//! nabar beside what users would take instead: the same data, the same questions, the same run.
+//! Runs nabar and its alternatives on the same data and the same work.
 //!
-//! `tools/bench-all` runs all of it. Answers are compared before anything is timed; contestants take turns in every
-//! round; every single measurement goes into `benches/record/peers.csv`, and tables and charts come from there.
+//! `tools/bench-all` runs everything. Answers are compared before anything is timed; contestants take turns in every
+//! round; every measurement goes into `benches/record/peers.csv`, and tables and charts come from there.
 
+mod benchmarks;
 mod charts;
 mod data;
 mod figures;
@@ -10,7 +11,6 @@ mod floors;
 mod lookup;
 mod record;
 mod split;
-mod told;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use data::Tools;
@@ -45,10 +45,10 @@ enum Suite {
 
 #[derive(Args)]
 struct Run {
-    /// What is measured; others keep what the record has of them
+    /// Suites to measure; the record keeps its rows of the others
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["floors", "lookup", "split", "service", "changes", "replicas"])]
     suite: Vec<Suite>,
-    /// Only tiny sizes, to see whether all of it works; writes quick.csv beside the data
+    /// Only tiny sizes, to check that everything works; writes quick.csv beside the data
     #[arg(long)]
     quick: bool,
     /// Registers of more recipients are left out
@@ -63,13 +63,13 @@ struct Run {
     /// Rounds
     #[arg(long, default_value_t = 5)]
     rounds: u64,
-    /// Where data is made, and kept for the next time
+    /// Directory of the data, which is kept for the next run
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/bench-data"))]
     data: PathBuf,
     /// The record
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../record/peers.csv"))]
     record: PathBuf,
-    /// The `nabar` and the `nabar-generate` of a release build are in this directory
+    /// Directory of `nabar` and `nabar-generate`, built in release mode
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/release"))]
     programs: PathBuf,
 }
@@ -86,7 +86,7 @@ struct Charts {
 
 /// Sizes of registers.
 const RECIPIENTS: [usize; 4] = [100_000, 1_000_000, 8_000_000, 50_000_000];
-/// Registers and lists that are split: more and more rows, then more and more recipients.
+/// Registers and lists that are split: growing lists, then growing registers.
 const SPLITS: [(usize, usize); 8] = [
     (8_000_000, 10_000),
     (8_000_000, 100_000),
@@ -100,13 +100,13 @@ const SPLITS: [(usize, usize); 8] = [
 /// From this size on there are fewer rounds.
 const LARGE: u64 = 20_000_000;
 const ROUNDS_OF_LARGE: u64 = 3;
-/// Memory and room on the disk that a register's peers take together, a recipient.
+/// Memory and disk space of a register's peers together, in bytes per recipient.
 const MEMORY_BYTES: u64 = 130;
 const DISK_BYTES: u64 = 250;
-/// Room on the disk that a list and the outputs of a split take, a row.
+/// Disk space of a list and the outputs of a split, in bytes per row.
 const ROW_DISK_BYTES: u64 = 450;
 
-/// How much is measured.
+/// Extent of the measurements.
 pub(crate) struct Effort {
     pub(crate) quick: bool,
     pub(crate) rounds: u64,
@@ -115,12 +115,12 @@ pub(crate) struct Effort {
     pub(crate) ids: usize,
 }
 
-/// Tells what is being done.
+/// Prints progress.
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
-/// Tells what is not measured, and why.
+/// Prints what is not measured, and why.
 pub(crate) fn note(text: &str) {
     println!("NOTE: {text}");
 }
@@ -138,7 +138,7 @@ impl Effort {
                 () if recipients > run.recipients_max => "--recipients-max",
                 () if rows > run.rows_max => "--rows-max",
                 () if MEMORY_BYTES * recipients as u64 > memory => "memory",
-                () if taken > disk => "room on the disk",
+                () if taken > disk => "disk space",
                 () => return true,
             };
             let what = if rows == 0 { "lookups".to_owned() } else { format!("a list of {rows} rows") };
@@ -177,12 +177,12 @@ impl Effort {
     }
 }
 
-/// The contestants in the order of a round: each begins once, so that none always follows the same one.
+/// The contestants in the order of a round: the first one changes, so that none always follows the same one.
 pub(crate) fn turns(contestants: usize, round: u64) -> impl Iterator<Item = usize> {
     (0..contestants).map(move |turn| (turn + round as usize) % contestants)
 }
 
-/// Bytes of memory and on the disk that nobody has.
+/// Free bytes of memory and disk.
 pub(crate) fn room(directory: &Path) -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
@@ -227,9 +227,9 @@ fn run(arguments: &Run) {
         match suite {
             Suite::Lookup => lookup::measure(&tools, &effort, &mut record),
             Suite::Split => split::measure(&tools, &effort, &mut record),
-            Suite::Service => told::service(&tools, &effort, &mut record),
-            Suite::Changes => told::changes(&tools, &effort, &mut record),
-            Suite::Replicas => told::replicas(&tools, &effort, &mut record),
+            Suite::Service => benchmarks::service(&tools, &effort, &mut record),
+            Suite::Changes => benchmarks::changes(&tools, &effort, &mut record),
+            Suite::Replicas => benchmarks::replicas(&tools, &effort, &mut record),
             Suite::Floors => floors::measure(&effort, &mut record),
         }
     }

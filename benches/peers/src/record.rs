@@ -1,16 +1,16 @@
-//! The record: what was measured as CSV, and on what as a file beside it.
+//! The record: measurements as CSV, and the machine in a file beside it.
 
 use crate::figures::{Machine, Row, sections};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is written in the first line.
+/// The header.
 const HEADER: &str = "suite,job,peer,recipients,rows,order,hit_rate,threads,round,seconds,bytes,memory_bytes";
 
-/// The file of rows, and beside it the file of what they were measured on.
+/// The file of rows, and beside it the file of the machine.
 ///
-/// It is written elsewhere until all that was asked for has been measured: who interrupts it keeps the old one.
+/// It is written under another name until everything has been measured: an interrupted run keeps the old record.
 pub(crate) struct Record {
     path: PathBuf,
     meanwhile: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) fn machine_path(path: &Path) -> PathBuf {
 }
 
 impl Record {
-    /// Begins a record, with the rows that it has of other suites. It lies in a directory meanwhile.
+    /// Begins a record with the existing rows of other suites. It is kept in `directory` until it is complete.
     pub(crate) fn open(path: &Path, directory: &Path) -> Record {
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         Record {
@@ -37,7 +37,7 @@ impl Record {
         }
     }
 
-    /// Begins a suite: its rows of before are forgotten.
+    /// Begins a suite: its earlier rows are removed.
     pub(crate) fn begin(&mut self, suite: &str, versions: Vec<(&str, String)>) {
         self.rows.retain(|row| row.suite != suite);
         let about = [("commit", self.commit.clone())].into_iter().chain(machine()).chain(versions);
@@ -50,12 +50,12 @@ impl Record {
         self.rows.push(row);
     }
 
-    /// Writes down what there is.
+    /// Writes the current state.
     pub(crate) fn write(&self) {
         self.write_to(&self.meanwhile);
     }
 
-    /// All is measured.
+    /// Completes the record.
     pub(crate) fn finish(&self) {
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory).expect("a directory for the record");
@@ -101,7 +101,7 @@ fn value(path: &str, name: &str) -> String {
         .map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
 }
 
-/// The commit, and whether what is measured differs from it. (What measuring itself writes does not count.)
+/// The commit, and whether the working tree differs from it. (Files that measuring writes do not count.)
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -144,7 +144,7 @@ fn machine() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The version of a package that this one was built with, from its lock file: the newest, if others want older ones.
+/// The version of a package that this one was built with, from its lock file: the newest, if there are several.
 pub(crate) fn locked(package: &str) -> String {
     let name = format!("name = \"{package}\"");
     let lines: Vec<&str> = include_str!("../Cargo.lock").lines().collect();

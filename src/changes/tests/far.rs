@@ -3,7 +3,7 @@
 use super::*;
 
 const TYPES: [&str; 3] = ["Not", "Anonymous", "Secure"];
-/// Times as they are written and as they come back.
+/// Times as written and as read.
 const TIMES: [(&str, &str); 5] = [
     ("", ""),
     ("2026-01-01T00:00:00+01:00", "2025-12-31T23:00:00Z"),
@@ -18,7 +18,7 @@ fn organisation(number: usize) -> String {
     OrganisationId(Ordinal(Space::Organisationsnummer.ordinals().start + 1_234_567 * number as u32)).text()
 }
 
-/// A recipient. Organisations are numbers, times are places in `TIMES`.
+/// A recipient. Organisations are numbers, times are indexes in `TIMES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     account_type: usize,
@@ -62,8 +62,8 @@ fn put<T>(list: &mut Vec<(usize, T)>, id: usize, what: T) -> Effect {
 }
 
 fn remove<T>(list: &mut Vec<(usize, T)>, id: usize) -> Effect {
-    let place = list.iter().position(|(known, _)| *known == id);
-    Ok(place.map(|place| list.remove(place)).is_some())
+    let position = list.iter().position(|(known, _)| *known == id);
+    Ok(position.map(|position| list.remove(position)).is_some())
 }
 
 fn operator(&(id, text): &(usize, usize)) -> Operator {
@@ -77,7 +77,7 @@ fn operator(&(id, text): &(usize, usize)) -> Operator {
     }
 }
 
-/// Senders and dispatchers are other organisations than operators, or the same.
+/// Senders and dispatchers, some of which are also operators.
 fn sender(&(id, text): &(usize, usize)) -> Sender {
     let attention = ["", "Enhet 1"][text % 2].to_owned();
     Sender { id: organisation(id + 2), name: format!("Kommun {text}"), attention }
@@ -93,7 +93,7 @@ impl Far {
         ids.into_iter().map(|id| organisation(id + 2)).collect()
     }
 
-    /// Fields of a recipient, as rows and changes have them.
+    /// Fields of a recipient, as in rows and changes.
     fn fields(&self, who: usize, known: &Known) -> [(&'static str, Value); 8] {
         let [registration, change] = known.times.map(|time| TIMES[time].0.into());
         [
@@ -120,10 +120,10 @@ impl Far {
         Known {
             account_type: TYPES.iter().position(|name| *name == state.account_type.name()).expect("one"),
             pending: state.pending,
-            operator: state.operator.map(|place| self.operators[usize::from(place)].0),
+            operator: state.operator.map(|position| self.operators[usize::from(position)].0),
             times: [last_registration, last_sender_accept_change].map(time),
             only: rule.acceptance == Acceptance::Only,
-            senders: rule.senders.iter().map(|place| self.senders[usize::from(*place)].0).collect(),
+            senders: rule.senders.iter().map(|position| self.senders[usize::from(*position)].0).collect(),
         }
     }
 
@@ -131,15 +131,17 @@ impl Far {
         let Some(known) = self.recipients.get(&who) else {
             return Outcome::Paper(PaperReason::NotRegistered);
         };
-        let place = self.operators.iter().position(|(id, _)| Some(*id) == known.operator);
-        let reached = place.filter(|place| self.operators[*place].1.is_multiple_of(2));
+        let position = self.operators.iter().position(|(id, _)| Some(*id) == known.operator);
+        let reached = position.filter(|position| self.operators[*position].1.is_multiple_of(2));
         Outcome::Paper(match (known.account_type, reached) {
             (0, _) => PaperReason::NotRegistered,
             _ if known.senders.contains(&sender) != known.only => PaperReason::SenderDeclined,
             _ if known.pending => PaperReason::Pending,
             (1, _) => PaperReason::AnonymousAccount,
             (_, None) => PaperReason::OperatorWithoutAddress,
-            (_, Some(place)) => return Outcome::Digital(place as u16),
+            (_, Some(position)) => {
+                return Outcome::Digital(crate::register::OperatorIndex::new(position as u16));
+            }
         })
     }
 }
@@ -182,15 +184,16 @@ impl Model for Far {
         files
     }
 
-    fn write(&self, op: &FarOp, way: u64) -> Value {
-        // What is empty may be left out, but not if something stands there.
+    fn write(&self, op: &FarOp, spelling: u64) -> Value {
+        // An empty field may be left out.
         let brief = |fields: &[(&str, Value)]| {
             let empty = [json!(""), json!(false), json!([]), json!("all-except")];
-            let kept = fields.iter().filter(|(_, value)| way.is_multiple_of(2) || !empty.contains(value));
+            let kept =
+                fields.iter().filter(|(_, value)| spelling.is_multiple_of(2) || !empty.contains(value));
             Value::Object(kept.map(|(name, value)| (name.to_string(), value.clone())).collect())
         };
-        let id = |who: usize| spelled(self.people.id(who), way);
-        let organisation = |number| spelled(&organisation(number), way);
+        let id = |who: usize| spelled(self.people.id(who), spelling);
+        let organisation = |number| spelled(&organisation(number), spelling);
         match op {
             FarOp::Put(who, known) => {
                 let mut fields = self.fields(*who, known);
@@ -277,11 +280,12 @@ impl Model for Far {
     fn agrees(&self, register: &Register) {
         assert!(register.operators().iter().cloned().eq(self.operators.iter().map(operator)));
         assert!(register.senders().iter().cloned().eq(self.senders.iter().map(sender)));
-        let place = |id: &usize| self.senders.iter().position(|(own, _)| own == id).expect("known") as u16;
+        let position = |id: &usize| self.senders.iter().position(|(own, _)| own == id).expect("known");
+        let index = |id: &usize| crate::register::SenderIndex::new(position(id) as u16);
         let dispatchers = self.dispatchers.iter().map(|(id, (text, senders))| Dispatcher {
             id: organisation(id + 4),
             name: format!("Tryckeri {text}"),
-            senders: senders.iter().map(place).collect(),
+            senders: senders.iter().map(index).collect(),
         });
         assert!(register.dispatchers().iter().cloned().eq(dispatchers));
         self.people.known(register, &self.recipients, |_, known| known.clone(), |read| self.read(read));
@@ -295,7 +299,7 @@ impl Model for Far {
             if self.senders.iter().any(|(known, _)| *known == number) {
                 self.people.asked(register, Some(&id), date, |who| self.outcome(who, number));
             } else {
-                assert!(matches!(register.question(Some(&id), date), Err(NotAsked::SenderUnknown)));
+                assert!(matches!(register.question(Some(&id), date), Err(QuestionError::SenderUnknown)));
             }
         }
     }
@@ -342,7 +346,7 @@ fn op(people: usize) -> impl Strategy<Value = FarOp> {
     ]
 }
 
-/// A register with some recipients, and a crowd among them with so many rules that some are listed.
+/// A register with some recipients, optionally with a crowd that has so many rules that some are listed.
 fn first(mut recipients: BTreeMap<usize, Known>, crowd: bool) -> Far {
     let people = People::of(Country::Sweden);
     for who in (0..people.0.len()).filter(|_| crowd) {
@@ -364,7 +368,7 @@ fn first(mut recipients: BTreeMap<usize, Known>, crowd: bool) -> Far {
     }
 }
 
-/// What an extract can say: organisations that are there from the beginning.
+/// The recipient with organisations that an extract has from the beginning.
 fn at_first(known: Known) -> Known {
     let senders = known.senders.into_iter().filter(|sender| *sender < 5).collect();
     Known { operator: known.operator.filter(|operator| *operator < 3), senders, ..known }
@@ -387,7 +391,7 @@ proptest! {
     }
 }
 
-/// More rules than a table of the editor holds, also after a sender has gone from all of them.
+/// More rules than a table of the editor holds, also after a sender was removed from all of them.
 #[test]
 fn rules_by_the_thousand() {
     let start = Space::Samordningsnummer.ordinals().start + BLOCK_ORDINALS - 100;
@@ -417,10 +421,10 @@ fn rules_by_the_thousand() {
     let accept = (0..9).map(|who| FarOp::Accept(who, (true, BTreeSet::from([3, who % 3])), 2)).collect();
     let (all, few) = (put(0..2600, |who| 4095 - who), put(0..100, |who| (who * 5) & !8));
     let new = put(0..2300, |who| who | 8);
-    check(first, in_vain([all, away.clone(), few, back, new, accept, away]));
+    check(first, applied_twice([all, away.clone(), few, back, new, accept, away]));
 }
 
-/// More states than records of one byte can tell, and fewer again when operators leave.
+/// More states than a record of one byte can hold, and fewer again after operators are removed.
 #[test]
 fn operators_by_the_dozen() {
     let state = |number: usize| Known {
@@ -436,5 +440,5 @@ fn operators_by_the_dozen() {
     let leave = (1..30).map(|id| FarOp::RemoveOperator(id * 11 % 40)).collect();
     let again = vec![FarOp::PutOperator(22, 0), FarOp::Put(390, state(22 * 6)), FarOp::Remove(0)];
     let first = first(BTreeMap::from([(395, state(0)), (7, state(3))]), true);
-    check(first, in_vain([join, put(0..100), put(100..240), leave, again]));
+    check(first, applied_twice([join, put(0..100), put(100..240), leave, again]));
 }

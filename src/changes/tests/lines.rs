@@ -1,4 +1,4 @@
-//! Lines of JSON and bytes of the log that are changes, and those that are none.
+//! Valid and invalid changes as lines of JSON and as bytes of the log.
 
 use super::*;
 
@@ -21,8 +21,8 @@ const KRR: &str = r#"
 
 const FOR_BOTH: &str = r#""set_aside":{"reason":"bad_time","column":"time"}"#;
 
-/// Reasons, and lines that are no change. `<R>` stands for the beginning of a recipient, `<A>` for that of an
-/// acceptance, `<P>` for that of a person.
+/// Reasons, and bad lines. `<R>` stands for the beginning of a recipient, `<A>` for that of an acceptance, `<P>` for
+/// that of a person.
 const BAD_FAR: &str = r#"
 unknown_field: "put":{}
 unknown_field: "put_sender":{"id":"164820000000","name":"","x":1}
@@ -98,7 +98,7 @@ fn is_bad(kind: Kind, line: &str, why: &str) {
 }
 
 #[test]
-fn lines_that_are_no_change_say_why() {
+fn bad_lines_are_rejected_with_their_reasons() {
     for (kind, lines) in [(Kind::Far, BAD_FAR), (Kind::Krr, BAD_KRR)] {
         for (why, line) in lines.trim().lines().map(|line| line.split_once(": ").expect("reason and line")) {
             let line = line
@@ -119,34 +119,34 @@ fn lines_that_are_no_change_say_why() {
 }
 
 #[test]
-fn what_can_be_read_of_a_bad_line_is_told() {
-    let told = |line: &str| {
+fn sequence_number_and_time_of_a_bad_line_are_kept() {
+    let rejected = |line: &str| {
         let bad = json::parse(line.as_bytes(), Kind::Far).expect_err("bad");
         (bad.sequence, bad.time, bad.reason.to_string())
     };
     let change = r#""remove_sender":{"id":"164820000000"}}"#;
     for time in ["yesterday", "", "1500-01-01T00:00:00Z"] {
         let line = format!(r#"{{"sequence":8,"time":"{time}",{change}"#);
-        assert_eq!(told(&line), (Some(8), None, "bad_time in time".to_owned()));
+        assert_eq!(rejected(&line), (Some(8), None, "bad_time in time".to_owned()));
     }
-    assert_eq!(told(&format!(r#"{{"sequence":8,{change}"#)), (Some(8), None, "bad_json".to_owned()));
+    assert_eq!(rejected(&format!(r#"{{"sequence":8,{change}"#)), (Some(8), None, "bad_json".to_owned()));
     for line in ["", "[]", "199001022384", r#"{"sequence":-1}"#, r#"{"sequence":8"#, r#"{"time":""}"#] {
-        assert_eq!(told(line), (None, None, "bad_json".to_owned()), "{line}");
+        assert_eq!(rejected(line), (None, None, "bad_json".to_owned()), "{line}");
     }
     let not_text = json::parse(b"{\"sequence\":8,\"\xFF\":1}", Kind::Far).expect_err("bad");
     assert_eq!(not_text.reason.to_string(), "bad_json");
 }
 
-/// Ten digits are read for the day of the change, and nothing shows them.
+/// The century of ten digits is that of the day of the change, and no text shows an identity.
 #[test]
-fn changes_do_not_show_whose_they_are() {
+fn changes_do_not_show_identities() {
     let ordinal = |id: &str, country| {
         Identity::parse(id.as_bytes(), country, Today::CONTRACT).expect("valid").ordinal()
     };
     let (far, krr) = (ordinal("199001022384", Country::Sweden), ordinal("01819012365", Country::Norway));
     let named: Vec<Change> = [changes(Kind::Far), changes(Kind::Krr)].concat();
-    assert!(matches!(&named[1].what, What::Remove(named) if *named == far));
-    assert!(matches!(&named[2].what, What::SetAcceptance(set) if set.recipient == far));
+    assert!(matches!(&named[1].what, ChangeBody::Remove(named) if *named == far));
+    assert!(matches!(&named[2].what, ChangeBody::SetAcceptance(set) if set.recipient == far));
     let hidden = ["9001022384", "01819012365", &far.0.to_string(), &krr.0.to_string()].map(str::to_owned);
     for change in named {
         let shown = format!("{change:?}");
@@ -154,9 +154,9 @@ fn changes_do_not_show_whose_they_are() {
     }
 }
 
-/// What was not written whole is not read, and what was damaged does no harm.
+/// Truncated changes are not read, and damaged ones never panic.
 #[test]
-fn cut_and_damaged_changes() {
+fn truncated_and_damaged_changes() {
     for changes in [Kind::Far, Kind::Krr].map(changes) {
         let (mut bytes, mut ends) = (Vec::new(), vec![0]);
         for change in &changes {
@@ -164,26 +164,27 @@ fn cut_and_damaged_changes() {
             ends.push(bytes.len());
         }
         for length in 0..=bytes.len() {
-            let decoded = Decoder::new(&bytes[..length], 7).map(|change| change.map(|change| change.what));
+            let decoded =
+                ChangeDecoder::new(&bytes[..length], 7).map(|change| change.map(|change| change.what));
             let whole = changes.iter().zip(&ends[1..]).take_while(|(_, end)| **end <= length);
             let cut = (!ends.contains(&length)).then_some(None);
             assert!(decoded.eq(whole.map(|(change, _)| Some(change.what.clone())).chain(cut)), "{length}");
         }
-        for (place, bit) in (0..bytes.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+        for (offset, bit) in (0..bytes.len()).flat_map(|offset| (0..8).map(move |bit| (offset, bit))) {
             let mut damaged = bytes.clone();
-            damaged[place] ^= 1 << bit;
-            Decoder::new(&damaged, 7).flatten().for_each(|change| drop(json::text(&change)));
+            damaged[offset] ^= 1 << bit;
+            ChangeDecoder::new(&damaged, 7).flatten().for_each(|change| drop(json::text(&change)));
         }
     }
-    assert!(Decoder::new(&[2; 16], u64::MAX).eq([None]), "there is no number for it");
+    assert!(ChangeDecoder::new(&[2; 16], u64::MAX).eq([None]), "there is no number for it");
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_changes_or_not(
+    fn any_bytes_decode_without_panic(
         parts in vec((0..14u8, 0..3u8, vec(prop_oneof![Just(0u8), Just(1), any::<u8>()], 14..60)), 0..6),
     ) {
         let bytes: Vec<u8> = parts.into_iter().flat_map(|(kind, flags, rest)| [vec![kind, flags], rest].concat()).collect();
-        Decoder::new(&bytes, 0).flatten().for_each(|change| drop(json::text(&change)));
+        ChangeDecoder::new(&bytes, 0).flatten().for_each(|change| drop(json::text(&change)));
     }
 }

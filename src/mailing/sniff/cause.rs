@@ -1,29 +1,30 @@
-//! Why most rows of a list may have no identity: what a message to its user names.
+//! Detects why most rows of a list may have no identity.
 
 use super::table::Sampler;
 use crate::identities::{Country, Identity, Rejection};
+use crate::mailing::likely_cause::LikelyCause;
 use crate::mailing::rows::{Layout, line_end};
 use std::collections::HashSet;
 
-/// Lines that are looked at.
+/// Number of lines that are examined.
 const LINES: usize = 200;
-/// Columns of a fixed width within which a place of identities is looked for.
+/// Bytes of a line in which a fixed position of identities is searched.
 const WIDTH: usize = 400;
 
-/// The likely cause, in words, if the sample shows one.
-pub(super) fn likely(sampler: &Sampler<'_>, start: usize, layout: &Layout) -> Option<String> {
+/// The likely cause, if the sample shows one.
+pub(super) fn likely(sampler: &Sampler<'_>, start: usize, layout: &Layout) -> Option<LikelyCause> {
     let lines = lines_of(&sampler.bytes[start..]);
     of_form(sampler, start, layout).or_else(|| other_column(sampler, &lines, layout))
 }
 
-/// The likely cause, if the list is of another form than rows with cells.
-pub(super) fn of_form(sampler: &Sampler<'_>, start: usize, layout: &Layout) -> Option<String> {
+/// The likely cause, if the list has another form than rows with cells.
+pub(super) fn of_form(sampler: &Sampler<'_>, start: usize, layout: &Layout) -> Option<LikelyCause> {
     let text = sampler.bytes[start..].trim_ascii_start();
     let lines = lines_of(text);
     if lines.is_empty() || most(&lines, |line| has_identity(sampler, line)) {
         return None;
     }
-    others_numbers(sampler, &lines)
+    other_country(sampler, &lines)
         .or_else(|| rounded(sampler, &lines))
         .or_else(|| fixed_width(sampler, &lines, layout))
         .or_else(|| record_types(&lines))
@@ -54,36 +55,33 @@ fn has_identity(sampler: &Sampler<'_>, line: &[u8]) -> bool {
     cells(line).any(|cell| Identity::parse(cell, sampler.country, sampler.today).is_ok())
 }
 
-fn others_numbers(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<String> {
-    let (other, register) = match sampler.country {
-        Country::Sweden => (Country::Norway, "Swedish numbers (FaR), and the list has Norwegian ones"),
-        Country::Norway => (Country::Sweden, "Norwegian numbers (KRR), and the list has Swedish ones"),
+fn other_country(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<LikelyCause> {
+    let other = match sampler.country {
+        Country::Sweden => Country::Norway,
+        Country::Norway => Country::Sweden,
     };
     let has = |line: &[u8]| cells(line).any(|cell| Identity::parse(cell, other, sampler.today).is_ok());
-    most(lines, has).then(|| format!("the register has {register}: is it the right register?"))
+    most(lines, has).then_some(LikelyCause::OtherCountry { register: sampler.country })
 }
 
-fn rounded(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<String> {
+fn rounded(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<LikelyCause> {
     let is_rounded = |line: &[u8]| {
         let cut = line.split(|byte| b";\t|".contains(byte));
         cut.into_iter().any(|cell| {
             Identity::parse(cell, sampler.country, sampler.today) == Err(Rejection::ScientificNotation)
         })
     };
-    most(lines, is_rounded).then(|| {
-        "a spreadsheet has rounded the numbers (1,99E+11): export again with the column formatted as text"
-            .to_owned()
-    })
+    most(lines, is_rounded).then_some(LikelyCause::RoundedNumbers)
 }
 
-fn fixed_width(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Option<String> {
+fn fixed_width(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Option<LikelyCause> {
     if matches!(layout, Layout::Fixed { .. }) {
         return None;
     }
     let digits = sampler.country.digits();
     for length in [digits, 10] {
         let width = lines.iter().map(|line| line.len()).max().unwrap_or(0).min(WIDTH);
-        let at_place = |offset: usize| {
+        let has_identities = |offset: usize| {
             most(lines, |line| {
                 let cell = line.get(offset..offset + length);
                 cell.is_some_and(|cell| {
@@ -92,40 +90,28 @@ fn fixed_width(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Optio
                 })
             })
         };
-        if let Some(offset) = (0..width.saturating_sub(length - 1)).find(|&offset| at_place(offset)) {
-            return Some(format!(
-                "it looks like a list of fixed width with the identities at {offset}:{length}"
-            ));
+        if let Some(offset) = (0..width.saturating_sub(length - 1)).find(|&offset| has_identities(offset)) {
+            return Some(LikelyCause::FixedWidth { offset, length });
         }
     }
     None
 }
 
-/// Lines that begin with one of a few codes of the same length, as in files with records of several types.
-fn record_types(lines: &[&[u8]]) -> Option<String> {
+/// Whether lines begin with one of a few codes of the same length, as in files with records of several types.
+fn record_types(lines: &[&[u8]]) -> Option<LikelyCause> {
     let has_types = |length: usize| {
         let codes: HashSet<&[u8]> = lines.iter().map(|line| &line[..line.len().min(length)]).collect();
         let plain =
             codes.iter().all(|code| code.len() == length && code.iter().all(u8::is_ascii_alphanumeric));
         plain && (2..=6).contains(&codes.len()) && codes.len() * 3 <= lines.len()
     };
-    (lines.len() >= 6 && (1..=4).rev().any(has_types)).then(|| {
-        "it looks like records of several types, of which several make a letter: make a list of it with one row a letter"
-            .to_owned()
-    })
+    (lines.len() >= 6 && (1..=4).rev().any(has_types)).then_some(LikelyCause::RecordTypes)
 }
 
-fn other_column(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Option<String> {
-    let has =
-        |line: &[u8]| cells(line).any(|cell| Identity::parse(cell, sampler.country, sampler.today).is_ok());
-    if !most(lines, has) {
-        return None;
-    }
-    match layout {
-        Layout::Delimited { delimiter: Some(delimiter), .. } => Some(format!(
-            "identities stand elsewhere than in the identity's column; the delimiter that was used is '{}'",
-            char::from(*delimiter).escape_default()
-        )),
-        _ => Some("identities stand elsewhere than in the identity's column".to_owned()),
-    }
+fn other_column(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Option<LikelyCause> {
+    let delimiter = match *layout {
+        Layout::Delimited { delimiter, .. } => delimiter,
+        Layout::Fixed { .. } => None,
+    };
+    most(lines, |line| has_identity(sampler, line)).then_some(LikelyCause::OtherColumn { delimiter })
 }

@@ -1,114 +1,50 @@
-//! Deciding from the beginning of a list what kind of list it is. `docs/lists.md` has the rules.
+//! Decides the form of a list from its beginning. `docs/lists.md` has the rules.
 
 mod cause;
-mod file_kind;
+mod encoding;
+mod ground;
 mod names;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use file_kind::FileKind;
+pub use encoding::Encoding;
 
+use super::error::ListError;
+use super::file_kind::FileKind;
 use super::guard::{Guard, holds_identity, without_line_end};
+use super::likely_cause::LikelyCause;
+use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
-use super::{ListError, ListOptions};
 use crate::identities::{Country, Today};
+use encoding::BOM;
+use ground::Ground;
 use std::ops::Range;
-use table::Sampler;
+use table::{SHARE_PERCENT, SampleRow, Sampler};
 
-/// How a list is encoded, as far as its beginning tells. Bytes pass through whatever it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// UTF-8, or plain ASCII.
-    Utf8,
-    /// UTF-8 with a byte order mark.
-    Utf8Bom,
-    /// Windows-1252, of which ISO-8859-1 is a part.
-    Windows1252,
-}
-
-impl Encoding {
-    /// The name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Encoding::Utf8 => "utf-8",
-            Encoding::Utf8Bom => "utf-8-bom",
-            Encoding::Windows1252 => "windows-1252",
-        }
-    }
-}
-
-/// What becomes of a row with two identities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TwoIds {
-    /// It is one letter, to the one that is reached best; of equals to the first.
-    #[default]
-    FirstReachable,
-    /// It is a letter to each.
-    Both,
-}
-
-/// Why something was decided as it was; the words of reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
-    /// The user said so.
-    Given,
-    /// The first line is `sep=`.
-    SepLine,
-    /// It makes identities of the most cells.
-    Identities,
-    /// It cuts most rows alike.
-    Cells,
-    /// Nothing else is possible: one column, fixed width, an empty list.
-    NoChoice,
-    /// A known name.
-    KnownName,
-    /// Usual words of headers.
-    UsualWords,
-    /// Words, where the rows below have digits.
-    Types,
-    /// Nothing says that there is one.
-    NoSign,
-}
-
-impl Ground {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Ground::Given => "given",
-            Ground::SepLine => "sep_line",
-            Ground::Identities => "identities",
-            Ground::Cells => "cells",
-            Ground::NoChoice => "no_choice",
-            Ground::KnownName => "known_name",
-            Ground::UsualWords => "usual_words",
-            Ground::Types => "types",
-            Ground::NoSign => "no_sign",
-        }
-    }
-}
-
-/// What a list is, as given by the user or decided from its beginning.
+/// The form of a list, as given by the user or decided from its beginning.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Form {
-    /// How it is encoded.
+pub(super) struct ListForm {
+    /// The encoding.
     pub(super) encoding: Encoding,
-    /// How its rows are read, and what they are searched for.
+    /// How rows are read, and what they are compared with.
     pub(super) guard: Guard,
-    /// The second column of identities, and what it is for.
+    /// The second column of identities, and which letters its rows become.
     pub(super) second: Option<(usize, TwoIds)>,
-    /// Bytes before the first data row: byte order mark, what stands above the header, header.
+    /// Bytes before the first data row: byte order mark, lines above the header, header.
     pub(super) prefix: usize,
-    /// What each file of rows begins with.
+    /// The bytes with which each file of rows begins.
     pub(super) beginning: Vec<u8>,
-    /// Name of the identity's column, its number from 1 if the list has no header, or the fixed place; of two, both.
+    /// Name of the identity's column, its number from 1 if the list has no header, or `OFFSET:LENGTH`; of two columns,
+    /// both.
     pub(super) id_column: String,
-    /// What was decided, and why.
-    pub(super) decided: Decided,
+    /// The decisions, and their grounds.
+    pub(super) decided: FormDecisions,
 }
 
-/// What was decided of a list, and why.
+/// What was decided of a list, and on which grounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Decided {
+pub(super) struct FormDecisions {
     pub(super) delimiter: Ground,
     pub(super) header: Ground,
     pub(super) id_column: Ground,
@@ -116,28 +52,24 @@ pub(super) struct Decided {
     pub(super) header_row: Option<u64>,
     /// Rows above the header, or above the first row.
     pub(super) skipped_rows: u64,
-    /// Identities in the (first) column and rows, in the sample.
+    /// In the sample: identities in the (first) identity's column, and rows.
     pub(super) share: (usize, usize),
-    /// Why most rows may not be read, if the sample says so.
-    pub(super) likely_cause: Option<String>,
+    /// Why most rows may have no identity, if the sample shows it.
+    pub(super) likely_cause: Option<LikelyCause>,
 }
 
-const BOM: &[u8] = b"\xEF\xBB\xBF";
-/// A column of identities has at least this share of them, in percent of its rows.
-const SHARE_PERCENT: usize = 50;
-
-/// Decides the form of a list of which `sample` is the beginning, and all of it if `whole`.
+/// Decides the form of a list that begins with `sample`, or is `sample` if `whole`.
 pub(super) fn sniff(
     sample: &[u8],
     whole: bool,
     country: Country,
     today: Today,
     options: &ListOptions,
-) -> Result<Form, ListError> {
+) -> Result<ListForm, ListError> {
     if let Some(kind) = FileKind::of(sample) {
         return Err(ListError::NotAList(kind));
     }
-    let encoding = encoding(sample);
+    let encoding = Encoding::of(sample);
     let bom = if encoding == Encoding::Utf8Bom { BOM.len() } else { 0 };
     let (sep, after_sep) = match options.id_at {
         None => sep_line(sample, bom),
@@ -146,17 +78,17 @@ pub(super) fn sniff(
     let (skipped, start) = skip_lines(sample, after_sep, options.skip_rows);
     let sampler = Sampler { bytes: sample, encoding, whole, country, today };
     let above = u64::from(sep.is_some()) + skipped;
-    let form = match options.id_at {
-        Some(place) => fixed(&sampler, start, place, options),
+    let detected = match options.id_at {
+        Some(id_at) => fixed(&sampler, start, id_at, options),
         None => delimited(&sampler, start, sep, options).map_err(|error| {
-            let nowhere = Layout::Delimited { delimiter: None, column: 0 };
-            match (&error, cause::of_form(&sampler, start, &nowhere)) {
-                (ListError::IdColumn { .. }, Some(cause)) => ListError::NotRows { cause },
+            let layout = Layout::Delimited { delimiter: None, column: 0 };
+            match (&error, cause::of_form(&sampler, start, &layout)) {
+                (ListError::UnknownIdColumn { .. }, Some(cause)) => ListError::NotRows { cause },
                 _ => error,
             }
         })?,
     };
-    let Found { layout, columns, width, header, expected, second, id_column, grounds, share } = form;
+    let Detected { layout, columns, width, header, expected, second, id_column, grounds, share } = detected;
     let header_rows = header.as_ref().map_or(0, |header| header.above);
     let prefix = header.as_ref().map_or(start, |header| header.range.end);
     let header_range = header.as_ref().map_or(start..start, |header| header.range.clone());
@@ -167,13 +99,13 @@ pub(super) fn sniff(
         &sample[bom..prefix]
     });
     let rules = RowRules { layout, country, today };
-    // What is written to every file must hold no identity.
+    // The beginning of every file must not hold an identity.
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);
     }
     let few = share.0 * 100 < share.1 * SHARE_PERCENT;
     let likely_cause = few.then(|| cause::likely(&sampler, prefix, &rules.layout)).flatten();
-    Ok(Form {
+    Ok(ListForm {
         encoding,
         guard: Guard {
             rules,
@@ -186,7 +118,7 @@ pub(super) fn sniff(
         prefix,
         beginning,
         id_column,
-        decided: Decided {
+        decided: FormDecisions {
             delimiter: grounds.delimiter,
             header: grounds.header,
             id_column: grounds.id_column,
@@ -198,19 +130,19 @@ pub(super) fn sniff(
     })
 }
 
-/// Where the header is.
+/// The row of the header.
 struct HeaderRow {
-    /// Its bytes, line end included.
+    /// Its bytes, with the line end.
     range: Range<usize>,
     /// Rows above it.
     above: u64,
 }
 
-/// What a list is, before it is put together.
-struct Found {
+/// The form of a list without what all forms share.
+struct Detected {
     layout: Layout,
     columns: usize,
-    /// Of fixed width: bytes that a row usually has.
+    /// In a list of fixed width: bytes that a row usually has.
     width: usize,
     header: Option<HeaderRow>,
     expected: Vec<usize>,
@@ -231,12 +163,12 @@ fn fixed(
     start: usize,
     (offset, length): (usize, usize),
     options: &ListOptions,
-) -> Found {
+) -> Detected {
     let has_header = options.header.unwrap_or(false) && start < sampler.bytes.len();
     let header = has_header.then(|| HeaderRow { range: start..line_end(sampler.bytes, start), above: 0 });
     let layout = Layout::Fixed { offset, length };
     let first = header.as_ref().map_or(start, |header| header.range.end);
-    Found {
+    Detected {
         share: sampler.share_of_lines(first, &layout),
         layout,
         columns: 0,
@@ -262,7 +194,7 @@ fn delimited(
     start: usize,
     sep: Option<u8>,
     options: &ListOptions,
-) -> Result<Found, ListError> {
+) -> Result<Detected, ListError> {
     let (delimiter, ground) = match (options.delimiter, sep) {
         (Some(delimiter), _) => (Some(delimiter), Ground::Given),
         (None, Some(delimiter)) => (Some(delimiter), Ground::SepLine),
@@ -271,14 +203,14 @@ fn delimited(
     let table = sampler.table(start, delimiter);
     let (header, header_ground) = table.header(options)?;
     let ids = table.id_columns(header, options)?;
-    // Only now is known which column's rows tell of a header without known words.
+    // Without known words, the header is determined by comparison with the other columns than the identity's.
     let (header, header_ground) = match (header, options.header) {
         (None, None) => table
             .header_by_types(ids.columns[0])
             .map_or((None, header_ground), |row| (Some(row), Ground::Types)),
         _ => (header, header_ground),
     };
-    if header.is_some_and(|row| table.rows[..=row].iter().any(table::Row::has_identity)) {
+    if header.is_some_and(|row| table.rows[..=row].iter().any(SampleRow::has_identity)) {
         return Err(ListError::HeaderIsRow);
     }
     let expected =
@@ -286,11 +218,11 @@ fn delimited(
     let names: Vec<String> = ids.columns.iter().map(|&column| table.name_of(column, header)).collect();
     let (first, second) = (ids.columns[0], ids.columns.get(1).copied());
     if second == Some(first) {
-        return Err(ListError::IdColumns);
+        return Err(ListError::BadIdColumns);
     }
-    Ok(Found {
+    Ok(Detected {
         layout: Layout::Delimited { delimiter, column: first },
-        // Where the first rows are joined ones, the header shows how many cells a row has.
+        // If the first rows are joined rows, the header has the right number of cells.
         columns: header.map_or(table.columns, |row| table.rows[row].cells.len().clamp(1, table.columns)),
         width: 0,
         header: header.map(|row| HeaderRow { range: table.rows[row].range.clone(), above: row as u64 }),
@@ -302,7 +234,7 @@ fn delimited(
     })
 }
 
-/// The delimiter of a first line `sep=;`, and where the line after it begins.
+/// The delimiter of a first line such as `sep=;`, and the offset of the line after it.
 fn sep_line(bytes: &[u8], start: usize) -> (Option<u8>, usize) {
     let end = line_end(bytes, start);
     let text = without_line_end(&bytes[start..end]);
@@ -323,7 +255,7 @@ fn is_delimiter(byte: u8) -> bool {
     byte.is_ascii() && !byte.is_ascii_alphanumeric() && !matches!(byte, b'"' | b'\r' | b'\n')
 }
 
-/// Passes over so many lines. Returns how many there were.
+/// Skips up to `lines` lines. Returns their number, and the offset of the next line.
 fn skip_lines(bytes: &[u8], mut at: usize, lines: u64) -> (u64, usize) {
     let mut skipped = 0;
     while skipped < lines && at < bytes.len() {
@@ -331,23 +263,4 @@ fn skip_lines(bytes: &[u8], mut at: usize, lines: u64) -> (u64, usize) {
         skipped += 1;
     }
     (skipped, at)
-}
-
-fn encoding(sample: &[u8]) -> Encoding {
-    if sample.starts_with(BOM) {
-        return Encoding::Utf8Bom;
-    }
-    // Text in UTF-8 has whole characters of several bytes, and perhaps a broken one; in Windows-1252
-    // what looks like one is rare. A character that the sample cuts says nothing.
-    let (mut whole, mut broken, mut rest) = (0, 0, sample);
-    let characters = |text: &[u8]| text.iter().filter(|&&byte| byte >= 0xC0).count();
-    while let Err(error) = std::str::from_utf8(rest) {
-        let (valid, after) = rest.split_at(error.valid_up_to());
-        whole += characters(valid);
-        let Some(length) = error.error_len() else { break };
-        broken += 1;
-        rest = &after[length..];
-    }
-    whole += characters(rest);
-    if broken > whole { Encoding::Windows1252 } else { Encoding::Utf8 }
 }

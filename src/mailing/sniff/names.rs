@@ -1,9 +1,8 @@
-//! Names of columns, and words that stand where an identity is not told.
+//! Names of columns, and placeholders for identities.
 
-use super::Encoding;
 use crate::identities::Country;
 
-/// Header names of identity columns, in lower case, without marks and accents.
+/// Titles of identity columns, in lower case, without punctuation and accents.
 const KNOWN: &[&str] = &[
     "personnummer",
     "personnr",
@@ -43,16 +42,16 @@ const KNOWN: &[&str] = &[
     "ssn",
 ];
 
-/// Those that in a longer title may mean something else: `Mottagare, namn`.
+/// Those of [`KNOWN`] that may mean something else in a longer title: `Mottagare, namn`.
 const KNOWN_ALONE: &[&str] = &["identitet", "recipient", "mottagare", "mottaker", "ssn"];
 
-/// Those that mean something else in Sweden: *dnr* is the number of a case there.
+/// Those of [`KNOWN`] that mean something else in Sweden: there *dnr* is a case number.
 const NORWEGIAN: &[&str] = &["dnr", "dnummer", "fnr", "fnrdnr", "fodselsnr", "fodselsnummer"];
 
-/// Most words of a title that a name is looked for in.
+/// Maximum number of words of a title that contains a known name.
 const TITLE_WORDS: usize = 6;
 
-/// Usual words of headers, as [`KNOWN`].
+/// Usual words of headers, in the form of [`KNOWN`].
 const USUAL: &[&str] = &[
     "namn",
     "fornamn",
@@ -180,7 +179,7 @@ const USUAL: &[&str] = &[
     "pages",
 ];
 
-/// Words that stand where an identity is not told or not known.
+/// Placeholders for an identity that is protected or unknown.
 const PLACEHOLDERS: &[&str] = &[
     "skyddad",
     "skyddat",
@@ -228,10 +227,15 @@ const PLACEHOLDERS: &[&str] = &[
     "xxx",
 ];
 
-/// How well a title names the identity's column: 2 if it is a known name, 1 if it holds one, else 0.
+/// How well a title names the identity's column: 2 if it is a known name, 1 if it contains one, else 0.
 pub(super) fn rank(title: &str, country: Country) -> u8 {
-    let is_known =
-        |name: &str| KNOWN.contains(&name) && (country == Country::Norway || !NORWEGIAN.contains(&name));
+    let is_known = |name: &str| {
+        let is_foreign = match country {
+            Country::Sweden => NORWEGIAN.contains(&name),
+            Country::Norway => false,
+        };
+        KNOWN.contains(&name) && !is_foreign
+    };
     if is_known(&bare(&folded(title))) {
         return 2;
     }
@@ -241,12 +245,13 @@ pub(super) fn rank(title: &str, country: Country) -> u8 {
         .filter(|word| !word.is_empty())
         .collect();
     let holds = |name: &str| is_known(name) && !KNOWN_ALONE.contains(&name);
-    let found = words.iter().any(|word| holds(word)) || words.windows(2).any(|pair| holds(&pair.concat()));
-    // `Personnummer saknas` is no title.
-    let withheld = words.iter().any(|word| PLACEHOLDERS.contains(&&word[..]));
-    // `Dnr 12345-26` is a number, no name.
-    let numbered = title.split(|character: char| !character.is_ascii_digit()).any(|digits| digits.len() > 2);
-    u8::from(found && !withheld && !numbered && words.len() <= TITLE_WORDS)
+    let has_name = words.iter().any(|word| holds(word)) || words.windows(2).any(|pair| holds(&pair.concat()));
+    // `Personnummer saknas` is not a title.
+    let has_placeholder = words.iter().any(|word| PLACEHOLDERS.contains(&&word[..]));
+    // `Dnr 12345-26` is a number, not a name.
+    let has_number =
+        title.split(|character: char| !character.is_ascii_digit()).any(|digits| digits.len() > 2);
+    u8::from(has_name && !has_placeholder && !has_number && words.len() <= TITLE_WORDS)
 }
 
 /// Whether a title is a usual word of headers.
@@ -255,28 +260,19 @@ pub(super) fn is_usual(title: &str, country: Country) -> bool {
     USUAL.contains(&&word[..]) || rank(title, country) > 0
 }
 
-/// Whether a cell says that an identity is not told.
+/// Whether a cell is a placeholder for an identity.
 pub(super) fn is_placeholder(cell: &str) -> bool {
     let is_one = |text: &str| PLACEHOLDERS.contains(&&bare(&folded(text))[..]);
     is_one(cell) || cell.split(|character: char| !character.is_alphanumeric()).any(is_one)
 }
 
-/// A cell as text.
-pub(super) fn text(cell: &[u8], encoding: Encoding) -> String {
-    let text = match encoding {
-        Encoding::Windows1252 => encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0,
-        Encoding::Utf8 | Encoding::Utf8Bom => String::from_utf8_lossy(cell),
-    };
-    text.trim().to_owned()
-}
-
-/// A name without the one or two digits at its end that number it: `pnr_1`.
+/// A name without a number of one or two digits at its end: `pnr_1`.
 fn bare(name: &str) -> String {
     let bare = name.trim_end_matches(|character: char| character.is_ascii_digit());
     if name.len() - bare.len() <= 2 { bare.to_owned() } else { name.to_owned() }
 }
 
-/// A name in lower case without marks and accents.
+/// A name in lower case, without punctuation and accents.
 pub(super) fn folded(name: &str) -> String {
     let fold = |character: char| match character {
         'å' | 'ä' | 'à' | 'á' => Some('a'),
@@ -293,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_of_the_identity_column() {
+    fn ranks_of_titles() {
         for (title, expected) in [
             ("Personnummer", 2),
             ("PERS.NR", 2),

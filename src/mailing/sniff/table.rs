@@ -1,39 +1,45 @@
-//! The first rows of a list, cut into cells, and what they tell.
+//! The first rows of a list, cut into cells: delimiter, header, column of the identities.
 
-use super::{Encoding, Ground, SHARE_PERCENT, names};
+use super::encoding::Encoding;
+use super::ground::Ground;
+use super::names;
 use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, HEADER_ROWS, SAMPLE_ROWS};
+use crate::mailing::error::ListError;
 use crate::mailing::guard::without_line_end;
+use crate::mailing::options::ListOptions;
 use crate::mailing::rows::{Cells, Layout, line_end};
-use crate::mailing::{ListError, ListOptions};
 use std::ops::Range;
 
-/// Delimiters that are tried; of equals the first wins.
+/// A column of identities has at least this percentage of them.
+pub(super) const SHARE_PERCENT: usize = 50;
+/// Candidates for the delimiter; of equals the first wins.
 const DELIMITERS: [u8; 4] = *b";\t|,";
 
 /// The beginning of a list.
 pub(super) struct Sampler<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) encoding: Encoding,
-    /// Whether that is all of it.
+    /// Whether it is the whole list.
     pub(super) whole: bool,
     pub(super) country: Country,
     pub(super) today: Today,
 }
 
-/// One row.
-pub(super) struct Row {
-    /// Its bytes, line end included.
+/// A row of the sample.
+pub(super) struct SampleRow {
+    /// Its bytes, with the line end.
     pub(super) range: Range<usize>,
     pub(super) cells: Vec<Range<usize>>,
-    /// For each cell whether it is an identity.
+    /// For each cell, whether it is an identity.
     pub(super) identities: Vec<bool>,
     /// Whether a line that begins in a quoted cell has a cell that is an identity.
     has_identity_within: bool,
 }
 
-impl Row {
-    /// Whether it may be a person's row, or several persons' if a quotation mark was never closed: then it is no header.
+impl SampleRow {
+    /// Whether it may be a row of one recipient, or of several if a quotation mark is never closed. Then it is not a
+    /// header.
     pub(super) fn has_identity(&self) -> bool {
         self.has_identity_within || self.identities.contains(&true)
     }
@@ -41,18 +47,23 @@ impl Row {
 
 impl<'a> Sampler<'a> {
     pub(super) fn is_identity(&self, cell: &Range<usize>) -> bool {
-        Identity::parse(&self.bytes[cell.clone()], self.country, self.today).is_ok()
+        self.parses(&self.bytes[cell.clone()])
     }
 
-    /// Whether a cell of some lines is an identity, whatever the delimiter.
+    /// Whether a text is an identity. Most are names and addresses, which are excluded by their digits.
+    fn parses(&self, text: &[u8]) -> bool {
+        may_be_identity(text) && Identity::parse(text, self.country, self.today).is_ok()
+    }
+
+    /// Whether a cell of some lines is an identity, with any delimiter.
     pub(super) fn has_identity(&self, lines: Range<usize>) -> bool {
         let parts =
             self.bytes[lines].split(|byte| DELIMITERS.contains(byte) || matches!(byte, b'\r' | b'\n'));
-        parts.into_iter().any(|part| Identity::parse(part, self.country, self.today).is_ok())
+        parts.into_iter().any(|part| self.parses(part))
     }
 
     /// The first rows from `start` on. The last one is left out if it may be cut.
-    fn rows(&self, start: usize, delimiter: Option<u8>) -> Vec<Row> {
+    fn rows(&self, start: usize, delimiter: Option<u8>) -> Vec<SampleRow> {
         let (mut at, mut rows) = (start, Vec::new());
         while at < self.bytes.len() && rows.len() <= SAMPLE_ROWS {
             let line = at..line_end(self.bytes, at);
@@ -63,18 +74,18 @@ impl<'a> Sampler<'a> {
             if !cut {
                 let cells = row.unwrap_or_default();
                 let identities = cells.iter().map(|cell| self.is_identity(cell)).collect();
-                // Of a row that is badly quoted nothing else is known.
+                // A badly quoted row has no cells.
                 let from = if cells.is_empty() { line.start } else { line.end };
                 let has_identity_within = self.has_identity(from..end);
-                rows.push(Row { range: at..end, cells, identities, has_identity_within });
+                rows.push(SampleRow { range: at..end, cells, identities, has_identity_within });
             }
             at = end;
         }
         rows
     }
 
-    /// The delimiter that makes identities of the most rows' cells in one column, cuts most rows alike, and makes most
-    /// cells; `None` if none cuts half of the rows alike.
+    /// The delimiter with the most identities in one column, then with the most rows alike, then with the most cells;
+    /// `None` if no delimiter cuts half of the rows alike.
     pub(super) fn delimiter(&self, start: usize) -> (Option<u8>, Ground) {
         let score = |delimiter: u8| {
             let rows = self.rows(start, Some(delimiter));
@@ -82,7 +93,7 @@ impl<'a> Sampler<'a> {
             let best = most_identities(&rows);
             (columns >= 2 && alike * 2 >= of).then_some((best, alike, columns, delimiter))
         };
-        // Earlier delimiters win what is equal.
+        // Of equal scores, `max_by_key` takes the last.
         let scores = DELIMITERS.into_iter().rev().filter_map(score);
         match scores.max_by_key(|&(best, alike, columns, _)| (best, alike, columns)) {
             Some((0, .., delimiter)) => (Some(delimiter), Ground::Cells),
@@ -91,14 +102,14 @@ impl<'a> Sampler<'a> {
         }
     }
 
-    pub(super) fn table(&'a self, start: usize, delimiter: Option<u8>) -> Table<'a> {
+    pub(super) fn table(&'a self, start: usize, delimiter: Option<u8>) -> SampleTable<'a> {
         let rows = self.rows(start, delimiter);
         let (.., columns) = usual_cells(&rows);
-        let first = rows.iter().position(Row::has_identity);
-        Table { sampler: self, columns: columns.max(1), first, rows }
+        let first = rows.iter().position(SampleRow::has_identity);
+        SampleTable { sampler: self, columns: columns.max(1), first, rows }
     }
 
-    /// Bytes that most lines have; 0 if there are not several lines.
+    /// Bytes that most lines have; 0 for fewer than two lines.
     pub(super) fn usual_width(&self, start: usize) -> usize {
         let (mut at, mut widths) = (start, std::collections::BTreeMap::new());
         let mut lines = 0;
@@ -111,24 +122,30 @@ impl<'a> Sampler<'a> {
         usual.filter(|_| lines > 1).map_or(0, |(width, _)| width)
     }
 
-    /// Identities at a fixed place, and lines.
+    /// Identities at a fixed position, and lines.
     pub(super) fn share_of_lines(&self, start: usize, layout: &Layout) -> (usize, usize) {
-        let (mut at, mut found, mut lines) = (start, 0, 0);
+        let (mut at, mut identities, mut lines) = (start, 0, 0);
         while at < self.bytes.len() && lines < SAMPLE_ROWS {
             let line = at..line_end(self.bytes, at);
             at = line.end;
             lines += 1;
-            found +=
+            identities +=
                 usize::from(layout.plain_cell(self.bytes, line).is_ok_and(|cell| self.is_identity(&cell)));
         }
-        (found, lines)
+        (identities, lines)
     }
 }
 
-/// Of the rows with an identity (of all, if there are none): how many they are, how many have the usual number of cells,
-/// and that number.
-fn usual_cells(rows: &[Row]) -> (usize, usize, usize) {
-    let any = rows.iter().any(Row::has_identity);
+/// Whether a text has enough digits for an identity: 7 of a number that lost its zeros, or full-width ones, which begin
+/// with the byte EF.
+pub(super) fn may_be_identity(text: &[u8]) -> bool {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 7 || text.contains(&0xEF)
+}
+
+/// Of the rows with an identity (of all rows, if no row has one): their number, how many have the usual number of
+/// cells, and that number.
+fn usual_cells(rows: &[SampleRow]) -> (usize, usize, usize) {
+    let any = rows.iter().any(SampleRow::has_identity);
     let mut counts = vec![0usize; COLUMNS_MAX + 1];
     let mut of = 0;
     for row in rows.iter().filter(|row| row.has_identity() || !any) {
@@ -140,8 +157,8 @@ fn usual_cells(rows: &[Row]) -> (usize, usize, usize) {
     usual.map_or((of, 0, 0), |(cells, &alike)| (of, alike, cells))
 }
 
-/// The most identities that a column has.
-fn most_identities(rows: &[Row]) -> usize {
+/// The number of identities in the column with the most.
+fn most_identities(rows: &[SampleRow]) -> usize {
     let mut counts: Vec<usize> = Vec::new();
     for row in rows {
         counts.resize(counts.len().max(row.identities.len()), 0);
@@ -151,37 +168,37 @@ fn most_identities(rows: &[Row]) -> usize {
 }
 
 /// The first rows of a list as a table.
-pub(super) struct Table<'a> {
+pub(super) struct SampleTable<'a> {
     sampler: &'a Sampler<'a>,
     /// Cells that a row usually has.
     pub(super) columns: usize,
     /// The first row with an identity.
     first: Option<usize>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<SampleRow>,
 }
 
-/// Which columns hold the identities.
+/// The columns of the identities.
 pub(super) struct IdColumns {
     /// One or two.
     pub(super) columns: Vec<usize>,
     pub(super) ground: Ground,
 }
 
-impl Table<'_> {
+impl SampleTable<'_> {
     fn text(&self, cell: &Range<usize>) -> String {
-        names::text(&self.sampler.bytes[cell.clone()], self.sampler.encoding)
+        self.sampler.encoding.text(&self.sampler.bytes[cell.clone()])
     }
 
     fn texts(&self, row: usize) -> Vec<String> {
         self.rows.get(row).map_or(Vec::new(), |row| row.cells.iter().map(|cell| self.text(cell)).collect())
     }
 
-    /// Rows among which the header is.
+    /// The rows that may be the header.
     fn above(&self) -> Range<usize> {
         0..self.first.unwrap_or(self.rows.len().min(HEADER_ROWS))
     }
 
-    /// The header, as far as names and words tell it.
+    /// The header, as far as names and words show it.
     pub(super) fn header(&self, options: &ListOptions) -> Result<(Option<usize>, Ground), ListError> {
         let named: Vec<&String> =
             options.id_columns.iter().filter(|name| name.parse::<usize>().is_err()).collect();
@@ -195,13 +212,13 @@ impl Table<'_> {
                 None => Err(self.no_such_column(name, None)),
             };
         }
-        let (found, ground) = self.header_by_words();
+        let (by_words, ground) = self.header_by_words();
         match options.header {
-            None => Ok((found, ground)),
+            None => Ok((by_words, ground)),
             Some(false) => Ok((None, Ground::Given)),
             Some(true) => {
                 let first = (!self.rows.is_empty()).then_some(0);
-                Ok((found.or_else(|| self.header_by_types(usize::MAX)).or(first), Ground::Given))
+                Ok((by_words.or_else(|| self.header_by_types(usize::MAX)).or(first), Ground::Given))
             }
         }
     }
@@ -223,50 +240,50 @@ impl Table<'_> {
             return (None, Ground::NoChoice);
         }
         let may_be =
-            |row: &usize| self.rows[*row].cells.len() * 2 >= self.columns && !self.may_be_person(*row);
-        let found = match self.above().find(|row| may_be(row) && known(row)) {
+            |row: &usize| self.rows[*row].cells.len() * 2 >= self.columns && !self.may_be_recipient(*row);
+        let header = match self.above().find(|row| may_be(row) && known(row)) {
             Some(row) => Some((row, Ground::KnownName)),
             None => self.above().find(|row| may_be(row) && usual(row)).map(|row| (row, Ground::UsualWords)),
         };
-        match found {
-            // A row above it that has something in every column may be a person's.
-            Some((row, ground)) if self.may_stand_above(row) => (Some(row), ground),
+        match header {
+            Some((row, ground)) if self.may_be_copied_above(row) => (Some(row), ground),
             _ => (None, Ground::NoSign),
         }
     }
 
-    /// Whether a row without identity stands for a person whose identity is not told: nothing, or a word for that, is
-    /// where other rows have theirs.
-    fn may_be_person(&self, row: usize) -> bool {
+    /// Whether a row without identity may be a recipient whose identity is missing: the columns of the identities are
+    /// empty or have a placeholder.
+    fn may_be_recipient(&self, row: usize) -> bool {
         let Some(first) = self.first else { return false };
         let titles = self.texts(row);
         let mut holding = (0..self.columns).filter(|&column| self.holds(column, first)).peekable();
-        let untold = |column: usize| {
+        let is_missing = |column: usize| {
             titles.get(column).is_none_or(|title| title.is_empty() || names::is_placeholder(title))
         };
-        holding.peek().is_some() && holding.all(untold)
+        holding.peek().is_some() && holding.all(is_missing)
     }
 
-    /// Whether the rows above a header may stand there, in every file: they are few, and none may be a person's. That is one
-    /// with something in every column, or with something where other rows have no identity's cell.
-    fn may_stand_above(&self, header: usize) -> bool {
+    /// Whether the rows above a header may be copied to every file: they are few, and none may be a recipient's. A row
+    /// may be one if every column is filled, or if it may be a recipient whose identity is missing and two columns are
+    /// filled.
+    fn may_be_copied_above(&self, header: usize) -> bool {
         let is_cut = !self.sampler.whole && self.rows[header].range.end == self.sampler.bytes.len();
-        let person = |row: usize| {
+        let is_recipient = |row: usize| {
             let filled = self.texts(row).iter().filter(|title| !title.is_empty()).count();
-            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_person(row))
+            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_recipient(row))
         };
-        header < HEADER_ROWS && !is_cut && !(0..header).any(person)
+        header < HEADER_ROWS && !is_cut && !(0..header).any(is_recipient)
     }
 
     /// Whether at least half of the rows from one on have an identity in a column.
     fn holds(&self, column: usize, from: usize) -> bool {
         let below = self.rows.get(from..).unwrap_or_default();
-        let found = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
-        found > 0 && found * 100 >= below.len() * SHARE_PERCENT
+        let identities = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
+        identities > 0 && identities * 100 >= below.len() * SHARE_PERCENT
     }
 
-    /// The header that shows by having words where the rows below have digits: in two columns beside the identity's, or
-    /// in another one of identities.
+    /// The first row with words where the rows below have digits: in two columns beside the identity's, or in another
+    /// column of identities.
     pub(super) fn header_by_types(&self, id_column: usize) -> Option<usize> {
         let first = self.first?;
         let has_digit = |cell: &Range<usize>| self.sampler.bytes[cell.clone()].iter().any(u8::is_ascii_digit);
@@ -276,7 +293,7 @@ impl Table<'_> {
             column != id_column && digital * 5 >= below.len() * 4
         };
         let digital: Vec<usize> = (0..self.columns).filter(is_digital).collect();
-        let telling = digital.len() >= 2 || digital.iter().any(|&column| self.holds(column, first));
+        let is_distinct = digital.len() >= 2 || digital.iter().any(|&column| self.holds(column, first));
         let row = self.above().find(|&row| {
             let mut titles = self.texts(row);
             let wordy = titles.iter().all(|title| is_wordy(title) && !names::is_placeholder(title));
@@ -284,7 +301,7 @@ impl Table<'_> {
             titles.dedup();
             wordy && titles.len() == self.columns && titles.len() == self.rows[row].cells.len()
         });
-        row.filter(|&row| telling && self.columns >= 2 && self.may_stand_above(row))
+        row.filter(|&row| is_distinct && self.columns >= 2 && self.may_be_copied_above(row))
     }
 
     /// The columns of identities.
@@ -302,19 +319,19 @@ impl Table<'_> {
         Ok(IdColumns { columns, ground: Ground::Given })
     }
 
-    /// The column of a name or number.
+    /// The column with a name or number.
     pub(super) fn column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
         if let Ok(number) = name.parse::<usize>() {
             let column = number.checked_sub(1).ok_or(ListError::ColumnZero)?;
-            // Of rows that could not be cut nothing is known.
+            // If no row could be cut, any number is accepted.
             return match self.widest() == 0 || column < self.widest() {
                 true => Ok(column),
                 false => Err(self.no_such_column(name, header)),
             };
         }
         let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let found = position(&titles, name, true).or_else(|| position(&titles, name, false));
-        found.ok_or_else(|| self.no_such_column(name, header))
+        let column = position(&titles, name, true).or_else(|| position(&titles, name, false));
+        column.ok_or_else(|| self.no_such_column(name, header))
     }
 
     fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
@@ -331,19 +348,19 @@ impl Table<'_> {
         title.filter(|title| !title.is_empty()).unwrap_or_else(|| (column + 1).to_string())
     }
 
-    /// Identities of a column, and rows, below the header.
+    /// Below the header: identities in a column, and rows.
     pub(super) fn share(&self, column: usize, header: Option<usize>) -> (usize, usize) {
         let below = &self.rows[header.map_or(0, |row| row + 1)..];
-        let found = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
-        (found, below.len())
+        let identities = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
+        (identities, below.len())
     }
 
-    /// The column that holds identities, if only one can be it.
+    /// The column of the identities, if there is only one candidate.
     fn find(&self, header: Option<usize>) -> Result<(usize, Ground), ListError> {
         if self.rows.is_empty() {
             return Ok((0, Ground::NoChoice));
         }
-        // Titles and persons without identity above the first one say nothing of columns.
+        // Rows above the first identity do not count.
         let from = header.map_or(self.first.unwrap_or(0), |row| row + 1);
         let columns = 0..self.widest().min(COLUMNS_MAX);
         let holding: Vec<usize> = columns.clone().filter(|&column| self.holds(column, from)).collect();
@@ -361,21 +378,21 @@ impl Table<'_> {
         };
         match candidates[..] {
             [column] => Ok((column, ground)),
-            // One column and nothing else: whatever is in it was meant to be an identity.
+            // A single column is the identity's, with or without identities.
             _ if self.widest() <= 1 => Ok((0, Ground::NoChoice)),
-            _ => Err(ListError::IdColumn { columns: self.described(header) }),
+            _ => Err(ListError::UnknownIdColumn { columns: self.described(header) }),
         }
     }
 
-    /// The columns and what was found in them; no content but the header's. Columns that only a few rows have are
-    /// left out.
+    /// The columns, and the share of identities in each. Has no content of cells but the header's, and only the columns
+    /// of the header or of most rows.
     fn described(&self, header: Option<usize>) -> String {
-        // Without a known word it is still a header if it has words where the rows below have digits.
+        // A header without known words may still show by types.
         let header = header.or_else(|| self.header_by_types(usize::MAX));
         let titles = header.map_or(Vec::new(), |row| self.texts(row));
         let describe = |column: usize| {
-            let (found, rows) = self.share(column, header);
-            let percent = found * 100 / rows.max(1);
+            let (identities, rows) = self.share(column, header);
+            let percent = identities * 100 / rows.max(1);
             match titles.get(column).filter(|name| !name.is_empty() && may_be_shown(name)) {
                 Some(name) => format!("{} \"{name}\" ({percent} % identities)", column + 1),
                 None => format!("{} ({percent} % identities)", column + 1),
@@ -386,7 +403,7 @@ impl Table<'_> {
     }
 }
 
-/// Whether a message may show a title: it has no number that may be somebody's.
+/// Whether a message may show a title: it has no number that may be an identity.
 fn may_be_shown(title: &str) -> bool {
     title.split(|character: char| !character.is_ascii_digit()).all(|digits| digits.len() < 6)
 }
@@ -396,7 +413,7 @@ fn is_wordy(cell: &str) -> bool {
     !cell.is_empty() && !cell.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Where a name stands among titles: as it is, or without case, marks and accents.
+/// The index of a name among titles: exact, or without case, punctuation and accents.
 fn position(titles: &[String], name: &str, exact: bool) -> Option<usize> {
     let folded = names::folded(name);
     titles.iter().position(|title| {

@@ -1,17 +1,19 @@
-//! What is decided of lists, and on what ground.
+//! The forms of lists, and the grounds of the decisions.
 
 use super::*;
+use crate::identities::Identity;
 use crate::mailing::MAX_REJECTED;
+use proptest::prelude::*;
 
 const A: &str = "196810199809";
 const B: &str = "195904109807";
 
-fn form(list: &str, options: &ListOptions) -> Result<Form, ListError> {
+fn form(list: &str, options: &ListOptions) -> Result<ListForm, ListError> {
     let today = Today::new(2026, 6, 1).expect("a day");
     sniff(list.as_bytes(), true, Country::Sweden, today, options)
 }
 
-/// Delimiter, row of the header, ground, column, and what files begin with.
+/// Delimiter, row of the header, its ground, column, and the beginning of files.
 fn decided(list: &str) -> (Option<u8>, Option<u64>, Ground, usize, String) {
     let form = form(list, &ListOptions::default()).unwrap_or_else(|error| panic!("{list}: {error}"));
     let Layout::Delimited { delimiter, column } = form.guard.rules.layout else { panic!("delimited") };
@@ -20,7 +22,7 @@ fn decided(list: &str) -> (Option<u8>, Option<u64>, Ground, usize, String) {
 }
 
 #[test]
-fn headers_and_what_stands_above_them() {
+fn headers_and_lines_above_them() {
     for (above, header, ground) in [
         ("", "Personnummer;Namn;Nr\n", Ground::KnownName),
         ("sep=;\r\n", "Personnummer;Namn;Nr\r\n", Ground::KnownName),
@@ -40,9 +42,9 @@ fn headers_and_what_stands_above_them() {
     }
 }
 
-/// A person whose identity is not told is no header.
+/// A recipient whose identity is missing is not a header.
 #[test]
-fn the_first_person_is_no_header() {
+fn the_first_recipient_is_not_a_header() {
     for first in [
         "SKYDDAD;Anna;11111\n",
         "okänd;Anna;11111\n",
@@ -60,13 +62,13 @@ fn the_first_person_is_no_header() {
         let list = format!("{first}{A}\n{B}\n");
         assert_eq!(decided(&list), (None, None, Ground::NoSign, 0, String::new()), "{list}");
     }
-    // A mark that is never closed would make one row of the header and the first person.
+    // A quotation mark that is never closed would join the header and the first recipient.
     let list = format!("pnr;\"namn;nr\n{A};\"Asa\";1\n{B};Bo;2\n");
     assert!(!decided(&list).4.contains(A));
 }
 
 #[test]
-fn decimal_commas_are_no_delimiters() {
+fn decimal_commas_are_not_delimiters() {
     let row = |id: &str| format!("{id};12,50;1 000,00;3,5;4,25\n");
     assert_eq!(decided(&format!("{}{}", row(A), row(B))).0, Some(b';'));
     assert_eq!(decided(&format!("{A}\t1;2;3\n{B}\t1;2;3\n")).0, Some(b'\t'));
@@ -76,7 +78,7 @@ fn decimal_commas_are_no_delimiters() {
 }
 
 #[test]
-fn what_the_user_says_goes() {
+fn options_override_detection() {
     let list = format!("Titel\nkod;vem;hur\n{A};1;1\n{B};2;2\n");
     let options = |header, skip_rows| ListOptions { header, skip_rows, ..ListOptions::default() };
     let row = |options: &ListOptions| {
@@ -89,7 +91,7 @@ fn what_the_user_says_goes() {
     for skipped in [3, 4] {
         assert!(
             matches!(row(&options(None, skipped)), Err(ListError::HeaderIsRow)),
-            "a person is not skipped"
+            "a recipient is not skipped"
         );
     }
     assert!(matches!(row(&options(Some(true), 2)), Err(ListError::HeaderIsRow)));
@@ -105,17 +107,32 @@ fn the_best_name_of_several_columns() {
     assert_eq!(decided(&format!("Målsmans personnr;pnr;nr\n{rows}")).3, 1);
     for header in ["sökande;granne;nr\n", "pnr;orgnr;nr\n", ""] {
         let error = form(&format!("{header}{rows}"), &ListOptions::default()).expect_err("two columns");
-        assert!(matches!(&error, ListError::IdColumn { columns } if !columns.contains(A)), "{header}{error}");
+        assert!(
+            matches!(&error, ListError::UnknownIdColumn { columns } if !columns.contains(A)),
+            "{header}{error}"
+        );
     }
-    // One row that is too long makes no column of its own.
-    let list = format!("sökande;granne;nr\n{rows}{A};{B};1;2;3;4\n");
-    let ListError::IdColumn { columns } = form(&list, &ListOptions::default()).expect_err("two") else {
-        panic!()
-    };
-    assert!(columns.contains("3 ") && !columns.contains("4 ("), "{columns}");
 }
 
-/// A cell with a line end before the identity is one cell, whatever its second line holds.
+/// A single long row adds no column to the message, with or without a header, wherever it is.
+#[test]
+fn candidate_columns_are_those_of_most_rows() {
+    let (row, long) = (format!("{A};{B};1\n"), format!("{A};{B};1;2;3;4\n"));
+    for header in ["sökande;granne;nr\n", ""] {
+        for rows in [[&row, &row, &long], [&long, &row, &row], [&row, &long, &row]] {
+            let list = format!("{header}{}{}{}", rows[0], rows[1], rows[2]);
+            let error = form(&list, &ListOptions::default()).expect_err("two columns");
+            let ListError::UnknownIdColumn { columns } = error else { panic!("{list}: {error}") };
+            assert!(columns.contains("3 ") && !columns.contains("4 ("), "{columns}");
+            let options = ListOptions { id_columns: vec!["9".to_owned()], ..ListOptions::default() };
+            let error = form(&list, &options).expect_err("no such column");
+            let ListError::NoSuchColumn { columns, .. } = error else { panic!("{list}: {error}") };
+            assert!(columns.contains("3 ") && !columns.contains("4 ("), "{columns}");
+        }
+    }
+}
+
+/// A quoted cell with a line end before the identity is one cell.
 #[test]
 fn quoted_line_ends_before_the_identity() {
     let list = format!(
@@ -140,5 +157,17 @@ fn sep_lines() {
         ("separator\n", None),
     ] {
         assert_eq!(sep_line(line.as_bytes(), 0).0, delimiter, "{line:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_identity_has_the_digits_that_are_counted_first(
+        text in "(=\"|'|\t)?[0-9０-９]{6,8}[-+ –]?[0-9０-９]{0,5}(\"|\\.0)?",
+        country in prop_oneof![Just(Country::Sweden), Just(Country::Norway)],
+    ) {
+        let today = Today::new(2026, 6, 1).expect("a day");
+        let is_identity = Identity::parse(text.as_bytes(), country, today).is_ok();
+        prop_assert!(!is_identity || table::may_be_identity(text.as_bytes()), "{text}");
     }
 }

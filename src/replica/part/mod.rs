@@ -1,19 +1,19 @@
-//! Parts of a register: what one mailbox operator or one dispatcher may have of it.
+//! Parts of a register: the recipients and senders that one mailbox operator or one dispatcher may see.
 //!
-//! A part is a register of its own, with its own file, log and digests, which follows the whole one in a directory on
-//! the same machine. An operator's has the recipients who have that operator; whoever goes over to another one is removed.
-//! A dispatcher's has all recipients, and their acceptance as far as it concerns the senders that the dispatcher acts
-//! for. The numbers of changes that are not told are used up ([`What::Others`]), so a part is at the same sequence number
-//! as the whole.
+//! A part is itself a register, with its own file, log and digests, which follows the whole one in another directory on
+//! the same machine. An operator's part has the recipients with that operator; a recipient who changes to another one
+//! is removed. A dispatcher's part has all recipients, with their acceptance of the senders that the dispatcher acts
+//! for. Sequence numbers of omitted changes are skipped ([`ChangeBody::Others`](crate::changes::ChangeBody::Others)), so a part is
+//! at the same sequence number as the whole register.
 
-mod made;
-mod telling;
+mod changes;
+mod draft;
 
-use super::{FollowError, Offer, Source, Told, io_error};
+use super::{ChangeBatch, FollowError, Offer, Source, io_error};
 use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
 use crate::snapshot::Snapshot;
-use crate::store::{Log, Reader, StoreError, Writer};
+use crate::store::{FileWatch, Log, Reader, StoreError, Writer};
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
@@ -25,27 +25,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the whole register is asked for news.
-const POLL: Duration = Duration::from_millis(2);
+/// Interval at which the whole register is read on a file system without events.
+const POLL: Duration = Duration::from_millis(10);
+/// Interval at which it is read in any case.
+const FALLBACK: Duration = Duration::from_secs(1);
 
-/// Whose part.
+/// A part of a register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// A mailbox operator's, by its id.
+    /// The part of a mailbox operator, by its id.
     Operator(String),
-    /// A dispatcher's, by its id. FaR only.
+    /// The part of a dispatcher, by its id. FaR only.
     Dispatcher(String),
 }
 
 impl Part {
-    /// The organisation that may have it.
+    /// Id of the organisation that may see the part.
     pub fn organisation(&self) -> &str {
         match self {
             Part::Operator(id) | Part::Dispatcher(id) => id,
         }
     }
 
-    /// Whether a register of that country can have such a part.
+    /// Whether a register of that kind can have such a part.
     pub fn is_of(&self, kind: Kind) -> bool {
         let swedish = OrganisationId::parse(self.organisation()).is_some();
         match (self, kind) {
@@ -85,29 +87,38 @@ impl FromStr for Part {
     }
 }
 
-/// A register in a data directory on this machine, of which a part is followed.
-pub(super) struct Whole<'s> {
+/// A register in a local data directory as the source of a part.
+pub(super) struct WholeRegister<'s> {
     directory: PathBuf,
     part: Part,
-    /// Where the part's register file is made.
-    made: PathBuf,
+    /// Path of the part's register file.
+    file: PathBuf,
     log: Arc<Log>,
     reader: RefCell<Option<Reader>>,
+    watch: RefCell<FileWatch>,
     stop: &'s AtomicBool,
 }
 
-impl<'s> Whole<'s> {
-    pub(super) fn new(directory: &Path, part: Part, made: PathBuf, stop: &'s AtomicBool) -> Whole<'s> {
+impl<'s> WholeRegister<'s> {
+    pub(super) fn new(
+        directory: &Path,
+        part: Part,
+        file: PathBuf,
+        stop: &'s AtomicBool,
+    ) -> WholeRegister<'s> {
         let (log, directory) = (Log::new(directory), directory.to_owned());
-        Whole { directory, part, made, log, reader: RefCell::new(None), stop }
+        let this = thread::current();
+        let watch = FileWatch::new(std::slice::from_ref(&directory), move || this.unpark());
+        let (reader, watch) = (RefCell::new(None), RefCell::new(watch));
+        WholeRegister { directory, part, file, log, reader, watch, stop }
     }
 
-    /// The whole register as it is now.
+    /// The current version of the whole register.
     fn register(&self) -> Result<Arc<Register>, FollowError> {
         if self.stop.load(Ordering::Relaxed) {
-            return Err(FollowError::Options("it is told to end".to_owned()));
+            return Err(FollowError::Options("stopped".to_owned()));
         }
-        let away = |error: StoreError| FollowError::Away(error.to_string());
+        let away = |error: StoreError| FollowError::Unreachable(error.to_string());
         let mut reader = self.reader.borrow_mut();
         let reader = match reader.take() {
             Some(mut open) => {
@@ -119,19 +130,22 @@ impl<'s> Whole<'s> {
         Ok(reader.register())
     }
 
-    /// The whole register, as soon as it is at another sequence number.
-    fn other_than(&self, sequence: u64, wait: Duration) -> Result<Arc<Register>, FollowError> {
+    /// The whole register once it is at another sequence number, or after `wait`.
+    fn wait_for_change(&self, sequence: u64, wait: Duration) -> Result<Arc<Register>, FollowError> {
         let until = Instant::now() + wait;
         loop {
+            let mut watch = self.watch.borrow_mut();
+            watch.renew();
             let register = self.register()?;
-            if register.sequence() != sequence || Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            if register.sequence() != sequence || left.is_zero() {
                 return Ok(register);
             }
-            thread::sleep(POLL);
+            thread::park_timeout(watch.interval(POLL).unwrap_or(FALLBACK).min(left));
         }
     }
 
-    /// The changes of the whole register, after and up to a sequence number.
+    /// The changes of the whole register between two sequence numbers, at most `most`.
     fn whole_changes(&self, after: u64, until: u64, most: usize) -> Result<Vec<Change>, FollowError> {
         let read = || -> Result<Vec<Change>, StoreError> {
             let mut changes = Vec::new();
@@ -147,44 +161,45 @@ impl<'s> Whole<'s> {
         read().map_err(|error| match error {
             StoreError::Gone { .. } => FollowError::Gone,
             // A checkpoint may be removing segments.
-            error => FollowError::Away(error.to_string()),
+            error => FollowError::Unreachable(error.to_string()),
         })
     }
 }
 
-impl Source for Whole<'_> {
+impl Source for WholeRegister<'_> {
     fn offer(&self) -> Result<Offer, FollowError> {
         let register = self.register()?;
-        let failed = io_error(&self.made);
-        let draft = made::draft(&self.part, &register)?;
-        draft.write(&self.made).map_err(&failed)?;
-        let made = Snapshot::open(&self.made).map_err(|error| FollowError::Away(error.to_string()))?;
+        let failed = io_error(&self.file);
+        let draft = draft::draft(&self.part, &register)?;
+        draft.write(&self.file).map_err(&failed)?;
+        let snapshot =
+            Snapshot::open(&self.file).map_err(|error| FollowError::Unreachable(error.to_string()))?;
         Ok(Offer {
             register: register.kind().name().to_owned(),
-            digest: made.digest(),
-            bytes: made.as_ref().len() as u64,
+            digest: snapshot.digest(),
+            bytes: snapshot.as_ref().len() as u64,
             latest: register.sequence(),
         })
     }
 
     fn snapshot(&self, _: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
-        let failed = io_error(&self.made);
-        let mut file = File::open(&self.made).map_err(&failed)?;
+        let failed = io_error(&self.file);
+        let mut file = File::open(&self.file).map_err(&failed)?;
         file.seek(SeekFrom::Start(from)).map_err(&failed)?;
         Ok(Some(Box::new(file)))
     }
 
-    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError> {
         let from = here.sequence();
-        let register = self.other_than(from, wait)?;
+        let register = self.wait_for_change(from, wait)?;
         let changes = match register.sequence() {
             latest if latest > from => self.whole_changes(from, latest, most)?,
             _ => Vec::new(),
         };
         let to = changes.last().map_or(from, Change::sequence);
-        let told = telling::told(&self.part, &changes, here)?.ok_or(FollowError::Gone)?;
+        let of_part = changes::changes_of_part(&self.part, &changes, here)?.ok_or(FollowError::Gone)?;
         let name = register.kind().name().to_owned();
-        Ok(Told { register: name, changes: told, to, latest: register.sequence(), content: None })
+        Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content: None })
     }
 
     fn pause(&self, time: Duration) {
@@ -195,8 +210,8 @@ impl Source for Whole<'_> {
     }
 
     fn open(&self, directory: &Path) -> Result<Writer, StoreError> {
-        // Best effort: it is written anew when it is needed again.
-        let _ = fs::remove_file(&self.made);
+        // Best effort: the file is written again when it is needed.
+        let _ = fs::remove_file(&self.file);
         Writer::open(directory)
     }
 }
@@ -216,43 +231,43 @@ mod tests {
         register.content().expect("undamaged")
     }
 
-    /// The part as it is made of the whole register.
+    /// The part of the whole register, or `None` if it has none.
     fn made(part: &Part, whole: &Register, path: &Path) -> Option<Register> {
-        let draft = match made::draft(part, whole) {
-            Err(FollowError::Away(_)) => return None,
+        let draft = match draft::draft(part, whole) {
+            Err(FollowError::Unreachable(_)) => return None,
             draft => draft.expect("a part"),
         };
         draft.write(path).expect("written");
         Some(Snapshot::open(path).and_then(|file| file.register()).expect("a register"))
     }
 
-    /// Follows a part through the changes of a fixture; returns how often it was made anew.
+    /// Follows a part through the changes of a fixture; returns how often it was rebuilt.
     fn follow(kind: &str, part: &Part, batch: usize) -> usize {
         let directory = tempfile::tempdir().expect("directory");
         let whole = directory.path().join("whole");
-        store::init(&fixture(kind), &whole).expect("a data directory");
+        store::init(fixture(kind), &whole).expect("a data directory");
         let whole = Writer::open(&whole).expect("a writer");
         let file = directory.path().join("part.nabar");
-        let (mut here, mut anew) = (None, 0);
+        let (mut here, mut rebuilds) = (None, 0);
         let text = fs::read(fixture(&format!("changes/{kind}.jsonl"))).expect("changes");
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
-        for (place, lines) in lines.chunks(batch).enumerate() {
+        for (index, lines) in lines.chunks(batch).enumerate() {
             let from = whole.register().sequence();
             whole.apply(Lines::parse(&lines.concat(), whole.kind()), None).expect("applied");
-            let log = Log::new(&directory.path().join("whole"));
+            let log = Log::new(directory.path().join("whole"));
             let changes: Vec<Change> = log.changes(from).and_then(Iterator::collect).expect("changes");
             let expected = made(part, &whole.register(), &file);
-            let told = here.as_ref().and_then(|here: &Writer| {
-                telling::told(part, &changes, &here.register()).expect("undamaged")
+            let changes = here.as_ref().and_then(|here: &Writer| {
+                changes::changes_of_part(part, &changes, &here.register()).expect("undamaged")
             });
-            match (told, &here) {
-                (Some(told), Some(here)) => {
-                    here.apply(Lines::of(told), None).expect("it fits");
+            match (changes, &here) {
+                (Some(changes), Some(here)) => {
+                    here.apply(Lines::of(changes), None).expect("it fits");
                 }
                 _ if expected.is_some() => {
-                    let path = directory.path().join(format!("part-{place}"));
+                    let path = directory.path().join(format!("part-{index}"));
                     store::init(&file, &path).expect("a data directory");
-                    (here, anew) = (Some(Writer::open(&path).expect("a writer")), anew + 1);
+                    (here, rebuilds) = (Some(Writer::open(&path).expect("a writer")), rebuilds + 1);
                 }
                 _ => here = None,
             }
@@ -262,32 +277,32 @@ mod tests {
                 assert_eq!(content(&register), content(&expected), "{part} at {}", register.sequence());
             }
         }
-        anew
+        rebuilds
     }
 
-    /// Whatever the batches, a part that follows is what would be made of the whole register.
+    /// A part that follows equals the part made from the whole register, in batches of any size.
     #[test]
-    fn a_part_is_what_the_whole_register_makes_it() {
-        let mut told = 0;
+    fn following_equals_making_the_part_again() {
+        let mut rarely_rebuilt = 0;
         for kind in ["far", "krr"] {
             let directory = tempfile::tempdir().expect("directory");
             let data = directory.path().join("data");
-            store::init(&fixture(kind), &data).expect("a data directory");
+            store::init(fixture(kind), &data).expect("a data directory");
             let register = Reader::open(&data).expect("a reader").register();
             let operators = register.operators().iter().map(|operator| Part::Operator(operator.id.clone()));
             let dispatchers = register.dispatchers().iter();
             let dispatchers = dispatchers.map(|dispatcher| Part::Dispatcher(dispatcher.id.clone()));
-            for (place, part) in operators.chain(dispatchers).enumerate() {
+            for (index, part) in operators.chain(dispatchers).enumerate() {
                 assert!(part.is_of(register.kind()), "{part}");
                 assert_eq!(part.to_string().parse(), Ok(part.clone()));
-                told += usize::from(follow(kind, &part, [9, 30, 75][place % 3]) < 4);
+                rarely_rebuilt += usize::from(follow(kind, &part, [9, 30, 75][index % 3]) < 4);
             }
         }
-        assert!(told > 5, "{told} followed for most of the way");
+        assert!(rarely_rebuilt > 5, "{rarely_rebuilt} parts followed without frequent rebuilds");
     }
 
     #[test]
-    fn parts_are_named_by_whose_they_are() {
+    fn names_of_parts_parse() {
         assert_eq!(
             "operator:5566777888".parse::<Part>().is_ok(),
             OrganisationId::parse("5566777888").is_some()

@@ -1,44 +1,44 @@
-//! The disk of a follower: that of the system, which fails when it is told to.
+//! The disk of a follower: the system's, with injected faults.
 
 use crate::register::column::Storage;
-use crate::store::disk::{Directory, Disk, DiskFile};
+use crate::store::disk::{Disk, DiskFile, FileSystem};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What goes wrong with writing.
+/// A fault of writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Fault {
     #[default]
     None,
-    /// After so many operations there is no room.
+    /// The disk is full after so many operations.
     Full(u64),
-    /// After so many operations the process ends: nothing is done any more.
+    /// The process ends after so many operations: nothing is done any more.
     Killed(u64),
 }
 
-/// What goes wrong in a process, for all that it has open.
+/// The fault of a process, shared by all its open files.
 #[derive(Clone, Default)]
-pub(super) struct Troubles(Arc<Mutex<Trouble>>);
+pub(super) struct Faults(Arc<Mutex<Fault>>);
 
-impl Troubles {
-    pub(super) fn set(&self, trouble: Trouble) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+impl Faults {
+    pub(super) fn set(&self, fault: Fault) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    pub(super) fn get(&self) -> Trouble {
+    pub(super) fn get(&self) -> Fault {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before something is written. `needs_room`: a full disk refuses it.
-    fn operation(&self, needs_room: bool) -> io::Result<()> {
-        let mut trouble = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *trouble {
-            Trouble::None => Ok(()),
-            Trouble::Killed(0) => Err(ErrorKind::NotConnected.into()),
-            Trouble::Full(0) if needs_room => Err(ErrorKind::StorageFull.into()),
-            Trouble::Full(0) => Ok(()),
-            Trouble::Full(left) | Trouble::Killed(left) => {
+    /// Called before each write. `needs_space`: a full disk refuses it.
+    fn operation(&self, needs_space: bool) -> io::Result<()> {
+        let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *fault {
+            Fault::None => Ok(()),
+            Fault::Killed(0) => Err(ErrorKind::NotConnected.into()),
+            Fault::Full(0) if needs_space => Err(ErrorKind::StorageFull.into()),
+            Fault::Full(0) => Ok(()),
+            Fault::Full(left) | Fault::Killed(left) => {
                 *left -= 1;
                 Ok(())
             }
@@ -46,19 +46,19 @@ impl Troubles {
     }
 }
 
-/// A directory on such a disk.
+/// A directory on a disk with faults.
 pub(super) struct Failing {
-    disk: Directory,
-    troubles: Troubles,
+    disk: FileSystem,
+    faults: Faults,
 }
 
 impl Failing {
-    pub(super) fn new(path: &Path, troubles: &Troubles) -> Failing {
-        Failing { disk: Directory(path.to_owned()), troubles: troubles.clone() }
+    pub(super) fn new(path: &Path, faults: &Faults) -> Failing {
+        Failing { disk: FileSystem(path.to_owned()), faults: faults.clone() }
     }
 
     fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FailingFile { file, troubles: self.troubles.clone() })
+        Box::new(FailingFile { file, faults: self.faults.clone() })
     }
 }
 
@@ -80,22 +80,22 @@ impl Disk for Failing {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        self.troubles.operation(true)?;
+        self.faults.operation(true)?;
         Ok(self.file(self.disk.create(name)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.troubles.operation(false)?;
+        self.faults.operation(false)?;
         self.disk.rename(from, to)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.troubles.operation(false)?;
+        self.faults.operation(false)?;
         self.disk.remove(name)
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        self.troubles.operation(false)?;
+        self.faults.operation(false)?;
         self.disk.sync_names()
     }
 
@@ -106,7 +106,7 @@ impl Disk for Failing {
 
 struct FailingFile {
     file: Box<dyn DiskFile>,
-    troubles: Troubles,
+    faults: Faults,
 }
 
 impl DiskFile for FailingFile {
@@ -118,29 +118,29 @@ impl DiskFile for FailingFile {
         self.file.read_at(buffer, offset)
     }
 
-    /// What fails has written its first half, unless the process had ended before.
+    /// A failing write has written its first half, unless the process had ended before.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let before = self.troubles.get();
-        self.troubles.operation(true).or_else(|error| {
-            if before != Trouble::Killed(0) {
+        let before = self.faults.get();
+        self.faults.operation(true).or_else(|error| {
+            if before != Fault::Killed(0) {
                 self.file.write_at(&bytes[..bytes.len() / 2], offset)?;
             }
             Err(error)
         })?;
-        // The last that a process does may be half of it, too.
-        let done = if self.troubles.get() == Trouble::Killed(0) { bytes.len() / 2 } else { bytes.len() };
+        // The last write of a process may be incomplete too.
+        let done = if self.faults.get() == Fault::Killed(0) { bytes.len() / 2 } else { bytes.len() };
         self.file.write_at(&bytes[..done], offset)?;
         if done < bytes.len() { Err(ErrorKind::NotConnected.into()) } else { Ok(()) }
     }
 
-    /// Room may be missed only when it is needed at last.
+    /// A full disk may be reported by the sync only.
     fn sync(&self) -> io::Result<()> {
-        self.troubles.operation(true)?;
+        self.faults.operation(true)?;
         self.file.sync()
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {
-        self.troubles.operation(false)?;
+        self.faults.operation(false)?;
         self.file.cut(length)
     }
 }

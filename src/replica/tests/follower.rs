@@ -1,7 +1,7 @@
-//! A follower: a process, while it runs, and the directory that it keeps.
+//! A follower: a process and its directory.
 
-use super::disk::{Trouble, Troubles};
-use super::network::{Answer, Link, Message, Question, Reply};
+use super::disk::{Fault, Faults};
+use super::network::{Link, Message, Reply, Request, Response};
 use super::served::Served;
 use crate::replica::{Follow, FollowError, following};
 use crate::store::{self, Reader};
@@ -11,43 +11,43 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long something may take that waits for nothing.
+/// Longest time of a step that waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A follower, which may have ended.
+/// A follower, whose process may have ended.
 pub(super) struct Follower {
     pub(super) path: PathBuf,
-    /// Whom it follows: 0 is the source, the others are followers, from 1 on.
+    /// What it follows: 0 is the source, others are followers, numbered from 1.
     pub(super) parent: usize,
     pub(super) checkpoint_at: u64,
     pub(super) process: Option<Process>,
-    /// Who reads the directory all the time, as a service does.
+    /// A continuous reader, like a service.
     pub(super) watch: Option<Served>,
-    /// Who does not ask whether another directory has taken its place.
+    /// A reader that does not check whether the directory was replaced.
     pub(super) reader: Option<Reader>,
-    /// The last sequence number that anybody has read there.
+    /// Highest sequence number that `watch` has read.
     pub(super) shown: u64,
-    /// The last that `reader` has read.
+    /// Highest sequence number that `reader` has read.
     pub(super) read: u64,
-    /// Answers that come late, or twice.
-    pub(super) kept: Vec<(Question, Answer)>,
-    /// Register files have been altered on their way or where they are kept.
+    /// Responses to deliver late or twice.
+    pub(super) kept: Vec<(Request, Response)>,
+    /// Whether register files were altered in transit or on disk.
     pub(super) altered: bool,
 }
 
-/// A follower that runs. It waits until what it has said last is answered.
+/// A running follower. It waits for the reply to its last message.
 pub(super) struct Process {
     messages: Receiver<Message>,
     replies: Option<Sender<Reply>>,
     thread: Option<JoinHandle<()>>,
-    pub(super) said: Message,
+    pub(super) message: Message,
     pub(super) once: bool,
-    pub(super) troubles: Troubles,
-    /// It is made to end.
+    pub(super) faults: Faults,
+    /// Whether it was killed.
     pub(super) killed: bool,
-    /// It has asked for a register file, and not opened a directory since.
+    /// Whether it has requested a register file and not opened a directory since.
     pub(super) making: bool,
-    /// It was given an offer that was not the newest.
+    /// Whether it has received an offer that was not the newest.
     pub(super) old_offer: bool,
 }
 
@@ -55,21 +55,21 @@ impl Process {
     fn start(path: &Path, once: bool, checkpoint_at: u64) -> Process {
         let (to_world, messages) = channel();
         let (replies, from_world) = channel();
-        let troubles = Troubles::default();
+        let faults = Faults::default();
         let follow = Follow { directory: path.to_owned(), once, checkpoint_at };
-        let its = troubles.clone();
+        let its = faults.clone();
         let thread = thread::spawn(move || {
             let link = Link::new(to_world, from_world, its);
-            let result = following::run(&follow, &link, &mut |event| link.tell(event));
+            let result = following::run(&follow, &link, &mut |event| link.report(event));
             link.end(result);
         });
         let mut process = Process {
             messages,
             replies: Some(replies),
             thread: Some(thread),
-            said: Message::Pauses,
+            message: Message::Pauses,
             once,
-            troubles,
+            faults,
             killed: false,
             making: false,
             old_offer: false,
@@ -79,39 +79,39 @@ impl Process {
     }
 
     fn listen(&mut self) {
-        let Ok(said) = self.messages.recv_timeout(PATIENCE) else {
-            // If it has not panicked, it does something for ever.
+        let Ok(message) = self.messages.recv_timeout(PATIENCE) else {
+            // Without a panic, it loops forever.
             let thread = self.thread.take().filter(JoinHandle::is_finished);
             let panic = thread.and_then(|thread| thread.join().err());
             panic!("a follower hangs or panics: {:?}", panic.map(|panic| super::message(&*panic)));
         };
-        match &said {
-            Message::Asks(Question::Snapshot { .. }) => self.making = true,
-            Message::Asks(Question::Changes { .. }) => self.making = false,
+        match &message {
+            Message::Requests(Request::Snapshot { .. }) => self.making = true,
+            Message::Requests(Request::Changes { .. }) => self.making = false,
             _ => {}
         }
-        self.said = said;
+        self.message = message;
     }
 
-    /// Answers what it has said last, and waits until it says more.
-    pub(super) fn answer(&mut self, reply: Reply) {
+    /// Replies to its last message, and waits for the next one.
+    pub(super) fn reply(&mut self, reply: Reply) {
         let replies = self.replies.as_ref().expect("it runs");
-        replies.send(reply).unwrap_or_else(|_| panic!("a follower has ended without a word"));
+        replies.send(reply).unwrap_or_else(|_| panic!("a follower has ended without a message"));
         self.listen();
     }
 
-    /// Ends it where it is. What it would do then is not done.
+    /// Kills the process at its current step.
     pub(super) fn kill(&mut self) {
         self.killed = true;
-        self.troubles.set(Trouble::Killed(0));
-        while !matches!(self.said, Message::Ended(_)) {
-            self.answer(Reply::Killed);
+        self.faults.set(Fault::Killed(0));
+        while !matches!(self.message, Message::Ended(_)) {
+            self.reply(Reply::Killed);
         }
     }
 
-    /// Whether it was made to end, now or while it wrote.
+    /// Whether it was killed, now or while it wrote.
     pub(super) fn was_killed(&self) -> bool {
-        self.killed || self.troubles.get() == Trouble::Killed(0)
+        self.killed || self.faults.get() == Fault::Killed(0)
     }
 }
 
@@ -135,13 +135,13 @@ impl Follower {
         self.process = Some(Process::start(&self.path, once, self.checkpoint_at));
     }
 
-    /// Something beside its directory.
+    /// Path of a file or directory beside its own.
     pub(super) fn beside(&self, what: &str) -> PathBuf {
         let name = self.path.file_name().expect("a name").to_string_lossy();
         self.path.with_file_name(format!(".{name}.{what}"))
     }
 
-    /// Register files that were coming.
+    /// Partial downloads of register files.
     pub(super) fn partial(&self) -> Vec<PathBuf> {
         let begins = format!("{}.", self.beside("").to_string_lossy().trim_end_matches('.'));
         let entries = fs::read_dir(self.path.parent().expect("a parent")).expect("read");
@@ -155,22 +155,22 @@ impl Follower {
         partial
     }
 
-    /// Reads its directory, as those do who have it open already.
-    pub(super) fn look(&mut self) {
+    /// Lets its readers look at the directory.
+    pub(super) fn refresh(&mut self) {
         match &mut self.watch {
-            Some(watch) => watch.look(),
+            Some(watch) => watch.refresh(),
             none => *none = Served::open(&self.path).ok(),
         }
-        // What a reader had read in part is not used again.
+        // A reader that failed is not used again.
         if self.reader.as_mut().is_none_or(|reader| reader.refresh().is_err()) {
             self.reader = Reader::open(&self.path).ok();
         }
     }
 
-    /// What is wrong with how it has ended. `None` if it may end so.
+    /// Why the process should not have ended this way. `None` if it may.
     pub(super) fn why_ended(&self, restored: bool) -> Option<String> {
         let process = self.process.as_ref()?;
-        let Message::Ended(result) = &process.said else { return None };
+        let Message::Ended(result) = &process.message else { return None };
         let good = match result {
             _ if process.was_killed() => true,
             Ok(()) => process.once,
@@ -182,8 +182,7 @@ impl Follower {
         (!good).then(|| format!("ended: {result:?}"))
     }
 
-    /// What lies there when a process ends while one directory takes the place of another, `None` if it was not about
-    /// to: how far it has come is 0 to 2.
+    /// The state after a kill during the exchange of directories, at step 0 to 2. `None` if no exchange was due.
     pub(super) fn interrupt_exchange(&mut self, how_far: u64) -> Option<()> {
         let (next, old) = (self.beside("next"), self.beside("old"));
         let made = Reader::open(&next).ok()?;
@@ -202,7 +201,7 @@ impl Follower {
         Some(())
     }
 
-    /// What lies there when a process ends before the register file has its name, `None` if nothing is there.
+    /// The state after a kill before the register file was renamed into place. `None` without a data directory.
     pub(super) fn interrupt_making(&self, directory: &Path) -> Option<()> {
         if !store::is_data_directory(directory) {
             return None;

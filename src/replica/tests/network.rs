@@ -1,13 +1,13 @@
-//! The network between a follower and what it follows: the follower's end of it, in a thread of its own.
+//! The network between a follower and its source: the follower's end, in a separate thread.
 //!
-//! Whatever a follower does with its world is a message to the simulation, which answers when it likes and
-//! meanwhile lets others go on. So one thing happens at a time, in an order that follows from the seed.
+//! Each external action of a follower is a message to the simulation, which replies later and meanwhile lets others
+//! proceed. So one event happens at a time, in an order determined by the seed.
 
-use super::disk::{Failing, Troubles};
+use super::disk::{Failing, Faults};
 use super::model::know_sums;
 use crate::register::Register;
-use crate::replica::{Event, FollowError, Offer, Source, Told};
-use crate::store::{Place, StoreError, Writer, changes_of_frames};
+use crate::replica::{ChangeBatch, Event, FollowError, Offer, Source};
+use crate::store::{DataDirectory, StoreError, Writer, changes_of_frames};
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,24 +16,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
-/// What is asked of a source.
+/// A request to a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum Request {
     Offer,
     Snapshot { digest: String, from: u64 },
     Changes { from: u64 },
 }
 
-/// What a source says, as it is on the wire.
+/// A response of a source, as transmitted.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Offer(Offer),
     /// The rest of a register file.
     File {
         digest: String,
         bytes: Arc<[u8]>,
     },
-    /// There is another register file by now.
+    /// The register file was replaced.
     Replaced,
     Changes {
         from: u64,
@@ -43,51 +43,51 @@ pub(super) enum Answer {
         frames: Vec<u8>,
     },
     Gone,
-    /// It has less than it is asked for.
+    /// The source is behind the requested sequence number.
     Unknown,
 }
 
-/// What a follower tells the simulation, and waits for an answer to.
+/// A message of a follower to the simulation. The follower waits for a [`Reply`].
 #[derive(Debug)]
 pub(super) enum Message {
-    Asks(Question),
+    Requests(Request),
     Pauses,
     Opens(PathBuf),
-    Tells(Event),
+    Reports(Event),
     Ended(Result<(), FollowError>),
 }
 
-/// What it is answered.
+/// Reply of the simulation to a [`Message`].
 pub(super) enum Reply {
     Go,
-    Answer(Answer),
-    /// Bytes of a register file, as they come: so many at a time; `true` breaks off with an error at the end.
+    Response(Response),
+    /// A register file in pieces; `fails` ends it with an error.
     Bytes {
         digest: String,
         bytes: Arc<[u8]>,
         piece: usize,
         fails: bool,
     },
-    Away,
-    /// The process ends.
+    Unreachable,
+    /// The process is killed.
     Killed,
 }
 
-/// A follower's end.
+/// The follower's end of the network.
 #[derive(Clone)]
 pub(super) struct Link {
     messages: Sender<Message>,
     replies: Rc<Receiver<Reply>>,
-    troubles: Troubles,
+    faults: Faults,
     killed: Rc<Cell<bool>>,
 }
 
 impl Link {
-    pub(super) fn new(messages: Sender<Message>, replies: Receiver<Reply>, troubles: Troubles) -> Link {
-        Link { messages, replies: Rc::new(replies), troubles, killed: Rc::default() }
+    pub(super) fn new(messages: Sender<Message>, replies: Receiver<Reply>, faults: Faults) -> Link {
+        Link { messages, replies: Rc::new(replies), faults, killed: Rc::default() }
     }
 
-    /// A process that has ended says nothing any more, whatever it seems to do.
+    /// Sends a message. A killed process sends nothing more.
     fn say(&self, message: Message) -> Reply {
         if self.killed.get() {
             return Reply::Killed;
@@ -98,20 +98,20 @@ impl Link {
         reply
     }
 
-    pub(super) fn tell(&self, event: Event) {
-        self.say(Message::Tells(event));
+    pub(super) fn report(&self, event: Event) {
+        self.say(Message::Reports(event));
     }
 
     pub(super) fn end(&self, result: Result<(), FollowError>) {
         self.killed.set(false);
-        // Nobody listens if the simulation has ended.
+        // The receiver is gone if the simulation has ended.
         let _ = self.messages.send(Message::Ended(result));
     }
 
-    fn ask(&self, question: Question) -> Result<Reply, FollowError> {
-        match self.say(Message::Asks(question)) {
+    fn ask(&self, request: Request) -> Result<Reply, FollowError> {
+        match self.say(Message::Requests(request)) {
             Reply::Killed => Err(killed()),
-            Reply::Away | Reply::Go => Err(FollowError::Away("nothing comes".to_owned())),
+            Reply::Unreachable | Reply::Go => Err(FollowError::Unreachable("no response".to_owned())),
             reply => Ok(reply),
         }
     }
@@ -123,40 +123,40 @@ fn killed() -> FollowError {
 }
 
 fn damaged() -> FollowError {
-    FollowError::Away("it came damaged".to_owned())
+    FollowError::Unreachable("damaged in transit".to_owned())
 }
 
-/// What the client of the service makes of what is on the wire.
+/// Interprets responses as the client of a service does.
 impl Source for Link {
     fn offer(&self) -> Result<Offer, FollowError> {
-        match self.ask(Question::Offer)? {
-            Reply::Answer(Answer::Offer(offer)) => Ok(offer),
+        match self.ask(Request::Offer)? {
+            Reply::Response(Response::Offer(offer)) => Ok(offer),
             _ => Err(damaged()),
         }
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
-        match self.ask(Question::Snapshot { digest: offer.digest.clone(), from })? {
+        match self.ask(Request::Snapshot { digest: offer.digest.clone(), from })? {
             Reply::Bytes { digest, bytes, piece, fails } if digest == offer.digest => {
                 let killed = Rc::clone(&self.killed);
-                Ok(Some(Box::new(Coming { bytes, at: 0, piece, fails, killed })))
+                Ok(Some(Box::new(Download { bytes, at: 0, piece, fails, killed })))
             }
-            Reply::Bytes { .. } | Reply::Answer(Answer::Replaced) => Ok(None),
+            Reply::Bytes { .. } | Reply::Response(Response::Replaced) => Ok(None),
             _ => Err(damaged()),
         }
     }
 
-    fn changes(&self, here: &Register, _: usize, _: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, _: usize, _: Duration) -> Result<ChangeBatch, FollowError> {
         know_sums(here);
         let from = here.sequence();
-        match self.ask(Question::Changes { from })? {
-            Reply::Answer(Answer::Changes { from: said, to, latest, content, frames }) => {
+        match self.ask(Request::Changes { from })? {
+            Reply::Response(Response::Changes { from: said, to, latest, content, frames }) => {
                 let changes = changes_of_frames(&frames, from).filter(|_| said == from);
                 let changes = changes.ok_or_else(damaged)?;
-                Ok(Told { register: "far".to_owned(), changes, to, latest, content })
+                Ok(ChangeBatch { register: "far".to_owned(), changes, to, latest, content })
             }
-            Reply::Answer(Answer::Gone) => Err(FollowError::Gone),
-            Reply::Answer(Answer::Unknown) => Err(FollowError::RolledBack { here: from }),
+            Reply::Response(Response::Gone) => Err(FollowError::Gone),
+            Reply::Response(Response::Unknown) => Err(FollowError::RolledBack { here: from }),
             _ => Err(damaged()),
         }
     }
@@ -171,14 +171,15 @@ impl Source for Link {
             let error = io::ErrorKind::NotConnected.into();
             return Err(StoreError::Io { path, error });
         }
-        let writer = Writer::of(Place { disk: Arc::new(Failing::new(directory, &self.troubles)), path })?;
+        let writer =
+            Writer::of(DataDirectory { disk: Arc::new(Failing::new(directory, &self.faults)), path })?;
         know_sums(&writer.register());
         Ok(writer)
     }
 }
 
-/// A register file as it comes.
-struct Coming {
+/// A register file while it is downloaded.
+struct Download {
     bytes: Arc<[u8]>,
     at: usize,
     piece: usize,
@@ -186,7 +187,7 @@ struct Coming {
     killed: Rc<Cell<bool>>,
 }
 
-impl Read for Coming {
+impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = &self.bytes[self.at..];
         if self.killed.get() || self.fails && left.is_empty() {

@@ -1,36 +1,36 @@
-//! When a replica gives up a source that does not answer, told without waiting: the times that it would have waited for.
+//! When a replica gives up an unreachable source, tested with recorded instead of real delays.
 
+use super::fast_directory;
 use super::model::{FIRST, begin};
-use super::place_for_files;
 use crate::register::Register;
 use crate::replica::following::run;
-use crate::replica::{Event, Follow, FollowError, Offer, Source, Told};
+use crate::replica::{ChangeBatch, Event, Follow, FollowError, Offer, Source};
 use std::cell::RefCell;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A source that says one thing after another, and then always the last.
+/// A source that gives scripted responses, and then repeats the last one.
 struct Script {
-    says: RefCell<Vec<Says>>,
+    says: RefCell<Vec<Scripted>>,
     pauses: RefCell<Vec<Duration>>,
 }
 
 #[derive(Clone, Copy)]
-enum Says {
-    /// It does not answer.
-    Away,
-    /// What is not signed.
+enum Scripted {
+    /// It is unreachable.
+    Unreachable,
+    /// A response without signature.
     Unsigned,
-    /// That there is more to come, and nothing of it.
-    NoMore,
-    /// That it does not want to.
-    No,
+    /// Later changes exist, but none are sent.
+    NoChanges,
+    /// It refuses.
+    Refuses,
 }
 
 impl Script {
-    fn of(says: &[Says]) -> Script {
+    fn of(says: &[Scripted]) -> Script {
         let says = says.iter().rev().copied().collect();
         Script { says: RefCell::new(says), pauses: RefCell::default() }
     }
@@ -39,10 +39,10 @@ impl Script {
         let mut says = self.says.borrow_mut();
         let now = if says.len() > 1 { says.pop() } else { says.last().copied() };
         match now.expect("something") {
-            Says::Away => Err(FollowError::Away("nothing comes".to_owned())),
-            Says::Unsigned => Err(FollowError::Untrusted("it is not signed".to_owned())),
-            Says::NoMore => Ok(()),
-            Says::No => Err(FollowError::Refused { status: 403, detail: "no".to_owned() }),
+            Scripted::Unreachable => Err(FollowError::Unreachable("no response".to_owned())),
+            Scripted::Unsigned => Err(FollowError::Untrusted("it is not signed".to_owned())),
+            Scripted::NoChanges => Ok(()),
+            Scripted::Refuses => Err(FollowError::Refused { status: 403, detail: "no".to_owned() }),
         }
     }
 }
@@ -56,10 +56,10 @@ impl Source for Script {
         panic!("nothing is offered")
     }
 
-    fn changes(&self, here: &Register, _: usize, _: Duration) -> Result<Told, FollowError> {
+    fn changes(&self, here: &Register, _: usize, _: Duration) -> Result<ChangeBatch, FollowError> {
         let (to, latest) = (here.sequence(), here.sequence() + 1);
         self.says()?;
-        Ok(Told { register: "far".to_owned(), changes: Vec::new(), to, latest, content: None })
+        Ok(ChangeBatch { register: "far".to_owned(), changes: Vec::new(), to, latest, content: None })
     }
 
     fn pause(&self, time: Duration) {
@@ -67,104 +67,107 @@ impl Source for Script {
     }
 }
 
-/// How following ended, what was told, and for how long it was waited.
+/// Result, events and delays of following.
 struct Ended {
     result: Result<(), FollowError>,
-    told: Vec<Event>,
+    events: Vec<Event>,
     pauses: Vec<Duration>,
 }
 
-fn followed(directory: &Path, once: bool, says: &[Says]) -> Ended {
-    let (source, mut told) = (Script::of(says), Vec::new());
+fn followed(directory: &Path, once: bool, says: &[Scripted]) -> Ended {
+    let (source, mut events) = (Script::of(says), Vec::new());
     let follow = Follow { directory: directory.to_owned(), once, checkpoint_at: u64::MAX };
-    let result = run(&follow, &source, &mut |event| told.push(event));
-    Ended { result, told, pauses: source.pauses.into_inner() }
+    let result = run(&follow, &source, &mut |event| events.push(event));
+    Ended { result, events, pauses: source.pauses.into_inner() }
 }
 
-/// A replica that is there, and a place where there is none.
-fn places() -> (TempDir, [PathBuf; 2]) {
-    let files = place_for_files();
-    let places = ["replica", "new"].map(|name| files.path().join(name));
-    begin(&places[0]);
-    std::fs::write(places[0].join("replica-of"), "far\n").expect("written");
-    (files, places)
+/// Paths of an existing replica and of a missing one.
+fn paths() -> (TempDir, [PathBuf; 2]) {
+    let files = fast_directory();
+    let paths = ["replica", "new"].map(|name| files.path().join(name));
+    begin(&paths[0]);
+    std::fs::write(paths[0].join("replica-of"), "far\n").expect("written");
+    (files, paths)
 }
 
-fn count(told: &[Event], which: impl Fn(&Event) -> bool) -> usize {
-    told.iter().filter(|event| which(event)).count()
+fn count(events: &[Event], which: impl Fn(&Event) -> bool) -> usize {
+    events.iter().filter(|event| which(event)).count()
 }
 
 fn away(event: &Event) -> bool {
-    matches!(event, Event::Away(_))
+    matches!(event, Event::Waiting(_))
 }
 
 fn untrusted(event: &Event) -> bool {
     matches!(event, Event::Untrusted(_))
 }
 
-/// A job that runs by the clock ends by itself, after a minute or so, and not before the source has had time to start.
+/// A scheduled job ends after about a minute, so that the source has time to start.
 #[test]
-fn who_is_to_end_gives_up_who_does_not_answer() {
-    let (_files, [replica, new]) = places();
-    for place in [&replica, &new] {
-        let ended = followed(place, true, &[Says::Away]);
-        assert!(matches!(ended.result, Err(FollowError::Away(_))), "{:?}", ended.result);
+fn once_gives_up_an_unreachable_source() {
+    let (_files, [replica, new]) = paths();
+    for path in [&replica, &new] {
+        let ended = followed(path, true, &[Scripted::Unreachable]);
+        assert!(matches!(ended.result, Err(FollowError::Unreachable(_))), "{:?}", ended.result);
         let waited: Duration = ended.pauses.iter().sum();
         assert!((20..=60).contains(&waited.as_secs()), "{:?}", ended.pauses);
-        assert_eq!(count(&ended.told, away), 1, "{:?}", ended.told);
+        assert_eq!(count(&ended.events, away), 1, "{:?}", ended.events);
     }
-    assert!(!new.exists(), "nothing was begun");
+    assert!(!new.exists(), "nothing was created");
 }
 
-/// Each time twice as long, up to 30 s, less up to a half by chance.
+/// The delay doubles up to 30 s, less up to a half at random.
 #[test]
-fn who_follows_on_asks_again_for_ever() {
-    let (_files, [replica, new]) = places();
-    for place in [&replica, &new] {
-        let ended = followed(place, false, &[[Says::Away; 100].as_slice(), &[Says::No]].concat());
+fn without_once_an_unreachable_source_is_retried_forever() {
+    let (_files, [replica, new]) = paths();
+    for path in [&replica, &new] {
+        let ended =
+            followed(path, false, &[[Scripted::Unreachable; 100].as_slice(), &[Scripted::Refuses]].concat());
         assert!(matches!(ended.result, Err(FollowError::Refused { .. })), "{:?}", ended.result);
         assert_eq!(ended.pauses.len(), 100);
-        for (place, &pause) in ended.pauses.iter().enumerate() {
-            let longest = Duration::from_millis(100 << place.min(20)).min(Duration::from_secs(30));
-            assert!((longest / 2..=longest).contains(&pause), "{place}: {pause:?}");
+        for (attempt, &pause) in ended.pauses.iter().enumerate() {
+            let longest = Duration::from_millis(100 << attempt.min(20)).min(Duration::from_secs(30));
+            assert!((longest / 2..=longest).contains(&pause), "{attempt}: {pause:?}");
         }
-        assert_eq!(count(&ended.told, away), 1, "{:?}", ended.told);
+        assert_eq!(count(&ended.events, away), 1, "{:?}", ended.events);
     }
 }
 
-/// Whatever goes well makes an end of what has failed before: it is told again, and tried as often again.
+/// After a success, failures are reported again and retried as often as at first.
 #[test]
-fn what_goes_well_is_a_new_beginning() {
-    let (_files, [replica, _]) = places();
-    let says = [[Says::Away; 8].as_slice(), &[Says::NoMore], &[Says::Away]].concat();
-    let once = followed(&replica, true, &[Says::Away]).pauses.len();
+fn a_success_resets_the_backoff() {
+    let (_files, [replica, _]) = paths();
+    let says =
+        [[Scripted::Unreachable; 8].as_slice(), &[Scripted::NoChanges], &[Scripted::Unreachable]].concat();
+    let once = followed(&replica, true, &[Scripted::Unreachable]).pauses.len();
     let ended = followed(&replica, true, &says);
-    assert!(matches!(ended.result, Err(FollowError::Away(_))), "{:?}", ended.result);
+    assert!(matches!(ended.result, Err(FollowError::Unreachable(_))), "{:?}", ended.result);
     assert_eq!(ended.pauses.len(), 8 + once);
-    assert_eq!(count(&ended.told, away), 2, "{:?}", ended.told);
-    assert!(ended.told.contains(&Event::At(FIRST, FIRST + 1)), "{:?}", ended.told);
+    assert_eq!(count(&ended.events, away), 2, "{:?}", ended.events);
+    assert!(ended.events.contains(&Event::Progress(FIRST, FIRST + 1)), "{:?}", ended.events);
 }
 
-/// What is not signed will not be the next time: who is to end does so at once, who follows on asks again, and says so
-/// once.
+/// An unsigned response is unlikely to be signed later: with `once` following ends at once, otherwise it retries and
+/// reports once.
 #[test]
-fn what_is_not_signed_is_an_alarm() {
-    let (_files, [replica, new]) = places();
-    for place in [&replica, &new] {
-        let ended = followed(place, true, &[Says::Unsigned]);
+fn unsigned_responses_are_an_alarm() {
+    let (_files, [replica, new]) = paths();
+    for path in [&replica, &new] {
+        let ended = followed(path, true, &[Scripted::Unsigned]);
         assert!(matches!(ended.result, Err(FollowError::Untrusted(_))), "{:?}", ended.result);
         assert_eq!(ended.pauses, [Duration::ZERO; 0]);
-        let ended = followed(place, false, &[[Says::Unsigned; 20].as_slice(), &[Says::No]].concat());
-        assert_eq!((ended.pauses.len(), count(&ended.told, untrusted)), (20, 1), "{:?}", ended.told);
+        let ended =
+            followed(path, false, &[[Scripted::Unsigned; 20].as_slice(), &[Scripted::Refuses]].concat());
+        assert_eq!((ended.pauses.len(), count(&ended.events, untrusted)), (20, 1), "{:?}", ended.events);
     }
 }
 
-/// It is an alarm as well when the source was away just before.
+/// Also when the source was unreachable just before.
 #[test]
-fn what_is_not_signed_is_an_alarm_after_whatever_failed() {
-    let (_files, [replica, new]) = places();
-    for place in [&replica, &new] {
-        let ended = followed(place, false, &[Says::Away, Says::Unsigned, Says::No]);
-        assert_eq!(count(&ended.told, untrusted), 1, "{:?}", ended.told);
+fn unsigned_responses_are_an_alarm_after_other_failures() {
+    let (_files, [replica, new]) = paths();
+    for path in [&replica, &new] {
+        let ended = followed(path, false, &[Scripted::Unreachable, Scripted::Unsigned, Scripted::Refuses]);
+        assert_eq!(count(&ended.events, untrusted), 1, "{:?}", ended.events);
     }
 }

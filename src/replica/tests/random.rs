@@ -1,4 +1,4 @@
-//! Numbers that follow from a seed, and nothing else.
+//! Deterministic random numbers.
 
 /// splitmix64.
 pub(super) struct Random(u64);
@@ -21,7 +21,7 @@ impl Random {
         self.next() % end
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// `true` with a probability in thousandths.
     pub(super) fn chance(&mut self, in_a_thousand: u64) -> bool {
         self.below(1000) < in_a_thousand
     }

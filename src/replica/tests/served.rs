@@ -1,7 +1,7 @@
-//! A data directory as a service serves it, which looks at it from time to time.
+//! A data directory as a service serves it, refreshed from time to time.
 
 use super::model::content;
-use super::network::{Answer, Question};
+use super::network::{Request, Response};
 use crate::replica::Offer;
 use crate::store::{Log, Reader, StoreError};
 use std::fs;
@@ -10,14 +10,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// What is served of a directory. Between two looks it is behind what is there.
+/// The served state of a directory. Between two refreshes it lags behind.
 pub(super) struct Served {
     path: PathBuf,
-    /// Which directory is under the path.
+    /// Identity of the directory at the path.
     id: Option<(u64, u64)>,
     reader: Reader,
     log: Arc<Log>,
-    /// Of the register file at a sequence number.
+    /// Digest of the register file, with its path.
     digest: OnceLock<(PathBuf, String)>,
 }
 
@@ -32,8 +32,8 @@ impl Served {
         Ok(Served { path, id, reader, log, digest: OnceLock::new() })
     }
 
-    /// Takes in what is new. What cannot be read now is read at another look.
-    pub(super) fn look(&mut self) {
+    /// Reads the directory again. Errors are left to the next refresh.
+    pub(super) fn refresh(&mut self) {
         let same = id(&self.path) == self.id;
         if (!same || self.reader.refresh().is_err())
             && let Ok(opened) = Served::open(&self.path)
@@ -58,36 +58,41 @@ impl Served {
         self.reader.register()
     }
 
-    /// What the service answers; `None` if it fails. At most so many changes.
-    pub(super) fn answer(&self, question: &Question, most: usize) -> Option<Answer> {
+    /// Response of the service with at most `most` changes; `None` if it fails.
+    pub(super) fn answer(&self, request: &Request, most: usize) -> Option<Response> {
         let register = self.register();
         let file = (**register.file()).as_ref();
         let latest = register.sequence();
-        Some(match question {
-            Question::Offer => {
+        Some(match request {
+            Request::Offer => {
                 let digest = self.digest().to_owned();
-                Answer::Offer(Offer { register: "far".to_owned(), digest, bytes: file.len() as u64, latest })
+                Response::Offer(Offer {
+                    register: "far".to_owned(),
+                    digest,
+                    bytes: file.len() as u64,
+                    latest,
+                })
             }
-            Question::Snapshot { digest, from } => {
+            Request::Snapshot { digest, from } => {
                 let rest = file.get(*from as usize..).filter(|rest| !rest.is_empty());
                 match rest.filter(|_| self.digest() == digest) {
-                    Some(rest) => Answer::File { digest: digest.clone(), bytes: rest.into() },
-                    None => Answer::Replaced,
+                    Some(rest) => Response::File { digest: digest.clone(), bytes: rest.into() },
+                    None => Response::Replaced,
                 }
             }
-            Question::Changes { from } if *from > latest => Answer::Unknown,
-            Question::Changes { from } => {
+            Request::Changes { from } if *from > latest => Response::Unknown,
+            Request::Changes { from } => {
                 let frames = match *from == latest {
                     true => Ok((Vec::new(), latest)),
                     false => self.log.frames(*from, latest, most, 1 << 20),
                 };
                 let (frames, to) = match frames {
                     Ok(read) => read,
-                    Err(error) if is_gone(&error) => return Some(Answer::Gone),
+                    Err(error) if is_gone(&error) => return Some(Response::Gone),
                     Err(_) => return None,
                 };
                 let content = (to == latest).then(|| content(&register));
-                Answer::Changes { from: *from, to, latest, content, frames }
+                Response::Changes { from: *from, to, latest, content, frames }
             }
         })
     }

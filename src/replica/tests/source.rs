@@ -1,4 +1,4 @@
-//! The source: a data directory that changes, and that is restored from an old copy at worst.
+//! The source: a data directory that changes, and that may be restored from an old copy.
 
 use super::model::{FIRST, FORKS, History, LAST, begin, content};
 use crate::register::Register;
@@ -6,12 +6,12 @@ use crate::store::Writer;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The directory, and whoever writes to it.
+/// The directory and its writer.
 pub(super) struct Origin {
     pub(super) path: PathBuf,
     writer: Option<Writer>,
     history: &'static History,
-    /// The last sequence number that it ever had.
+    /// Highest sequence number it ever had.
     most: u64,
 }
 
@@ -33,7 +33,7 @@ impl Origin {
         self.writer = None;
     }
 
-    /// Applies up to so many changes, as one batch.
+    /// Applies up to `count` changes as one batch.
     pub(super) fn apply(&mut self, count: u64) -> u64 {
         let from = self.sequence();
         let to = (from + count).min(LAST);
@@ -49,7 +49,7 @@ impl Origin {
         self.history.fork < LAST
     }
 
-    /// Goes back to where other changes follow than did, if it has come far enough and not too far.
+    /// Restores the state at a fork, after which other changes follow, if the source is past it and not near the end.
     pub(super) fn restore(&mut self, fork: usize) -> bool {
         let sequence = self.sequence();
         if self.is_restored() || sequence <= FORKS[fork] || sequence > LAST - 50 {
@@ -63,7 +63,7 @@ impl Origin {
         true
     }
 
-    /// Goes on until it has more than it ever had.
+    /// Continues until it is past its highest sequence number.
     pub(super) fn pass(&mut self) {
         let missing = (self.most + 1).saturating_sub(self.sequence());
         if self.is_restored() && missing > 0 {
@@ -71,8 +71,8 @@ impl Origin {
         }
     }
 
-    /// Whether it had what a register is. What a replica makes of other changes than those before is found out when it
-    /// has all of them, not before.
+    /// Whether a register is a former state of the source. After a restore any state counts, because a replica detects
+    /// the other history only when it has caught up.
     pub(super) fn had(&self, register: &Register) -> bool {
         let sequence = register.sequence();
         self.is_restored()

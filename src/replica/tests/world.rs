@@ -1,9 +1,9 @@
-//! One simulation: what happens, in which order, and what must hold all the while.
+//! One simulation: events, their order, and invariants.
 
-use super::disk::Trouble;
+use super::disk::Fault;
 use super::follower::Follower;
 use super::model::{FORKS, content};
-use super::network::{Answer, Message, Question, Reply};
+use super::network::{Message, Reply, Request, Response};
 use super::random::Random;
 use super::served::Served;
 use super::source::Origin;
@@ -16,12 +16,12 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// Lines of the story that are kept.
-const STORY: usize = 80;
-/// Turns that each follower has, at most, until it must have what the source has when nothing goes wrong any more.
+/// Lines of the event log that are kept.
+const LOG_LINES: usize = 80;
+/// Most turns of each follower without faults until it must have caught up.
 const CALM_TURNS: usize = 150;
 
-/// How often what goes wrong, in a thousand times that it could.
+/// Probabilities of faults in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rates {
     lost: u64,
@@ -38,7 +38,7 @@ struct Rates {
 }
 
 impl Rates {
-    /// Of each seed its own: what always goes wrong hides what seldom does.
+    /// Rates of a seed. They vary because frequent faults hide rare ones.
     fn of(random: &mut Random) -> Rates {
         let mut rate = || random.one_of(&[0, 0, 30, 80, 200]);
         Rates {
@@ -63,12 +63,12 @@ pub(super) struct World {
     rates: Rates,
     source: Origin,
     followers: Vec<Follower>,
-    /// What is served of the source and of each follower, while somebody serves it.
+    /// Services of the source and of each follower, while they run.
     served: Vec<Option<Served>>,
     down: Vec<bool>,
-    story: VecDeque<String>,
+    log: VecDeque<String>,
     happened: BTreeMap<&'static str, u64>,
-    /// Last, so that it is removed when nobody uses it any more.
+    /// The last field, so that it is dropped last.
     _files: TempDir,
 }
 
@@ -76,35 +76,35 @@ impl World {
     pub(super) fn new(seed: u64) -> World {
         let mut random = Random::new(seed);
         let rates = Rates::of(&mut random);
-        let files = super::place_for_files();
+        let files = super::fast_directory();
         let source = Origin::new(&files.path().join("source"));
         let mut followers = Vec::new();
         for number in 1..=1 + random.below(3) as usize {
-            // The second follows the first as often as the source, and so on.
+            // A follower follows the source or an earlier follower, with equal probability.
             let parent = random.below(number as u64) as usize;
             let checkpoint_at = random.one_of(&[1000, 8000, 1 << 30, 1 << 30]);
             followers.push(Follower::new(files.path().join(format!("f{number}")), parent, checkpoint_at));
         }
         let served = (0..=followers.len()).map(|_| None).collect();
         let down = vec![false; followers.len() + 1];
-        let (story, happened) = (VecDeque::new(), BTreeMap::new());
-        World { random, rates, source, followers, served, down, story, happened, _files: files }
+        let (log, happened) = (VecDeque::new(), BTreeMap::new());
+        World { random, rates, source, followers, served, down, log, happened, _files: files }
     }
 
-    /// What has happened, by what it was, and how often.
+    /// Number of occurrences by fault.
     pub(super) fn happened(self) -> BTreeMap<&'static str, u64> {
         self.happened
     }
 
-    pub(super) fn story(&self) -> String {
-        self.story.iter().fold(String::new(), |story, line| story + line + "\n")
+    pub(super) fn log(&self) -> String {
+        self.log.iter().fold(String::new(), |log, line| log + line + "\n")
     }
 
     fn note(&mut self, line: String) {
-        if self.story.len() == STORY {
-            self.story.pop_front();
+        if self.log.len() == LOG_LINES {
+            self.log.pop_front();
         }
-        self.story.push_back(line);
+        self.log.push_back(line);
     }
 
     fn count(&mut self, what: &'static str) {
@@ -112,7 +112,7 @@ impl World {
         self.note(format!("  {what}"));
     }
 
-    /// Whether something happens, which is then noted.
+    /// Whether a fault occurs, which is then noted.
     fn happens(&mut self, rate: u64, what: &'static str) -> bool {
         let happens = self.random.chance(rate);
         if happens {
@@ -121,12 +121,12 @@ impl World {
         happens
     }
 
-    pub(super) fn live(&mut self) {
+    pub(super) fn run(&mut self) {
         for _ in 0..60 + self.random.below(120) {
             match self.random.below(16) {
                 0 | 1 => self.apply(),
-                2 => self.keep_house(),
-                3 => self.trouble_service(),
+                2 => self.maintain_source(),
+                3 => self.change_service(),
                 _ => {
                     let number = self.random.below(self.followers.len() as u64) as usize;
                     self.turn(number, false);
@@ -142,7 +142,7 @@ impl World {
         self.note(format!("source at {to}"));
     }
 
-    fn keep_house(&mut self) {
+    fn maintain_source(&mut self) {
         if self.happens(3 * self.rates.checkpoint, "source checkpoint") {
             let keep = self.random.chance(200);
             self.source.writer().checkpoint(keep).expect("a checkpoint");
@@ -157,20 +157,20 @@ impl World {
         }
     }
 
-    fn trouble_service(&mut self) {
+    fn change_service(&mut self) {
         let number = self.random.below(self.served.len() as u64) as usize;
         match self.random.below(3) {
             0 => self.served[number] = None,
             1 if self.happens(2 * self.rates.down, "service down") => self.down[number] = true,
             1 => self.down[number] = false,
-            _ => self.look(number),
+            _ => self.refresh(number),
         }
     }
 
-    /// What is served of a directory becomes what is there.
-    fn look(&mut self, number: usize) {
+    /// Refreshes the service of a directory.
+    fn refresh(&mut self, number: usize) {
         match &mut self.served[number] {
-            Some(served) => served.look(),
+            Some(served) => served.refresh(),
             none => {
                 let path = if number == 0 { &self.source.path } else { &self.followers[number - 1].path };
                 *none = Served::open(path).ok();
@@ -178,23 +178,23 @@ impl World {
         }
     }
 
-    /// A follower goes on by one thing that it does.
+    /// Lets a follower take one step.
     fn turn(&mut self, number: usize, calm: bool) {
         if self.followers[number].process.is_none() {
             let once = self.random.chance(250);
             self.note(format!("f{} starts, once: {once}", number + 1));
             self.followers[number].start(once);
-            return self.hear(number);
+            return self.handle_message(number);
         }
         if self.happens(self.rates.killed, "a process ended") {
             return self.kill(number);
         }
-        self.trouble_disk(number, calm);
+        self.change_disk_fault(number, calm);
         let process = self.followers[number].process.as_mut().expect("it runs");
-        let reply = match &process.said {
-            Message::Asks(question) => {
-                let question = question.clone();
-                match self.ask(number, &question, calm) {
+        let reply = match &process.message {
+            Message::Requests(request) => {
+                let request = request.clone();
+                match self.ask(number, &request, calm) {
                     Some(reply) => reply,
                     None => return,
                 }
@@ -203,40 +203,40 @@ impl World {
             _ => Reply::Go,
         };
         let process = self.followers[number].process.as_mut().expect("it runs");
-        process.answer(reply);
-        self.hear(number);
+        process.reply(reply);
+        self.handle_message(number);
     }
 
-    /// Its disk is full, or has room again; or it will be ended while it writes.
-    fn trouble_disk(&mut self, number: usize, calm: bool) {
+    /// Fills its disk, frees it again, or arranges a kill during a write.
+    fn change_disk_fault(&mut self, number: usize, calm: bool) {
         let process = self.followers[number].process.as_ref().expect("it runs");
-        let troubles = process.troubles.clone();
-        // Another directory is seldom written to before it takes the place of the first.
-        let next = matches!(&process.said, Message::Opens(path) if *path != self.followers[number].path);
+        let faults = process.faults.clone();
+        // The next directory is written to only briefly before the exchange.
+        let next = matches!(&process.message, Message::Opens(path) if *path != self.followers[number].path);
         let often = if next { 10 } else { 1 };
-        match troubles.get() {
-            Trouble::None if self.random.chance(often * self.rates.full) => {
-                troubles.set(Trouble::Full(self.random.below(6)));
+        match faults.get() {
+            Fault::None if self.random.chance(often * self.rates.full) => {
+                faults.set(Fault::Full(self.random.below(6)));
             }
-            Trouble::None if self.random.chance(self.rates.killed) => {
-                troubles.set(Trouble::Killed(1 + self.random.below(8)));
+            Fault::None if self.random.chance(self.rates.killed) => {
+                faults.set(Fault::Killed(1 + self.random.below(8)));
             }
-            Trouble::Full(0) if calm || self.random.chance(200) => {
-                troubles.set(Trouble::None);
-                self.count("no room");
+            Fault::Full(0) if calm || self.random.chance(200) => {
+                faults.set(Fault::None);
+                self.count("disk full");
             }
-            Trouble::Full(_) | Trouble::Killed(1..) if calm => troubles.set(Trouble::None),
+            Fault::Full(_) | Fault::Killed(1..) if calm => faults.set(Fault::None),
             _ => {}
         }
     }
 
     fn kill(&mut self, number: usize) {
         let interrupted = self.random.chance(500);
-        // 3: before there is anything to exchange.
+        // 3: before the exchange.
         let how_far = self.random.below(4);
         let follower = &mut self.followers[number];
         let process = follower.process.as_mut().expect("it runs");
-        let (opens, making) = match &process.said {
+        let (opens, making) = match &process.message {
             Message::Opens(path) => (Some(path.clone()), process.making),
             _ => (None, false),
         };
@@ -251,32 +251,32 @@ impl World {
                 self.count("ended while directories were exchanged");
             }
         }
-        self.hear(number);
+        self.handle_message(number);
     }
 
-    /// Takes in what a follower has said, and checks what can be seen.
-    fn hear(&mut self, number: usize) {
+    /// Notes a follower's message, and checks what readers see.
+    fn handle_message(&mut self, number: usize) {
         let process = self.followers[number].process.as_ref().expect("it runs");
-        let line = format!("f{} says {:?}", number + 1, process.said);
-        let opens = matches!(process.said, Message::Opens(_));
-        match process.said {
+        let line = format!("f{} says {:?}", number + 1, process.message);
+        let opens = matches!(process.message, Message::Opens(_));
+        match process.message {
             Message::Ended(_) => {
                 self.note(line);
-                return self.bury(number);
+                return self.handle_end(number);
             }
-            Message::Tells(Event::Behind) => self.count("began anew"),
-            Message::Tells(Event::Diverged(_)) => self.count("diverged"),
+            Message::Reports(Event::Behind) => self.count("started over"),
+            Message::Reports(Event::Diverged(_)) => self.count("diverged"),
             _ => {}
         }
         self.note(line);
-        // Often: what happens right before and after it cannot be interrupted otherwise.
+        // Frequent, because the steps right before and after cannot be interrupted otherwise.
         if opens && self.happens(3 * self.rates.killed, "a process ended") {
             return self.kill(number);
         }
         self.check(number);
     }
 
-    fn bury(&mut self, number: usize) {
+    fn handle_end(&mut self, number: usize) {
         let why = self.followers[number].why_ended(self.source.is_restored());
         if let Some(why) = why {
             panic!("f{} {why}", number + 1);
@@ -292,11 +292,11 @@ impl World {
         self.check(number);
     }
 
-    /// What has come of a register file is not what it was, or is there though nothing has come.
+    /// Damages a partial download, or creates one.
     fn damage_partial(&mut self, number: usize) {
         let mut paths = self.followers[number].partial();
         if let Some(served) = &self.served[self.followers[number].parent]
-            && let Some(Answer::Offer(offer)) = served.answer(&Question::Offer, 1)
+            && let Some(Response::Offer(offer)) = served.answer(&Request::Offer, 1)
         {
             paths.push(self.followers[number].beside(&format!("{}.partial", offer.digest)));
         }
@@ -323,64 +323,66 @@ impl World {
 
 /// The network.
 impl World {
-    /// What comes of a question; `None` if the follower is to wait.
-    fn ask(&mut self, number: usize, question: &Question, calm: bool) -> Option<Reply> {
+    /// The reply to a request; `None` if the follower has to wait.
+    fn ask(&mut self, number: usize, request: &Request, calm: bool) -> Option<Reply> {
         let parent = self.followers[number].parent;
         if calm || self.random.chance(700) {
-            self.look(parent);
+            self.refresh(parent);
         }
         if self.down[parent] || self.happens(self.rates.lost, "lost") {
-            return Some(Reply::Away);
+            return Some(Reply::Unreachable);
         }
-        let Some(answer) = self.find_answer(number, question) else { return Some(Reply::Away) };
-        let nothing = matches!(&answer, Answer::Changes { from, latest, .. } if from == latest);
+        let Some(answer) = self.find_response(number, request) else { return Some(Reply::Unreachable) };
+        let nothing = matches!(&answer, Response::Changes { from, latest, .. } if from == latest);
         if nothing && !calm && self.random.chance(600) {
             return None;
         }
-        if self.happens(self.rates.late, "late answer") {
-            self.followers[number].kept.push((question.clone(), answer.clone()));
+        if self.happens(self.rates.late, "late response") {
+            self.followers[number].kept.push((request.clone(), answer.clone()));
             if self.random.chance(500) {
-                return Some(Reply::Away);
+                return Some(Reply::Unreachable);
             }
         }
-        if let Answer::Gone = answer {
+        if let Response::Gone = answer {
             self.count("gone");
         }
         Some(self.carry(number, answer))
     }
 
-    /// What the source says, or said when it was asked the same before, or something else.
-    fn find_answer(&mut self, number: usize, question: &Question) -> Option<Answer> {
+    /// The source's response, an earlier one to the same request, or one to another request.
+    fn find_response(&mut self, number: usize, request: &Request) -> Option<Response> {
         let follower = &self.followers[number];
-        let like = |other: &Question| std::mem::discriminant(other) == std::mem::discriminant(question);
+        let like = |other: &Request| std::mem::discriminant(other) == std::mem::discriminant(request);
         let parent = follower.parent;
-        let same = follower.kept.iter().position(|(other, _)| other == question);
-        let other = follower.kept.iter().position(|(other, _)| like(other) && other != question);
+        let same = follower.kept.iter().position(|(other, _)| other == request);
+        let other = follower.kept.iter().position(|(other, _)| like(other) && other != request);
         let kept = match (same, other) {
-            (Some(place), _) if self.random.chance(5 * self.rates.late) => Some(place),
-            (_, Some(place)) if self.happens(self.rates.confused, "another answer") => Some(place),
+            (Some(index), _) if self.random.chance(5 * self.rates.late) => Some(index),
+            (_, Some(index)) if self.happens(self.rates.confused, "response to another request") => {
+                Some(index)
+            }
             _ => None,
         };
-        if let Some(place) = kept {
+        if let Some(index) = kept {
             let follower = &mut self.followers[number];
-            let (_, answer) = follower.kept.remove(place);
-            if let (Answer::Offer(_), Some(process)) = (&answer, &mut follower.process) {
+            let (_, answer) = follower.kept.remove(index);
+            if let (Response::Offer(_), Some(process)) = (&answer, &mut follower.process) {
                 process.old_offer = true;
             }
-            self.note(format!("  kept answer {place}"));
+            self.note(format!("  kept response {index}"));
             return Some(answer);
         }
         let most = self.random.one_of(&[3, 20, 1000]);
-        self.served[parent].as_ref()?.answer(question, most)
+        self.served[parent].as_ref()?.answer(request, most)
     }
 
-    /// An answer as it arrives.
-    fn carry(&mut self, number: usize, answer: Answer) -> Reply {
+    /// A response as it arrives.
+    fn carry(&mut self, number: usize, answer: Response) -> Reply {
         match answer {
-            Answer::File { digest, bytes } => {
+            Response::File { digest, bytes } => {
                 let mut bytes = bytes.to_vec();
                 let fails = self.random.chance(500);
-                let cut = self.happens(2 * self.rates.cut, "register file broke off");
+                let cut = self.happens(2 * self.rates.cut, "register file truncated");
                 if cut {
                     bytes.truncate(self.random.below(bytes.len() as u64 + 1) as usize);
                 }
@@ -391,23 +393,23 @@ impl World {
                 let piece = self.random.one_of(&[300_000, 700_000, 1 << 20]);
                 Reply::Bytes { digest, bytes: Arc::from(bytes), piece, fails: cut && fails }
             }
-            Answer::Changes { from, to, latest, content, mut frames } => {
+            Response::Changes { from, to, latest, content, mut frames } => {
                 if !frames.is_empty() && self.happens(self.rates.altered, "changes altered") {
                     self.alter(&mut frames);
                 }
-                Reply::Answer(Answer::Changes { from, to, latest, content, frames })
+                Reply::Response(Response::Changes { from, to, latest, content, frames })
             }
-            answer => Reply::Answer(answer),
+            answer => Reply::Response(answer),
         }
     }
 }
 
-/// What must hold.
+/// Invariants.
 impl World {
-    /// Whoever reads a follower's directory sees what the source had, and never goes back.
+    /// Readers of a follower's directory see states of the source, and never go back.
     fn check(&mut self, number: usize) {
-        assert!(!self.is_away(number), "f{} has taken its directory away", number + 1);
-        self.followers[number].look();
+        assert!(!self.is_away(number), "f{}: the directory has disappeared", number + 1);
+        self.followers[number].refresh();
         if let Some(register) = self.followers[number].watch.as_ref().map(Served::register) {
             self.followers[number].shown =
                 self.check_register(number, &register, self.followers[number].shown);
@@ -426,14 +428,14 @@ impl World {
         }
     }
 
-    /// Whether there is no register where there was one, though no process has ended that was exchanging directories.
+    /// Whether the register has disappeared without a kill during an exchange of directories.
     fn is_away(&self, number: usize) -> bool {
         let follower = &self.followers[number];
         let interrupted = follower.process.is_none() && !follower.path.exists();
         follower.shown > 0 && !interrupted && !store::is_data_directory(&follower.path)
     }
 
-    /// Checks what somebody reads who has read `before`. Returns the sequence number.
+    /// Checks a register that follows a read of sequence number `before`. Returns its sequence number.
     fn check_register(&self, number: usize, register: &Register, before: u64) -> u64 {
         let (sequence, name) = (register.sequence(), number + 1);
         assert!(sequence >= before, "f{name} goes back from {before} to {sequence}");
@@ -441,18 +443,18 @@ impl World {
         sequence
     }
 
-    /// Nothing goes wrong any more, and every follower becomes what the source is.
+    /// Without faults, every follower catches up with the source.
     fn settle(&mut self) {
         self.rates = Rates::default();
         self.down.fill(false);
         self.source.pass();
         self.note("calm".to_owned());
         for _ in 0..CALM_TURNS {
-            (0..self.served.len()).for_each(|number| self.look(number));
+            (0..self.served.len()).for_each(|number| self.refresh(number));
             for number in 0..self.followers.len() {
                 self.turn(number, true);
             }
-            if (0..self.followers.len()).all(|number| self.has_all(number)) {
+            if (0..self.followers.len()).all(|number| self.is_current(number)) {
                 return self.end();
             }
         }
@@ -460,7 +462,7 @@ impl World {
         panic!("the source is at {}, and its followers stay at {at:?}", self.source.sequence());
     }
 
-    fn has_all(&mut self, number: usize) -> bool {
+    fn is_current(&mut self, number: usize) -> bool {
         let source = self.source.writer().register();
         let watch = self.followers[number].watch.as_ref().map(Served::register);
         watch.is_some_and(|register| {
@@ -468,7 +470,7 @@ impl World {
         })
     }
 
-    /// It is the same for whoever opens it now, and nothing lies beside it that is not needed.
+    /// Replicas equal the source when opened again, and no temporary directories are left.
     fn end(&mut self) {
         let source = self.source.writer().register();
         for follower in &mut self.followers {
@@ -477,7 +479,10 @@ impl World {
             assert_eq!(reader.register().sequence(), source.sequence());
             assert_eq!(content(&reader.register()), content(&source));
             let left = |path: &Path| path.exists() && store::is_data_directory(path);
-            assert!(!left(&follower.beside("next")) && !left(&follower.beside("old")), "it is tidy");
+            assert!(
+                !left(&follower.beside("next")) && !left(&follower.beside("old")),
+                "temporary directories are removed"
+            );
         }
     }
 }

@@ -1,84 +1,75 @@
-//! What FaR answers if it does not answer.
+//! Faults of FaR's contract.
 
-use super::{authority, recipient};
-use crate::service::exchange::{Body, respond};
-use crate::service::soap::{self, NoCall, Version};
+use super::operations::{AUTHORITY, FarService};
+use crate::service::problem::Problem;
+use crate::service::response::{Body, respond};
+use crate::service::soap::{self, CallError, Version};
 use hyper::{Response, StatusCode};
 
-/// A service of FaR: each has faults of its own.
-#[derive(Clone, Copy)]
-pub(super) enum Service {
-    Recipient,
-    Authority,
-}
-
-impl Service {
-    /// The name of an operation, if it is one: what else a client writes there is not repeated.
-    pub(super) fn name_of(self, operation: &str) -> &'static str {
-        let mut names: Box<dyn Iterator<Item = &'static str>> = match self {
-            Service::Recipient => Box::new(recipient::OPERATIONS.iter().map(|(name, _)| *name)),
-            Service::Authority => Box::new(authority::OPERATIONS.into_iter()),
-        };
-        names.find(|name| *name == operation).unwrap_or_default()
-    }
-}
-
-/// A fault, by its code: below 5000 technical, from 5000 on what the caller can mend.
+/// A fault. Codes below 5000 are technical; from 5000 on, the message is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct FarFault {
     pub(super) code: u16,
     description: String,
 }
 
-impl Fault {
-    fn new(code: u16, description: impl Into<String>) -> Fault {
-        Fault { code, description: description.into() }
+impl FarFault {
+    fn new(code: u16, description: impl Into<String>) -> FarFault {
+        FarFault { code, description: description.into() }
     }
 
-    pub(super) fn bad_input(description: impl Into<String>) -> Fault {
-        Fault::new(5001, description)
+    pub(super) fn bad_input(description: impl Into<String>) -> FarFault {
+        FarFault::new(5001, description)
     }
 
-    pub(super) fn not_authorised(description: impl Into<String>) -> Fault {
-        Fault::new(5002, description)
+    pub(super) fn not_authorised(description: impl Into<String>) -> FarFault {
+        FarFault::new(5002, description)
     }
 
-    pub(super) fn missing(description: impl Into<String>) -> Fault {
-        Fault::new(5003, description)
+    pub(super) fn missing(description: impl Into<String>) -> FarFault {
+        FarFault::new(5003, description)
     }
 
-    pub(super) fn too_much(description: impl Into<String>) -> Fault {
-        Fault::new(5005, description)
+    pub(super) fn too_much(description: impl Into<String>) -> FarFault {
+        FarFault::new(5005, description)
     }
 
-    /// Technical: to be tried again.
-    pub(super) fn busy(description: impl Into<String>) -> Fault {
-        Fault::new(4999, description)
+    /// A refusal of the route: its limits, or its requirement.
+    pub(super) fn of_refusal(problem: &Problem) -> FarFault {
+        match problem.status() {
+            StatusCode::FORBIDDEN => FarFault::not_authorised(problem.detail()),
+            _ => FarFault::busy(problem.detail()),
+        }
     }
 
-    pub(super) fn read_only() -> Fault {
-        Fault::new(5000, "this is a read replica: register, change and sign at the register itself")
+    /// Technical: the client may retry.
+    pub(super) fn busy(description: impl Into<String>) -> FarFault {
+        FarFault::new(4999, description)
     }
 
-    pub(super) fn unknown_operation() -> Fault {
-        Fault::new(5000, "the service has no such operation")
+    pub(super) fn read_only() -> FarFault {
+        FarFault::new(5000, "this is a read replica: register, change and sign at the register itself")
     }
 
-    /// The code 0 of the specification is not valid against its schema.
-    pub(super) fn technical() -> Fault {
-        Fault::new(4999, "a part of the register that was asked for is damaged")
+    pub(super) fn unknown_operation() -> FarFault {
+        FarFault::new(5000, "the service has no such operation")
     }
 
-    /// As SOAP 1.1 has it, with status 500.
-    pub(super) fn into_response(self, service: Service, operation: &str, call_id: &str) -> Response<Body> {
+    /// The specification's code 0 is not valid in its schema.
+    pub(super) fn technical() -> FarFault {
+        FarFault::new(4999, "a part of the register that the call reads is damaged")
+    }
+
+    /// Status 500, as SOAP 1.1 requires.
+    pub(super) fn into_response(self, service: FarService, operation: &str, call_id: &str) -> Response<Body> {
         let side = if self.code < 5000 { "Server" } else { "Client" };
-        // Recipient's faults are one element of v3, Authority's one for each operation, of the first version.
+        // Recipient has one fault element (v3), Authority one per operation (first version).
         let (name, namespaces, common) = match (service, service.name_of(operation)) {
-            (Service::Recipient, _) | (Service::Authority, "") => {
+            (FarService::Recipient, _) | (FarService::Authority, "") => {
                 ("f:applicationFault".to_owned(), String::new(), "schema/Common/v3")
             }
-            (Service::Authority, name) => {
-                let namespaces = format!(" xmlns:a=\"{}\"", authority::AUTHORITY);
+            (FarService::Authority, name) => {
+                let namespaces = format!(" xmlns:a=\"{}\"", AUTHORITY);
                 (format!("a:{name}Fault"), namespaces, "schema/Common")
             }
         };
@@ -99,14 +90,14 @@ impl Fault {
     }
 }
 
-impl From<NoCall> for Fault {
-    fn from(refused: NoCall) -> Fault {
+impl From<CallError> for FarFault {
+    fn from(refused: CallError) -> FarFault {
         match refused {
-            NoCall::Busy(why) => Fault::busy(why),
-            NoCall::TooLong => {
-                Fault::too_much("the message is longer than one with as many ids as a call may have")
+            CallError::Busy(why) => FarFault::busy(why),
+            CallError::TooLong => {
+                FarFault::too_much("the message is longer than a call with the maximum number of ids")
             }
-            NoCall::Malformed(why) => Fault::bad_input(why),
+            CallError::Malformed(why) => FarFault::bad_input(why),
         }
     }
 }

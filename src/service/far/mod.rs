@@ -1,74 +1,125 @@
 //! FaR's contract: the services Recipient (v3) and Authority, SOAP 1.1, read only.
 
 mod authority;
+mod elements;
 mod fault;
+mod operations;
 mod recipient;
 
-use super::body::Unread;
-use super::exchange::{Body, Noted, respond, with_note, with_version};
-use super::registers::Live;
-use super::routes::Exchange;
+use super::body::RequestBody;
+use super::context::RequestContext;
+use super::problem::Problem;
+use super::record::RequestRecord;
+use super::registers::ServedRegister;
+use super::response::{Body, respond, with_extension, with_version};
 use super::soap::{self, Call, Version, XML};
 use crate::register::Register;
-use fault::{Fault, Service};
+use fault::FarFault;
 use hyper::{Request, Response};
+use operations::{FarOperation, FarService, OperationRequirement};
 
-const RECIPIENT_WSDL: &str = include_str!("recipient.wsdl");
-const AUTHORITY_WSDL: &str = include_str!("authority.wsdl");
+pub(super) const RECIPIENT_WSDL: &str = include_str!("recipient.wsdl");
+pub(super) const AUTHORITY_WSDL: &str = include_str!("authority.wsdl");
 
-const SENDER: &str = "http://minameddelanden.gov.se/schema/Sender";
-
-/// Answers at the address of Recipient.
+/// `POST /Recipient/v3`.
 pub(super) async fn recipient(
-    exchange: &Exchange<'_>,
-    live: &Live,
-    request: Request<Unread>,
-) -> Response<Body> {
-    let register = live.register();
-    let answer = |call: &Call, out: &mut String| recipient::answer(&register, &exchange.caller, call, out);
-    exchanged(exchange, Service::Recipient, request, RECIPIENT_WSDL, &register, answer).await
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let register = served.register();
+    Ok(respond_to_call(context, FarService::Recipient, request, &register).await)
 }
 
-/// Answers at the address of Authority.
+/// `POST /Authority`.
 pub(super) async fn authority(
-    exchange: &Exchange<'_>,
-    live: &Live,
-    request: Request<Unread>,
-) -> Response<Body> {
-    let register = live.register();
-    let answer = |call: &Call, out: &mut String| authority::answer(&register, call, out);
-    exchanged(exchange, Service::Authority, request, AUTHORITY_WSDL, &register, answer).await
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let register = served.register();
+    Ok(respond_to_call(context, FarService::Authority, request, &register).await)
 }
 
-/// Reads a call and sends what comes of it: an answer and what is noted of it, or a fault.
-async fn exchanged(
-    exchange: &Exchange<'_>,
-    service: Service,
-    request: Request<Unread>,
-    wsdl: &str,
-    register: &Register,
-    answer: impl FnOnce(&Call, &mut String) -> Result<Noted, Fault>,
+/// Turns a refusal of the route into a fault.
+pub(super) fn refuse_recipient(context: &RequestContext<'_>, problem: &Problem) -> Response<Body> {
+    send_fault(context, FarService::Recipient, "", FarFault::of_refusal(problem))
+}
+
+/// Turns a refusal of the route into a fault.
+pub(super) fn refuse_authority(context: &RequestContext<'_>, problem: &Problem) -> Response<Body> {
+    send_fault(context, FarService::Authority, "", FarFault::of_refusal(problem))
+}
+
+fn send_fault(
+    context: &RequestContext<'_>,
+    service: FarService,
+    operation: &str,
+    fault: FarFault,
 ) -> Response<Body> {
-    if let Some(response) = soap::described(exchange, &request, wsdl) {
-        return response;
-    }
-    let mut operation = String::new();
-    let answered = match soap::call(exchange, request, Version::V11).await {
-        Err(refused) => Err(refused.into()),
-        Ok(call) => {
-            operation.clone_from(&call.operation);
-            let ids = call.all("recipientId").count() + call.all("RecipientId").count();
-            let counted = exchange.count_ids(ids).map_err(|problem| Fault::busy(problem.detail()));
-            let mut out = Version::V11.open();
-            counted.and_then(|()| answer(&call, &mut out)).map(|noted| (out + soap::CLOSE, noted))
-        }
+    let (call_id, code) = (&context.id, fault.code);
+    tracing::info!(call_id, code, operation = service.name_of(operation), "fault");
+    fault.into_response(service, operation, call_id)
+}
+
+async fn respond_to_call(
+    context: &RequestContext<'_>,
+    service: FarService,
+    request: Request<RequestBody>,
+    register: &Register,
+) -> Response<Body> {
+    let call = match soap::call(context, request, Version::V11).await {
+        Ok(call) => call,
+        Err(error) => return send_fault(context, service, "", error.into()),
     };
-    match answered {
-        Ok((answer, noted)) => with_note(with_version(respond(XML, answer), register), noted),
-        Err(fault) => {
-            let (call_id, code) = (&exchange.id, fault.code);
-            tracing::info!(call_id, code, operation = service.name_of(&operation), "fault");
-            fault.into_response(service, &operation, call_id)
+    match run(context, service, &call, register) {
+        Ok((message, record)) => with_extension(with_version(respond(XML, message), register), record),
+        Err(fault) => send_fault(context, service, &call.operation, fault),
+    }
+}
+
+/// Checks limits and the operation's requirement, and runs the operation. Returns the message of the response.
+fn run(
+    context: &RequestContext<'_>,
+    service: FarService,
+    call: &Call,
+    register: &Register,
+) -> Result<(String, RequestRecord), FarFault> {
+    let ids = call.all("recipientId").count() + call.all("RecipientId").count();
+    context.count_ids(ids).map_err(|problem| FarFault::of_refusal(&problem))?;
+    let operation = service.operation(&call.namespace, &call.operation);
+    let operation = operation.ok_or_else(FarFault::unknown_operation)?;
+    authorize(context, operation, register, call)?;
+    let mut message = Version::V11.open();
+    let record = match service {
+        FarService::Recipient => recipient::run(register, operation.name, call, &mut message)?,
+        FarService::Authority => authority::run(register, operation.name, call, &mut message)?,
+    };
+    message.push_str(soap::CLOSE);
+    Ok((message, record))
+}
+
+/// Errors: the caller does not meet the operation's requirement, or the message names no valid sender.
+fn authorize(
+    context: &RequestContext<'_>,
+    operation: &FarOperation,
+    register: &Register,
+    call: &Call,
+) -> Result<(), FarFault> {
+    match operation.requirement {
+        OperationRequirement::Nothing => Ok(()),
+        OperationRequirement::Participant if context.caller.is_participant(register) => Ok(()),
+        OperationRequirement::Participant => Err(FarFault::not_authorised(
+            "the caller is not a sender, dispatcher or mailbox operator of the register",
+        )),
+        OperationRequirement::Sender => {
+            let (sender, _) = recipient::sender_of(register, call)?;
+            match context.caller.may_act_for(register, sender) {
+                true => Ok(()),
+                false => Err(FarFault::not_authorised(
+                    "the caller is neither the sender nor a dispatcher that is registered for it",
+                )),
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
-//! KRR's feed of changes: everybody who has changed after a number, and everybody at all for who begins with 0.
+//! KRR's feed of changes: all persons for a client that begins with 0, then the changes since.
 //!
-//! The register does not know at which number each person changed last, so who begins with 0 is first led
-//! through all persons, in the order of their ordinals, and then through the changes since that began. Where
-//! in that a client is, is in the numbers that it is given: they ascend, and end at the latest, as the
-//! contract has it; nothing is kept between two calls. Who comes with a number of the register's own
-//! (from an export) is given the register's own.
+//! The register does not store at which number each person changed last. So a client that begins with 0 first gets all
+//! persons, in the order of their ordinals, and then the changes since that began. The numbers that it is given encode
+//! its position; they ascend and end at the latest number, as the contract requires. The service keeps no state between
+//! two calls. A client that begins with one of the register's own numbers (from an export) is given the
+//! register's own numbers.
 
-use crate::changes::What;
+use crate::changes::ChangeBody;
 use crate::identities::{Country, Identity, Ordinal};
 use crate::limits::PAGE_ORDINALS;
 use crate::register::{Damage, Recipient, Register};
@@ -16,34 +16,36 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Set in the numbers of a client that began with 0. Numbers stay below 2^53, which JavaScript can still count.
-const LED: u64 = 1 << 52;
-/// Bits below the sequence number: where among all persons a client is, in pages of the index.
-const PLACE_BITS: u32 = 22;
-/// Place of who has seen all persons.
-const SEEN: u64 = (1 << PLACE_BITS) - 1;
+/// Set in the numbers of a client that began with 0. Numbers stay below 2^53, the largest integer of JavaScript.
+const FROM_ZERO: u64 = 1 << 52;
+/// Bits below the sequence number: the client's position among all persons, in pages of the index.
+const PAGE_BITS: u32 = 22;
+/// The page number of a client that has got all persons.
+const ALL_PERSONS: u64 = (1 << PAGE_BITS) - 1;
 /// Bits of the sequence number.
-const SEQUENCE_BITS: u32 = 52 - PLACE_BITS;
-/// Changes that are looked through for one page, at most.
+const SEQUENCE_BITS: u32 = 52 - PAGE_BITS;
+/// Changes that are read for one page, at most.
 const CHANGES_MAX: usize = 100_000;
 
 /// A page of the feed.
-pub(super) struct Page {
-    /// Everybody on it; `None` who has left the register.
+pub(super) struct FeedPage {
+    /// `None` for a recipient that was removed from the register.
     pub(super) persons: Vec<(Identity, Option<Recipient>)>,
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) latest: u64,
 }
 
-/// Why there is no page.
+/// Why a page cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NoPage {
-    /// A number that the register has not given, or not yet.
-    #[error("the register has no such change yet; begin with 0, or ask where the number comes from")]
+pub(super) enum FeedError {
+    /// The register has not reached this number.
+    #[error(
+        "the register has not reached this change; begin with 0, or check that the number comes from this register"
+    )]
     Unknown,
-    /// The register's numbers do not fit.
-    #[error("the register's change numbers are too high to begin with 0; begin with an export")]
+    /// The register's numbers do not fit into those of the feed.
+    #[error("the register's change numbers are too high for a feed from 0; begin with an export")]
     TooHigh,
     #[error(transparent)]
     Damaged(#[from] Damage),
@@ -51,81 +53,94 @@ pub(super) enum NoPage {
     Log(#[from] StoreError),
 }
 
-/// Where a client is.
+/// The position of a client in the feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Behind a change.
-    After { sequence: u64, led: bool },
-    /// Among all persons, which began behind a change.
-    Among { sequence: u64, page: u32 },
+enum FeedPosition {
+    /// After a change. `from_zero`: the client began with 0.
+    After { sequence: u64, from_zero: bool },
+    /// At a page of all persons, begun after a change.
+    AllPersons { sequence: u64, page: u32 },
 }
 
-impl Place {
-    /// `high` is whether the register's own numbers are so high that it gives no others.
-    fn of(number: u64, high: bool) -> Option<Place> {
-        let sequence = (number & (LED - 1)) >> PLACE_BITS;
-        match (number & LED, number & SEEN) {
-            _ if high => Some(Place::After { sequence: number, led: false }),
-            _ if number >= 2 * LED => None,
-            (0, _) => Some(Place::After { sequence: number, led: false }),
-            (_, SEEN) => Some(Place::After { sequence, led: true }),
-            (_, page) => Some(Place::Among { sequence, page: page as u32 }),
+impl FeedPosition {
+    /// `high`: the register's own numbers are so high that there are no others.
+    fn decode(number: u64, high: bool) -> Option<FeedPosition> {
+        let sequence = (number & (FROM_ZERO - 1)) >> PAGE_BITS;
+        match (number & FROM_ZERO, number & ALL_PERSONS) {
+            _ if high => Some(FeedPosition::After { sequence: number, from_zero: false }),
+            _ if number >= 2 * FROM_ZERO => None,
+            (0, _) => Some(FeedPosition::After { sequence: number, from_zero: false }),
+            (_, ALL_PERSONS) => Some(FeedPosition::After { sequence, from_zero: true }),
+            (_, page) => Some(FeedPosition::AllPersons { sequence, page: page as u32 }),
         }
     }
 
-    fn number(self) -> u64 {
+    fn encode(self) -> u64 {
         match self {
-            Place::After { sequence, led: false } => sequence,
-            Place::After { sequence, led: true } => LED | sequence << PLACE_BITS | SEEN,
-            Place::Among { sequence, page } => LED | sequence << PLACE_BITS | u64::from(page),
+            FeedPosition::After { sequence, from_zero: false } => sequence,
+            FeedPosition::After { sequence, from_zero: true } => {
+                FROM_ZERO | sequence << PAGE_BITS | ALL_PERSONS
+            }
+            FeedPosition::AllPersons { sequence, page } => {
+                FROM_ZERO | sequence << PAGE_BITS | u64::from(page)
+            }
         }
     }
 }
 
-/// The page behind a number, at most `most` persons, which are more than a page of the index may have. `log` is the
-/// register's, if it has one.
+/// The page after a number, with at most `most` persons, which must be more than a page of the index has. `log` is that
+/// of a data directory.
 ///
-/// Somebody is on it as the register knows them now: who changes again comes again. If the changes behind the
-/// number are gone (folded into the register file) or too many for a page, it begins with everybody.
+/// Persons are in their current state; a person who changes again appears again. If the changes after the number have
+/// been removed (folded into the register file) or do not fit a page, the feed starts again with all persons.
 pub(super) fn page(
     register: &Register,
     log: Option<&Arc<Log>>,
     from: u64,
     most: usize,
-) -> Result<Page, NoPage> {
+) -> Result<FeedPage, FeedError> {
     let latest = register.sequence();
     let high = latest >> SEQUENCE_BITS > 0;
-    let place = match Place::of(from, high).ok_or(NoPage::Unknown)? {
-        Place::After { sequence: 0, led: false } => Place::Among { sequence: latest, page: 0 },
-        Place::After { sequence, .. } | Place::Among { sequence, .. } if sequence > latest => {
-            return Err(NoPage::Unknown);
+    let position = match FeedPosition::decode(from, high).ok_or(FeedError::Unknown)? {
+        FeedPosition::After { sequence: 0, from_zero: false } => {
+            FeedPosition::AllPersons { sequence: latest, page: 0 }
         }
-        place => place,
+        FeedPosition::After { sequence, .. } | FeedPosition::AllPersons { sequence, .. }
+            if sequence > latest =>
+        {
+            return Err(FeedError::Unknown);
+        }
+        position => position,
     };
-    let (persons, next) = match place {
-        Place::Among { sequence, page } => everybody(register, sequence, page, most)?,
-        Place::After { sequence, led } => match changed(register, log, sequence, most)? {
-            Some((persons, sequence)) => (persons, Place::After { sequence, led }),
-            None => everybody(register, latest, 0, most)?,
+    let (persons, next) = match position {
+        FeedPosition::AllPersons { sequence, page } => all_persons(register, sequence, page, most)?,
+        FeedPosition::After { sequence, from_zero } => match changed(register, log, sequence, most)? {
+            Some((persons, sequence)) => (persons, FeedPosition::After { sequence, from_zero }),
+            None => all_persons(register, latest, 0, most)?,
         },
     };
-    let led = !matches!(next, Place::After { led: false, .. });
-    if led && high {
-        return Err(NoPage::TooHigh);
+    let from_zero = !matches!(next, FeedPosition::After { from_zero: false, .. });
+    if from_zero && high {
+        return Err(FeedError::TooHigh);
     }
-    let latest = Place::After { sequence: latest, led }.number();
-    Ok(Page { persons, from, to: next.number(), latest })
+    let latest = FeedPosition::After { sequence: latest, from_zero }.encode();
+    Ok(FeedPage { persons, from, to: next.encode(), latest })
 }
 
 type Persons = Vec<(Identity, Option<Recipient>)>;
 
-/// Everybody from a page of the index on, in whole pages.
-fn everybody(register: &Register, sequence: u64, page: u32, most: usize) -> Result<(Persons, Place), Damage> {
+/// All persons from a page of the index on, in whole pages.
+fn all_persons(
+    register: &Register,
+    sequence: u64,
+    page: u32,
+    most: usize,
+) -> Result<(Persons, FeedPosition), Damage> {
     let first = Country::Norway.ordinals().start;
     let mut persons: Persons = Vec::new();
-    // The page that is being filled, and who was there before it.
+    // The current page of the index, and the number of persons before it.
     let (mut current, mut before) = (page, 0);
-    let mut next = Place::After { sequence, led: true };
+    let mut next = FeedPosition::After { sequence, from_zero: true };
     register.for_each_from::<Damage>(Ordinal(first + page * PAGE_ORDINALS), |identity, recipient| {
         let page = (identity.ordinal().0 - first) / PAGE_ORDINALS;
         if page != current {
@@ -133,7 +148,7 @@ fn everybody(register: &Register, sequence: u64, page: u32, most: usize) -> Resu
         }
         if persons.len() == most {
             persons.truncate(before);
-            next = Place::Among { sequence, page: current };
+            next = FeedPosition::AllPersons { sequence, page: current };
             return Ok(ControlFlow::Break(()));
         }
         persons.push((*identity, Some(recipient)));
@@ -142,13 +157,13 @@ fn everybody(register: &Register, sequence: u64, page: u32, most: usize) -> Resu
     Ok((persons, next))
 }
 
-/// Everybody who changed after a number, and the last number that was looked at. `None` if the changes are gone.
+/// Persons who changed after a number, and the last number that was read. `None` if the changes have been removed.
 fn changed(
     register: &Register,
     log: Option<&Arc<Log>>,
     after: u64,
     most: usize,
-) -> Result<Option<(Persons, u64)>, NoPage> {
+) -> Result<Option<(Persons, u64)>, FeedError> {
     let (mut to, mut seen, mut ordinals) = (after, HashSet::new(), Vec::new());
     if after < register.sequence() {
         let changes = match log.map(|log| log.changes(after)) {
@@ -157,18 +172,18 @@ fn changed(
         };
         for change in changes.take(CHANGES_MAX) {
             let change = match change {
-                // A checkpoint has just removed the segment.
+                // A checkpoint has removed the segment since.
                 Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                     return Ok(None);
                 }
                 change => change?,
             };
             let persons = match &change.what {
-                What::PutPerson(put) => std::slice::from_ref(&**put),
-                What::PutPersons { persons, .. } => persons,
+                ChangeBody::PutPerson(put) => std::slice::from_ref(&**put),
+                ChangeBody::PutPersons { persons, .. } => persons,
                 _ => &[],
             };
-            let removed = if let What::Remove(ordinal) = &change.what { Some(*ordinal) } else { None };
+            let removed = if let ChangeBody::Remove(ordinal) = &change.what { Some(*ordinal) } else { None };
             let new = persons.iter().map(|put| put.person).chain(removed);
             let new: Vec<Ordinal> = new.filter(|ordinal| !seen.contains(ordinal)).collect();
             if change.sequence() > register.sequence() {
@@ -176,7 +191,7 @@ fn changed(
             }
             if ordinals.len() + new.len() > most {
                 if new.len() > most && to == after {
-                    // A change of more persons than a page has room for.
+                    // One change of more persons than fit a page.
                     return Ok(None);
                 }
                 break;
@@ -203,21 +218,21 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
     }
 
-    /// What a client keeps: it knows numbers and persons, and nothing else.
+    /// A client's copy: its number, and persons.
     #[derive(Default)]
     struct Copy {
-        at: u64,
+        number: u64,
         persons: BTreeMap<Ordinal, Option<Recipient>>,
     }
 
     impl Copy {
-        /// Takes a page; returns whether all is told.
+        /// Applies a page; returns whether it was the last.
         fn take(&mut self, register: &Register, log: &Arc<Log>, most: usize) -> bool {
-            let page = page(register, Some(log), self.at, most).expect("a page");
+            let page = page(register, Some(log), self.number, most).expect("a page");
             assert!(page.persons.len() <= most);
-            assert!(page.from == self.at && page.from <= page.to && page.to <= page.latest);
-            assert!(page.to > page.from || page.to == page.latest, "it goes on");
-            self.at = page.to;
+            assert!(page.from == self.number && page.from <= page.to && page.to <= page.latest);
+            assert!(page.to > page.from || page.to == page.latest, "a page before the last advances");
+            self.number = page.to;
             let persons = page.persons.into_iter();
             self.persons.extend(persons.map(|(identity, recipient)| (identity.ordinal(), recipient)));
             page.to == page.latest
@@ -234,7 +249,7 @@ mod tests {
         persons
     }
 
-    /// However pages, batches and checkpoints follow one another, a client ends with what the register has.
+    /// For any sequence of pages, batches and checkpoints, a client ends with the persons of the register.
     #[test]
     fn copies_converge() {
         let directory = tempfile::tempdir().expect("directory");
@@ -242,13 +257,13 @@ mod tests {
         let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
         for round in 0..12_usize {
             let data = directory.path().join(format!("krr-{round}"));
-            init(&fixture("krr"), &data).expect("a data directory");
+            init(fixture("krr"), &data).expect("a data directory");
             let writer = Writer::open(&data).expect("a writer");
             let mut reader = Reader::open(&data).expect("a reader");
             let log = Log::new(&data);
             let most = [60, 100, 1000][round % 3];
-            // One begins with everybody, one with an export.
-            let mut copies = [Copy::default(), Copy { at: 1000, persons: all(&reader.register()) }];
+            // One begins with 0, one with an export.
+            let mut copies = [Copy::default(), Copy { number: 1000, persons: all(&reader.register()) }];
             for (step, batch) in lines.chunks(9 + 5 * round).enumerate() {
                 writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
                 if (step + round) % 4 == 3 {
@@ -261,7 +276,7 @@ mod tests {
             for mut copy in copies {
                 while !copy.take(&register, &log, most) {}
                 let expected = all(&register);
-                // Removals are not told if they are gone: KRR itself has none.
+                // Removals whose changes were removed are not in the feed: KRR itself has none.
                 let kept = round % 2 == 0;
                 copy.persons.retain(|ordinal, recipient| match kept {
                     true => recipient.is_some(),
@@ -274,34 +289,34 @@ mod tests {
     }
 
     #[test]
-    fn numbers_tell_places() {
-        for place in [
-            Place::After { sequence: 1000, led: false },
-            Place::After { sequence: 1000, led: true },
-            Place::After { sequence: (1 << SEQUENCE_BITS) - 1, led: true },
-            Place::Among { sequence: 0, page: 0 },
-            Place::Among { sequence: 1000, page: SEEN as u32 - 1 },
+    fn positions_survive_encoding() {
+        for position in [
+            FeedPosition::After { sequence: 1000, from_zero: false },
+            FeedPosition::After { sequence: 1000, from_zero: true },
+            FeedPosition::After { sequence: (1 << SEQUENCE_BITS) - 1, from_zero: true },
+            FeedPosition::AllPersons { sequence: 0, page: 0 },
+            FeedPosition::AllPersons { sequence: 1000, page: ALL_PERSONS as u32 - 1 },
         ] {
-            assert_eq!(Place::of(place.number(), false), Some(place));
-            assert!(place.number() < 1 << 53);
+            assert_eq!(FeedPosition::decode(position.encode(), false), Some(position));
+            assert!(position.encode() < 1 << 53);
         }
-        assert_eq!(Place::of(1 << 53, false), None);
+        assert_eq!(FeedPosition::decode(1 << 53, false), None);
         let ordinals = Country::Norway.ordinals();
-        assert!(u64::from((ordinals.end - ordinals.start) / PAGE_ORDINALS) < SEEN);
+        assert!(u64::from((ordinals.end - ordinals.start) / PAGE_ORDINALS) < ALL_PERSONS);
     }
 
     #[test]
-    fn numbers_that_are_not_the_registers_are_told() {
+    fn numbers_that_the_register_has_not_reached_are_errors() {
         let directory = tempfile::tempdir().expect("directory");
         let data = directory.path().join("krr");
-        init(&fixture("krr"), &data).expect("a data directory");
+        init(fixture("krr"), &data).expect("a data directory");
         let register = Reader::open(&data).expect("a reader").register();
-        let ahead = Place::After { sequence: 1001, led: true }.number();
+        let ahead = FeedPosition::After { sequence: 1001, from_zero: true }.encode();
         for number in [1001, ahead, 1 << 53, u64::MAX] {
-            assert!(matches!(page(&register, None, number, 1000), Err(NoPage::Unknown)), "{number}");
+            assert!(matches!(page(&register, None, number, 1000), Err(FeedError::Unknown)), "{number}");
         }
-        // What is gone begins with everybody.
+        // Removed changes: the feed starts again with all persons.
         let page = page(&register, None, 999, 1000).expect("a page");
-        assert!(!page.persons.is_empty() && page.latest >= LED);
+        assert!(!page.persons.is_empty() && page.latest >= FROM_ZERO);
     }
 }

@@ -10,7 +10,7 @@
 
 use super::organisation::{NoOrganisation, organisation_of};
 use super::revocation::{self, Lists};
-use super::{BadKeys, Expiry, certificates, expiry};
+use super::{CredentialsError, Expiry, certificates, expiry};
 use crate::service::config::{ClientAuthority, SubjectAttribute, Tls};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
@@ -33,7 +33,7 @@ type List = (PathBuf, CertificateRevocationListDer<'static>);
 const SUPPORTED_LISTS: &str = "a list must be as RFC 5280 requires, with nextUpdate and a CRL number, and \
                                neither a delta nor an indirect list";
 
-/// The authorities whose clients are let in.
+/// The authorities whose certificates are accepted.
 #[derive(Debug)]
 pub(in crate::service) struct Authorities {
     authorities: Vec<Authority>,
@@ -63,7 +63,7 @@ impl Authorities {
     pub(super) fn read(
         tls: &Tls,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<(Authorities, Expiries), BadKeys> {
+    ) -> Result<(Authorities, Expiries), CredentialsError> {
         let algorithms = provider.signature_verification_algorithms;
         let (mut authorities, mut expiries) = (Vec::new(), Expiries::default());
         let mut all_roots = RootCertStore::empty();
@@ -77,7 +77,7 @@ impl Authorities {
     }
 
     /// The organisation of a client by its chain; `None` if the client sent no certificate. Errors: the chain
-    /// is not valid, or not valid any more.
+    /// is not valid, or no longer valid.
     pub(in crate::service) fn organisation(
         &self,
         chain: &[CertificateDer<'_>],
@@ -118,12 +118,12 @@ impl Authority {
         roots: RootCertStore,
         lists: Vec<List>,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Authority, BadKeys> {
+    ) -> Result<Authority, CredentialsError> {
         let roots = Arc::new(roots);
         let builder = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        // One by one first: an error of all lists together does not say which of them is at fault.
+        // One by one first: an error of all lists together does not say which list is at fault.
         for (file, list) in &lists {
-            builder().with_crls([list.clone()]).build().map_err(|error| BadKeys {
+            builder().with_crls([list.clone()]).build().map_err(|error| CredentialsError {
                 path: file.clone(),
                 finding: format!("{error}; {SUPPORTED_LISTS}"),
             })?;
@@ -133,14 +133,16 @@ impl Authority {
             vec![builder().build()]
         } else {
             // Intermediates are checked if a list covers them. The client's own certificate must be covered:
-            // otherwise a missing list would let in the certificates that it revokes.
+            // otherwise a missing list would admit the certificates that it revokes.
             let chain = builder().with_crls(lists.clone()).allow_unknown_revocation_status();
             let end_entity = builder().with_crls(lists).only_check_end_entity_revocation();
             [chain, end_entity].map(|builder| builder.enforce_revocation_expiration().build()).into()
         };
         let verifiers = verifiers.into_iter().collect::<Result<_, _>>();
-        let bad =
-            |error: VerifierBuilderError| BadKeys { path: given.ca.clone(), finding: error.to_string() };
+        let bad = |error: VerifierBuilderError| CredentialsError {
+            path: given.ca.clone(),
+            finding: error.to_string(),
+        };
         Ok(Authority {
             verifiers: verifiers.map_err(bad)?,
             organisation_from: given.organisation_from.clone(),
@@ -163,30 +165,32 @@ fn read_files(
     given: &ClientAuthority,
     algorithms: &WebPkiSupportedAlgorithms,
     expiries: &mut Expiries,
-) -> Result<(RootCertStore, Vec<List>), BadKeys> {
+) -> Result<(RootCertStore, Vec<List>), CredentialsError> {
     let ders = certificates(&given.ca)?;
     let Lists { lists, next_updates } = revocation::read(&given.crl, &ders, algorithms)?;
     expiries.roots.extend(expiry(&given.ca, &ders));
     expiries.next_updates.extend(next_updates);
     let mut roots = RootCertStore::empty();
     for der in ders {
-        roots.add(der).map_err(|error| BadKeys { path: given.ca.clone(), finding: error.to_string() })?;
+        roots
+            .add(der)
+            .map_err(|error| CredentialsError { path: given.ca.clone(), finding: error.to_string() })?;
     }
     Ok((roots, lists))
 }
 
 /// Adds the roots of an authority to those of all. Errors: a root belongs to another authority already, and
 /// it would be ambiguous which of the two decides.
-fn add_once(all: &mut RootCertStore, roots: &RootCertStore, path: &Path) -> Result<(), BadKeys> {
-    let is_there = |root: &TrustAnchor<'_>| {
+fn add_once(all: &mut RootCertStore, roots: &RootCertStore, path: &Path) -> Result<(), CredentialsError> {
+    let is_known = |root: &TrustAnchor<'_>| {
         let same = |other: &TrustAnchor<'_>| {
             (&other.subject, &other.subject_public_key_info) == (&root.subject, &root.subject_public_key_info)
         };
         all.roots.iter().any(same)
     };
-    if roots.roots.iter().any(is_there) {
-        let finding = "it has a root that another client authority in nabar.toml has too".to_owned();
-        return Err(BadKeys { path: path.to_owned(), finding });
+    if roots.roots.iter().any(is_known) {
+        let finding = "it has a root that another client authority in nabar.toml also has".to_owned();
+        return Err(CredentialsError { path: path.to_owned(), finding });
     }
     all.roots.extend_from_slice(&roots.roots);
     Ok(())

@@ -1,4 +1,4 @@
-//! Certificates: the service's own, and those of clients.
+//! TLS: the server's certificate, and the authorities of client certificates.
 
 mod clients;
 mod organisation;
@@ -17,28 +17,27 @@ use std::sync::Arc;
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {finding}", path.display())]
-pub struct BadKeys {
+pub struct CredentialsError {
     pub(super) path: PathBuf,
     pub(super) finding: String,
 }
 
-/// Until when a file is good.
+/// When the certificates or lists of a file expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expiry {
     pub(super) file: String,
     /// Seconds since 1970.
-    pub(super) at: i64,
+    pub(super) time: i64,
 }
 
 impl Expiry {
-    fn new(file: &Path, at: i64) -> Expiry {
-        Expiry { file: file.display().to_string(), at }
+    fn new(file: &Path, time: i64) -> Expiry {
+        Expiry { file: file.display().to_string(), time }
     }
 }
 
-/// What connections are encrypted with, and until when it is good.
+/// What handshakes need, and when it expires.
 pub(super) struct Material {
-    /// For handshakes.
     pub(super) server: Arc<ServerConfig>,
     clients: Option<Arc<Authorities>>,
     /// Expiries of certificates.
@@ -48,17 +47,20 @@ pub(super) struct Material {
 }
 
 impl Material {
-    /// Reads certificates, keys and revocation lists.
-    pub(super) fn load(tls: &Tls) -> Result<Material, BadKeys> {
+    /// Loads certificates, keys and revocation lists.
+    pub(super) fn load(tls: &Tls) -> Result<Material, CredentialsError> {
         let chain = certificates(&tls.certificate)?;
         let bad = |path: &Path| {
             let path = path.to_owned();
-            move |error: &dyn std::fmt::Display| BadKeys { path: path.clone(), finding: error.to_string() }
+            move |error: &dyn std::fmt::Display| CredentialsError {
+                path: path.clone(),
+                finding: error.to_string(),
+            }
         };
         let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key)(&error))?;
         let mut expiries = Vec::from_iter(expiry(&tls.certificate, &chain[..1]));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let (clients, Expiries { roots, next_updates }) = match tls.asks_clients() {
+        let (clients, Expiries { roots, next_updates }) = match tls.requests_client_certificates() {
             false => (None, Expiries::default()),
             true => Authorities::read(tls, &provider).map(|(read, ends)| (Some(Arc::new(read)), ends))?,
         };
@@ -76,7 +78,7 @@ impl Material {
     }
 
     /// The organisation of a client by the chain of a completed handshake; `None` if the client sent no
-    /// certificate. Errors: the chain is not valid any more.
+    /// certificate. Errors: the chain is no longer valid.
     pub(super) fn organisation(
         &self,
         chain: &[CertificateDer<'_>],
@@ -85,14 +87,14 @@ impl Material {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BadKeys> {
-    let bad = |finding: String| BadKeys { path: path.to_owned(), finding };
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
+    let bad = |finding: String| CredentialsError { path: path.to_owned(), finding };
     let read = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
     let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
     let whole = certificates.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok());
     match whole && !certificates.is_empty() {
         true => Ok(certificates),
-        false => Err(bad("it holds no certificate, or one that cannot be read".to_owned())),
+        false => Err(bad("it contains no certificate, or one that cannot be parsed".to_owned())),
     }
 }
 
@@ -102,7 +104,7 @@ fn expiry(path: &Path, certificates: &[CertificateDer<'_>]) -> Option<Expiry> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
         Some(certificate.validity().not_after.timestamp())
     });
-    times.min().map(|at| Expiry::new(path, at))
+    times.min().map(|time| Expiry::new(path, time))
 }
 
 #[cfg(test)]

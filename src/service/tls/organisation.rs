@@ -1,7 +1,7 @@
 //! The organisation that the subject of a client certificate names.
 //!
 //! Two attributes can name it: `serialNumber`, and `organizationIdentifier` (ETSI EN 319 412-1), which is the
-//! only one in Norwegian SEID 2 certificates and in eIDAS seals. Certificates of people have identity numbers
+//! only one in Norwegian SEID 2 certificates and in eIDAS seals. Certificates of persons have identity numbers
 //! in the same attributes. Such a number never leaves this file, neither as a caller nor in an error.
 
 use crate::register::organisation;
@@ -185,7 +185,7 @@ mod tests {
             assert_eq!(normal(given).as_deref(), Some("164821000025"));
         }
         assert_eq!(normal("991825827").as_deref(), Some("991825827"));
-        // Test numbers of people, in the spellings that certificates have.
+        // Test numbers of persons, in the spellings that certificates have.
         for given in ["196810199809", "19681019-9809", "681019-9809", "PNOSE-196810199809", "01017012345", ""]
         {
             assert_eq!(normal(given), None);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_that_is_not_of_its_type_names_nothing() {
+    fn a_string_that_does_not_match_its_type_names_no_organisation() {
         let refused = Err(NoOrganisation::NotAnOrganisation(SerialNumber));
         for (tag, bytes) in [
             (12, &b"991825827\xff"[..]),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attribute_that_is_there_twice_names_nothing() {
+    fn a_repeated_attribute_names_no_organisation() {
         for (one, kind) in
             [(serial("5560000001"), SerialNumber), (identifier("NTRSE-5560000001"), OrganizationIdentifier)]
         {

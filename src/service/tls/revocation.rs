@@ -1,6 +1,6 @@
 //! Certificate revocation lists in files.
 
-use super::{BadKeys, Expiry};
+use super::{CredentialsError, Expiry};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -18,7 +18,7 @@ pub(super) struct Lists {
     pub(super) next_updates: Vec<Expiry>,
 }
 
-/// A list that can be read.
+/// A parsed list.
 struct List {
     der: CertificateRevocationListDer<'static>,
     file: PathBuf,
@@ -30,7 +30,7 @@ struct List {
 }
 
 /// Reads the lists of an authority. Of several lists with the same scope only the newest is kept: rustls uses
-/// the first that fits, so that the order of files would decide.
+/// the first that matches, so the order of files would decide.
 ///
 /// `roots` are those of the authority. A list whose issuer is one of them must have a valid signature. The
 /// signature of another list is verified when a client sends the certificate of its issuer.
@@ -38,11 +38,11 @@ pub(super) fn read(
     files: &[PathBuf],
     roots: &[CertificateDer<'_>],
     algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<Lists, BadKeys> {
+) -> Result<Lists, CredentialsError> {
     let mut found = Vec::new();
     for path in files {
         for der in in_file(path)? {
-            let bad = |finding: String| BadKeys { path: path.clone(), finding };
+            let bad = |finding: String| CredentialsError { path: path.clone(), finding };
             found.push(checked(der, path, roots, algorithms).map_err(bad)?);
         }
     }
@@ -51,20 +51,20 @@ pub(super) fn read(
     found.retain(|list| scopes.insert(list.scope.clone()));
     let mut first = BTreeMap::new();
     for list in &found {
-        let at: &mut i64 = first.entry(list.file.clone()).or_insert(list.next_update);
-        *at = list.next_update.min(*at);
+        let earliest: &mut i64 = first.entry(list.file.clone()).or_insert(list.next_update);
+        *earliest = list.next_update.min(*earliest);
     }
     Ok(Lists {
         lists: found.into_iter().map(|list| (list.file, list.der)).collect(),
-        next_updates: first.into_iter().map(|(file, at)| Expiry::new(&file, at)).collect(),
+        next_updates: first.into_iter().map(|(file, time)| Expiry::new(&file, time)).collect(),
     })
 }
 
 /// The lists in a file: one as DER, or any number as PEM.
-fn in_file(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, BadKeys> {
+fn in_file(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, CredentialsError> {
     /// The tag of a SEQUENCE, which every DER list begins with and no PEM file does.
     const SEQUENCE: u8 = 0x30;
-    let bad = |finding: String| BadKeys { path: path.to_owned(), finding };
+    let bad = |finding: String| CredentialsError { path: path.to_owned(), finding };
     let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     if bytes.first() == Some(&SEQUENCE) {
         return Ok(vec![bytes.into()]);
@@ -72,7 +72,7 @@ fn in_file(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Ba
     let read: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
     let lists = read.map_err(|error| bad(error.to_string()))?;
     match lists.is_empty() {
-        true => Err(bad("it holds no certificate revocation list".to_owned())),
+        true => Err(bad("it contains no certificate revocation list".to_owned())),
         false => Ok(lists),
     }
 }
@@ -86,7 +86,7 @@ fn checked(
     let (rest, list) = x509_parser::parse_x509_crl(&der)
         .map_err(|error| format!("its certificate revocation list cannot be read: {error}"))?;
     if !rest.is_empty() {
-        return Err("something follows its certificate revocation list".to_owned());
+        return Err("it has data after its certificate revocation list".to_owned());
     }
     if !has_signature_of_root(&list, roots, algorithms) {
         return Err(format!("its signature is not by the key of its issuer, {}", list.issuer()));

@@ -1,7 +1,7 @@
 //! Authorities, their clients and their revocation lists, made by rcgen.
 
 use super::clients::{Authorities, Expiries};
-use super::{BadKeys, Expiry};
+use super::{CredentialsError, Expiry};
 use crate::service::config::{ClientAuthority, SubjectAttribute, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
@@ -112,7 +112,7 @@ impl Files {
     }
 }
 
-fn read(authorities: Vec<ClientAuthority>) -> Result<(Authorities, Expiries), BadKeys> {
+fn read(authorities: Vec<ClientAuthority>) -> Result<(Authorities, Expiries), CredentialsError> {
     let tls = Tls {
         certificate: PathBuf::new(),
         key: PathBuf::new(),
@@ -230,7 +230,7 @@ fn an_expired_list_refuses_all_clients_of_its_authority() {
     assert!(is_expired(let_in(&expired, &[root.client(2)])));
     assert_eq!(let_in(&expired, &[other.client(2)]).as_deref(), Ok(NORWEGIAN));
     assert_eq!(ends.next_updates.len(), 1);
-    assert!(ends.next_updates[0].at < jiff::Timestamp::now().as_second());
+    assert!(ends.next_updates[0].time < jiff::Timestamp::now().as_second());
     // The newer of two lists is used, in any order of files.
     for lists in [[&old, &new], [&new, &old]] {
         let (read, ends) = with(&lists);
@@ -246,12 +246,12 @@ fn a_list_that_expires_refuses_clients_without_being_read_again() {
     let (files, root) = (Files::new(), Issuer::root("root"));
     let list = files.write("crl", root.list(-10, 2, &[]).der());
     let (read, ends) = read(vec![files.authority(&root, IDENTIFIER, vec![list.clone()])]).expect("a list");
-    let Expiry { file, at } = &ends.next_updates[0];
+    let Expiry { file, time } = &ends.next_updates[0];
     assert_eq!(*file, list.display().to_string());
     let chain = [root.client(1)];
-    while jiff::Timestamp::now().as_second() < *at {
+    while jiff::Timestamp::now().as_second() < *time {
         if let Err(error) = let_in(&read, &chain) {
-            assert!(jiff::Timestamp::now().as_second() >= *at, "too early: {error}");
+            assert!(jiff::Timestamp::now().as_second() >= *time, "too early: {error}");
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -271,19 +271,23 @@ fn a_file_without_a_usable_list_is_refused_with_its_name() {
     let forged = namesake.list(-10, 1000, &[]).der().to_vec();
     let twice = [&good[..], &good].concat();
     let certificate = root.0.pem();
-    let bad =
-        [(b"".as_slice(), "holds no"), (b"-", "holds no"), (cut, "cannot be read"), (&twice, "follows")];
-    let also = [(&forged[..], "signature is not by"), (certificate.as_bytes(), "holds no")];
+    let bad = [
+        (b"".as_slice(), "contains no"),
+        (b"-", "contains no"),
+        (cut, "cannot be read"),
+        (&twice, "data after"),
+    ];
+    let also = [(&forged[..], "signature is not by"), (certificate.as_bytes(), "contains no")];
     for (content, finding) in bad.into_iter().chain(also) {
         let error = with(content).expect_err(finding).to_string();
         assert!(error.contains("the.crl: ") && error.contains(finding), "{error}");
     }
-    for place in 0..good.len() {
+    for index in 0..good.len() {
         let mut damaged = good.clone();
-        damaged[place] ^= 1;
+        damaged[index] ^= 1;
         // A list of another issuer is read, but covers no client.
         if let Ok((read, _)) = with(&damaged) {
-            assert!(let_in(&read, &[root.client(1)]).is_err(), "byte {place}");
+            assert!(let_in(&read, &[root.client(1)]).is_err(), "byte {index}");
         }
     }
     let missing = files.0.path().join("missing.crl");

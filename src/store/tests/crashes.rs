@@ -1,4 +1,4 @@
-//! The power fails, or the process ends, during every single operation of a life.
+//! Power cuts and ends of the process during each operation of a life.
 
 use super::disk::{Fault, SimDisk};
 use super::life::{Life, Step, script};
@@ -6,7 +6,7 @@ use super::model::LAST;
 use super::promise::Promise;
 use super::survivors::{Survivor, survivors};
 
-/// Lives until something fails. Returns the life, and the step that was not done.
+/// Performs steps until one fails. Returns the life and the failed step.
 fn live(disk: &SimDisk, steps: &[Step], watched: bool) -> (Life, Option<usize>) {
     let mut life = Life::new(disk.clone(), watched);
     for (number, step) in steps.iter().enumerate() {
@@ -18,8 +18,8 @@ fn live(disk: &SimDisk, steps: &[Step], watched: bool) -> (Life, Option<usize>) 
     (life, None)
 }
 
-/// Lives again and again, and crashes at one operation after another. Each time `check` is given what was
-/// promised, the disk, and the number of the operation with words for it.
+/// Repeats the life with a crash at each operation in turn. `check` gets what was promised, the disk, and a
+/// description of the operation.
 fn crash_everywhere(watched: bool, check: impl Fn(&Promise<'_>, &SimDisk, usize, &str)) {
     let steps = script();
     let disk = SimDisk::default();

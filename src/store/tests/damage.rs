@@ -1,4 +1,4 @@
-//! Files that are not what was written: flipped bits, cut ends, files of other directories.
+//! Damaged files: flipped bits, truncation, files of other directories.
 
 use super::disk::{Bytes, SimDisk};
 use super::life::filled;
@@ -16,10 +16,10 @@ type Files = BTreeMap<String, Arc<Bytes>>;
 const BATCHES: [RangeInclusive<u64>; 5] = [1001..=1001, 1002..=1004, 1005..=1005, 1006..=1016, 1017..=1018];
 
 fn opened(files: &Files) -> Result<Writer, StoreError> {
-    Writer::of(SimDisk::fresh(files.clone()).place())
+    Writer::of(SimDisk::fresh(files.clone()).directory())
 }
 
-/// The same files, of which one has other bytes.
+/// The same files with a change to one of them.
 fn with(files: &Files, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> Files {
     let (mut files, mut bytes) = (files.clone(), (*files[name]).as_ref().to_vec());
     change(&mut bytes);
@@ -32,10 +32,10 @@ fn without(files: &Files, names: &[String]) -> Files {
     kept.map(|(name, content)| (name.clone(), Arc::clone(content))).collect()
 }
 
-/// A directory with one segment, and where its frames begin and the last one ends.
+/// A directory with one segment, and the offsets of its frames and of the end of the last one.
 fn with_batches() -> (Files, Vec<usize>) {
     let disk = filled();
-    let writer = Writer::of(disk.place()).expect("opens");
+    let writer = Writer::of(disk.directory()).expect("opens");
     let segment = names::segment(FIRST);
     let mut ends = vec![SEGMENT_HEAD_BYTES];
     for batch in BATCHES {
@@ -45,7 +45,7 @@ fn with_batches() -> (Files, Vec<usize>) {
     (disk.contents(), ends)
 }
 
-/// Damage of a file is told with its name and the place.
+/// The error names the damaged file and the offset.
 fn assert_damaged(opened: Result<Writer, StoreError>, name: &str, at: usize, what: &str) {
     match opened {
         Err(StoreError::Damaged { path, at: found, finding }) => {
@@ -63,7 +63,7 @@ fn every_flipped_bit_of_a_segment_head_is_damage() {
     for at in 0..SEGMENT_HEAD_BYTES {
         for bit in 0..8 {
             let flipped = with(&files, &segment, |bytes| bytes[at] ^= 1 << bit);
-            // A greater version is not damage but something newer, at the place of the version.
+            // A greater version is not damage but a newer format, at the offset of the version.
             let newer = (8..12).contains(&at) && (at > 8 || bit > 0);
             let what = format!("bit {bit} of byte {at}");
             assert_damaged(opened(&flipped), &segment, if newer { 8 } else { 0 }, &what);
@@ -71,7 +71,7 @@ fn every_flipped_bit_of_a_segment_head_is_damage() {
     }
 }
 
-/// Bytes of a frame to be flipped: all of its head, and some of its changes and of the zeros behind them.
+/// Bytes of a frame to be flipped: its whole head, some of its changes and some of the padding.
 fn sampled(start: usize, end: usize) -> impl Iterator<Item = usize> {
     let head = start..start + FRAME_HEAD_BYTES;
     head.chain((start + FRAME_HEAD_BYTES..end).step_by(5)).chain(end - 4..end)
@@ -90,7 +90,7 @@ fn a_flipped_bit_in_a_batch_that_others_follow_is_damage() {
 }
 
 #[test]
-fn a_flipped_bit_in_the_last_batch_cuts_it_off() {
+fn a_last_batch_with_a_flipped_bit_is_removed() {
     let (files, ends) = with_batches();
     let segment = names::segment(FIRST);
     let [.., start, end] = ends[..] else { panic!("no batches") };
@@ -106,11 +106,11 @@ fn a_flipped_bit_in_the_last_batch_cuts_it_off() {
     }
 }
 
-/// Of batches that share a sync nobody knows which were durable: damage in one cuts off the rest.
+/// Which batches of a shared sync were durable is unknown: damage in one removes it and the rest.
 #[test]
-fn batches_of_one_sync_are_cut_off_together() {
+fn batches_of_one_sync_are_removed_together() {
     let disk = filled();
-    let writer = Writer::of(disk.place()).expect("opens");
+    let writer = Writer::of(disk.directory()).expect("opens");
     writer.apply(lines(1001..=1002), None).expect("applied");
     let segment = names::segment(FIRST);
     let start = (*disk.contents()[&segment]).as_ref().len();
@@ -121,14 +121,14 @@ fn batches_of_one_sync_are_cut_off_together() {
     let torn = with(&disk.contents(), &segment, |bytes| bytes[start + 100] ^= 1);
     let recovered = opened(&torn).expect("opens").recovered();
     assert_eq!((recovered.sequence, recovered.torn_bytes), (1002, (end - start) as u64));
-    // Unless something was written that knew them to be durable.
+    // Unless a later batch recorded them as durable.
     writer.apply(lines(1011..=1011), None).expect("applied");
     let torn = with(&disk.contents(), &segment, |bytes| bytes[start + 100] ^= 1);
     assert_damaged(opened(&torn), &segment, start, "durable");
 }
 
 #[test]
-fn a_segment_cut_anywhere_has_the_batches_before() {
+fn a_truncated_segment_has_the_batches_before() {
     let (files, ends) = with_batches();
     let segment = names::segment(FIRST);
     for length in 0..=ends[ends.len() - 1] {
@@ -147,7 +147,7 @@ fn a_segment_cut_anywhere_has_the_batches_before() {
 }
 
 #[test]
-fn rubbish_behind_the_last_batch_is_cut_off_and_told() {
+fn garbage_after_the_last_batch_is_removed_and_reported() {
     let (files, ends) = with_batches();
     let (segment, end) = (names::segment(FIRST), ends[ends.len() - 1]);
     let first = |bytes: &[u8]| bytes[ends[0]..ends[1]].to_vec();
@@ -161,20 +161,20 @@ fn rubbish_behind_the_last_batch_is_cut_off_and_told() {
     for (what, rubbish) in rubbish {
         let longer = with(&files, &segment, |bytes| bytes.extend(rubbish(bytes)));
         let disk = SimDisk::fresh(longer);
-        assert_eq!(Reader::of(disk.place()).expect("opens").register().sequence(), 1018, "{what}");
-        let writer = Writer::of(disk.place()).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(Reader::of(disk.directory()).expect("opens").register().sequence(), 1018, "{what}");
+        let writer = Writer::of(disk.directory()).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert!(writer.recovered().torn_bytes > 0, "{what}");
         assert_eq!((*disk.contents()[&segment]).as_ref().len(), end, "{what}");
         writer.apply(lines(1019..=1030), None).expect("applied");
-        let reader = Reader::of(disk.after_power_cut().place()).expect("opens");
+        let reader = Reader::of(disk.after_power_cut().directory()).expect("opens");
         assert!(dump(&reader.register()) == model(1030), "{what}");
     }
 }
 
-/// A directory with all that was ever in it: three register files, three segments, and changes in each.
+/// A directory with all files that it ever had: three register files, and three segments with changes in each.
 fn with_segments(change: impl Fn(u64) -> Lines) -> Files {
     let disk = filled();
-    let writer = Writer::of(disk.place()).expect("opens");
+    let writer = Writer::of(disk.directory()).expect("opens");
     for last in [1010, 1020, 1030] {
         (last - 9..=last).for_each(|sequence| {
             writer.apply(change(sequence), None).expect("applied");
@@ -205,7 +205,7 @@ fn files_of(registers: &[u64], segments: &[u64]) -> Vec<String> {
 }
 
 #[test]
-fn any_register_file_with_the_segments_after_it_is_the_register() {
+fn any_register_file_with_the_segments_after_it_gives_the_register() {
     let files = with_segments(one);
     for kept in 0..3 {
         let others: Vec<u64> = (0..3).filter(|&other| other != kept).map(|other| REGISTERS[other]).collect();
@@ -216,7 +216,7 @@ fn any_register_file_with_the_segments_after_it_is_the_register() {
 }
 
 #[test]
-fn a_missing_segment_is_told_with_what_is_there() {
+fn a_missing_segment_is_an_error_with_the_last_sequence_number() {
     let files = with_segments(one);
     let cases: [(&[u64], &[u64], u64); 5] = [
         (&[1010, 1020], &[1010], 1010),
@@ -237,7 +237,7 @@ fn a_missing_segment_is_told_with_what_is_there() {
 }
 
 #[test]
-fn a_segment_cut_at_the_end_of_a_batch_is_missed_by_the_next() {
+fn a_segment_truncated_between_batches_does_not_fit_the_next() {
     let files = without(&with_segments(one), &files_of(&[1010, 1020], &[]));
     let segment = names::segment(1010);
     let length = (*files[&segment]).as_ref().len();
@@ -281,10 +281,10 @@ fn segments_and_batches_of_another_directory_do_not_fit() {
 }
 
 #[test]
-fn a_log_of_norway_is_none_of_sweden() {
+fn a_log_of_another_kind_of_register_is_damage() {
     let disk = SimDisk::default();
-    fill(&disk.place(), &built(&fixture("krr"))).expect("filled");
-    let writer = Writer::of(disk.place()).expect("opens");
+    fill(&disk.directory(), &built(&fixture("krr")), "krr".as_ref()).expect("filled");
+    let writer = Writer::of(disk.directory()).expect("opens");
     let text = std::fs::read(fixture("changes/krr.jsonl")).expect("the fixture");
     let sequence = writer.register().sequence();
     assert_eq!(sequence, FIRST);
@@ -298,7 +298,7 @@ fn a_log_of_norway_is_none_of_sweden() {
 }
 
 #[test]
-fn a_register_file_that_is_damaged_or_another_is_an_error() {
+fn a_damaged_or_exchanged_register_file_is_an_error() {
     let (files, _) = with_batches();
     let register = names::register(FIRST);
     for at in 0..crate::snapshot::format::HEADER_BYTES {
@@ -311,10 +311,10 @@ fn a_register_file_that_is_damaged_or_another_is_an_error() {
     let mut renamed = files.clone();
     renamed.insert(names::register(1005), Arc::clone(&files[&register]));
     assert_damaged(opened(&renamed), &names::register(1005), 0, "another sequence number");
-    // Between two batches a register file may lie; within one it cannot.
+    // The sequence number of a register file may be between two batches, not within one.
     for (sequence, fits) in [(1004, true), (1003, false)] {
         let disk = filled();
-        let writer = Writer::of(disk.place()).expect("opens");
+        let writer = Writer::of(disk.directory()).expect("opens");
         writer.apply(lines(1001..=sequence), None).expect("applied");
         writer.checkpoint(false).expect("made");
         let mut mixed = without(&files, &files_of(&[FIRST], &[]));
@@ -328,15 +328,15 @@ fn a_register_file_that_is_damaged_or_another_is_an_error() {
     }
 }
 
-/// Whatever is in the directory that is none of its files is left alone.
+/// Files in the directory with other names are not touched.
 #[test]
-fn other_files_are_left_alone() {
+fn other_files_are_not_touched() {
     let (mut files, _) = with_batches();
     let others = ["lock", "rejected.csv", "changes-1.log", "register-00000000000000001010.nabar.old", "x"];
     others.iter().for_each(|name| drop(files.insert((*name).to_owned(), Arc::default())));
     files.insert(names::partial("init"), Arc::default());
     let disk = SimDisk::fresh(files.clone());
-    let writer = Writer::of(disk.place()).expect("opens");
+    let writer = Writer::of(disk.directory()).expect("opens");
     writer.checkpoint(false).expect("made");
     let left: Vec<String> = disk.contents().into_keys().collect();
     let mut expected: Vec<String> = others.iter().map(|name| (*name).to_owned()).collect();

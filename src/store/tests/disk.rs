@@ -1,19 +1,19 @@
-//! A disk in memory that keeps apart what is written and what is durable, and that fails when it is told to.
+//! A simulated disk that distinguishes written from durable bytes and injects failures.
 //!
-//! A file is what programs see, what was durable at its last sync, and the edits between the two; a
-//! directory likewise. A power cut leaves what was durable and *some* of the edits (`survivors.rs`); a
-//! process that ends leaves everything, durable or not.
+//! A file has its current content, its durable content as of the last sync, and the edits between the two; so have
+//! the names of the directory. A power cut leaves the durable content and *some* of the edits (`survivors.rs`); the
+//! end of a process leaves the current content.
 
 use crate::index::Page;
 use crate::register::column::Storage;
+use crate::store::directory::DataDirectory;
 use crate::store::disk::{Disk, DiskFile};
-use crate::store::load::Place;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Bytes at an address that every column can be cast from.
+/// Bytes with the alignment of every column.
 #[derive(Clone, Default)]
 pub(super) struct Bytes {
     pages: Vec<Page>,
@@ -36,7 +36,7 @@ impl Bytes {
         let end = self.length.min(length);
         self.pages.resize(length.div_ceil(size_of::<Page>()), Page::EMPTY);
         self.length = length;
-        // What is cut off reads as zero if the file grows again.
+        // Truncated bytes read as zero if the file grows again.
         bytemuck::cast_slice_mut::<Page, u8>(&mut self.pages)[end..].fill(0);
     }
 }
@@ -49,7 +49,7 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
-/// Something done to the content of a file.
+/// An edit of the content of a file.
 #[derive(Clone)]
 pub(super) enum Edit {
     Write { at: usize, bytes: Arc<[u8]> },
@@ -65,7 +65,7 @@ impl Edit {
     }
 }
 
-/// Something done to the names of a directory: a creation, a renaming or a removal.
+/// An edit of the names: a creation, a renaming or a removal.
 #[derive(Clone)]
 pub(super) struct NameEdit {
     gone: Option<String>,
@@ -87,11 +87,11 @@ pub(super) struct SimFile {
     pub(super) durable: Arc<Bytes>,
     /// Since the last sync.
     pub(super) edits: Vec<Edit>,
-    /// Somebody who has mapped the file has a copy.
+    /// Shared with each mapping of the file.
     mapped: Arc<()>,
 }
 
-/// The content of a file as [`Disk::read`] gives it away.
+/// The content of a file as [`Disk::read`] returns it.
 struct Mapping {
     bytes: Arc<Bytes>,
     _mapped: Arc<()>,
@@ -105,20 +105,20 @@ impl AsRef<[u8]> for Mapping {
     }
 }
 
-/// What goes wrong, and when. Operations are counted from 1.
+/// The failure to inject, and when. Operations are counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fault {
     #[default]
     None,
     /// The power fails during an operation.
     Crash(usize),
-    /// One operation fails with an error; what comes after it does not. A write has written a part.
+    /// One operation fails with an error; later ones succeed. A write has written a part.
     Error(usize, ErrorKind),
-    /// So do all operations from one on.
+    /// All operations from one on fail.
     Errors(usize, ErrorKind),
 }
 
-/// What operations there are.
+/// Kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
@@ -135,18 +135,18 @@ pub(super) struct State {
     pub(super) files: Vec<SimFile>,
     pub(super) names: BTreeMap<String, usize>,
     pub(super) durable: BTreeMap<String, usize>,
-    /// Since the names were synced last.
+    /// Edits since the last sync of the names.
     pub(super) edits: Vec<NameEdit>,
-    /// All operations so far.
+    /// Number of operations so far.
     pub(super) operations: Vec<Operation>,
-    /// The last edit of this file, or of the names, is the one that a crash has interrupted.
+    /// The file, or the names, whose last edit a crash has interrupted.
     pub(super) interrupted: Option<Target>,
     fault: Fault,
     crashed: bool,
     locked: bool,
 }
 
-/// What an edit is done to.
+/// Target of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     File(usize),
@@ -157,12 +157,12 @@ fn refused(kind: ErrorKind) -> io::Error {
     io::Error::new(kind, "the test says so")
 }
 
-/// What an operation is to do.
+/// What an operation must do.
 enum Verdict {
     Go,
-    /// Fail, as if only the first half had been done.
+    /// Fail after the first half.
     Fail(io::Error),
-    /// Fail, and remember the edit as one that may have been done.
+    /// Fail, and keep the edit as one that may have been done.
     Crash(io::Error),
 }
 
@@ -228,7 +228,7 @@ impl State {
         }
     }
 
-    /// A sync that fails leaves pages that pass for written and never will be, as on Linux.
+    /// A failed sync marks pages clean that are not on the disk, as Linux does.
     fn sync(&mut self, file: usize) -> io::Result<()> {
         let verdict = self.operation(Operation::Sync)?;
         let SimFile { now, durable, edits, .. } = &mut self.files[file];
@@ -279,9 +279,9 @@ impl SimDisk {
         self.0.lock().expect("no panic on the disk")
     }
 
-    /// The data directory on it.
-    pub(super) fn place(&self) -> Place {
-        Place { disk: Arc::new(self.clone()), path: PathBuf::from("/simulated") }
+    /// The data directory on this disk.
+    pub(super) fn directory(&self) -> DataDirectory {
+        DataDirectory { disk: Arc::new(self.clone()), path: PathBuf::from("/simulated") }
     }
 
     pub(super) fn set_fault(&self, fault: Fault) {
@@ -292,7 +292,7 @@ impl SimDisk {
         self.state().fault
     }
 
-    /// Operations so far.
+    /// Number of operations so far.
     pub(super) fn operations(&self) -> Vec<Operation> {
         self.state().operations.clone()
     }
@@ -301,8 +301,8 @@ impl SimDisk {
         self.state().crashed
     }
 
-    /// The same disk for another process, after all that had it open have ended: what was not durable is
-    /// still there, and still is not.
+    /// The same disk for another process, after all processes have ended: the current content, no more durable than
+    /// before.
     pub(super) fn after_exit(&self) -> SimDisk {
         let mut state = self.state().clone();
         match state.interrupted.take() {
@@ -320,7 +320,7 @@ impl SimDisk {
         })
     }
 
-    /// After a power cut that has left nothing but what was durable.
+    /// After a power cut that has left only the durable content.
     pub(super) fn after_power_cut(&self) -> SimDisk {
         let state = self.state();
         SimDisk::fresh(
@@ -328,7 +328,7 @@ impl SimDisk {
         )
     }
 
-    /// A disk with some files, durably.
+    /// A disk with durable files.
     pub(super) fn fresh(files: impl IntoIterator<Item = (String, Arc<Bytes>)>) -> SimDisk {
         let mut state = State::default();
         for (name, content) in files {
@@ -340,7 +340,7 @@ impl SimDisk {
         SimDisk::of(state)
     }
 
-    /// All names and what programs see behind them.
+    /// All names and their current content.
     pub(super) fn contents(&self) -> BTreeMap<String, Arc<Bytes>> {
         let state = self.state();
         let content = |(name, &file): (&String, &usize)| (name.clone(), Arc::clone(&state.files[file].now));

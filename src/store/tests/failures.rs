@@ -1,4 +1,4 @@
-//! An operation fails with an error, and the others do not: a full disk, a bad sector, a lost cable.
+//! One operation fails with an error: a full disk, a bad sector, a disconnected disk.
 
 use super::disk::{Fault, Operation, SimDisk};
 use super::life::{Life, Step, filled, script};
@@ -9,7 +9,7 @@ use crate::store::disk::Disk;
 use crate::store::{ApplyError, Reader, StoreError, Writer, names};
 use std::io::ErrorKind;
 
-/// What an operation fails with.
+/// The error of a failed operation.
 fn kind_of(operation: Operation) -> ErrorKind {
     match operation {
         Operation::Create | Operation::Write | Operation::Rename => ErrorKind::StorageFull,
@@ -17,18 +17,18 @@ fn kind_of(operation: Operation) -> ErrorKind {
     }
 }
 
-/// Does a step that has failed again: with the same writer, else with a new one.
+/// Repeats a step that has failed: with the same writer, or else with a new one.
 fn get_over(life: &mut Life, step: &Step) {
     if life.step(step).is_err() {
         life.writer = None;
         let again = life.step(step);
-        // What `init` has made may be whole though it has failed.
+        // A failed `init` may still have made a complete directory.
         assert!(again.is_ok() || matches!(step, Step::Fill), "{step:?}: {again:?}");
     }
 }
 
 #[test]
-fn one_failed_operation_loses_nothing_and_is_got_over() {
+fn a_step_can_be_repeated_after_any_failed_operation() {
     let steps = script();
     let whole = SimDisk::default();
     let mut life = Life::new(whole.clone(), false);
@@ -39,7 +39,7 @@ fn one_failed_operation_loses_nothing_and_is_got_over() {
         let mut life = Life::new(disk.clone(), false);
         let stopped = steps.iter().position(|step| life.step(step).is_err());
         let what = format!("operation {number}, {operation:?}");
-        let stopped = stopped.unwrap_or_else(|| panic!("{what}: nobody was told"));
+        let stopped = stopped.unwrap_or_else(|| panic!("{what}: no writer got an error"));
         let (step, least) = (&steps[stopped], life.acknowledged);
         let visible = life.writer.as_ref().map(|writer| writer.register().sequence());
         assert!(visible.is_none() || visible == least, "{what}: a failed batch is visible");
@@ -49,21 +49,21 @@ fn one_failed_operation_loses_nothing_and_is_got_over() {
         }
         get_over(&mut life, step);
         get_over(&mut life, &Step::Apply(FIRST + 1..=LAST));
-        let reader = Reader::of(disk.after_power_cut().place());
+        let reader = Reader::of(disk.after_power_cut().directory());
         let register = reader.unwrap_or_else(|error| panic!("{what}: {error}")).register();
         assert!(dump(&register) == model(LAST), "{what}: the end is lost");
     }
 }
 
-/// A writer on a disk where the next operations are the first.
+/// A writer on a disk whose count of operations has been reset.
 fn opened() -> (SimDisk, Writer) {
     let disk = filled().after_exit();
-    let writer = Writer::of(disk.place()).expect("opens");
+    let writer = Writer::of(disk.directory()).expect("opens");
     writer.apply(lines(FIRST + 1..=FIRST + 3), None).expect("applied");
     (disk, writer)
 }
 
-/// The operation after so many others from now on.
+/// Number of the operation after so many more.
 fn after(disk: &SimDisk, operations: usize) -> usize {
     disk.operations().len() + operations + 1
 }
@@ -73,9 +73,9 @@ fn segment_bytes(disk: &SimDisk, after: u64) -> u64 {
 }
 
 #[test]
-fn a_full_disk_refuses_a_batch_and_takes_it_when_there_is_space() {
+fn a_batch_fails_on_a_full_disk_and_succeeds_with_space() {
     let (disk, writer) = opened();
-    let (bytes, mut reader) = (segment_bytes(&disk, FIRST), Reader::of(disk.place()).expect("opens"));
+    let (bytes, mut reader) = (segment_bytes(&disk, FIRST), Reader::of(disk.directory()).expect("opens"));
     for _ in 0..3 {
         disk.set_fault(Fault::Error(after(&disk, 0), ErrorKind::StorageFull));
         let refused = writer.apply(lines(FIRST + 4..=FIRST + 50), None);
@@ -92,7 +92,7 @@ fn a_full_disk_refuses_a_batch_and_takes_it_when_there_is_space() {
     assert!(dump(&writer.register()) == model(FIRST + 50));
 }
 
-/// Whatever is asked of a writer is refused, for one reason, and nothing is written any more.
+/// Every call of a writer fails for the same reason, and nothing more is written.
 fn refuses_everything(disk: &SimDisk, writer: &Writer, because: ErrorKind) {
     let operations = disk.operations().len();
     let failed = |error: &StoreError| matches!(error, StoreError::Failed { kind, .. } if *kind == because);
@@ -106,7 +106,7 @@ fn refuses_everything(disk: &SimDisk, writer: &Writer, because: ErrorKind) {
 }
 
 #[test]
-fn after_a_failed_sync_a_writer_refuses_and_a_new_one_goes_on() {
+fn after_a_failed_sync_only_a_new_writer_can_write() {
     let (disk, writer) = opened();
     disk.set_fault(Fault::Error(after(&disk, 1), ErrorKind::Other));
     let refused = writer.apply(lines(FIRST + 4..=FIRST + 4), None).expect_err("not durable");
@@ -114,23 +114,26 @@ fn after_a_failed_sync_a_writer_refuses_and_a_new_one_goes_on() {
     assert_eq!(writer.register().sequence(), FIRST + 3, "readers of the writer do not see it");
     refuses_everything(&disk, &writer, ErrorKind::Other);
     drop(writer);
-    assert_eq!(Reader::of(disk.after_power_cut().place()).expect("opens").register().sequence(), FIRST + 3);
-    // The page cache still has the batch, and believes that the disk has it as well.
-    let writer = Writer::of(disk.place()).expect("opens again");
+    assert_eq!(
+        Reader::of(disk.after_power_cut().directory()).expect("opens").register().sequence(),
+        FIRST + 3
+    );
+    // The page cache still has the batch, and its pages are marked clean.
+    let writer = Writer::of(disk.directory()).expect("opens again");
     assert_eq!(writer.recovered().sequence, FIRST + 4);
     writer.apply(lines(FIRST + 5..=FIRST + 9), None).expect("applied");
-    let reader = Reader::of(disk.after_power_cut().place()).expect("nothing is missing in between");
+    let reader = Reader::of(disk.after_power_cut().directory()).expect("nothing is missing in between");
     assert!(dump(&reader.register()) == model(FIRST + 9));
 }
 
 #[test]
-fn those_who_share_a_sync_that_fails_are_all_told() {
+fn a_failed_sync_is_an_error_of_every_wait_that_shares_it() {
     let (disk, writer) = opened();
     let pending = [4..=4, 5..=9, 10..=10].map(|range: std::ops::RangeInclusive<u64>| {
         let lines = lines(FIRST + range.start()..=FIRST + range.end());
         writer.append(lines, None).expect("written").1
     });
-    // What is there already is acknowledged no sooner than it is durable.
+    // Repeated changes are acknowledged only once they are durable.
     let (again, repeated) = writer.append(lines(FIRST + 4..=FIRST + 10), None).expect("nothing new");
     assert_eq!((again.from, again.to, again.skipped), (FIRST + 10, FIRST + 10, 7));
     disk.set_fault(Fault::Error(after(&disk, 0), ErrorKind::Other));
@@ -141,7 +144,7 @@ fn those_who_share_a_sync_that_fails_are_all_told() {
 }
 
 #[test]
-fn a_batch_that_cannot_be_taken_back_ends_the_writer() {
+fn a_write_that_cannot_be_undone_ends_the_writer() {
     let (disk, writer) = opened();
     disk.set_fault(Fault::Errors(after(&disk, 0), ErrorKind::PermissionDenied));
     let refused = writer.apply(lines(FIRST + 4..=FIRST + 9), None).expect_err("no disk");
@@ -150,21 +153,21 @@ fn a_batch_that_cannot_be_taken_back_ends_the_writer() {
     refuses_everything(&disk, &writer, ErrorKind::PermissionDenied);
     assert!(dump(&writer.register()) == model(FIRST + 3), "it is still there for readers");
     drop(writer);
-    let reader = Reader::of(disk.place()).expect("half a batch is none");
+    let reader = Reader::of(disk.directory()).expect("half a batch is none");
     assert_eq!(reader.register().sequence(), FIRST + 3);
-    let writer = Writer::of(disk.place()).expect("opens again");
+    let writer = Writer::of(disk.directory()).expect("opens again");
     assert!(writer.recovered().torn_bytes > 0);
     writer.apply(lines(FIRST + 4..=FIRST + 9), None).expect("applied");
     assert!(dump(&writer.register()) == model(FIRST + 9));
 }
 
-/// Operations of a checkpoint until the new segment has its name durably, and then until the register file
-/// has: create, write, sync, rename, sync of names; the register file has three writes.
+/// Operations of a checkpoint: for the new segment create, write, sync, rename and sync of names; then the same for
+/// the register file, with three writes.
 const SEGMENT: std::ops::Range<usize> = 0..5;
 const REGISTER: std::ops::Range<usize> = 5..12;
 
 #[test]
-fn a_checkpoint_that_fails_leaves_a_writer_that_goes_on_or_says_that_it_does_not() {
+fn a_failed_checkpoint_leaves_a_working_writer_or_one_that_reports_the_failure() {
     for failing in SEGMENT.chain(REGISTER) {
         let (disk, writer) = opened();
         disk.set_fault(Fault::Error(after(&disk, failing), ErrorKind::StorageFull));
@@ -179,7 +182,7 @@ fn a_checkpoint_that_fails_leaves_a_writer_that_goes_on_or_says_that_it_does_not
             assert_eq!((done.sequence, done.changes), (FIRST + 9, 9), "operation {failing}");
         }
         drop(writer);
-        let writer = Writer::of(disk.place()).unwrap_or_else(|error| panic!("{failing}: {error}"));
+        let writer = Writer::of(disk.directory()).unwrap_or_else(|error| panic!("{failing}: {error}"));
         writer.apply(lines(FIRST + 1..=FIRST + 20), None).expect("applied");
         assert!(dump(&writer.register()) == model(FIRST + 20));
         assert!(!disk.names().expect("names").iter().any(|name| name.ends_with(".partial")));
@@ -187,11 +190,11 @@ fn a_checkpoint_that_fails_leaves_a_writer_that_goes_on_or_says_that_it_does_not
 }
 
 #[test]
-fn there_is_one_writer_at_a_time() {
+fn a_directory_has_one_writer_at_a_time() {
     let (disk, writer) = opened();
-    assert!(matches!(Writer::of(disk.place()), Err(StoreError::Locked(_))));
+    assert!(matches!(Writer::of(disk.directory()), Err(StoreError::Locked(_))));
     drop(writer);
-    assert!(Writer::of(disk.place()).is_ok());
-    assert!(matches!(Writer::of(SimDisk::default().place()), Err(StoreError::NotOne(_))));
-    assert!(matches!(Reader::of(SimDisk::default().place()), Err(StoreError::NotOne(_))));
+    assert!(Writer::of(disk.directory()).is_ok());
+    assert!(matches!(Writer::of(SimDisk::default().directory()), Err(StoreError::NotOne(_))));
+    assert!(matches!(Reader::of(SimDisk::default().directory()), Err(StoreError::NotOne(_))));
 }

@@ -1,4 +1,4 @@
-//! The life of a data directory, step by step, and what must be true of it at any time.
+//! A script of steps on a data directory, and the invariants that hold throughout.
 
 use super::disk::{Fault, SimDisk};
 use super::model::{FIRST, dump, lines, model, register_file};
@@ -7,7 +7,7 @@ use crate::store::init::fill;
 use crate::store::{Pending, Reader, Writer};
 use std::ops::RangeInclusive;
 
-/// Something that is done to a data directory. Changes are named by their sequence numbers.
+/// A step of the script. Changes are named by their sequence numbers.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Fill,
@@ -20,7 +20,7 @@ pub(super) enum Step {
 
 use Step::*;
 
-/// Batches of one and of many changes, shared syncs, checkpoints of both kinds, and a new start.
+/// Batches of one and of many changes, shared syncs, checkpoints of both kinds, and a restart.
 pub(super) fn script() -> Vec<Step> {
     type Length = (u64, fn(RangeInclusive<u64>) -> Step);
     let lengths: [Length; 17] = [
@@ -62,7 +62,7 @@ pub(super) fn script() -> Vec<Step> {
     steps
 }
 
-/// Sequence numbers at which a batch of some steps ends, with the beginning.
+/// The first sequence number, and those at which the batches of the steps end.
 pub(super) fn boundaries(steps: &[Step]) -> Vec<u64> {
     let ends = steps.iter().filter_map(|step| match step {
         Apply(range) | Append(range) => Some(*range.end()),
@@ -71,7 +71,7 @@ pub(super) fn boundaries(steps: &[Step]) -> Vec<u64> {
     std::iter::once(FIRST).chain(ends).collect()
 }
 
-/// Why a step was not done.
+/// Why a step failed.
 pub(super) type Stop = Box<dyn std::error::Error>;
 
 /// A data directory in use.
@@ -79,10 +79,10 @@ pub(super) struct Life {
     pub(super) disk: SimDisk,
     pub(super) writer: Option<Writer>,
     reader: Option<Reader>,
-    /// Whether another process reads.
+    /// Whether another process is reading.
     watched: bool,
     pending: Vec<(u64, Option<Pending>)>,
-    /// The last sequence number that was acknowledged; none before there is a register.
+    /// The last acknowledged sequence number; none without a register.
     pub(super) acknowledged: Option<u64>,
     /// The last sequence number that a reader showed.
     pub(super) shown: Option<u64>,
@@ -94,14 +94,14 @@ impl Life {
         Life { disk, writer, reader, watched, pending: Vec::new(), acknowledged: None, shown: None }
     }
 
-    /// Does a step; opens the directory before if it is not open.
+    /// Performs a step, after opening the directory if necessary.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {
         if !matches!(step, Fill | Reopen) && self.writer.is_none() {
             self.open()?;
         }
         match step {
             Fill => {
-                fill(&self.disk.place(), (*register_file()).as_ref())?;
+                fill(&self.disk.directory(), (*register_file()).as_ref(), "fixture".as_ref())?;
                 self.acknowledged = Some(FIRST);
             }
             Apply(range) => {
@@ -114,7 +114,7 @@ impl Life {
                 self.pending.push((batch.to, pending));
             }
             Wait => {
-                // The last first: the others share its sync.
+                // The last one first: the others share its sync.
                 for (to, pending) in std::mem::take(&mut self.pending).into_iter().rev() {
                     self.writer().wait(pending)?;
                     self.acknowledge(to);
@@ -142,7 +142,7 @@ impl Life {
     }
 
     fn open(&mut self) -> Result<(), Stop> {
-        let writer = Writer::of(self.disk.place())?;
+        let writer = Writer::of(self.disk.directory())?;
         let sequence = writer.register().sequence();
         assert_eq!(writer.recovered().sequence, sequence);
         self.acknowledge(sequence);
@@ -150,8 +150,8 @@ impl Life {
         Ok(())
     }
 
-    /// What readers see is a batch boundary's state, at least the last one acknowledged, and never less
-    /// than before.
+    /// Readers see the state at the end of a batch: at least the last acknowledged one, and never an older one than
+    /// before.
     fn look(&mut self) -> Result<(), Stop> {
         if let Some(writer) = &self.writer {
             let register = writer.register();
@@ -163,7 +163,7 @@ impl Life {
         }
         match &mut self.reader {
             Some(reader) => drop(reader.refresh()?),
-            none => *none = Some(Reader::of(self.disk.place())?),
+            none => *none = Some(Reader::of(self.disk.directory())?),
         }
         let register = self.reader.as_ref().expect("just opened").register();
         assert!(Some(register.sequence()) >= self.shown.max(self.acknowledged));
@@ -172,7 +172,7 @@ impl Life {
         Ok(())
     }
 
-    /// All is as it should be. Not looked at again in a life that is repeated up to some crash.
+    /// Compares the registers with the model. Skipped when a life is repeated up to a crash.
     fn compare(&self, register: &Register) {
         if self.disk.fault() == Fault::None {
             assert!(dump(register) == model(register.sequence()), "sequence {}", register.sequence());
@@ -180,9 +180,9 @@ impl Life {
     }
 }
 
-/// A disk with the register of the fixture and nothing else done to it.
+/// A disk with the register of the fixture only.
 pub(super) fn filled() -> SimDisk {
     let disk = SimDisk::default();
-    fill(&disk.place(), (*register_file()).as_ref()).expect("filled");
+    fill(&disk.directory(), (*register_file()).as_ref(), "fixture".as_ref()).expect("filled");
     disk
 }

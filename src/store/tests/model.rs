@@ -1,9 +1,9 @@
-//! What the register is after each change, told by applying the changes one by one in memory.
+//! The model: the register after each change, computed in memory by applying the changes one by one.
 
 use super::disk::Bytes;
 use crate::changes::apply::Editor;
 use crate::changes::json;
-use crate::changes::{Change, What};
+use crate::changes::{Change, ChangeBody};
 use crate::identities::Identity;
 use crate::register::{Damage, Kind, Recipient, Register, StateRule};
 use crate::snapshot::Snapshot;
@@ -13,16 +13,16 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Sequence number of the register that the changes of the fixture follow.
+/// Sequence number before the first change of the fixture.
 pub(super) const FIRST: u64 = 1000;
-/// The last of them.
+/// Sequence number of the last change.
 pub(super) const LAST: u64 = 1300;
 
 pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// The register file that an extract among the fixtures makes.
+/// The register file built from an extract of the fixtures.
 pub(super) fn built(extract: &Path) -> Vec<u8> {
     let directory = tempfile::tempdir().expect("directory");
     let file = directory.path().join("register.nabar");
@@ -46,10 +46,10 @@ fn texts() -> &'static [String] {
     })
 }
 
-/// Lines of the fixture, by sequence numbers.
+/// Lines of the fixture, by sequence number.
 pub(super) fn text(range: RangeInclusive<u64>) -> String {
-    let places = (*range.start() - FIRST - 1) as usize..(*range.end() - FIRST) as usize;
-    texts()[places].join("\n")
+    let indexes = (*range.start() - FIRST - 1) as usize..(*range.end() - FIRST) as usize;
+    texts()[indexes].join("\n")
 }
 
 pub(super) fn lines(range: RangeInclusive<u64>) -> Lines {
@@ -61,10 +61,10 @@ pub(super) fn change(sequence: u64) -> Change {
     json::parse(text(sequence..=sequence).as_bytes(), Kind::Far).expect("a change")
 }
 
-/// All that a register says, in few bytes.
+/// Digest of the content of a register.
 pub(super) type Dump = [u8; 32];
 
-/// Number of recipients, and each who was ever known: a walk through all ordinals would take ten times as
+/// Number of recipients, and each recipient that ever existed: a walk through all ordinals would take ten times as
 /// long.
 pub(super) fn dump(register: &Register) -> Dump {
     let mut text = String::new();
@@ -74,7 +74,7 @@ pub(super) fn dump(register: &Register) -> Dump {
     write!(text, "{sequence} {as_of} {recipients} {actors:?} {content}").expect("into memory");
     for identity in everybody() {
         let mut recipient = register.recipient(identity).expect("whole");
-        // How the rule is kept is nobody's business; which it is follows.
+        // The representation of the rule may differ; the rule itself is part of `recipient`.
         if let Some(Recipient::Far { state, .. }) = &mut recipient {
             state.rule = StateRule::AcceptsAll;
         }
@@ -83,7 +83,7 @@ pub(super) fn dump(register: &Register) -> Dump {
     *blake3::hash(text.as_bytes()).as_bytes()
 }
 
-/// Everybody who is in the register before or after any change.
+/// All recipients of the register before or after any change.
 fn everybody() -> &'static [Identity] {
     static EVERYBODY: OnceLock<Vec<Identity>> = OnceLock::new();
     EVERYBODY.get_or_init(|| {
@@ -96,7 +96,7 @@ fn everybody() -> &'static [Identity] {
         });
         all.expect("whole");
         known.extend((FIRST + 1..=LAST).filter_map(|sequence| match change(sequence).what {
-            What::PutRecipient(put) => Some(put.recipient),
+            ChangeBody::PutRecipient(put) => Some(put.recipient),
             _ => None,
         }));
         known.sort_unstable();
@@ -105,7 +105,7 @@ fn everybody() -> &'static [Identity] {
     })
 }
 
-/// What the register is after the change with a sequence number.
+/// The register after the change with a sequence number.
 pub(super) fn model(sequence: u64) -> Dump {
     static DUMPS: OnceLock<Vec<Dump>> = OnceLock::new();
     let dumps = DUMPS.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What a disk must have after a crash, whatever the crash has left.
+//! What must be on a disk after any crash.
 
 use super::disk::SimDisk;
 use super::life::{Life, Step, boundaries};
@@ -8,17 +8,17 @@ use crate::register::Register;
 use crate::store::init::fill;
 use crate::store::{Reader, StoreError, Writer};
 
-/// What a disk must have after a crash.
+/// What must be on a disk after a crash.
 pub(super) struct Promise<'s> {
     pub(super) steps: &'s [Step],
-    /// The step that was not done.
+    /// The step that failed.
     pub(super) stopped: usize,
-    /// The least sequence number; none if there may be no register.
+    /// The least sequence number; none if the register may be missing.
     pub(super) least: Option<u64>,
 }
 
 impl Promise<'_> {
-    /// A register is what the model was after a batch, and has all that was promised.
+    /// Checks that a register equals the model after a batch and has everything that was promised.
     fn holds(&self, register: &Register, how: &str) {
         self.has_enough(register.sequence(), how);
         let sequence = register.sequence();
@@ -30,21 +30,22 @@ impl Promise<'_> {
         assert!(boundaries(self.steps).contains(&sequence), "{how}: {sequence} is in a batch");
     }
 
-    /// Opens what is left, as reader and as writer. Nobody may be there if nobody was promised.
+    /// Opens the disk as reader and as writer. A register may be missing only if none was promised.
     pub(super) fn open(&self, disk: &SimDisk, how: &str) -> Writer {
-        match Reader::of(disk.place()) {
+        match Reader::of(disk.directory()) {
             Ok(reader) => self.has_enough(reader.register().sequence(), how),
             Err(StoreError::NotOne(_)) if self.least.is_none() => {
-                fill(&disk.place(), (*register_file()).as_ref()).unwrap_or_else(|e| panic!("{how}: {e}"));
+                fill(&disk.directory(), (*register_file()).as_ref(), "fixture".as_ref())
+                    .unwrap_or_else(|e| panic!("{how}: {e}"));
             }
             Err(error) => panic!("{how}: {error}"),
         }
-        let writer = Writer::of(disk.place()).unwrap_or_else(|error| panic!("{how}: {error}"));
+        let writer = Writer::of(disk.directory()).unwrap_or_else(|error| panic!("{how}: {error}"));
         self.holds(&writer.register(), how);
         writer
     }
 
-    /// Everything that is still to come, as one batch.
+    /// Applies all remaining changes as one batch.
     pub(super) fn finish(&self, disk: &SimDisk, how: &str) {
         let writer = self.open(disk, how);
         let from = writer.register().sequence();
@@ -53,12 +54,11 @@ impl Promise<'_> {
             assert_eq!(batch.unwrap_or_else(|e| panic!("{how}: {e}")).to, LAST);
         }
         assert_eq!(writer.register().sequence(), LAST);
-        let reader = Reader::of(disk.after_power_cut().place());
+        let reader = Reader::of(disk.after_power_cut().directory());
         assert!(dump(&reader.expect("durable").register()) == model(LAST), "{how}: the end is lost");
     }
 
-    /// The steps that are still to come, as they are; what was lost of the batches before is applied
-    /// again, along with what was not.
+    /// Performs the remaining steps; earlier batches are applied again, lost or not.
     pub(super) fn go_on(&self, disk: &SimDisk, how: &str) {
         drop(self.open(disk, how));
         let mut life = Life::new(disk.clone(), true);
@@ -67,19 +67,19 @@ impl Promise<'_> {
         for step in again.map(|to| Step::Apply(FIRST + 1..=to)).into_iter().chain(rest) {
             life.step(&step).unwrap_or_else(|stop| panic!("{how}, {step:?}: {stop:?}"));
         }
-        let reader = Reader::of(disk.after_power_cut().place()).expect("durable");
+        let reader = Reader::of(disk.after_power_cut().directory()).expect("durable");
         assert!(dump(&reader.register()) == model(LAST), "{how}: another end");
     }
 
-    /// The process has ended, and what it had not synced is still there: whoever shows that has made it
-    /// durable, also if the power fails later.
+    /// After the end of the process its unsynced bytes still exist: a reader that shows them has made them durable,
+    /// even if the power fails later.
     pub(super) fn outlive_exit(&self, disk: &SimDisk, how: &str) {
         let how = &format!("{how}, process ended");
         let read = disk.after_exit();
-        // Until `init` has returned, the register may come and go.
-        if let (Ok(reader), Some(_)) = (Reader::of(read.place()), self.least) {
+        // Until `init` has returned, the register may appear and disappear.
+        if let (Ok(reader), Some(_)) = (Reader::of(read.directory()), self.least) {
             let least = Some(reader.register().sequence());
-            let durable = Reader::of(read.after_power_cut().place());
+            let durable = Reader::of(read.after_power_cut().directory());
             let durable = durable.unwrap_or_else(|error| panic!("{how}, after a reader: {error}"));
             Promise { least, ..*self }.holds(&durable.register(), &format!("{how}, after a reader"));
         }

@@ -1,46 +1,45 @@
-//! What a power cut may leave of a disk.
+//! The disks that a power cut may leave.
 //!
-//! Everything that was synced, and of what was not any part: none, all, all but one, each only up to
-//! some byte, lengths without contents, and any scattering of small pieces. Names and contents are lost
-//! independently of one another.
+//! Synced edits survive. Of the others any subset may survive: none, all, all but one, each up to some byte, lengths
+//! without content, and any subset of small pieces. Names and contents are lost independently.
 
 use super::disk::{Bytes, Edit, NameEdit, SimDisk, SimFile, State, Target};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// A disk after a power cut, and what became of what was not durable.
+/// A disk after a power cut, and which edits survived.
 pub(super) struct Survivor {
     pub(super) disk: SimDisk,
     pub(super) how: String,
-    /// Nothing is left but what was durable.
+    /// Only the durable content.
     pub(super) bare: bool,
-    /// All is there, also what the power cut has interrupted.
+    /// All edits, also the interrupted one.
     pub(super) whole: bool,
 }
 
-/// What became of the edits of each file.
+/// Which edits of each file survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Lost,
     Kept,
     /// All but one.
     Without(usize),
-    /// Only some of the first.
+    /// Some of the first only.
     First(usize),
-    /// One up to a byte of it, and all others.
+    /// One up to a byte, and all others.
     Torn(usize, usize),
-    /// The lengths, and zeros.
+    /// Lengths with zeros.
     Hollow,
-    /// Pieces of 64 bytes, some of them.
+    /// Some pieces of 64 bytes.
     Scattered(u64),
 }
 
-/// Edits that are long enough to be a register file are not torn at every interesting place.
+/// Edits of this length may be a register file and are not torn at every offset of interest.
 const SHORT: usize = 1 << 16;
-/// More edits than this have not all their subsets tried.
+/// Up to so many edits, all subsets are tried.
 const SUBSETS: usize = 4;
 
-/// Every disk that this crash is tried with, each once.
+/// All disks to try for this crash, each once.
 pub(super) fn survivors(disk: &SimDisk) -> Vec<Survivor> {
     let state = disk.state();
     let (names, fates) = (name_fates(state.edits.len()), fates(&state));
@@ -48,24 +47,24 @@ pub(super) fn survivors(disk: &SimDisk) -> Vec<Survivor> {
     let mut seen = HashMap::new();
     for (number, kept) in names.iter().enumerate() {
         for &fate in &fates {
-            // Contents are torn in every way with the names as they were and as they are.
+            // Contents are torn both with the durable and with the current names.
             if number >= 2 && !matches!(fate, Fate::Lost | Fate::Kept) {
                 continue;
             }
             let files = survive(&state, kept, fate);
-            let place = *seen.entry(digest(&files)).or_insert_with(|| {
+            let index = *seen.entry(digest(&files)).or_insert_with(|| {
                 let how = format!("{fate:?}, names {kept:?}, interrupted {:?}", state.interrupted);
                 survivors.push(Survivor { disk: SimDisk::fresh(files), how, bare: false, whole: false });
                 survivors.len() - 1
             });
-            survivors[place].bare |= fate == Fate::Lost && !kept.contains(&true);
-            survivors[place].whole |= fate == Fate::Kept && !kept.contains(&false);
+            survivors[index].bare |= fate == Fate::Lost && !kept.contains(&true);
+            survivors[index].whole |= fate == Fate::Kept && !kept.contains(&false);
         }
     }
     survivors
 }
 
-/// Which edits of the names are done: none, all, then others.
+/// Which edits of the names survive: none, all, then others.
 fn name_fates(count: usize) -> Vec<Vec<bool>> {
     let subset = |bits: usize| (0..count).map(|edit| bits >> edit & 1 == 1).collect();
     let all = (1 << count) - 1;
@@ -85,7 +84,7 @@ fn fates(state: &State) -> Vec<Fate> {
     let edits = &state.files[file].edits;
     let complete = |(name, &of): (&String, &usize)| of == file && !name.ends_with(".partial");
     if !state.names.iter().any(complete) {
-        // Whatever is in it, it will be removed.
+        // Its content does not matter: it will be removed.
         return vec![Fate::Lost, Fate::Kept, Fate::Scattered(1)];
     }
     let mut fates = vec![Fate::Lost, Fate::Kept, Fate::Hollow];
@@ -104,10 +103,10 @@ fn fates(state: &State) -> Vec<Fate> {
     fates
 }
 
-/// Places to tear a frame at: within and around the parts of its head, and in its changes.
+/// Offsets at which a frame is torn: within and around the fields of its head, and in its changes.
 fn interesting(length: usize) -> impl Iterator<Item = usize> {
-    let places = [1, 7, 8, 16, 47, 48, 55, 56, 87, 88, 89, length / 2, length.saturating_sub(8), length - 1];
-    places.into_iter().filter(move |&at| at < length)
+    let offsets = [1, 7, 8, 16, 47, 48, 55, 56, 87, 88, 89, length / 2, length.saturating_sub(8), length - 1];
+    offsets.into_iter().filter(move |&at| at < length)
 }
 
 fn survive(state: &State, kept: &[bool], fate: Fate) -> BTreeMap<String, Arc<Bytes>> {
@@ -136,7 +135,7 @@ fn content(file: &SimFile, interrupted: bool, fate: Fate) -> Arc<Bytes> {
                 Edit::Write { at: *at, bytes: all[..bytes].into() }.apply(&mut content);
             }
             (Fate::Hollow, Edit::Write { at, bytes }) => {
-                // Only what is new can be hollow; what was durable before keeps its old content.
+                // Only new bytes can be zero; durable ones keep their content.
                 let length = content.as_ref().len().max(at + bytes.len());
                 Edit::Cut(length).apply(&mut content);
             }
@@ -147,17 +146,17 @@ fn content(file: &SimFile, interrupted: bool, fate: Fate) -> Arc<Bytes> {
     Arc::new(content)
 }
 
-/// Writes some of the pieces; of the others the length at most.
+/// Writes some of the pieces; of the others at most the length.
 fn scatter(content: &mut Bytes, at: usize, bytes: &[u8], seed: u64) {
-    for (place, piece) in (at..).step_by(64).zip(bytes.chunks(64)) {
-        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&place.to_le_bytes(), seed);
+    for (index, piece) in (at..).step_by(64).zip(bytes.chunks(64)) {
+        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(&index.to_le_bytes(), seed);
         if hash & 1 == 1 {
-            Edit::Write { at: place, bytes: piece.into() }.apply(content);
+            Edit::Write { at: index, bytes: piece.into() }.apply(content);
         }
     }
 }
 
-/// Tells disks apart. Register files are compared by where they lie in memory, not byte by byte.
+/// Fingerprint of a disk. Register files are compared by address, not byte by byte.
 fn digest(files: &BTreeMap<String, Arc<Bytes>>) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for (name, content) in files {

@@ -57,7 +57,7 @@ fn place(index: usize) -> String {
     format!("{}{}", PLACE_FRONTS[index / PLACE_ENDS.len()], PLACE_ENDS[index % PLACE_ENDS.len()])
 }
 
-/// What an actor is in the register.
+/// The role of an actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     Operator,
@@ -104,7 +104,7 @@ struct Dispatcher {
     senders: Vec<u64>,
 }
 
-/// Everybody in the extract who is not a recipient.
+/// All actors of the extract.
 pub struct Actors {
     operators: Vec<u64>,
     senders: Vec<Sender>,
@@ -219,7 +219,7 @@ pub fn draw_attention(random: &mut Random) -> &'static str {
     }
 }
 
-/// The first dispatcher acts for nearly everybody, the last few for a single sender.
+/// The first dispatcher acts for nearly all senders, the last few for a single one.
 fn represented(random: &mut Random, at: usize, senders: &[Sender]) -> Vec<u64> {
     let count = match at {
         0 => senders.len() * 9 / 10,

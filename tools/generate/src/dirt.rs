@@ -1,4 +1,4 @@
-//! What is wrong with the rows of real lists.
+//! The damage of rows in real lists.
 
 use crate::identity::{Register, is_organisation, norwegian, swedish};
 use crate::more_dirt::Kinds;

@@ -1,4 +1,4 @@
-//! The directory of an extract: `register.toml` and the ids of everybody in it.
+//! The directory of an extract: `register.toml` and all ids in it.
 
 use std::error::Error;
 use std::fs::File;
@@ -10,7 +10,7 @@ use crate::identity::Register;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What `register.toml` says.
+/// The fields of `register.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub register: Register,

@@ -1,4 +1,4 @@
-//! The Swedish extract: recipients and what they accept.
+//! The Swedish extract: recipients and the senders that they accept.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::population;
 use crate::random::{Random, Stream};
 use crate::text::push_padded;
 
-/// What the command asks for.
+/// Arguments of the command.
 pub struct Options {
     pub recipients: u64,
     pub senders: usize,
@@ -111,7 +111,7 @@ pub fn draw_kind(random: &mut Random) -> Kind {
     }
 }
 
-/// Companies wait for the signatures of several people; persons hardly ever wait.
+/// Companies are often pending, for several signatures; persons rarely.
 fn draw_pending(random: &mut Random, kind: Kind, id: u64) -> bool {
     let millionths = if is_organisation(id) { 19_000 } else { 700 };
     kind != Kind::Not && random.chance(millionths)

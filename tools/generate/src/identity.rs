@@ -1,6 +1,6 @@
 //! Check digits of Swedish and Norwegian identity numbers.
 //!
-//! This is an implementation of its own, on purpose: nabar validates numbers with other code, and the
+//! This is a separate implementation on purpose: nabar validates numbers with other code, and the
 //! two are compared through the files written here.
 //!
 //! A number without its check digits is called a *stem*. Swedish stems have eleven digits: the
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(swedish(16_212_000_014), 162_120_000_142);
     }
 
-    /// Numbers of Skatteetaten's synthetic population, which belong to nobody.
+    /// Numbers of Skatteetaten's synthetic population, which belong to no real person.
     #[test]
     fn norwegian_control_digits() {
         for id in [17_912_099_997, 29_822_099_635, 5_840_399_895, 12_829_499_914] {

@@ -9,7 +9,7 @@ use crate::random::{Random, Stream};
 use crate::words::{Country, NORWAY};
 use crate::{krr_json, krr_xml, population};
 
-/// What the command asks for.
+/// Arguments of the command.
 pub struct Options {
     pub persons: u64,
     pub seed: u64,
@@ -51,7 +51,7 @@ pub struct Person {
     pub mailbox: Option<Mailbox>,
     pub certificate: Option<String>,
     pub language: Option<(&'static str, Moment)>,
-    /// For choices of spelling, which mean nothing.
+    /// For choices of spelling, which have no meaning.
     pub spelling: Random,
 }
 
@@ -148,7 +148,7 @@ pub fn certificates() -> Vec<String> {
     (0..CERTIFICATES).map(certificate).collect()
 }
 
-/// Text that looks like a certificate in base64 and is none.
+/// Text that looks like a certificate in base64 but is not one.
 fn certificate(index: u64) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut random = Random::new(0, Stream::Certificate, index);
@@ -156,7 +156,7 @@ fn certificate(index: u64) -> String {
     "MIIB".chars().chain(noise).collect()
 }
 
-/// Draws all that the register knows of a person.
+/// Draws all fields of a person.
 pub fn draw_person(id: u64, random: &mut Random, clock: Clock, certificates: &[String]) -> Person {
     let mut person = Person {
         id,
@@ -189,14 +189,14 @@ pub fn draw_person(id: u64, random: &mut Random, clock: Clock, certificates: &[S
 }
 
 impl Person {
-    /// Notifiable is who has fresh contact data and is not reserved.
+    /// A person is notifiable with fresh contact data and without reservation.
     fn judge(&mut self, clock: Clock) {
         let fresh = [&self.email, &self.mobile];
         let fresh = fresh.into_iter().flatten().any(|channel| clock.is_fresh(channel));
         self.notifiable = fresh && self.reserved.is_none();
     }
 
-    /// Dates half of what the register knows to the time of the clock, as if that had changed just then.
+    /// Sets half of the times to the time of the clock, as if those fields had just changed.
     pub fn renew(&mut self, random: &mut Random, clock: Clock) {
         let now = clock.as_of;
         for channel in [&mut self.email, &mut self.mobile].into_iter().flatten() {

@@ -1,6 +1,6 @@
-//! Persons as the REST service returns them, one JSON object a line.
+//! Persons as the REST service returns them, one JSON object per line.
 //!
-//! What a reader must cope with is mixed on purpose: times in three spellings, and the empty string
+//! The variants that a reader must handle are mixed on purpose: times in three spellings, and the empty string
 //! sometimes in place of a missing member.
 
 use crate::calendar::Moment;

@@ -1,6 +1,6 @@
 //! Persons as the full export writes them (`kontaktregister-export-14-05.xsd`).
 //!
-//! The export knows neither varslingsstatus nor language, and its schema allows no empty values.
+//! The export has neither varslingsstatus nor language, and its schema allows no empty values.
 
 use crate::extract::Header;
 use crate::krr::{Channel, Person, Status};
@@ -25,7 +25,7 @@ pub fn push_end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"</Kontaktregister>\n");
 }
 
-/// Appends one person, an element a line.
+/// Appends one person, one element per line.
 pub fn push_person(out: &mut Vec<u8>, person: &mut Person) {
     let mut id = Vec::with_capacity(11);
     push_padded(&mut id, person.id, 11);

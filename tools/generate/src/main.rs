@@ -73,16 +73,16 @@ enum Format {
     Xml,
 }
 
-/// What both kinds of extract need.
+/// Arguments for both kinds of extract.
 #[derive(Args)]
 struct ExtractArguments {
-    /// Everything drawn follows from this number
+    /// Seed of all random choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Order of the rows
     #[arg(long, value_enum, default_value_t = Order::Random)]
     order: Order,
-    /// Draw identity numbers only from series that are never given to anybody
+    /// Draw identity numbers only from series that are never assigned
     #[arg(long)]
     test_numbers: bool,
     /// Number of the register's last change
@@ -127,7 +127,7 @@ struct ListArguments {
     /// Number of rows, the header not counted
     #[arg(long)]
     rows: u64,
-    /// Everything drawn follows from this number
+    /// Seed of all random choices
     #[arg(long, default_value_t = 2)]
     seed: u64,
     /// Share of the distinct ids that are in the register
@@ -165,7 +165,7 @@ struct ListArguments {
     /// Order of the rows
     #[arg(long, value_enum, default_value_t = Order::Random)]
     order: Order,
-    /// Draw the ids that are not in the register only from series that are never given to anybody
+    /// Draw the ids that are not in the register only from series that are never assigned
     #[arg(long)]
     test_numbers: bool,
     /// File to write
@@ -181,10 +181,10 @@ struct ChangesArguments {
     /// Number of changes
     #[arg(long)]
     count: u64,
-    /// Everything drawn follows from this number
+    /// Seed of all random choices
     #[arg(long, default_value_t = 3)]
     seed: u64,
-    /// Draw the ids of those who join only from series that are never given to anybody
+    /// Draw the ids of new recipients only from series that are never assigned
     #[arg(long)]
     test_numbers: bool,
     /// File to write [default: standard output]
@@ -289,7 +289,7 @@ fn changes(arguments: &ChangesArguments) -> Result<()> {
     }
 }
 
-/// It is no failure that whoever reads the output has had enough.
+/// A reader that closes the pipe early is not an error.
 fn unless_closed(error: Box<dyn Error>) -> Result<()> {
     let closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     if error.downcast_ref().is_some_and(closed) { Ok(()) } else { Err(error) }

@@ -1,5 +1,4 @@
-//! Further damage of rows and lists, which is drawn only if it is asked for: what the fixtures and benchmarks are
-//! made of stays the same.
+//! Further damage of rows and lists, drawn only on request, so that fixtures and benchmark data do not change.
 
 use std::io::{self, Write};
 
@@ -19,7 +18,7 @@ pub enum Kinds {
     All,
 }
 
-/// What is wrong with a list as a whole.
+/// Damage of a list as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListDirt {
     /// A first line `sep=;`
@@ -37,7 +36,7 @@ pub enum ListDirt {
 }
 
 impl ListDirt {
-    /// Writes what stands above the header.
+    /// Writes the lines above the header.
     pub fn write_start(dirt: &[ListDirt], out: &mut impl Write, dialect: &Dialect) -> io::Result<()> {
         let end = dialect.line_end_bytes();
         if dirt.contains(&ListDirt::Sep) {
@@ -49,7 +48,7 @@ impl ListDirt {
         Ok(())
     }
 
-    /// Writes what follows the last row.
+    /// Writes the end of the list, after the last row.
     pub fn write_end(
         dirt: &[ListDirt],
         out: &mut impl Write,
@@ -221,7 +220,7 @@ fn set(field: &mut Field, bytes: &[u8]) {
     field.bytes.extend_from_slice(bytes);
 }
 
-/// What programs write within cells, and what may be all that is left between two rows.
+/// Characters that programs write within cells, and that may be the only separator left between two rows.
 fn mark_between_rows(is_utf8: bool, random: &mut Random) -> &'static [u8] {
     let marks: &[&'static [u8]] = if is_utf8 {
         &[b"\x0B", b"\x0C", b"\x1C", b"\x1A", b"\0", b"\xC2\x85", b"\xE2\x80\xA8", b"\xE2\x80\xA9"]

@@ -7,7 +7,7 @@ use crate::universe::{Group, Stratum, Universe};
 const FIRST_BIRTH_YEAR: i64 = 1920;
 const LAST_BIRTH_YEAR: i64 = 2010;
 
-/// Living people by year of birth, in thousands; between the years listed the curve is straight.
+/// Population by year of birth, in thousands; between the years listed the curve is straight.
 /// The shape is Sweden's: large cohorts of the 1940s, 1960s and around 1990.
 const COHORTS: [(i64, u64); 16] = [
     (1920, 1),
@@ -50,7 +50,7 @@ const ORGANISATIONS: [Series; 12] = [
     (969_600_000, 210_000, 90),    // partnerships
 ];
 
-/// Series that are not assigned to anybody: first digit four.
+/// Series that are never assigned: first digit four.
 const TEST_ORGANISATIONS: [Series; 3] =
     [(402_000_000, 4000, 1), (456_000_000, 40_000, 20), (469_600_000, 4000, 2)];
 
@@ -89,7 +89,7 @@ fn swedish_persons(cohorts: &[(i64, u64)], day_shift: i64, test_numbers: bool) -
         .collect()
 }
 
-/// Until 1990 the birth number told the county, and 930 upwards meant born abroad.
+/// Until 1990 the birth number gave the county, and 930 upwards meant born abroad.
 fn birth_numbers(year: i64) -> [Series; 2] {
     let abroad = if year < 1990 { 13 } else { 7 };
     [(0, 930, 100 - abroad), (930, 70, abroad)]
@@ -124,7 +124,7 @@ fn norwegian_persons(day_shift: i64, month_shift: i64) -> Vec<Stratum> {
         .collect()
 }
 
-/// The individual numbers that tell the century of a birth year from 1900 to 2039.
+/// The individual numbers that give the century of a birth year from 1900 to 2039.
 fn individual_numbers(year: i64) -> &'static [Series] {
     match year {
         ..1940 => &[(0, 500, 100)],

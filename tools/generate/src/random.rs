@@ -4,7 +4,7 @@
 //! the few distributions the package needs, because the output files are compared byte for byte
 //! between machines and over time. All arithmetic is on integers.
 //!
-//! Every recipient, row and stratum gets a generator of its own, keyed by seed, stream and key. What
+//! Every recipient, row and stratum gets a separate generator, keyed by seed, stream and key. What
 //! is drawn for one recipient therefore depends neither on the order of output nor on its neighbours.
 
 /// One million, the unit of every probability.

@@ -63,11 +63,11 @@ pub struct Field {
     pub quoted: bool,
 }
 
-/// A row that is being put together; its buffers are used again for the next.
+/// A row in construction; its buffers are reused for the next.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     pub fields: Vec<Field>,
-    /// What stands after the fields, if it is not the line end of the list.
+    /// The bytes after the fields, if not the line end of the list.
     pub line_end: Option<Vec<u8>>,
 }
 
@@ -88,7 +88,7 @@ impl Dialect {
         }
     }
 
-    /// Where the id is.
+    /// Position of the id.
     pub fn id_index(&self) -> usize {
         match self.id_column {
             IdColumn::First => 0,
@@ -129,7 +129,7 @@ impl Dialect {
         field.bytes.clear();
         match self.encoding {
             Encoding::Utf8 | Encoding::Utf8Bom => field.bytes.extend_from_slice(text.as_bytes()),
-            // The words are known to hold no other letters.
+            // The words have no other letters.
             Encoding::Latin1 => field.bytes.extend(text.chars().map(|letter| letter as u8)),
         }
         field.quoted = match self.quotes {

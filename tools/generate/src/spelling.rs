@@ -4,8 +4,8 @@ use crate::extract::Header;
 use crate::identity::{Register, is_organisation};
 use crate::random::Random;
 
-/// Whose age is this close to a hundred is spelt with the century, so that the ten digits mean the
-/// same person whichever day the list is read.
+/// Persons this close to the age of a hundred are spelt with the century, so that ten digits mean the same person on
+/// every day on which the list is read.
 const AMBIGUOUS_AGES: std::ops::RangeInclusive<i64> = 96..=101;
 
 /// Spells a valid id in one of the ways other than the canonical one.

@@ -4,7 +4,7 @@
 //! A *universe* is a list of strata in ascending order. Choosing `count` numbers places `count`
 //! jittered positions on the line of all weights, and takes from each stratum as many of its numbers
 //! as positions fell there. The chosen numbers are distinct and ascending without any set of seen
-//! numbers, and memory is eight bytes a number.
+//! numbers, and memory is eight bytes per number.
 
 use crate::identity::Register;
 use crate::random::{Random, Stream};
@@ -59,7 +59,7 @@ impl Universe {
     pub fn select(&self, count: u64, seed: u64) -> Result<Vec<u64>, String> {
         let mut chosen = Vec::with_capacity(count as usize);
         let mut positions = Positions::new(self.weight(), count, seed);
-        // What full strata could not take moves on to the strata after them.
+        // The excess of full strata moves to the strata after them.
         let mut wanted = 0;
         for (index, (stratum, &end)) in self.strata.iter().zip(&self.cumulative).enumerate() {
             wanted += positions.before(end);

@@ -1,12 +1,12 @@
-//! Whole jobs, beside what was aimed at.
+//! Whole jobs and their targets.
 
 use super::tables::{by_speed, cell, common, count, digits, head, markdown, of, size};
 use super::{Row, Spread, peers, spread, values};
 
-/// Rows of the list of which README tells.
+/// Rows of the list in the README.
 const COMMON_ROWS: u64 = 4_000_000;
 
-/// What was aimed at.
+/// A target.
 #[derive(Clone, Copy)]
 enum Goal {
     AtMost(f64),
@@ -14,8 +14,7 @@ enum Goal {
 }
 use Goal::{AtLeast, AtMost};
 
-/// A line of a table: what, what was measured, in what unit, and the goal if there was one. Nothing if it was not
-/// measured.
+/// A line of a table: job, measurement, unit, and the target if there is one. `None` if it was not measured.
 fn line(what: &str, measured: Option<Spread>, unit: &str, goal: Option<Goal>) -> Option<Vec<String>> {
     let measured = measured?;
     let (text, met) = match goal {
@@ -46,12 +45,12 @@ fn times<'r>(
     spread(one.filter_map(ratio))
 }
 
-/// Numbers as they are: they were measured once.
+/// A single measurement.
 fn once(number: f64) -> Option<Spread> {
     spread(std::iter::once(number))
 }
 
-/// The splits of which README tells.
+/// The splits in the README.
 fn splits<'r>(rows: &'r [Row], peer: &'r str) -> impl Iterator<Item = &'r Row> + Clone + use<'r> {
     let recipients = common(rows, "split");
     let lengths =
@@ -70,7 +69,7 @@ fn engine(rows: &[Row]) -> Option<&'static str> {
     engines.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, name)| name)
 }
 
-/// Building and splitting, without the goals.
+/// Building and splitting, without the targets.
 pub(super) fn headline(rows: &[Row]) -> Option<String> {
     let lines = build_and_split(rows)?.into_iter().flatten().map(|mut cells| {
         cells.truncate(2);
@@ -106,7 +105,7 @@ fn build_and_split(rows: &[Row]) -> Option<Vec<Option<Vec<String>>>> {
     ])
 }
 
-/// Everything that was aimed at, but for changes and replicas.
+/// All targets except those of changes and replicas.
 pub(super) fn targets(rows: &[Row]) -> Option<String> {
     let mut lines = build_and_split(rows)?;
     if let Some(engine) = engine(rows) {
@@ -198,12 +197,12 @@ fn service_targets(rows: &[Row]) -> Option<Vec<Option<Vec<String>>>> {
     ])
 }
 
-/// What Redis is asked beside a question.
+/// The job of Redis that is compared with a request.
 fn redis_job(job: &str) -> &'static str {
     if job.contains("10 000") { "Redis MGET 10 000 keys" } else { "Redis MGET 1000 keys" }
 }
 
-/// What is no job of the service: measured beside them.
+/// Measurements of the service that are not jobs.
 const BESIDE: [&str; 2] = ["latency", "memory"];
 
 /// The jobs of the service, in their order.
@@ -234,7 +233,7 @@ pub(super) fn service(rows: &[Row]) -> Option<String> {
         ]
     };
     let title = format!("{} recipients", count(recipients));
-    let head = head(&[&title, "requests a second", "million ids a second", "times Redis"]);
+    let head = head(&[&title, "requests per second", "million ids per second", "times Redis"]);
     let table = markdown(&head, &service_jobs(rows).iter().map(line).collect::<Vec<_>>());
     let late = |name: &str| {
         let rounds = of(rows, "service", name).map(|row| row.seconds * 1e3);
@@ -251,10 +250,10 @@ pub(super) fn service(rows: &[Row]) -> Option<String> {
     });
     let redis = of(rows, "service", "memory beyond files").find(|row| row.peer == "Redis");
     let redis = redis.map_or(String::new(), |row| {
-        format!(" Redis has {:.0} bytes a recipient.", row.bytes as f64 / row.recipients as f64)
+        format!(" Redis has {:.0} bytes per recipient.", row.bytes as f64 / row.recipients as f64)
     });
     Some(format!(
-        "{table}\nAt half of its load a compact question of 1000 ids takes {} ms (median), {} ms (99th percentile), {} ms \
+        "{table}\nAt half of its load a compact request of 1000 ids takes {} ms (median), {} ms (99th percentile), {} ms \
          (99.9th).{memory}{redis}\n",
         late("latency: median"),
         late("latency: 99 %"),
@@ -282,7 +281,7 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
             Some(AtMost(10.0)),
         ),
         line(
-            "the same, million changes a second",
+            "the same, million changes per second",
             rate("batches of 10000/durable and visible"),
             "",
             Some(AtLeast(1.0)),
@@ -339,7 +338,7 @@ pub(super) fn changes(rows: &[Row]) -> Option<String> {
             of(rows, "changes", &format!("arrival {with}")).next().map(|row| row.rows as f64 / row.seconds);
         let arrived = arrived.map_or("100".to_owned(), |rate| format!("{:.0}", rate / 1e3));
         let what = format!(
-            "rate of lookups while {arrived} 000 changes a second come, against before and after ({how})"
+            "rate of lookups while {arrived} 000 changes per second arrive, against before and after ({how})"
         );
         lines.push(line(&what, once((was + after) / 2.0 / during), "", Some(AtLeast(0.9))));
     }
@@ -377,7 +376,7 @@ pub(super) fn replicas(rows: &[Row]) -> Option<String> {
             None,
         ),
         line(
-            "million changes a second, from the source to a reader of the replica",
+            "million changes per second, from the source to a reader of the replica",
             spread(throughput.map(|row| row.rows as f64 / row.seconds / 1e6)),
             "",
             Some(AtLeast(0.5)),
@@ -389,7 +388,7 @@ pub(super) fn replicas(rows: &[Row]) -> Option<String> {
             Some(AtMost(10.0)),
         ),
         line(
-            "of a core that the replica takes at 1000 changes a second",
+            "of a core that the replica takes at 1000 changes per second",
             steady("replica"),
             "%",
             Some(AtMost(5.0)),
@@ -398,7 +397,7 @@ pub(super) fn replicas(rows: &[Row]) -> Option<String> {
     ])
 }
 
-/// What README shows: each job, nabar, and the others in the order of their times.
+/// The table of the README: each job, nabar, and the others in the order of their times.
 pub(super) fn short(rows: &[Row]) -> Option<String> {
     let mut body = Vec::new();
     if let Some(recipients) = common(rows, "lookup") {
@@ -406,7 +405,7 @@ pub(super) fn short(rows: &[Row]) -> Option<String> {
             super::tables::batch(rows, peer, recipients, "random", 50, 1).map(|spread| spread.median)
         };
         let job =
-            format!("look up a batch at random, {} recipients, one thread, ns an id", count(recipients));
+            format!("batch lookup, random order, {} recipients, one thread, ns per id", count(recipients));
         body.push(ranked(job, &by_speed(rows, recipients), median));
     }
     if let Some(recipients) = common(rows, "split") {
@@ -424,7 +423,8 @@ pub(super) fn short(rows: &[Row]) -> Option<String> {
             let rates = of(rows, "service", job).map(|row| row.seconds * 1e9 / row.rows as f64);
             spread(rates).map(|spread| spread.median)
         };
-        let job = format!("ask over HTTP, {} recipients, 10 000 ids a request, ns an id", count(recipients));
+        let job =
+            format!("HTTP requests, {} recipients, 10 000 ids per request, ns per id", count(recipients));
         let median = |peer: &str| match peer {
             "nabar" => ids("compact 10 000 ids"),
             "Redis" => ids("Redis MGET 10 000 keys"),

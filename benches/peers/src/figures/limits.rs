@@ -1,15 +1,15 @@
-//! What memory and copying allow, and what a register of any size would cost.
+//! Limits set by memory and copying, and a model of the cost for any size of register.
 
 use super::jobs::service_jobs;
 use super::tables::{common, count, digits, markdown, most_threads, of, size, split_seconds};
 use super::{Row, Spread, spread, values};
 
-/// Sizes that the model is asked for beside those that were measured.
+/// Sizes of the model beside the measured ones.
 const FAR_SIZES: [u64; 3] = [100_000_000, 300_000_000, 1_000_000_000];
 
-/// What a batch lookup in random order costs: something for the arithmetic, and a read of memory for each cache line
-/// that it needs, as dear as reads are that were asked for ahead in as much memory as the index has.
-#[allow(dead_code)] // charts ask more of it than tables
+/// The cost of a batch lookup in random order: a constant for the arithmetic, and a memory read for each cache line, at
+/// the cost of prefetched reads in as much memory as the index has.
+#[allow(dead_code)] // charts use more of it than tables
 pub(crate) struct Model {
     /// Size of memory and nanoseconds of a read, ascending.
     reads: Vec<(f64, f64)>,
@@ -21,7 +21,7 @@ pub(crate) struct Model {
     bytes_a_recipient: f64,
 }
 
-/// Percent of hits that the model is of.
+/// Percent of hits in the model.
 const HITS: u64 = 50;
 
 impl Model {
@@ -67,7 +67,7 @@ impl Model {
     }
 }
 
-/// Sizes and medians of reads that were asked for ahead, in small pages.
+/// Sizes and medians of prefetched reads, in small pages.
 fn reads(rows: &[Row], threads: u64) -> Vec<(f64, f64)> {
     let probe = of(rows, "floors", "throughput")
         .filter(move |row| row.peer == "small pages" && row.threads == threads);
@@ -90,7 +90,7 @@ fn interpolated(points: &[(f64, f64)], bytes: f64) -> f64 {
     }
 }
 
-/// The model beside what was measured.
+/// The model beside the measurements.
 pub(super) fn model_table(rows: &[Row]) -> Option<String> {
     let model = Model::new(rows)?;
     let mut sizes: Vec<u64> = model.measured.iter().map(|&(recipients, ..)| recipients).collect();
@@ -104,17 +104,17 @@ pub(super) fn model_table(rows: &[Row]) -> Option<String> {
             let off = format!("{:+.0} %", (predicted / ns - 1.0) * 100.0);
             [
                 digits(ns),
-                if Some(recipients) == common(rows, "lookup") { "made from it".to_owned() } else { off },
+                if Some(recipients) == common(rows, "lookup") { "fitted to it".to_owned() } else { off },
             ]
         });
         let cells = [count(recipients), size(bytes as u64), digits(model.read_ns(bytes)), digits(predicted)];
         cells.into_iter().chain(known).collect::<Vec<_>>()
     };
-    let head = ["recipients", "index", "a read, ns", "model, ns an id", "measured", "model is off by"]
+    let head = ["recipients", "index", "read, ns", "model, ns per id", "measured", "model is off by"]
         .map(str::to_owned);
     let table = markdown(&head, &sizes.iter().map(line).collect::<Vec<_>>());
     let Model { arithmetic_ns, lines, .. } = model;
-    Some(format!("{table}\nThe model: {} ns and {lines} reads an id.", digits(arithmetic_ns)))
+    Some(format!("{table}\nThe model: {} ns and {lines} reads per id.", digits(arithmetic_ns)))
 }
 
 /// Each job beside the least that it could take.
@@ -147,8 +147,8 @@ fn lookup_limit(rows: &[Row], threads: u64) -> Option<Vec<String>> {
     let floor = lines * interpolated(&probe, bytes as f64);
     let measured = spread(lookups.map(Row::nanoseconds))?.median;
     let job = format!("batch lookup at random, {} recipients, {threads} thread(s)", count(recipients));
-    let what = format!("{lines} reads asked for ahead in {}", size(bytes));
-    Some(limit(job, floor, what, measured, "ns an id"))
+    let what = format!("{lines} prefetched reads in {}", size(bytes));
+    Some(limit(job, floor, what, measured, "ns per id"))
 }
 
 /// A split beside `cp`, and beside copying in memory.
@@ -189,7 +189,7 @@ fn service_limits(rows: &[Row]) -> Vec<Vec<String>> {
     let line = |(job, floor): (&str, &str)| {
         let (nabar, floor) = (median(job)?.median, median(floor)?.median);
         let what = "nginx sends the same bytes from a file".to_owned();
-        Some(limit(format!("serve {job}"), floor, what, nabar, "µs a request"))
+        Some(limit(format!("serve {job}"), floor, what, nabar, "µs per request"))
     };
     known.filter_map(line).collect()
 }

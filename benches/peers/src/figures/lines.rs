@@ -1,5 +1,5 @@
-//! What the charts show: their lines, from the record. Drawn by `charts.rs`; a chart names its points in a remark, which
-//! `tests/figures.rs` compares with these.
+//! The lines of the charts, from the record. Drawn by `charts.rs`; a chart lists its points in a comment, which
+//! `tests/it/figures.rs` compares with these.
 
 use super::limits::Model;
 use super::tables::{batch, common, of};
@@ -68,7 +68,7 @@ fn lookup_time(rows: &[Row]) -> Option<Chart> {
         file: "lookup-time.svg",
         title: "Batch lookup in random order, half of the ids registered, one thread".to_owned(),
         x: "recipients of the register",
-        y: "nanoseconds an id",
+        y: "nanoseconds per id",
         lines: lines(batches(rows), |row| row.recipients, Row::nanoseconds),
         joined: true,
     })
@@ -85,8 +85,8 @@ fn lookup_memory(rows: &[Row]) -> Option<Chart> {
     Some(Chart {
         file: "lookup-memory.svg",
         title: format!("Memory and time of a batch lookup, {} M recipients", recipients as f64 / 1e6),
-        x: "bytes a recipient",
-        y: "nanoseconds an id",
+        x: "bytes per recipient",
+        y: "nanoseconds per id",
         lines: peers(of_size.clone()).into_iter().map(line).collect(),
         joined: false,
     })
@@ -121,7 +121,7 @@ fn split_memory(rows: &[Row]) -> Option<Chart> {
     })
 }
 
-/// Reads of the probe, the model and what was measured.
+/// Reads of the probe, the model and the measurements.
 fn limits(rows: &[Row]) -> Option<Chart> {
     let model = Model::new(rows)?;
     let sizes: Vec<f64> = (18..=32).map(|bits| f64::from(bits).exp2()).collect();
@@ -134,7 +134,7 @@ fn limits(rows: &[Row]) -> Option<Chart> {
         y: "nanoseconds",
         lines: vec![
             line("nabar", model.measured.iter().map(|&(_, bytes, ns)| (bytes, ns)).collect()),
-            line("a read that was asked for ahead", of(&|bytes| model.read_ns(bytes))),
+            line("a prefetched read", of(&|bytes| model.read_ns(bytes))),
             line("the model of a lookup", of(&|bytes| model.lookup_ns(bytes))),
         ],
         joined: true,

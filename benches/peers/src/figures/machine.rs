@@ -1,9 +1,9 @@
-//! What was measured on, and with which versions.
+//! The machine of the measurements, and versions.
 
 use super::Machine;
 use super::tables::{head, markdown};
 
-/// What of a suite tells about the machine. Everything else is the version of something.
+/// The names about the machine. All others are versions.
 const ABOUT: [&str; 11] = [
     "commit",
     "date",
@@ -46,7 +46,7 @@ pub(super) fn machines(machine: &Machine) -> Option<String> {
     (!lines.is_empty()).then(|| markdown(&head, &lines.into_iter().map(line).collect::<Vec<_>>()))
 }
 
-/// The versions of all that nabar was measured beside.
+/// The versions of all peers of nabar.
 pub(super) fn versions(machine: &Machine) -> Option<String> {
     let versions = machine.values().flatten().filter(|(name, _)| !ABOUT.contains(&name.as_str()));
     let mut names: Vec<String> = versions.map(|(name, version)| format!("{name} {version}")).collect();

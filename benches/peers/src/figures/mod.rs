@@ -1,5 +1,5 @@
-//! Tables from the record. Nothing but the standard library: `tests/figures.rs` of the main package has this
-//! same module and looks whether the documents say what it says.
+//! Tables from the record. Nothing but the standard library: `tests/it/figures.rs` of the main package
+//! includes this module and compares the documents with it.
 
 mod jobs;
 pub(crate) mod limits;
@@ -16,11 +16,11 @@ pub(crate) struct Row {
     pub(crate) suite: String,
     /// What was done.
     pub(crate) job: String,
-    /// By whom.
+    /// The program that did it.
     pub(crate) peer: String,
     /// Recipients of the register.
     pub(crate) recipients: u64,
-    /// Ids that were asked for, rows of the list, ids of a request.
+    /// Ids of the batch, rows of the list, ids of a request.
     pub(crate) rows: u64,
     /// Order of the ids.
     pub(crate) order: String,
@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-/// The rows of a record. Lines that are none are an error of whoever wrote them.
+/// The rows of a record. Panics on invalid lines.
 pub(crate) fn rows(text: &str) -> Vec<Row> {
     let number = |cell: &str| cell.parse().unwrap_or_else(|_| panic!("{cell:?} is no number"));
     let read = |line: &str| {
@@ -91,7 +91,7 @@ pub(crate) fn rows(text: &str) -> Vec<Row> {
     text.lines().skip(1).filter(|line| !line.is_empty()).map(read).collect()
 }
 
-/// The least, the middle and the greatest of some measurements.
+/// Minimum, median and maximum of some measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
@@ -110,7 +110,7 @@ pub(crate) fn spread(numbers: impl Iterator<Item = f64>) -> Option<Spread> {
     Some(Spread { least, median, most, rounds })
 }
 
-/// The names of peers, nabar first and the others in the order in which they come.
+/// The names of peers, nabar first and the others in order of appearance.
 pub(crate) fn peers<'r>(rows: impl Iterator<Item = &'r Row>) -> Vec<&'r str> {
     let mut names: Vec<&str> = Vec::new();
     for row in rows {
@@ -127,10 +127,10 @@ pub(crate) fn values<'r>(rows: impl Iterator<Item = &'r Row>, column: fn(&Row) -
     rows.map(|row| (column(row), ())).collect::<BTreeMap<u64, ()>>().into_keys().collect()
 }
 
-/// What each suite was measured on: names and values.
+/// The machine of each suite: names and values.
 pub(crate) type Machine = BTreeMap<String, Vec<(String, String)>>;
 
-/// The sections of the file that stands beside the record.
+/// The sections of the file beside the record.
 pub(crate) fn sections(text: &str) -> Machine {
     let mut sections = Machine::new();
     let mut name = String::new();
@@ -145,7 +145,7 @@ pub(crate) fn sections(text: &str) -> Machine {
     sections
 }
 
-/// A record: what was measured, and on what.
+/// A record: measurements and machine.
 #[derive(Default)]
 pub(crate) struct Record {
     pub(crate) rows: Vec<Row>,

@@ -2,7 +2,7 @@
 
 use super::{Machine, Row, Spread, jobs, limits, machine, peers, spread, values};
 
-/// Registers of this size are what most tables show.
+/// Most tables show registers of this size.
 const COMMON: u64 = 8_000_000;
 
 /// A table in Markdown; `None` if the record has nothing for it.
@@ -45,7 +45,7 @@ pub(super) fn common(rows: &[Row], suite: &str) -> Option<u64> {
     sizes.iter().copied().find(|&size| size == COMMON).or(sizes.last().copied())
 }
 
-/// The number of rows that most registers were asked for.
+/// The number of ids with the most registers.
 fn common_rows(rows: &[Row]) -> Option<u64> {
     let counts = values(of(rows, "split", "split"), |row| row.rows);
     let sizes = |count: &u64| {
@@ -128,7 +128,7 @@ pub(super) fn most_threads(rows: &[Row], suite: &str) -> u64 {
     rows.iter().filter(|row| row.suite == suite).map(|row| row.threads).max().unwrap_or(1)
 }
 
-/// Who looks up, the fastest first.
+/// The peers of lookups, the fastest first.
 pub(super) fn by_speed(rows: &[Row], recipients: u64) -> Vec<&str> {
     let mut names = peers(of(rows, "lookup", "batch").filter(|row| row.recipients == recipients));
     let median =
@@ -148,9 +148,9 @@ fn lookup_peers(rows: &[Row]) -> Option<String> {
         cells.push(cell(batch(rows, peer, recipients, "random", 50, threads)));
         cells
     };
-    let title = format!("{} recipients, ns an id", count(recipients));
+    let title = format!("{} recipients, ns per id", count(recipients));
     let last = format!("{threads} threads, 50 % hits");
-    let head = head(&[&title, "bytes a recipient", "no hits", "50 % hits", "all hits", &last]);
+    let head = head(&[&title, "bytes per recipient", "no hits", "50 % hits", "all hits", &last]);
     Some(markdown(&head, &by_speed(rows, recipients).iter().map(line).collect::<Vec<_>>()))
 }
 
@@ -163,7 +163,7 @@ fn lookup_orders(rows: &[Row]) -> Option<String> {
         );
         cells
     };
-    let title = format!("{} recipients, ns an id", count(recipients));
+    let title = format!("{} recipients, ns per id", count(recipients));
     let head = head(&[&title, "drawn at random", "as in a list", "sorted by id"]);
     Some(markdown(&head, &by_speed(rows, recipients).iter().map(line).collect::<Vec<_>>()))
 }
@@ -175,13 +175,13 @@ fn lookup_sizes(rows: &[Row]) -> Option<String> {
         cells.extend(sizes.iter().map(|&size| cell(batch(rows, peer, size, "random", 50, 1))));
         cells
     };
-    let mut head = head(&["ns an id"]);
+    let mut head = head(&["ns per id"]);
     head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
     let names = by_speed(rows, common(rows, "lookup")?);
     Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
 }
 
-/// From the text of a list, for those that were asked so.
+/// Lookups from the text of a list, of the peers measured so.
 fn lookup_texts(rows: &[Row]) -> Option<String> {
     let recipients = common(rows, "lookup")?;
     let line = |peer: &&str| {
@@ -196,7 +196,7 @@ fn lookup_texts(rows: &[Row]) -> Option<String> {
         cells
     };
     let names = peers(of(rows, "lookup", "text"));
-    let title = format!("{} recipients, from twelve digits of text, ns an id", count(recipients));
+    let title = format!("{} recipients, from twelve digits of text, ns per id", count(recipients));
     let head = head(&[&title, "drawn at random", "as in a list", "sorted by id"]);
     (!names.is_empty()).then(|| markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
 }
@@ -211,7 +211,7 @@ fn lookup_bytes(rows: &[Row]) -> Option<String> {
         };
         std::iter::once(named(peer)).chain(sizes.iter().map(bytes)).collect::<Vec<_>>()
     };
-    let mut head = head(&["bytes a recipient"]);
+    let mut head = head(&["bytes per recipient"]);
     head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
     let names = by_speed(rows, common(rows, "lookup")?);
     Some(markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
@@ -234,7 +234,7 @@ fn lookup_single(rows: &[Row]) -> Option<String> {
         let cells = asked.map(|(order, hits)| cell(single(rows, peer, recipients, order, hits)));
         std::iter::once(named(peer)).chain(cells).collect::<Vec<_>>()
     };
-    let title = format!("{} recipients, ns an id", count(recipients));
+    let title = format!("{} recipients, ns per id", count(recipients));
     let orders =
         ["random, no hits", "random, 50 % hits", "random, all hits", "as in a list, 50 %", "sorted, 50 %"];
     let head = head(&[&[&title[..]], &orders[..]].concat());
@@ -247,7 +247,7 @@ fn single_sizes(rows: &[Row]) -> Option<String> {
         let cells = sizes.iter().map(|&size| cell(single(rows, peer, size, "random", 50)));
         std::iter::once(named(peer)).chain(cells).collect::<Vec<_>>()
     };
-    let mut head = head(&["random, 50 % hits, ns an id"]);
+    let mut head = head(&["random, 50 % hits, ns per id"]);
     head.extend(sizes.iter().map(|&size| format!("{} recipients", count(size))));
     let names = peers(of(rows, "lookup", "single"));
     (!sizes.is_empty()).then(|| markdown(&head, &names.iter().map(line).collect::<Vec<_>>()))
@@ -262,7 +262,7 @@ fn build(rows: &[Row]) -> Option<String> {
         vec![count(recipients), cell(spread(built.map(|row| row.seconds))), cell(rate), size(memory)]
     };
     let sizes = values(of(rows, "split", "build"), |row| row.recipients);
-    let head = head(&["recipients", "s", "million recipients a second", "memory beyond mapped files"]);
+    let head = head(&["recipients", "s", "million recipients per second", "memory beyond mapped files"]);
     (!sizes.is_empty()).then(|| markdown(&head, &sizes.into_iter().map(line).collect::<Vec<_>>()))
 }
 
@@ -333,20 +333,14 @@ fn floors(rows: &[Row]) -> Option<String> {
             read("throughput", "small pages", *bytes, threads),
         ]
     };
-    let last = format!("asked for ahead, {threads} threads");
-    let names = [
-        "ns a read",
-        "one after another",
-        "one after another, huge pages",
-        "asked for ahead",
-        "asked for ahead, huge pages",
-        &last,
-    ];
+    let last = format!("prefetched, {threads} threads");
+    let names =
+        ["ns per read", "dependent", "dependent, huge pages", "prefetched", "prefetched, huge pages", &last];
     let reads = markdown(&head(&names), &sizes.iter().map(line).collect::<Vec<_>>());
     let copies = values(of(rows, "floors", "memcpy"), |row| row.threads).into_iter().map(|threads| {
         let copied = of(rows, "floors", "memcpy").filter(|row| row.threads == threads);
         vec![threads.to_string(), cell(spread(copied.map(|row| row.bytes as f64 / row.seconds / 1e9)))]
     });
-    let copies = markdown(&head(&["copying, threads", "GB a second"]), &copies.collect::<Vec<_>>());
+    let copies = markdown(&head(&["copying, threads", "GB per second"]), &copies.collect::<Vec<_>>());
     (!sizes.is_empty()).then(|| format!("{reads}\n{copies}"))
 }

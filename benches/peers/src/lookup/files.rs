@@ -1,6 +1,6 @@
 //! redb.
 
-use super::{Asked, Codes, Store};
+use super::{BatchPart, Codes, Store};
 use nabar::register::Answer;
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ const TABLE: TableDefinition<'_, u64, u8> = TableDefinition::new("answers");
 /// Cached pages: more than any of the files has.
 const CACHE_BYTES: usize = 4 << 30;
 
-/// A B-tree in a file, all of it in redb's cache after the first questions.
+/// A B-tree in a file, completely in redb's cache after the first lookups.
 pub(super) struct Redb {
     database: Database,
     path: PathBuf,
@@ -44,10 +44,10 @@ impl Store for Redb {
         std::fs::metadata(&self.path).expect("a file").len()
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
         let reading = self.database.begin_read().expect("begun");
         let table = reading.open_table(TABLE).expect("a table");
-        for (answer, number) in answers.iter_mut().zip(asked.numbers) {
+        for (answer, number) in answers.iter_mut().zip(part.numbers) {
             let found = table.get(number).expect("read");
             *answer = self.codes.of(found.map_or(crate::data::NOT_REGISTERED, |value| value.value()));
         }

@@ -1,7 +1,7 @@
 //! LMDB. The only file where `unsafe` is allowed: heed asks for it where a file is mapped.
 #![allow(unsafe_code)]
 
-use super::{Asked, Codes, Store};
+use super::{BatchPart, Codes, Store};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, IntegerComparator, PutFlags};
 use nabar::register::Answer;
@@ -16,7 +16,7 @@ pub(super) struct Lmdb {
     codes: Codes,
 }
 
-/// Address space for the file. What is not written takes no room.
+/// Address space for the file. Only written pages take disk space.
 const MAP_BYTES: usize = 64 << 30;
 
 impl Lmdb {
@@ -27,10 +27,10 @@ impl Lmdb {
         let mut options = EnvOpenOptions::new();
         options.map_size(MAP_BYTES).max_readers(64);
         // SAFETY: of the flags this process relies on none for safety: NO_SYNC may lose the file in a crash of the
-        // machine, and it is made anew each time.
+        // machine, and it is made again each time.
         unsafe { options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD) };
         // SAFETY: the file was made for this process alone, which opens it once and never changes it but through
-        // LMDB; it lies on a local disk.
+        // LMDB; it is on a local disk.
         let environment = unsafe { options.open(&directory) }.expect("an environment");
         // Tables borrow from the environment. There is one a size, and the process ends soon.
         let environment: &'static Env = Box::leak(Box::new(environment));
@@ -64,9 +64,9 @@ impl Store for Lmdb {
         self.environment.real_disk_size().expect("a file")
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
         let reading = self.environment.read_txn().expect("begun");
-        for (answer, number) in answers.iter_mut().zip(asked.numbers) {
+        for (answer, number) in answers.iter_mut().zip(part.numbers) {
             let found = self.table.get(&reading, &number.to_ne_bytes()).expect("read");
             *answer = self.codes.of(found.map_or(crate::data::NOT_REGISTERED, |value| value[0]));
         }

@@ -1,6 +1,6 @@
 //! Peers in memory: a hash map, a minimal perfect hash, bitmaps.
 
-use super::{Asked, Codes, Store, Text, answer_as_numbers, stem};
+use super::{BatchPart, Codes, Store, Text, answer_as_numbers, stem};
 use nabar::register::Answer;
 use prefetch_index::prefetch_index;
 use ptr_hash::hash::FastIntHash;
@@ -8,7 +8,7 @@ use ptr_hash::{FastPtrHash, PtrHashParams};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
-/// hashbrown with its own hash function; the answer lies beside the number.
+/// hashbrown with its default hash function; the answer is stored beside the number.
 #[derive(Clone)]
 pub(super) struct HashMap(Arc<hashbrown::HashMap<u64, Answer>>);
 
@@ -39,8 +39,8 @@ impl Store for HashMap {
         self.0.allocation_size() as u64
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        self.answer_numbers(asked.numbers, answers);
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
+        self.answer_numbers(part.numbers, answers);
     }
 
     fn answer_texts(&self, texts: &[Text], answers: &mut [Answer]) -> bool {
@@ -49,19 +49,19 @@ impl Store for HashMap {
     }
 }
 
-/// ptr_hash, its fastest variant, and at each one's place number and code in 64 bits.
+/// ptr_hash in its fastest variant, with number and code in 64 bits at each index.
 ///
-/// Places are streamed (which asks for the memory of the hash ahead), then the entries of a group are asked for
-/// before the first is read.
+/// Indices are streamed (which prefetches the memory of the hash), then the entries of a group are prefetched before the
+/// first is read.
 pub(super) struct PerfectHash {
     hash: FastPtrHash,
     entries: Vec<u64>,
     codes: Codes,
 }
 
-/// Ids whose entries are asked for before the first is read.
+/// Ids whose entries are prefetched before the first is read.
 const GROUP: usize = 128;
-/// Ids that ptr_hash has on their way. Its author's advice.
+/// Prefetch distance of ptr_hash, as its author recommends.
 const AHEAD: usize = 32;
 
 impl PerfectHash {
@@ -85,7 +85,7 @@ impl PerfectHash {
     }
 }
 
-/// Answers keys whose places are streamed: the entries of a group are asked for before the first of them is read.
+/// Answers keys with streamed indices: the entries of a group are prefetched before the first is read.
 #[inline(always)]
 fn in_groups<K: Copy>(
     stream: impl Iterator<Item = usize>,
@@ -122,8 +122,8 @@ impl Store for PerfectHash {
         ((pilots + remapped) / 8.0 * self.hash.n() as f64) as u64 + self.entries.len() as u64 * 8
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        self.answer_numbers(asked.numbers, answers);
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
+        self.answer_numbers(part.numbers, answers);
     }
 
     fn answer_texts(&self, texts: &[Text], answers: &mut [Answer]) -> bool {
@@ -132,7 +132,7 @@ impl Store for PerfectHash {
     }
 }
 
-/// The same hash of numbers cut to 32 bits, and at each one's place these and the code in five bytes.
+/// The same hash of numbers cut to 32 bits, with these and the code in five bytes at each index.
 pub(super) struct PackedHash {
     hash: FastPtrHash<FastIntHash, u32>,
     /// Three bytes more than there are entries, so that each can be read as eight.
@@ -167,10 +167,10 @@ impl Store for PackedHash {
         ((pilots + remapped) / 8.0 * self.hash.n() as f64) as u64 + self.entries.len() as u64
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
         let ask = |place: usize| prefetch_index(&self.entries, place * PACKED);
-        let stream = self.hash.index_stream::<AHEAD, _>(asked.stems);
-        in_groups(stream, asked.stems, answers, ask, |stem, place| {
+        let stream = self.hash.index_stream::<AHEAD, _>(part.stems);
+        in_groups(stream, part.stems, answers, ask, |stem, place| {
             let entry = self.entries[place * PACKED..].first_chunk().expect("eight bytes");
             let entry = u64::from_le_bytes(*entry);
             let code = if entry as u32 == stem { (entry >> 32) as u8 } else { crate::data::NOT_REGISTERED };
@@ -194,7 +194,7 @@ impl Bitmaps {
             bitmap.optimize();
             (code, bitmap)
         };
-        // Who is in none of them is not registered, so these need no bitmap.
+        // Recipients in none of them are not registered, so these need no bitmap.
         let mut bitmaps: Vec<(u8, RoaringBitmap)> = (1..=u8::MAX).map(bitmap).collect();
         bitmaps.retain(|(_, bitmap)| !bitmap.is_empty());
         bitmaps.sort_by_key(|(_, bitmap)| std::cmp::Reverse(bitmap.len()));
@@ -211,8 +211,8 @@ impl Store for Bitmaps {
         self.bitmaps.iter().map(|(_, bitmap)| bitmap.serialized_size() as u64).sum()
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        for (answer, stem) in answers.iter_mut().zip(asked.stems) {
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
+        for (answer, stem) in answers.iter_mut().zip(part.stems) {
             let member = self.bitmaps.iter().find(|(_, bitmap)| bitmap.contains(*stem));
             *answer = self.codes.of(member.map_or(crate::data::NOT_REGISTERED, |(code, _)| *code));
         }

@@ -1,8 +1,7 @@
-//! One batch of recipients, answered in the process by nabar and by what else could keep the answers.
+//! One batch of recipients, answered in the process by nabar and by other data structures.
 //!
-//! Ids are in whatever form each one likes best before anything is timed, and once more as the text of a list, for
-//! those whose margin might be the form. All contestants take turns in each round, and their answers are compared
-//! before the first.
+//! Each contestant gets ids in its fastest form before anything is timed. Those whose advantage might be the form also get
+//! the text of a list. All contestants take turns in each round, and their answers are compared before the first.
 
 mod files;
 mod lmdb;
@@ -23,7 +22,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Ids in every form that somebody wants them in.
+/// Ids in all forms that contestants use.
 #[derive(Default)]
 struct Batch {
     ordinals: Vec<Ordinal>,
@@ -37,13 +36,13 @@ type Text = [u8; 12];
 
 /// A part of a batch.
 #[derive(Clone, Copy)]
-struct Asked<'b> {
+struct BatchPart<'b> {
     ordinals: &'b [Ordinal],
     numbers: &'b [u64],
     stems: &'b [u32],
 }
 
-/// Whoever can be asked.
+/// A contestant.
 trait Store: Sync {
     /// The name in tables.
     fn name(&self) -> &'static str;
@@ -57,22 +56,22 @@ trait Store: Sync {
     }
 
     /// Answers a part of a batch; `answers` is as long as it.
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]);
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]);
 
-    /// Answers ids as a list has them, if it is one of those that are asked for that. `false` if it is not.
+    /// Answers ids as text, if the contestant takes part in that. `false` if not.
     fn answer_texts(&self, _texts: &[Text], _answers: &mut [Answer]) -> bool {
         false
     }
 }
 
-/// Who takes longer for an id is asked in fewer rounds.
+/// Contestants that take longer per id run in fewer rounds.
 const SLOW_SECONDS: f64 = 100e-9;
 const ROUNDS_OF_SLOW: u64 = 3;
 
 /// Ids that are read before they are looked up: they stay in near caches.
 const READ_AHEAD: usize = 4096;
 
-/// Answers texts as numbers, for those whose best form that is. Nothing is checked.
+/// Answers texts as numbers, for contestants with numeric keys. Nothing is checked.
 fn answer_as_numbers(texts: &[Text], answers: &mut [Answer], answer: impl Fn(&[u64], &mut [Answer])) {
     let mut numbers = Vec::with_capacity(READ_AHEAD);
     for (texts, answers) in texts.chunks(READ_AHEAD).zip(answers.chunks_mut(READ_AHEAD)) {
@@ -103,7 +102,9 @@ impl Codes {
         let answer = |code: usize| {
             let outcome = match code {
                 0..5 => Outcome::Paper(PaperReason::ALL[code]),
-                _ => Outcome::Digital((code as u16).saturating_sub(u16::from(crate::data::FIRST_OPERATOR))),
+                _ => Outcome::Digital(nabar::register::OperatorIndex::new(
+                    (code as u16).saturating_sub(u16::from(crate::data::FIRST_OPERATOR)),
+                )),
             };
             Answer::from(outcome)
         };
@@ -137,10 +138,10 @@ impl Batch {
         Batch { ordinals, numbers, stems, texts }
     }
 
-    fn parts(&self, length: usize) -> impl IndexedParallelIterator<Item = Asked<'_>> {
+    fn parts(&self, length: usize) -> impl IndexedParallelIterator<Item = BatchPart<'_>> {
         let numbers = self.numbers.par_chunks(length).zip(self.stems.par_chunks(length));
         let parts = self.ordinals.par_chunks(length).zip(numbers);
-        parts.map(|(ordinals, (numbers, stems))| Asked { ordinals, numbers, stems })
+        parts.map(|(ordinals, (numbers, stems))| BatchPart { ordinals, numbers, stems })
     }
 }
 
@@ -163,8 +164,8 @@ impl Store for Nabar<'_> {
         self.file_bytes
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
-        self.question.ask_all(asked.ordinals, answers).expect("undamaged");
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
+        self.question.ask_all(part.ordinals, answers).expect("undamaged");
     }
 
     /// Checks dates and check digits too.
@@ -185,7 +186,7 @@ impl Store for Nabar<'_> {
 fn hot_bytes(tools: &Tools, data: &Data) -> u64 {
     let output = Command::new(&tools.nabar).args(["inspect", "--json"]).arg(&data.register).output();
     let text = String::from_utf8(output.expect("inspected").stdout).expect("text");
-    let value = text.split("\"hot_bytes_per_recipient\":").nth(1).expect("told");
+    let value = text.split("\"hot_bytes_per_recipient\":").nth(1).expect("a field");
     let value = value.trim_start().split([',', '}', '\n']).next().expect("a number");
     (value.trim().parse::<f64>().expect("a number") * data.recipients as f64) as u64
 }
@@ -215,7 +216,7 @@ fn of_size(tools: &Tools, data: &Data, effort: &Effort, record: &mut Record) {
     let question = register.question(Some(&data.sender), day).expect("a question");
     let mut decided = data.decided();
     decided.sort_unstable();
-    // LMDB does not open a second environment where it had one; what an interrupted run left is no good.
+    // LMDB does not open an environment twice, and files of an interrupted run are useless.
     let directory = tools.directory.join(format!("stores-{}", data.recipients));
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("a directory");
@@ -255,7 +256,7 @@ fn of_size(tools: &Tools, data: &Data, effort: &Effort, record: &mut Record) {
     std::fs::remove_dir_all(&directory).expect("removed");
 }
 
-/// One, and as many as there are.
+/// One thread, and as many as there are cores.
 pub(crate) fn threads() -> Vec<u64> {
     let all = rayon::current_num_threads() as u64;
     if all == 1 { vec![1] } else { vec![1, all] }
@@ -311,7 +312,7 @@ fn check(stores: &[Box<dyn Store + '_>], batch: &Batch, decided: &memory::HashMa
 fn ask(store: &dyn Store, batch: &Batch, threads: usize, answers: &mut [Answer]) {
     let part = batch.numbers.len().div_ceil(threads);
     let work = batch.parts(part).zip(answers.par_chunks_mut(part));
-    work.for_each(|(asked, answers)| store.answer(asked, answers));
+    work.for_each(|(part, answers)| store.answer(part, answers));
 }
 
 fn rounds(stores: &[Box<dyn Store + '_>], batch: &Batch, about: Row, effort: &Effort, record: &mut Record) {
@@ -323,7 +324,7 @@ fn rounds(stores: &[Box<dyn Store + '_>], batch: &Batch, about: Row, effort: &Ef
     timed(stores, batch, Row { job: "batch".to_owned(), ..about }, effort, record, answer);
 }
 
-/// The same from the text of the ids, for those who are asked for it.
+/// The same from the text of the ids, for contestants that take part in it.
 fn texts(stores: &[Box<dyn Store + '_>], batch: &Batch, about: Row, effort: &Effort, record: &mut Record) {
     let answer = |store: &dyn Store, answers: &mut [Answer]| store.answer_texts(&batch.texts, answers);
     timed(stores, batch, Row { job: "text".to_owned(), ..about }, effort, record, answer);
@@ -342,7 +343,7 @@ fn timed(
     let mut answers = vec![Answer::default(); ids];
     let mut slow = vec![false; stores.len()];
     for round in 1..=effort.rounds_for(about.recipients) {
-        // An hour more for those who are a hundred times slower would tell nothing new.
+        // An hour more for contestants that are a hundred times slower would show nothing new.
         let asked = turns(stores.len(), round).filter(|turn| round <= ROUNDS_OF_SLOW || !slow[*turn]);
         for turn in asked.collect::<Vec<_>>() {
             let store = &stores[turn];
@@ -366,7 +367,7 @@ fn timed(
     }
 }
 
-/// One id at a time, as a program asks that has only one.
+/// One id at a time, as in a program that has only one.
 fn single(
     question: &Question<'_>,
     map: &memory::HashMap,

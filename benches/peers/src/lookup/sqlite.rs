@@ -1,6 +1,6 @@
 //! SQLite: one prepared statement for each id, or all ids at once.
 
-use super::{Asked, Codes, Store};
+use super::{BatchPart, Codes, Store};
 use nabar::register::Answer;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, vtab};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-/// Ids that are joined at a time. More gain nothing, and lie in no near cache.
+/// Ids per join. More gain nothing and do not stay in near caches.
 const JOINED: usize = 4096;
 
-/// A table that is keyed by the number, and a connection for each thread that asks.
+/// A table keyed by the number, and a connection for each thread.
 pub(super) struct Sqlite {
     path: PathBuf,
     name: &'static str,
@@ -21,7 +21,7 @@ pub(super) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Makes the file, and asks for one id after another. `decided` ascends.
+    /// Makes the file, and looks up one id after another. `decided` ascends.
     pub(super) fn one_by_one(decided: &[(u64, u8)], directory: &Path) -> Sqlite {
         let path = directory.join("answers.sqlite");
         let mut connection = Connection::open(&path).expect("a database");
@@ -42,7 +42,7 @@ impl Sqlite {
         Sqlite::of(path, "SQLite", false)
     }
 
-    /// Joins the ids with the table that is there.
+    /// Joins the ids with the existing table.
     pub(super) fn joined(directory: &Path) -> Sqlite {
         Sqlite::of(directory.join("answers.sqlite"), "SQLite joined", true)
     }
@@ -63,25 +63,25 @@ impl Sqlite {
         })
     }
 
-    fn answer_one_by_one(&self, connection: &Connection, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer_one_by_one(&self, connection: &Connection, part: BatchPart<'_>, answers: &mut [Answer]) {
         let reading = connection.unchecked_transaction().expect("begun");
         let mut select =
             connection.prepare_cached("SELECT code FROM answers WHERE id = ?1").expect("a statement");
-        for (answer, number) in answers.iter_mut().zip(asked.numbers) {
+        for (answer, number) in answers.iter_mut().zip(part.numbers) {
             let found = select.query_row([*number as i64], |row| row.get(0)).optional().expect("read");
             *answer = self.codes.of(found.unwrap_or(crate::data::NOT_REGISTERED));
         }
         reading.commit().expect("ended");
     }
 
-    fn answer_joined(&self, connection: &Connection, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer_joined(&self, connection: &Connection, part: BatchPart<'_>, answers: &mut [Answer]) {
         let reading = connection.unchecked_transaction().expect("begun");
         let mut select = connection
             .prepare_cached(
                 "SELECT code FROM rarray(?1) AS asked LEFT JOIN answers ON answers.id = asked.value",
             )
             .expect("a statement");
-        for (answers, numbers) in answers.chunks_mut(JOINED).zip(asked.numbers.chunks(JOINED)) {
+        for (answers, numbers) in answers.chunks_mut(JOINED).zip(part.numbers.chunks(JOINED)) {
             let ids: Vec<Value> = numbers.iter().map(|number| Value::Integer(*number as i64)).collect();
             let mut rows = select.query([Rc::new(ids)]).expect("asked");
             for answer in answers {
@@ -103,11 +103,11 @@ impl Store for Sqlite {
         std::fs::metadata(&self.path).expect("a file").len()
     }
 
-    fn answer(&self, asked: Asked<'_>, answers: &mut [Answer]) {
+    fn answer(&self, part: BatchPart<'_>, answers: &mut [Answer]) {
         let connection = self.connection();
         match self.joined {
-            true => self.answer_joined(&connection, asked, answers),
-            false => self.answer_one_by_one(&connection, asked, answers),
+            true => self.answer_joined(&connection, part, answers),
+            false => self.answer_one_by_one(&connection, part, answers),
         }
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
     }

@@ -1,4 +1,4 @@
-//! Who splits, and what each is given.
+//! The tools that split, and their inputs.
 
 use crate::data::{Data, NOT_REGISTERED, Tools, once, run};
 use crate::{note, say};
@@ -12,14 +12,14 @@ pub(super) struct Peer {
     pub(super) name: &'static str,
     program: PathBuf,
     arguments: Vec<PathBuf>,
-    /// Where it writes.
+    /// Output directory.
     pub(super) output: PathBuf,
-    /// It makes the directory itself, and refuses one that is there.
+    /// The tool creates the directory itself and refuses an existing one.
     makes_directory: bool,
 }
 
 impl Peer {
-    /// The command, with an empty place to write to.
+    /// The command, with an empty output directory.
     pub(super) fn command(&self) -> Command {
         if !self.makes_directory {
             fs::create_dir_all(&self.output).expect("a directory");
@@ -29,7 +29,7 @@ impl Peer {
         command
     }
 
-    /// Reads what it will read, so that all of it is in the page cache, whatever the one before needed memory for.
+    /// Reads the inputs, so that they are in the page cache even if the previous tool has displaced them.
     pub(super) fn warm(&self) {
         let mut buffer = vec![0; 1 << 20];
         for path in self.arguments.iter().filter(|path| path.is_file()) {
@@ -38,7 +38,7 @@ impl Peer {
         }
     }
 
-    /// Takes away what it wrote.
+    /// Removes the outputs.
     pub(super) fn clear(&self) {
         fs::remove_dir_all(&self.output).expect("removed");
     }
@@ -129,7 +129,7 @@ impl Answers {
         answers
     }
 
-    /// The file that the others are known by comes last.
+    /// The file that marks the others as complete comes last.
     fn write_text(&self, data: &Data) -> std::io::Result<()> {
         let create = |ending: &str| {
             Ok::<_, std::io::Error>(BufWriter::with_capacity(1 << 20, fs::File::create(self.path(ending))?))

@@ -1,9 +1,9 @@
-//! A whole split of a mailing list, from a process that is started to its end: one file for each operator, one for
-//! paper, and what became of each row.
+//! A whole split of a mailing list, measured from the start of a process to its end: one file for each operator, one for
+//! paper, and the feedback.
 //!
-//! nabar decides while it splits; the others are given each recipient's outcome, in the form that they read
-//! fastest. Lists are clean, since none of the others could read a dirty one. What they write is compared
-//! before anything is timed: the same rows in the same files, in whatever order, and the same feedback.
+//! nabar decides while it splits; the others get each recipient's outcome, in the form that they read fastest. Lists are
+//! clean, since none of the others could read a dirty one. Outputs are compared before anything is timed: the same rows
+//! in the same files, in any order, and the same feedback.
 
 mod commands;
 mod outputs;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Memory that is touched before each measurement, by bytes of outputs: their pages, and what a tool keeps meanwhile.
 const MEMORY_OF_OUTPUTS: u64 = 3;
-/// To whom the others are compared.
+/// The tool that the others are compared with.
 const NABAR: &str = "nabar";
 /// Rows that repeat another row's id.
 const DUPLICATES: f64 = 0.005;
@@ -36,7 +36,7 @@ pub(crate) fn measure(tools: &Tools, effort: &Effort, record: &mut Record) {
     note("qsv is left out: as published (16.1.0) it does not compile, and Debian has no package of it");
     let mut built = BTreeSet::new();
     for &(recipients, rows) in &effort.splits {
-        // Not so many that the list would be nearly the register.
+        // Few enough that the list is not nearly the whole register.
         let most = recipients as f64 * 0.8 / rows as f64;
         let hits = if most < HITS { (most * 100.0).floor() / 100.0 } else { HITS };
         say(&format!("split: {recipients} recipients, {rows} rows, {:.0} % in the register", hits * 100.0));
@@ -102,7 +102,7 @@ fn of_size(
     for round in 1..=effort.rounds_for(rows.max(data.recipients) as u64) {
         for place in turns(peers.len(), round) {
             let peer = &peers[place];
-            // What others have written is not this one's to wait for.
+            // Write-back of earlier outputs must not be measured here.
             run(&mut Command::new("sync"));
             peer.warm();
             touch(MEMORY_OF_OUTPUTS * bytes[place]);
@@ -145,7 +145,7 @@ fn build(tools: &Tools, data: &Data, effort: &Effort, record: &mut Record) {
     fs::remove_file(&again).expect("removed");
 }
 
-/// What all rows of nabar have.
+/// The fields that all rows of nabar share.
 fn nabar(data: &Data) -> Row {
     Row {
         suite: "split".to_owned(),

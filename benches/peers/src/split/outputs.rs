@@ -1,4 +1,4 @@
-//! What a tool wrote, in a form that does not know the order of rows.
+//! The outputs of a tool, compared independently of the order of rows.
 
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn files(directory: &Path) -> Vec<(String, PathBuf)> {
 }
 
 impl Outputs {
-    /// Reads all that was written.
+    /// Reads all outputs.
     pub(super) fn read(directory: &Path) -> Outputs {
         let mut outputs = Outputs { files: BTreeMap::new(), bytes: 0 };
         for (name, path) in files(directory) {

@@ -1,4 +1,4 @@
-//! Operators, senders and dispatchers as they are at one place in the stream.
+//! Operators, senders and dispatchers at one position in the stream.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -50,7 +50,7 @@ impl Actor for Dispatcher {
     }
 }
 
-/// Everybody in the register who is not a recipient.
+/// All actors of the register.
 pub struct Actors {
     pub operators: Slots<Operator>,
     /// Those most often deselected first.
@@ -83,7 +83,7 @@ impl Actors {
         Ok(Actors { operators, senders, dispatchers, test_numbers })
     }
 
-    /// The ids of those senders that are still there, ascending.
+    /// The ids of those senders that still exist, ascending.
     pub fn sender_ids(&self, slots: impl IntoIterator<Item = Slot>) -> Vec<u64> {
         let present = slots.into_iter().filter_map(|slot| self.senders.get(slot));
         let mut ids: Vec<u64> = present.map(|sender| sender.id).collect();
@@ -228,7 +228,7 @@ fn push_removal(line: &mut Object<'_>, name: &str, id: Option<u64>) {
     object.close();
 }
 
-/// A number and a name for somebody who has never been there.
+/// A number and a name for a new actor.
 fn draw_unknown<T: Actor>(
     known: &Slots<T>,
     role: Role,

@@ -47,7 +47,7 @@ const MIX: [(Event, u64); 11] = [
     (Event::DispatcherRemoval, 18),
 ];
 
-/// What a stream that is long enough has at fixed places, so that nothing is missing from it. The last
+/// Changes at fixed positions of every long stream, so that no kind is missing. The last
 /// brings back the operator that was removed.
 const TOUR: [Event; 10] = [
     Event::Operator,
@@ -63,7 +63,7 @@ const TOUR: [Event; 10] = [
 ];
 const TOUR_COUNT: u64 = 300;
 
-/// Of those who join, so many have something left to sign.
+/// Share of new recipients that are pending.
 const PENDING_COMPANY_MILLIONTHS: u64 = 500_000;
 const PENDING_PERSON_MILLIONTHS: u64 = 1_000;
 
@@ -86,7 +86,7 @@ impl Far {
         Ok(Far { recipients, actors, newcomers, count: options.count })
     }
 
-    /// What is to happen; something else that can, where there is nobody it could happen to.
+    /// Draws the kind of a change; another possible kind if there is no recipient or actor for it.
     fn draw_event(&self, index: u64, random: &mut Random) -> Event {
         let event = tour_stop(index, self.count)
             .unwrap_or_else(|| MIX[random.weighted(&MIX.map(|(_, weight)| weight))].0);
@@ -138,7 +138,7 @@ impl Far {
         self.recipients.push_whole(line, &all[random.index(all.len())], &self.actors);
     }
 
-    /// Who accepts everybody deselects some; who does not mostly accepts everybody again.
+    /// A recipient that accepts all senders deselects some; one that does not mostly accepts all again.
     fn set_acceptance(&mut self, line: &mut Object<'_>, random: &mut Random, now: Instant) {
         let place = random.index(self.recipients.all.len());
         let again = self.recipients.all[place].rule != Rule::ALL && random.chance(600_000);
@@ -250,7 +250,7 @@ impl Source for Far {
     }
 }
 
-/// What the tour has at a place of a stream, if that has a tour.
+/// The change of the tour at a position of a stream, if the stream has a tour.
 fn tour_stop(index: u64, count: u64) -> Option<Event> {
     if count < TOUR_COUNT {
         return None;

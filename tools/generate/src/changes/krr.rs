@@ -10,7 +10,7 @@ use crate::krr::{self, Clock};
 use crate::krr_json;
 use crate::random::Random;
 
-/// A KRR register between two changes. What a person is like is drawn anew each time.
+/// A KRR register between two changes. The fields of a person are drawn again each time.
 pub struct Krr {
     /// The persons, in no order.
     ids: Vec<u64>,

@@ -1,9 +1,9 @@
-//! Streams of changes that follow an extract: one JSON object a line.
+//! Streams of changes that follow an extract: one JSON object per line.
 //!
-//! Every change is consistent with what went before it: it names only recipients, operators and senders
-//! that are there at its place in the stream. The register is therefore kept in memory, some 64 bytes a
-//! recipient, and changed along with the lines. What has been removed is named by nothing until it comes
-//! back, and then by nothing of old: a recipient whose operator is removed has none afterwards.
+//! Every change is consistent with those before it: it names only recipients, operators and senders that exist at its
+//! position in the stream. The register is therefore kept in memory, some 64 bytes per recipient, and changed along with
+//! the lines. A removed entry is not referenced until it returns, and old references are not restored: a recipient whose
+//! operator is removed has none afterwards.
 
 mod actors;
 mod far;
@@ -23,14 +23,14 @@ use crate::identity::Register;
 use crate::json::Object;
 use crate::random::{Random, Stream};
 
-/// What the command asks for.
+/// Arguments of the command.
 pub struct Options {
     pub count: u64,
     pub seed: u64,
     pub test_numbers: bool,
 }
 
-/// A hundred changes a second.
+/// A hundred changes per second.
 const STEP_MILLISECONDS: u64 = 10;
 
 /// A register that changes.

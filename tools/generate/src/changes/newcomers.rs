@@ -1,4 +1,4 @@
-//! The identity numbers of those who join.
+//! The identity numbers of new recipients.
 
 use std::collections::HashSet;
 
@@ -8,17 +8,17 @@ use crate::population;
 use crate::random::Random;
 use crate::universe::Universe;
 
-/// Who has ever been in the register, so that nobody joins twice.
+/// All ids that have been in the register, so that none is added twice.
 pub struct Newcomers {
     universe: Universe,
     /// The ids of the extract, ascending.
     first: Vec<u64>,
     joined: HashSet<u64>,
-    /// Who has left and has not come back.
+    /// Ids that were removed and have not returned.
     left: Vec<u64>,
 }
 
-/// Of those who join, this share has been in the register before.
+/// Share of new recipients that have been in the register before.
 const RETURN_MILLIONTHS: u64 = 100_000;
 
 /// Draws may meet ids that are known this many times.
@@ -37,7 +37,7 @@ impl Newcomers {
         Ok(Newcomers { universe, first: ids, joined: HashSet::new(), left: Vec::new() })
     }
 
-    /// The id of somebody who is not in the register and from now on is.
+    /// An id that is not in the register, which is added by this.
     pub fn join(&mut self, random: &mut Random) -> Result<u64> {
         if !self.left.is_empty() && random.chance(RETURN_MILLIONTHS) {
             return Ok(self.left.swap_remove(random.index(self.left.len())));
@@ -48,11 +48,11 @@ impl Newcomers {
                 return Ok(id);
             }
         }
-        // All numbers are taken: only who has left can join.
+        // All numbers are used: only removed ids can be added.
         self.left.pop().ok_or_else(|| "the register has all the numbers that there are to join".into())
     }
 
-    /// Somebody has been removed from the register.
+    /// Notes an id that was removed from the register.
     pub fn leave(&mut self, id: u64) {
         self.left.push(id);
     }
@@ -64,7 +64,7 @@ mod tests {
     use crate::random::Stream;
 
     #[test]
-    fn nobody_joins_twice_unless_they_left() {
+    fn only_removed_ids_are_added_again() {
         let mut members: HashSet<u64> =
             population::swedish(true).select(50_000, 1).unwrap().into_iter().collect();
         let mut newcomers = Newcomers::new(Register::Far, true, members.iter().copied().collect()).unwrap();

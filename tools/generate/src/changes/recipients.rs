@@ -1,4 +1,4 @@
-//! The recipients of a FaR register as they are at one place in the stream.
+//! The recipients of a FaR register at one position in the stream.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::extract::Result;
 use crate::far::Kind;
 use crate::json::Object;
 
-/// All that the register knows of a recipient.
+/// All fields of a recipient.
 #[derive(Clone, Copy)]
 pub struct Recipient {
     pub id: u64,
@@ -24,12 +24,12 @@ pub struct Recipient {
     pub rule_changed: Option<Instant>,
 }
 
-/// Which senders a recipient accepts: a place in [`Rules`].
+/// Which senders a recipient accepts: an index into [`Rules`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule(u32);
 
 impl Rule {
-    /// Everybody is accepted.
+    /// All senders are accepted.
     pub const ALL: Rule = Rule(0);
 }
 
@@ -38,7 +38,7 @@ pub struct Rules {
     words: Vec<u32>,
 }
 
-/// The last bit of a head tells `only` from `all-except`, the others how many senders follow.
+/// The last bit of a head distinguishes `only` from `all-except`; the others are the number of senders that follow.
 const ONLY: u32 = 1;
 
 impl Rules {
@@ -128,7 +128,7 @@ impl Recipients {
         object.close();
     }
 
-    /// Appends whom a recipient accepts.
+    /// Appends the accepted senders of a recipient.
     pub fn push_set_acceptance(&self, line: &mut Object<'_>, recipient: &Recipient, actors: &Actors) {
         let mut object = line.object("set_acceptance");
         object.id("recipient_id", recipient.id, 12);

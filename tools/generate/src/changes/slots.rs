@@ -1,11 +1,11 @@
-//! Actors that come and go.
+//! Actors that are added and removed.
 
 use std::collections::HashMap;
 
 use crate::random::Random;
 
-/// Where an actor stands. A slot is never used twice: who still points to the slot of a removed actor
-/// points to nothing, also when the actor has come back.
+/// The index of an actor. A slot is never used twice: a reference to the slot of a removed actor stays empty, even after
+/// the actor has returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
@@ -19,7 +19,7 @@ impl Slot {
     }
 }
 
-/// Who has an id.
+/// Something with an id.
 pub trait Actor {
     fn id(&self) -> u64;
 }
@@ -67,7 +67,7 @@ impl<T: Actor> Slots<T> {
         self.entries[slot.0 as usize].as_mut()
     }
 
-    /// The slots of all that are present.
+    /// The slots of all present actors.
     pub fn present(&self) -> &[Slot] {
         &self.present
     }
@@ -80,7 +80,7 @@ impl<T: Actor> Slots<T> {
         random.shuffle(&mut self.present);
     }
 
-    /// Whether anybody, present or removed, has the id.
+    /// Whether an actor, present or removed, has the id.
     pub fn knows(&self, id: u64) -> bool {
         self.entries.iter().flatten().chain(&self.removed).any(|actor| actor.id() == id)
     }

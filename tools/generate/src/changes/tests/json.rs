@@ -1,4 +1,4 @@
-//! A plain reader of JSON, so that the tests do not read with the code that writes.
+//! A simple JSON reader, independent of the writing code under test.
 
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ const KINDS: [&str; 9] = [
     "set_acceptance",
 ];
 
-/// An extract of its own for a test.
+/// A new extract for a test.
 struct Extract(PathBuf);
 
 impl Extract {
@@ -54,7 +54,7 @@ impl Extract {
 
 impl Drop for Extract {
     fn drop(&mut self) {
-        // What stays behind is only a temporary directory.
+        // A failure leaves only a temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Registers as plain maps, changed line by line; every change must fit what is there.
+//! Registers as plain maps, changed line by line; every change must fit the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::json::{Json, Members, parse};
 use crate::identity::Register;
 
-/// A line of a stream, taken apart.
+/// A parsed line of a stream.
 pub struct Line {
     pub sequence: u64,
     pub time: String,
@@ -59,7 +59,7 @@ pub struct FarModel {
     pub senders: BTreeSet<String>,
     pub dispatchers: BTreeMap<String, Vec<String>>,
     pub recipients: BTreeMap<String, Members>,
-    /// What was seen on the way that a stream should have.
+    /// Features of the stream that were seen.
     pub seen: BTreeMap<&'static str, u64>,
     removed: BTreeSet<String>,
 }
@@ -88,7 +88,7 @@ impl FarModel {
             "put_recipient" => self.put_recipient(line),
             "remove_recipient" => {
                 assert_eq!(line.names(), ["recipient_id"]);
-                assert!(self.recipients.remove(line.text("recipient_id")).is_some(), "nobody to remove");
+                assert!(self.recipients.remove(line.text("recipient_id")).is_some(), "an unknown id");
                 self.removed.insert(line.text("recipient_id").to_owned());
             }
             "set_acceptance" => self.set_acceptance(line),
@@ -225,7 +225,7 @@ pub fn is_valid(id: &str, register: Register) -> bool {
     id.len() == register.width() && register.complete(stem) == Some(number)
 }
 
-/// A KRR register: who is in it.
+/// A KRR register: its ids.
 pub struct KrrModel {
     pub ids: BTreeSet<String>,
     pub joined: u64,
@@ -249,7 +249,7 @@ impl KrrModel {
             }
             "remove_person" => {
                 assert_eq!(line.names(), ["personidentifikator"]);
-                assert!(self.ids.remove(id), "nobody to remove");
+                assert!(self.ids.remove(id), "an unknown id");
             }
             kind => panic!("unknown change {kind}"),
         }

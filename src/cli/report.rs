@@ -1,0 +1,243 @@
+//! The report of `check` and `split` on a terminal.
+
+use nabar::mailing::{self, Language, Report, RowProblem};
+use std::io::{self, Write};
+
+/// Age of a register, in days, from which on a job warns.
+const OLD_DAYS: i64 = 8;
+/// Share of identities in the sample above which the column is taken to be the right one.
+const RIGHT_COLUMN_SHARE: f64 = 0.5;
+
+/// A report in a language.
+pub(super) struct TerminalReport<'a> {
+    pub(super) report: &'a Report,
+    pub(super) language: Language,
+}
+
+impl TerminalReport<'_> {
+    fn pick<'t>(&self, english: &'t str, swedish: &'t str) -> &'t str {
+        self.language.pick(english, swedish)
+    }
+
+    fn decimal(&self, value: f64, decimals: usize) -> String {
+        format!("{value:.decimals$}").replace('.', self.pick(".", ","))
+    }
+
+    /// Why the job was refused, and what to do.
+    pub(super) fn refusal(&self, reason: &str) -> String {
+        let report = self.report;
+        let problem = |name: &str| RowProblem::all().find(|problem| problem.name() == name);
+        let is_letter = |name: &str| problem(name).is_some_and(|problem| !problem.is_not_a_letter());
+        let not_letters: u64 = report
+            .reasons
+            .iter()
+            .filter(|(name, _)| problem(name).is_some_and(RowProblem::is_not_a_letter))
+            .map(|(_, rows)| rows)
+            .sum();
+        let (rejected, rows) = (report.outcomes["rejected"] - not_letters, report.letters - not_letters);
+        let refused = match (reason, self.language) {
+            ("no_rows", _) => self.pick("the list has no rows", "listan har inga rader").to_owned(),
+            (_, Language::English) => {
+                format!("{rejected} of {rows} rows were rejected, more than --max-rejected allows")
+            }
+            (_, Language::Swedish) => {
+                format!("{rejected} av {rows} rader avvisades, fler än --max-rejected tillåter")
+            }
+        };
+        let most = report.reasons.iter().filter(|(name, _)| is_letter(name)).max_by_key(|(_, rows)| **rows);
+        let (column, file) = (&report.list.id_column, mailing::REJECTED);
+        let cause = match (&report.likely_cause, most, self.language) {
+            (Some(cause), ..) => self.language.cause(cause),
+            (None, ..) if reason == "no_rows" => {
+                self.pick("is it the right file?", "är det rätt fil?").to_owned()
+            }
+            (None, Some((name, rows)), _) if report.list.id_share >= RIGHT_COLUMN_SHARE => {
+                match self.language {
+                    Language::English => {
+                        format!("{rows} of them are {name}; nabar split leaves them in {file}")
+                    }
+                    Language::Swedish => {
+                        let name = self.language.outcome(name);
+                        format!("{rows} av dem: {name}; nabar split lämnar dem i {file}")
+                    }
+                }
+            }
+            (None, _, Language::English) => format!("are the ids in column {column}? See --id-column"),
+            (None, _, Language::Swedish) => format!("står identiteterna i kolumn {column}? Se --id-column"),
+        };
+        format!("{refused}: {cause}")
+    }
+
+    /// How the list was read and why, warnings, and the age of the register.
+    pub(super) fn explain(&self, out: &mut impl Write) -> io::Result<()> {
+        let (report, words) = (self.report, self.language.words());
+        let list = &report.list;
+        let prefix = self.pick("nabar: list:", "nabar: lista:");
+        let warning = self.pick("nabar: warning:", "nabar: varning:");
+        let named = self.pick("delimiter", "skiljetecken");
+        let delimiter = match &list.delimiter[..] {
+            "" => self.pick("no delimiter", "utan skiljetecken").to_owned(),
+            "\t" => format!("{named} {}", self.pick("tab", "tabb")),
+            delimiter => format!("{named} {delimiter}"),
+        };
+        let header = match list.header_row {
+            Some(row) => format!("{} {row}", words.header_in_row),
+            None => words.no_header.to_owned(),
+        };
+        let column = match list.header_row {
+            Some(_) => format!("\"{}\"", list.id_column),
+            None => format!("{} {}", self.pick("column", "kolumn"), list.id_column),
+        };
+        writeln!(
+            out,
+            "{prefix} {}, {delimiter} ({}), {header} ({}), {} {column} ({}; {} % {})",
+            list.encoding,
+            self.language.ground(list.decided_by.delimiter),
+            self.language.ground(list.decided_by.header),
+            self.pick("ids in", "identiteter i"),
+            self.language.ground(list.decided_by.id_column),
+            self.decimal(list.id_share * 100.0, 1),
+            self.pick("of the first rows", "av de första raderna"),
+        )?;
+        if list.skipped_rows > 0 {
+            let skipped = self.pick(
+                "skipped above the header or the first row:",
+                "överhoppade rader före rubriken eller den första raden:",
+            );
+            writeln!(out, "{prefix} {skipped} {}", list.skipped_rows)?;
+        }
+        if list.decided_by.header == "no_sign" && report.outcomes["rejected"] > 0 {
+            let hint = self.pick(
+                "if a rejected row is the header, use --header yes, and --skip-rows if it is not the first row",
+                "om en avvisad rad är rubriken, ange --header yes, och --skip-rows om den inte är den första raden",
+            );
+            writeln!(out, "{prefix} {hint}")?;
+        }
+        if report.more_than_one_identity > 0 {
+            let others = self.pick(
+                "rows hold the id of another recipient outside the id column; --strict-rows rejects them, \
+                 --expected-ids names columns where other ids are expected",
+                "rader har en annan mottagares identitet utanför identitetens kolumn; --strict-rows avvisar dem, \
+                 --expected-ids anger kolumner där andra identiteter är väntade",
+            );
+            writeln!(out, "{warning} {} {others}", report.more_than_one_identity)?;
+        }
+        if let Some(joined) = report.reasons.get("joined_rows") {
+            let rows = self.pick(
+                "rows look like two rows in one, and were rejected",
+                "rader ser ut som två rader i en, och avvisades",
+            );
+            writeln!(out, "{warning} {joined} {rows}")?;
+        }
+        let days = report.register.age_days;
+        match days {
+            OLD_DAYS.. => writeln!(
+                out,
+                "{warning} {} {days} {}",
+                self.pick("the register is", "registret är"),
+                words.days_old
+            ),
+            // The same word in both languages.
+            _ => writeln!(out, "nabar: register: {} {}", days.max(0), words.days_old),
+        }
+    }
+
+    /// The letters by outcome, operator and reason.
+    pub(super) fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        let (report, words) = (self.report, self.language.words());
+        let letters = report.letters;
+        let percent = |part: u64| if letters == 0 { 0.0 } else { part as f64 * 100.0 / letters as f64 };
+        let mut line = |indent: &str, part: u64, name: &str| {
+            writeln!(out, "{indent}{part:>11}  {:>5} %  {name}", self.decimal(percent(part), 1))
+        };
+        line("", letters, if letters > report.list.rows { words.letters } else { words.rows })?;
+        line("", report.outcomes["digital"], &self.name("digital"))?;
+        for operator in report.operators.iter().filter(|operator| operator.rows > 0) {
+            line("    ", operator.rows, &operator.name)?;
+        }
+        let rejects = |reason: &str| RowProblem::all().any(|problem| problem.name() == reason);
+        let others = report.outcomes.iter().filter(|(name, part)| **name != "digital" && **part > 0);
+        for (outcome, &part) in others {
+            line("", part, &self.name(outcome))?;
+            let reasons = report.reasons.iter().filter(|(reason, _)| match *outcome {
+                "paper" => !rejects(reason),
+                "rejected" => rejects(reason),
+                _ => false,
+            });
+            for (reason, &part) in reasons {
+                line("    ", part, &self.name(reason))?;
+            }
+        }
+        writeln!(out, "{}: {}", self.pick("duplicates", "dubbletter"), report.duplicates)?;
+        if report.second_ids > 0 {
+            let second = self.pick("to the second id", "till den andra identiteten");
+            writeln!(out, "{}: {letters} ({} {second})", words.letters, report.second_ids)?;
+        }
+        if let Some(savings) = &report.savings {
+            let (saved, all) = (self.decimal(savings.saved, 2), self.decimal(savings.paper_only, 2));
+            let (saves, of) = (self.pick("saves", "sparar"), self.pick("of", "av"));
+            writeln!(out, "{saves} {saved} {of} {all} ({})", words.all_on_paper)?;
+        }
+        let register = &report.register;
+        writeln!(
+            out,
+            "{} {} {}, {} {}; {} s, {} {}",
+            register.kind,
+            words.as_of,
+            register.as_of,
+            words.sequence,
+            register.sequence,
+            self.decimal(report.seconds, 2),
+            self.decimal(report.rows_per_second / 1e6, 1),
+            self.pick("million rows/s", "miljoner rader/s")
+        )
+    }
+
+    /// An outcome or reason: the names of `report.json` in English, words in Swedish.
+    fn name(&self, name: &str) -> String {
+        match self.language {
+            Language::English => name.to_owned(),
+            Language::Swedish => self.language.outcome(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nabar::extract::{BuildOptions, build};
+    use nabar::mailing::{Mailing, check_stream};
+    use nabar::snapshot::Snapshot;
+    use std::path::Path;
+
+    #[test]
+    fn the_whole_report_is_in_one_language() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("far.nabar");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/far");
+        build(&fixture, &file, &BuildOptions::strict()).expect("built");
+        let register = Snapshot::open(&file).and_then(|snapshot| snapshot.register()).expect("a register");
+        let sender = &register.senders()[0].id;
+        let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
+        let list = "Utskick\n\npnr;namn\n196810199809;Asa\nx;Bo\ny;Ci\n";
+        let mailing = Mailing { prices: Some((8.5, 0.9)), ..Mailing::new(&question, Path::new("list.csv")) };
+        let report = check_stream(&mailing, Box::new(list.as_bytes())).expect("checked");
+        let text = |language| {
+            let (terminal, mut text) = (TerminalReport { report: &report, language }, Vec::new());
+            terminal.explain(&mut text).and_then(|()| terminal.print(&mut text)).expect("written");
+            String::from_utf8(text).expect("text") + &terminal.refusal(report.refused.expect("refused"))
+        };
+        let english = ["delimiter ;", "header in row 3", "digital", "bad_character", "saves", "2 of 3 rows"];
+        let swedish =
+            ["skiljetecken ;", "rubrik på rad 3", "digitalt", "otillåtet tecken", "sparar", "2 av 3 rader"];
+        for (language, own, other) in
+            [(Language::English, english, swedish), (Language::Swedish, swedish, english)]
+        {
+            let text = text(language);
+            for (own, other) in own.into_iter().zip(other) {
+                assert!(text.contains(own), "{own}: {text}");
+                assert!(own.contains(other) || !text.contains(other), "{other}: {text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Why a list cannot be checked or split.
+
+use super::file_kind::FileKind;
+use super::likely_cause::LikelyCause;
+use super::report::REPORT;
+use crate::register::Damage;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a list cannot be checked or split. [`ListError::hint`] says which setting of the job may help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListError {
+    /// The list cannot be read.
+    #[error("cannot read the list: {0}")]
+    Read(io::Error),
+    /// Memory cannot be allocated.
+    #[error("cannot allocate memory: {0}")]
+    Memory(io::Error),
+    /// An output cannot be written.
+    #[error("cannot write {}: {error}; nothing was left behind", path.display())]
+    Write {
+        /// The output.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// A finished file cannot be renamed to its final name.
+    #[error("cannot rename a file to {}: {error}; without {REPORT} the directory is incomplete", path.display())]
+    Finish {
+        /// The final name.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The list is another kind of file.
+    #[error("this is {0}")]
+    NotAList(FileKind),
+    /// No column holds identities, and the list seems to have another form than rows with cells.
+    #[error("no column holds identities: {cause}")]
+    NotRows {
+        /// What it seems to be.
+        cause: LikelyCause,
+    },
+    /// The header, or a line above it, holds an identity.
+    #[error("the header, or a line above it, holds an identity, which would be copied to every file")]
+    HeaderIsRow,
+    /// More than two columns of identities are named, or the same one twice.
+    #[error("the identities can be in one column, or in two different ones")]
+    BadIdColumns,
+    /// The column of the identities cannot be determined.
+    #[error("cannot determine the column of the identities; the columns are: {columns}")]
+    UnknownIdColumn {
+        /// The columns, and the share of identities in each.
+        columns: String,
+    },
+    /// The list has no such column.
+    #[error("the list has no column {wanted}; it has: {columns}")]
+    NoSuchColumn {
+        /// The name or number that was given.
+        wanted: String,
+        /// The columns, and the share of identities in each.
+        columns: String,
+    },
+    /// Columns are counted from 1.
+    #[error("columns are counted from 1")]
+    ColumnZero,
+    /// The output directory is not empty.
+    #[error("{} is not empty", .0.display())]
+    Occupied(PathBuf),
+    /// The list is in the output directory.
+    #[error("{} lies in the output directory, whose files the job replaces", .0.display())]
+    InputInOutput(PathBuf),
+    /// Another job writes to the output directory.
+    #[error("another job is writing to {}", .0.display())]
+    Busy(PathBuf),
+    /// The register is damaged.
+    #[error("the register is damaged: {0}")]
+    Damaged(#[from] Damage),
+    /// The list was changed during the job.
+    #[error("the list was changed or truncated while it was read; nothing was left behind")]
+    ListChanged,
+    /// The job was interrupted.
+    #[error("interrupted; nothing was left behind")]
+    Interrupted,
+    /// Rows or bytes of the outputs differ from those of the list.
+    #[error(
+        "the outputs do not have the rows and bytes of the list: the list or an output was changed during the job; \
+         nothing was left behind"
+    )]
+    Sums,
+}
+
+/// A setting of the job that may help after a [`ListError`]. Callers name it as their users know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// Name the column of the identities, or the delimiter.
+    NameIdColumn,
+    /// Say where the header and the first row are, or remove the identity from the lines above the first row.
+    SkipRows,
+    /// Name another output directory, or allow the files of an earlier split to be replaced.
+    ReplaceOutput,
+    /// Name another output directory.
+    OtherOutput,
+    /// The file that was given as the list is a register.
+    ListIsRegister,
+    /// Verify the register.
+    VerifyRegister,
+}
+
+impl ListError {
+    /// The setting of the job that may help.
+    pub fn hint(&self) -> Option<Hint> {
+        match self {
+            ListError::UnknownIdColumn { .. } => Some(Hint::NameIdColumn),
+            ListError::HeaderIsRow => Some(Hint::SkipRows),
+            ListError::Occupied(_) => Some(Hint::ReplaceOutput),
+            ListError::InputInOutput(_) => Some(Hint::OtherOutput),
+            ListError::NotAList(FileKind::Register) => Some(Hint::ListIsRegister),
+            ListError::Damaged(_) => Some(Hint::VerifyRegister),
+            ListError::Read(_)
+            | ListError::Memory(_)
+            | ListError::Write { .. }
+            | ListError::Finish { .. }
+            | ListError::NotAList(_)
+            | ListError::NotRows { .. }
+            | ListError::BadIdColumns
+            | ListError::NoSuchColumn { .. }
+            | ListError::ColumnZero
+            | ListError::Busy(_)
+            | ListError::ListChanged
+            | ListError::Interrupted
+            | ListError::Sums => None,
+        }
+    }
+
+    /// Whether the list is the cause.
+    pub fn is_about_list(&self) -> bool {
+        matches!(
+            self,
+            ListError::Read(_)
+                | ListError::NotAList(_)
+                | ListError::NotRows { .. }
+                | ListError::ListChanged
+                | ListError::HeaderIsRow
+                | ListError::UnknownIdColumn { .. }
+                | ListError::NoSuchColumn { .. }
+        )
+    }
+
+    /// Whether the list is refused as a whole.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ListError::NotAList(_) | ListError::NotRows { .. })
+    }
+
+    /// Whether the options of the job are wrong, rather than the job failed.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            ListError::UnknownIdColumn { .. }
+                | ListError::NoSuchColumn { .. }
+                | ListError::ColumnZero
+                | ListError::HeaderIsRow
+                | ListError::BadIdColumns
+                | ListError::Occupied(_)
+                | ListError::InputInOutput(_)
+        )
+    }
+}

@@ -1,0 +1,23 @@
+//! The context of a request, which every handler gets.
+
+use super::caller::Caller;
+use super::problem::Problem;
+use super::state::Service;
+use std::sync::Arc;
+
+/// A request's context beside its head and body.
+pub(super) struct RequestContext<'s> {
+    pub(super) service: &'s Arc<Service>,
+    /// The request's id: 20 to 50 characters, as FaR's `CallId` requires.
+    pub(super) id: String,
+    pub(super) caller: Caller,
+    /// The key of the client's limits: its organisation, or its address.
+    pub(super) client: String,
+}
+
+impl RequestContext<'_> {
+    /// Counts the ids of a request. Errors: the client has reached its limit.
+    pub(super) fn count_ids(&self, ids: usize) -> Result<(), Problem> {
+        self.service.clients.count_ids(&self.client, ids)
+    }
+}

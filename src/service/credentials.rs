@@ -1,0 +1,238 @@
+//! Server certificate, client authorities, token keys and signing keys: loading, reloading, authentication.
+
+use super::caller::{Caller, Peer};
+use super::config::{Config, Tls};
+use super::problem::Problem;
+use super::tls::{self, CredentialsError, Expiry, Material};
+use super::tokens::TokenKeys;
+use crate::signing;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Certificates and keys. They are reloaded when their files change.
+pub(super) struct Credentials {
+    config: Config,
+    /// Files of certificates, revocation lists and keys.
+    files: Vec<PathBuf>,
+    tls: ArcSwapOption<Material>,
+    tokens: ArcSwapOption<TokenKeys>,
+    signing: ArcSwap<signing::SigningKeys>,
+    last_load: Mutex<LastLoad>,
+}
+
+/// What the last load read.
+struct LastLoad {
+    modified: Vec<Option<SystemTime>>,
+    /// Whether a file had been modified so recently that it may have been written again with the same time.
+    is_provisional: bool,
+    failed: bool,
+    at: Instant,
+    /// Expired revocation lists that have been logged.
+    expired_lists: Vec<Expiry>,
+}
+
+impl Credentials {
+    /// Loads certificates and keys.
+    pub(super) fn new(config: &Config) -> Result<Credentials, CredentialsError> {
+        let credentials = Credentials {
+            config: config.clone(),
+            files: files(config),
+            tls: ArcSwapOption::empty(),
+            tokens: ArcSwapOption::empty(),
+            signing: ArcSwap::default(),
+            last_load: Mutex::new(LastLoad {
+                modified: Vec::new(),
+                is_provisional: false,
+                failed: false,
+                at: Instant::now(),
+                expired_lists: Vec::new(),
+            }),
+        };
+        credentials.last_load().modified = credentials.modification_times();
+        credentials.load()?;
+        credentials.warn_of_expired_lists();
+        Ok(credentials)
+    }
+
+    /// Loads certificates, token keys and signing keys. Those of the three that cannot be used stay as they were.
+    fn load(&self) -> Result<(), CredentialsError> {
+        let tls = self.config.tls.as_ref().map(Material::load).transpose();
+        let tls = tls.map(|tls| self.tls.store(tls.map(Arc::new)));
+        let tokens = self.config.tokens.as_ref().map(TokenKeys::load).transpose();
+        let signing = signing::SigningKeys::read(&self.config.replicas.keys)
+            .map(|keys| self.signing.store(Arc::new(keys)));
+        let signing = signing.map_err(|error| {
+            let (path, finding) = error.finding();
+            CredentialsError { path, finding }
+        });
+        tls.and(tokens.map(|tokens| self.tokens.store(tokens.map(Arc::new)))).and(signing)
+    }
+
+    /// Reloads if `force` is set, a file has changed, or the token keys are to be fetched again.
+    pub(super) fn reload_if_due(&self, force: bool) {
+        let (due, repeated) = {
+            let mut last = self.last_load();
+            let modified = self.modification_times();
+            let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
+            let refresh =
+                remote.is_some_and(|tokens| last.at.elapsed().as_secs_f64() > tokens.refresh.0.as_secs_f64());
+            let due = force || refresh || modified != last.modified;
+            let repeated = !due && last.is_provisional;
+            if due || repeated {
+                last.is_provisional = modified.iter().flatten().any(is_recent);
+                (last.modified, last.at) = (modified, Instant::now());
+            }
+            (due, repeated)
+        };
+        if due || repeated {
+            let loaded = self.load();
+            let failed = std::mem::replace(&mut self.last_load().failed, loaded.is_err());
+            match loaded {
+                // The second load of the same files is logged only if it ends otherwise.
+                Ok(()) if due || failed => tracing::info!("certificates and keys were reloaded"),
+                Err(error) if due || !failed => {
+                    tracing::error!(%error, "cannot reload: the credentials in this file stay as they were")
+                }
+                _ => {}
+            }
+        }
+        self.warn_of_expired_lists();
+    }
+
+    /// Logs each revocation list whose `nextUpdate` has passed, once.
+    fn warn_of_expired_lists(&self) {
+        let now = jiff::Timestamp::now().as_second();
+        let tls = self.tls.load();
+        let lists = tls.iter().flat_map(|tls| &tls.next_updates);
+        let expired: Vec<Expiry> = lists.filter(|list| list.time <= now).cloned().collect();
+        let mut last = self.last_load();
+        for Expiry { file, .. } in expired.iter().filter(|list| !last.expired_lists.contains(list)) {
+            tracing::warn!(
+                file,
+                "a certificate revocation list has expired: clients that it covers are refused until the file \
+                 is replaced by a newer list"
+            );
+        }
+        last.expired_lists = expired;
+    }
+
+    fn last_load(&self) -> MutexGuard<'_, LastLoad> {
+        self.last_load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn modification_times(&self) -> Vec<Option<SystemTime>> {
+        let modified = |file: &PathBuf| std::fs::metadata(file).and_then(|found| found.modified()).ok();
+        self.files.iter().map(modified).collect()
+    }
+
+    /// The TLS configuration; `None` without `[tls]`.
+    pub(super) fn tls(&self) -> Option<Arc<Material>> {
+        self.tls.load_full()
+    }
+
+    /// Whether an organisation may copy whole registers.
+    pub(super) fn may_replicate(&self, organisation: &str) -> bool {
+        let organisations = &self.config.replicas.organisations;
+        organisations.iter().any(|given| tls::normal(given).as_deref() == Some(organisation))
+    }
+
+    /// The keys that sign responses to replicas.
+    pub(super) fn signing(&self) -> Arc<signing::SigningKeys> {
+        self.signing.load_full()
+    }
+
+    /// The caller of a request. Errors: it has no credentials, or a token that is not valid.
+    pub(super) fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Problem> {
+        if !self.config.authenticates() {
+            return Ok(Caller::Unrestricted);
+        }
+        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        match (token, self.tokens.load_full(), &peer.organisation) {
+            (Some(token), Some(keys), _) => {
+                let token = keys.verify(token).ok_or_else(|| {
+                    let detail = "the token has expired, is not signed by a known key, or has another issuer or \
+                                  audience";
+                    Problem::new(StatusCode::UNAUTHORIZED, "bad-token", detail)
+                })?;
+                Ok(Caller::Token { organisation: token.organisation, scopes: token.scopes })
+            }
+            (_, _, Some(organisation)) => Ok(Caller::Certificate {
+                organisation: organisation.clone(),
+                reads_krr: self.config.tokens.is_none(),
+            }),
+            _ => {
+                let detail = "send a client certificate that names an organisation, or a bearer token";
+                Err(Problem::new(StatusCode::UNAUTHORIZED, "missing-credentials", detail))
+            }
+        }
+    }
+
+    /// Time after which token keys are fetched again.
+    pub(super) fn refresh_interval(&self) -> Duration {
+        let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
+        remote.and_then(|tokens| Duration::try_from(tokens.refresh.0).ok()).unwrap_or(Duration::MAX)
+    }
+
+    /// The files to watch for changes.
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+/// The files of certificates, revocation lists and keys.
+fn files(config: &Config) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = config.tls.iter().flat_map(Tls::files).cloned().collect();
+    let tokens = config.tokens.iter().filter(|tokens| !tokens.is_remote());
+    files.extend(tokens.map(|tokens| PathBuf::from(&tokens.jwks)));
+    files.extend(config.replicas.keys.iter().cloned());
+    files
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a file may be written again without a later modification time: clocks of file systems are coarse.
+fn is_recent(modified: &SystemTime) -> bool {
+    const COARSEST_CLOCK: Duration = Duration::from_secs(2);
+    modified.elapsed().is_ok_and(|age| age < COARSEST_CLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::config::Replicas;
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_file_that_was_loaded_half_written_is_loaded_again() {
+        let work = tempfile::tempdir().expect("a directory");
+        let pair = signing::generate(work.path().join("source")).expect("a pair");
+        let config = Config {
+            replicas: Replicas { keys: vec![pair[0].clone()], ..Replicas::default() },
+            ..Config::default()
+        };
+        let credentials = Credentials::new(&config).expect("loaded");
+        let key = fs::read(&pair[0]).expect("read");
+        // The file is written twice with one modification time, and loaded in between.
+        let time = SystemTime::now();
+        let write = |content: &[u8]| {
+            fs::write(&pair[0], content).expect("written");
+            File::options().write(true).open(&pair[0]).expect("opened").set_modified(time).expect("set");
+            credentials.reload_if_due(false);
+            credentials.last_load().failed
+        };
+        assert!(write(b""));
+        assert!(!write(&key));
+        // Files that have not changed for some time are not loaded again.
+        let old = time - Duration::from_secs(3600);
+        File::options().write(true).open(&pair[0]).expect("opened").set_modified(old).expect("set");
+        credentials.reload_if_due(false);
+        assert!(!credentials.last_load().is_provisional);
+    }
+}

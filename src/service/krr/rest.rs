@@ -1,0 +1,141 @@
+//! Persons and changes over REST.
+
+use super::feed::{self, FeedError};
+use super::person::{find, registered_or_deleted};
+use super::scopes::KrrScopes;
+use crate::limits::CALL_IDS_MAX;
+use crate::register::{Damage, Person};
+use crate::service::body::RequestBody;
+use crate::service::context::RequestContext;
+use crate::service::operation::{json_response, operation, problem, request_body, schema};
+use crate::service::problem::Problem;
+use crate::service::record::RequestRecord;
+use crate::service::registers::ServedRegister;
+use crate::service::request::{RequestDate, content_type, from_json, unsupported_content_type};
+use crate::service::response::{Body, JSON, json, with_extension, with_version};
+use hyper::{Request, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::path::OperationBuilder;
+
+/// Ids of persons.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(in crate::service) struct PersonsRequest {
+    /// 1 to 1000 fødselsnummer or D-nummer.
+    #[schema(min_items = 1, max_items = 1000)]
+    personidentifikatorer: Vec<String>,
+}
+
+/// Persons.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::service) struct PersonsResponse {
+    /// In the order of the request.
+    #[schema(value_type = Vec<Object>)]
+    personer: Vec<Person>,
+}
+
+/// A position in the feed of changes.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::service) struct ChangesRequest {
+    /// The last `tilEndringsId`; 0 for a first copy of all persons.
+    fra_endrings_id: u64,
+}
+
+/// A page of the feed of changes.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::service) struct ChangesPage {
+    /// At most 1000 persons, each in its current state.
+    #[schema(value_type = Vec<Object>)]
+    list: Vec<Person>,
+    fra_endrings_id: u64,
+    /// `fraEndringsId` of the next request, also if the page is empty.
+    til_endrings_id: u64,
+    /// Equal to `tilEndringsId` on the last page.
+    siste_endrings_id: u64,
+}
+
+/// `POST /rest/v1/personer` and `/rest/v2/personer`.
+pub(in crate::service) async fn persons(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let request: PersonsRequest = read(context, request, "{\"personidentifikatorer\": […]}").await?;
+    let ids = &request.personidentifikatorer;
+    if !(1..=CALL_IDS_MAX).contains(&ids.len()) {
+        let detail = format!("a request has 1 to {CALL_IDS_MAX} ids, not {}", ids.len());
+        return Err(Problem::bad_request("number-of-ids", detail));
+    }
+    context.count_ids(ids.len())?;
+    let (register, day) = (served.register(), RequestDate::today()?);
+    let scopes = KrrScopes::of(&context.caller);
+    let persons = ids.iter().map(|id| find(&register, id, day).map(|person| scopes.limit(person)));
+    let personer: Vec<Person> = persons.collect::<Result<_, Damage>>()?;
+    let record = RequestRecord::of(&register, None, ids.len());
+    Ok(with_extension(with_version(json(&PersonsResponse { personer }), &register), record))
+}
+
+/// `POST /rest/v2/krr/hentEndringer`.
+pub(in crate::service) async fn changes(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let request: ChangesRequest = read(context, request, "{\"fraEndringsId\": 0}").await?;
+    let (register, day) = (served.register(), RequestDate::today()?);
+    let page = tokio::task::block_in_place(|| {
+        feed::page(&register, served.log().as_ref(), request.fra_endrings_id, CALL_IDS_MAX)
+    });
+    let page = page.map_err(|error| match error {
+        FeedError::Unknown => Problem::bad_request("unknown-change", error.to_string()),
+        FeedError::TooHigh => {
+            Problem::new(StatusCode::NOT_IMPLEMENTED, "sequence-too-high", error.to_string())
+        }
+        FeedError::Damaged(_) | FeedError::Log(_) => Problem::damaged(&error),
+    })?;
+    context.count_ids(page.persons.len())?;
+    let scopes = KrrScopes::of(&context.caller);
+    let persons = page.persons.into_iter();
+    let list = persons
+        .map(|(identity, recipient)| scopes.limit(registered_or_deleted(&identity, recipient, day)))
+        .collect();
+    let changes = ChangesPage {
+        list,
+        fra_endrings_id: page.from,
+        til_endrings_id: page.to,
+        siste_endrings_id: page.latest,
+    };
+    let record = RequestRecord::of(&register, None, changes.list.len());
+    Ok(with_extension(with_version(json(&changes), &register), record))
+}
+
+/// Reads a request in JSON of the form that `form` shows.
+async fn read<R: DeserializeOwned>(
+    context: &RequestContext<'_>,
+    request: Request<RequestBody>,
+    form: &str,
+) -> Result<R, Problem> {
+    if content_type(request.headers()) != JSON {
+        return Err(unsupported_content_type("send the request as application/json"));
+    }
+    let body = context.read_body(request, context.service.limits.message_bytes, 1).await?;
+    from_json(&body.bytes, form)
+}
+
+pub(in crate::service) fn persons_operation() -> OperationBuilder {
+    operation()
+        .request_body(request_body(&[(JSON, schema("PersonsRequest"))]))
+        .response("200", json_response("Persons, in the order of the request", "PersonsResponse"))
+}
+
+pub(in crate::service) fn changes_operation() -> OperationBuilder {
+    operation()
+        .description(Some(
+            "From 0 the feed begins with all persons. The last page has equal `tilEndringsId` and `sisteEndringsId`.",
+        ))
+        .request_body(request_body(&[(JSON, schema("ChangesRequest"))]))
+        .response("200", json_response("At most 1000 persons, each in its current state", "ChangesPage"))
+        .response("501", problem("The register's sequence numbers are too high for a feed from 0"))
+}

@@ -1,0 +1,144 @@
+//! `POST /v1/reachability`: an outcome for each of any number of ids.
+
+mod compact;
+mod json;
+mod lines;
+mod parameters;
+mod query;
+
+pub(super) use json::{ReachabilityRequest, ReachabilityResponse};
+pub(super) use query::ReachabilityQuery;
+
+use super::body::{self, RequestBody};
+use super::context::RequestContext;
+use super::operation::{operation, problem, request_body, response, schema, string_schema};
+use super::problem::Problem;
+use super::registers::ServedRegister;
+use super::request::{content_type, query as parse_query, unsupported_content_type};
+use super::response::{Body, JSON, with_extension};
+use crate::limits::INLINE_BODY_BYTES;
+use hyper::{Request, Response};
+use lines::LineSource;
+use parameters::ReachabilityParameters;
+use std::sync::Arc;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{OperationBuilder, ParameterIn};
+
+/// Bytes of memory per byte of a JSON body: an id may be as short as two quotation marks.
+const JSON_WEIGHT: usize = 24;
+/// Bytes of memory per byte of a body of digits.
+const COMPACT_WEIGHT: usize = 3;
+
+/// Answers in the form of the request.
+pub(super) async fn reachability(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let parameters: ReachabilityParameters = parse_query(request.uri().query())?;
+    match &*content_type(request.headers()) {
+        JSON => in_json(context, served, &parameters, request).await,
+        compact::IDS => in_codes(context, served, &parameters, request).await,
+        "text/csv" | "text/plain" => in_lines(context, served, &parameters, request).await,
+        _ => Err(unsupported_content_type(
+            "send ids as application/json, text/csv, text/plain or application/vnd.nabar.ids",
+        )),
+    }
+}
+
+fn new_query(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    parameters: &ReachabilityParameters,
+) -> Result<ReachabilityQuery, Problem> {
+    ReachabilityQuery::new(context, served, parameters.sender.as_deref(), parameters.date.as_deref())
+}
+
+/// Runs a lookup; a long one so that it does not block other requests.
+fn run<R>(body_bytes: usize, lookup: impl FnOnce() -> R) -> R {
+    match body_bytes > INLINE_BODY_BYTES {
+        true => tokio::task::block_in_place(lookup),
+        false => lookup(),
+    }
+}
+
+async fn in_json(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    parameters: &ReachabilityParameters,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let limits = &context.service.limits;
+    let body = context.read_body(request, limits.json_bytes.min(limits.body_bytes), JSON_WEIGHT).await?;
+    let bytes = &body.bytes;
+    let response = run(bytes.len(), || json::respond_in_json(context, served, parameters, bytes))?;
+    Ok(with_extension(response, body.memory))
+}
+
+async fn in_codes(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    parameters: &ReachabilityParameters,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let query = new_query(context, served, parameters)?;
+    let body = context.read_body(request, context.service.limits.body_bytes, COMPACT_WEIGHT).await?;
+    context.count_ids(body.bytes.len() / compact::width(&query))?;
+    let response = run(body.bytes.len(), || compact::respond_in_codes(&query, &body.bytes))?;
+    Ok(with_extension(response, body.memory))
+}
+
+async fn in_lines(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    parameters: &ReachabilityParameters,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Problem> {
+    let (query, service) = (new_query(context, served, parameters)?, context.service);
+    let limits = &service.limits;
+    // A client that announces the length may send the whole body before it reads: then the body is buffered.
+    match request.body().content_length() {
+        Some(length) if length <= limits.body_bytes => {
+            let body = context.read_body(request, limits.body_bytes, 1).await?;
+            let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
+            context.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
+            let source = LineSource::Buffered(body.bytes);
+            let response = lines::respond_in_lines(query, source, limits.stall_time, |_| true);
+            Ok(with_extension(response, body.memory))
+        }
+        _ => {
+            body::require_uncompressed(request.headers())?;
+            let body = request.into_body().take().ok_or_else(body::truncated)?;
+            let (counting, client) = (Arc::clone(service), context.client.clone());
+            let admit = move |ids| counting.clients.count_ids(&client, ids).is_ok();
+            Ok(lines::respond_in_lines(query, LineSource::Streamed(body), limits.stall_time, admit))
+        }
+    }
+}
+
+pub(super) fn operation_of_reachability() -> OperationBuilder {
+    let ids = [
+        (JSON, schema("ReachabilityRequest")),
+        ("text/csv", string_schema()),
+        ("text/plain", string_schema()),
+        (compact::IDS, string_schema()),
+    ];
+    let results = [
+        (JSON, schema("ReachabilityResponse")),
+        ("text/csv", string_schema()),
+        (compact::RESULTS, string_schema()),
+    ];
+    operation()
+        .description(Some(
+            "Ids as JSON; one per line, with one result per line, streamed at any length; or digits without \
+             separators, with one byte per id.",
+        ))
+        .parameters(Some(ReachabilityParameters::into_params(|| Some(ParameterIn::Query))))
+        .request_body(request_body(&ids))
+        .response("200", response("A result for each id, in the order of the request", &results))
+        .response("406", problem("The register has more operators than the compact form has codes"))
+        .response(
+            "422",
+            problem("Unknown sender, missing sender, or a sender for a register without senders"),
+        )
+}

@@ -1,0 +1,145 @@
+//! A question about outcomes, and its results.
+
+use crate::identities::{Country, Identity, Ordinal, Rejection};
+use crate::register::{Answer, Damage, DecidedStates, Question, Register};
+use crate::service::authorization::require_outcomes;
+use crate::service::context::RequestContext;
+use crate::service::problem::Problem;
+use crate::service::record::RequestRecord;
+use crate::service::registers::ServedRegister;
+use crate::service::request::RequestDate;
+use std::sync::Arc;
+
+/// A question to one version of a register, with that version.
+pub(in crate::service) struct ReachabilityQuery {
+    pub(super) register: Arc<Register>,
+    pub(super) sender: Option<String>,
+    pub(super) date: RequestDate,
+    decided: Arc<DecidedStates>,
+}
+
+impl ReachabilityQuery {
+    /// A question to the newest version. Errors: no such sender, or one that the caller does not act for.
+    pub(in crate::service) fn new(
+        context: &RequestContext<'_>,
+        served: &ServedRegister,
+        sender: Option<&str>,
+        date: Option<&str>,
+    ) -> Result<ReachabilityQuery, Problem> {
+        let (register, date) = (served.register(), RequestDate::parse(date)?);
+        let decided = served.decided(&register, sender, date.date)?;
+        require_outcomes(&context.caller, &register, decided.sender)?;
+        let sender = decided.sender.map(|index| register.senders()[usize::from(index)].id.clone());
+        Ok(ReachabilityQuery { register, sender, date, decided })
+    }
+
+    fn question(&self) -> Result<Question<'_>, Problem> {
+        self.register.question_of(&self.decided).map_err(|damage| Problem::damaged(&damage))
+    }
+
+    pub(super) fn country(&self) -> Country {
+        self.register.kind().country()
+    }
+
+    /// The results for ids in any spelling, in their order.
+    pub(super) fn results<'i>(&self, ids: impl Iterator<Item = &'i [u8]>) -> Result<QueryResults, Problem> {
+        let question = self.question()?;
+        let (mut ordinals, mut rejected) = (Vec::with_capacity(ids.size_hint().0), Vec::new());
+        for (index, id) in ids.enumerate() {
+            ordinals.push(match Identity::parse(id, self.country(), self.date.today) {
+                Ok(identity) => identity.ordinal(),
+                Err(rejection) => {
+                    rejected.push((index, rejection));
+                    Ordinal::ABSENT
+                }
+            });
+        }
+        let mut answers = vec![Answer::default(); ordinals.len()];
+        let lookup = question.ask_all(&ordinals, &mut answers);
+        lookup.and_then(|()| self.register.intact()).map_err(|damage: Damage| Problem::damaged(&damage))?;
+        Ok(QueryResults { answers, rejected })
+    }
+}
+
+/// Results in the order of the ids.
+pub(super) struct QueryResults {
+    /// One for each id; that of a rejected id has no meaning.
+    pub(super) answers: Vec<Answer>,
+    /// Rejected ids by their indexes, ascending.
+    rejected: Vec<(usize, Rejection)>,
+}
+
+impl QueryResults {
+    /// Counts for metrics and audit log.
+    pub(super) fn record(&self, query: &ReachabilityQuery) -> RequestRecord {
+        let count = |kind| self.answers.iter().filter(|answer| answer.kind() == kind).count() as u64;
+        let rejected = self.rejected.len() as u64;
+        let (notify, digital) = (count(1), count(2));
+        let paper = self.answers.len() as u64 - notify - digital;
+        // Rejected ids were looked up as the ordinal that no recipient has, whose outcome is paper.
+        let all =
+            [("paper", paper - rejected), ("notify", notify), ("digital", digital), ("rejected", rejected)];
+        let outcomes = all.into_iter().filter(|(_, count)| *count > 0).collect();
+        RequestRecord {
+            outcomes,
+            ..RequestRecord::of(&query.register, query.sender.as_deref(), self.answers.len())
+        }
+    }
+
+    /// The indexes of rejected ids.
+    pub(super) fn rejected(&self) -> impl Iterator<Item = usize> {
+        self.rejected.iter().map(|(index, _)| *index)
+    }
+
+    /// Each answer, or why the id is rejected.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Answer, Rejection>> {
+        let mut rejected = self.rejected.iter().peekable();
+        self.answers.iter().enumerate().map(move |(index, &answer)| {
+            match rejected.next_if(|(other, _)| *other == index) {
+                Some((_, rejection)) => Err(*rejection),
+                None => Ok(answer),
+            }
+        })
+    }
+}
+
+/// The text of each distinct result, formatted when it first occurs.
+pub(super) struct ResultCache<F> {
+    answers: Vec<Option<Box<[u8]>>>,
+    rejections: [Option<Box<[u8]>>; Rejection::ALL.len()],
+    format: F,
+}
+
+/// Outcome, reason and operator id. An empty text stands for none.
+pub(super) type ResultFields<'r> = (&'static str, &'static str, &'r str);
+
+impl<F: Fn(ResultFields<'_>) -> Vec<u8>> ResultCache<F> {
+    pub(super) fn new(format: F) -> ResultCache<F> {
+        ResultCache { answers: Vec::new(), rejections: Default::default(), format }
+    }
+
+    #[inline]
+    pub(super) fn text(&mut self, register: &Register, answer: Result<Answer, Rejection>) -> &[u8] {
+        let cached = match answer {
+            Ok(answer) => {
+                let number = answer.number();
+                if number >= self.answers.len() {
+                    self.answers.resize(number + 1, None);
+                }
+                &mut self.answers[number]
+            }
+            Err(rejection) => &mut self.rejections[rejection as usize],
+        };
+        cached.get_or_insert_with(|| (self.format)(fields(register, answer)).into_boxed_slice())
+    }
+}
+
+fn fields(register: &Register, answer: Result<Answer, Rejection>) -> ResultFields<'_> {
+    match answer.map(Answer::outcome) {
+        Ok(outcome) => {
+            let operator = outcome.operator().and_then(|index| register.operators().get(usize::from(index)));
+            (outcome.name(), outcome.reason(), operator.map_or("", |operator| operator.id.as_str()))
+        }
+        Err(rejection) => ("rejected", rejection.name(), ""),
+    }
+}

@@ -1,0 +1,86 @@
+//! Errors of data directories.
+
+use crate::snapshot::OpenError;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// An error of the system.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// Which file or directory.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The directory has no register file.
+    #[error("{} is not a data directory: make one with `nabar init`", .0.display())]
+    NotOne(PathBuf),
+    /// Another process is writing.
+    #[error("another process is writing to {}: wait for it, or end it", .0.display())]
+    Locked(PathBuf),
+    /// The register file cannot be used.
+    #[error("{}: {error}", path.display())]
+    Register {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// Durable bytes have changed.
+    #[error(
+        "{}, byte {at}: {finding}; restore the directory from a copy, or replicate the register again",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Offset of the damaged frame, head or file.
+        at: u64,
+        /// What is wrong.
+        finding: String,
+    },
+    /// Segments are missing.
+    #[error(
+        "{}: the log after sequence {after} is missing: restore it, or make a new data directory of the \
+         register file with `nabar init`",
+        directory.display()
+    )]
+    LogMissing {
+        /// The directory.
+        directory: PathBuf,
+        /// The last sequence number before the gap.
+        after: u64,
+    },
+    /// The requested changes have been folded into the register file.
+    #[error(
+        "the changes after {asked} are no longer in the log, which begins after {oldest}: copy the register"
+    )]
+    Gone {
+        /// The requested changes follow this sequence number.
+        asked: u64,
+        /// The oldest changes of the log follow this one.
+        oldest: u64,
+    },
+    /// A sync or a write has failed, and the content of the disk is unknown.
+    #[error(
+        "{}: an earlier write failed ({kind}), so nothing more is written: open the directory again",
+        directory.display()
+    )]
+    Failed {
+        /// The directory.
+        directory: PathBuf,
+        /// What failed.
+        kind: io::ErrorKind,
+    },
+}
+
+impl StoreError {
+    pub(super) fn io(directory: &Path, name: &str) -> impl Fn(io::Error) -> StoreError + use<> {
+        let path = directory.join(name);
+        move |error| StoreError::Io { path: path.clone(), error }
+    }
+}

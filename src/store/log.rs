@@ -1,0 +1,246 @@
+//! Reading the frames of a log, from its beginning or from a position in it.
+//!
+//! All readers of a log use [`LogReader`], so each check of heads, sums and sequence numbers is made in one place.
+
+use super::directory::DataDirectory;
+use super::disk::DiskFile;
+use super::error::StoreError;
+use super::format::{self, Frame, SEGMENT_HEAD_BYTES, Sum};
+use super::names;
+use crate::changes::Change;
+use crate::changes::encoding::ChangeDecoder;
+use crate::register::Kind;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes of a segment that are read at once, unless a frame is longer. Small in tests, so that most frames are longer.
+const WINDOW_BYTES: u64 = if cfg!(test) { 1 << 8 } else { 1 << 22 };
+
+/// A position between two frames of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogPosition {
+    /// The segment, by the sequence number that it follows.
+    pub(crate) segment: u64,
+    /// Offset in the segment.
+    pub(crate) bytes: u64,
+    /// Sequence number of the register here.
+    pub(crate) sequence: u64,
+    /// Sum of the frame before.
+    pub(crate) sum: Sum,
+}
+
+/// What follows the last whole frame of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    Clean,
+    /// Part of a batch that was never acknowledged, left by a crash.
+    Torn {
+        bytes: u64,
+    },
+}
+
+/// Reads the frames of consecutive segments.
+pub(crate) struct LogReader {
+    directory: DataDirectory,
+    /// The register that the log must belong to, if known.
+    kind: Option<Kind>,
+    /// Segments to read after the open one.
+    segments: std::vec::IntoIter<u64>,
+    open: Option<OpenSegment>,
+    position: LogPosition,
+    /// Bytes of the segment that were durable when its last frame was written.
+    durable: u64,
+    tail: Tail,
+}
+
+/// The segment that is read. It is not mapped: its writer may truncate a torn tail.
+struct OpenSegment {
+    file: Box<dyn DiskFile>,
+    /// Some of its bytes, from the offset `start`.
+    window: Arc<Vec<u8>>,
+    start: u64,
+}
+
+/// A frame and its encoded changes.
+pub(crate) struct LogFrame {
+    pub(crate) frame: Frame,
+    /// Offset of its changes in the segment.
+    pub(crate) offset: u64,
+    /// The segment, by the sequence number that it follows.
+    segment: u64,
+    window: Arc<Vec<u8>>,
+}
+
+impl LogFrame {
+    /// The encoded changes.
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.window[self.frame.payload.clone()]
+    }
+
+    /// The decoded changes.
+    pub(crate) fn changes(
+        &self,
+        directory: &DataDirectory,
+    ) -> impl Iterator<Item = Result<Change, StoreError>> {
+        let unreadable = || self.damaged(directory, "a change cannot be decoded");
+        ChangeDecoder::new(self.payload(), self.frame.after).map(move |change| change.ok_or_else(unreadable))
+    }
+
+    pub(crate) fn damaged(&self, directory: &DataDirectory, finding: &str) -> StoreError {
+        directory.damaged(&names::segment(self.segment), self.offset, finding)
+    }
+}
+
+impl OpenSegment {
+    fn new(file: Box<dyn DiskFile>, start: u64) -> OpenSegment {
+        OpenSegment { file, window: Arc::default(), start }
+    }
+
+    /// Moves the window to an offset; enlarges it if it begins there already. Returns whether there are more bytes.
+    fn read_on(&mut self, from: u64) -> io::Result<bool> {
+        let length = self.file.length()?.saturating_sub(from);
+        let had = if self.start == from { self.window.len() as u64 } else { 0 };
+        if length <= had {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; length.min(WINDOW_BYTES.max(4 * had)) as usize];
+        let read = self.file.read_at(&mut bytes, from)?;
+        bytes.truncate(read);
+        (self.window, self.start) = (Arc::new(bytes), from);
+        Ok(read as u64 > had)
+    }
+}
+
+impl LogReader {
+    /// Reads segments from the beginning of the first. They are named by the sequence numbers that they follow,
+    /// ascending.
+    pub(crate) fn new(directory: &DataDirectory, segments: &[u64], kind: Option<Kind>) -> LogReader {
+        let position = LogPosition { segment: 0, bytes: 0, sequence: 0, sum: [0; 32] };
+        let segments = Vec::from(segments).into_iter();
+        let directory = directory.clone();
+        LogReader { directory, kind, segments, open: None, position, durable: 0, tail: Tail::Clean }
+    }
+
+    /// Reads from a position, then the segments after its own.
+    pub(crate) fn resume(
+        directory: &DataDirectory,
+        position: LogPosition,
+        segments: &[u64],
+    ) -> Result<LogReader, StoreError> {
+        let file = directory.open(&names::segment(position.segment))?;
+        let open = Some(OpenSegment::new(file, position.bytes));
+        Ok(LogReader { open, position, ..LogReader::new(directory, segments, None) })
+    }
+
+    /// The position after the last frame.
+    pub(crate) fn position(&self) -> &LogPosition {
+        &self.position
+    }
+
+    /// The position after the last frame, the durable bytes that this frame recorded, and what follows it.
+    pub(crate) fn into_end(self) -> (LogPosition, u64, Tail) {
+        (self.position, self.durable, self.tail)
+    }
+
+    /// The next frame of all segments, `None` at the end of the last.
+    ///
+    /// Errors: a segment does not continue the one before it, or what follows its last frame is not a torn tail.
+    pub(crate) fn next(&mut self) -> Result<Option<LogFrame>, StoreError> {
+        loop {
+            if self.open.is_none() {
+                let Some(after) = self.segments.next() else { return Ok(None) };
+                self.enter(after, self.directory.open(&names::segment(after))?)?;
+            }
+            if let Some(frame) = self.next_in_segment()? {
+                return Ok(Some(frame));
+            }
+            self.check_tail()?;
+            self.open = None;
+            if self.tail != Tail::Clean {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next whole frame of the open segment; `None` if there is none yet.
+    pub(crate) fn next_in_segment(&mut self) -> Result<Option<LogFrame>, StoreError> {
+        let Some(open) = &mut self.open else { return Ok(None) };
+        let position = &mut self.position;
+        loop {
+            let from = (position.bytes - open.start) as usize;
+            if let Some(frame) = format::frame_at(&open.window, from, position.sequence, &position.sum) {
+                let offset = open.start + frame.payload.start as u64;
+                position.bytes = open.start + frame.end() as u64;
+                (position.sequence, position.sum) = (frame.to, frame.sum);
+                self.durable = frame.durable;
+                let (segment, window) = (position.segment, Arc::clone(&open.window));
+                return Ok(Some(LogFrame { frame, offset, segment, window }));
+            }
+            let name = names::segment(position.segment);
+            if !open.read_on(position.bytes).map_err(self.directory.io(&name))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Frees the window. Bytes after the last frame are read again: a writer may have replaced them.
+    pub(crate) fn release_window(&mut self) {
+        if let Some(open) = &mut self.open
+            && !open.window.is_empty()
+        {
+            (open.window, open.start) = (Arc::default(), self.position.bytes);
+        }
+    }
+
+    /// Makes the frames that were read durable.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        let Some(open) = &self.open else { return Ok(()) };
+        open.file.sync().map_err(self.directory.io(&names::segment(self.position.segment)))
+    }
+
+    /// Checks that the bytes after the last frame of a segment are a torn tail, if there are any.
+    fn check_tail(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.open.as_ref().filter(|open| open.start == self.position.bytes) else {
+            return Ok(());
+        };
+        let rest = &open.window[..];
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let (name, at) = (names::segment(self.position.segment), self.position.bytes);
+        if self.segments.len() > 0 || format::was_durable(rest, at) {
+            let finding = "a durable batch is damaged, and so is what follows it";
+            return Err(self.directory.damaged(&name, at, finding));
+        }
+        self.tail = Tail::Torn { bytes: rest.len() as u64 };
+        Ok(())
+    }
+
+    /// Opens the segment after a sequence number, which must continue the one that was read before, if any.
+    pub(crate) fn enter(&mut self, after: u64, file: Box<dyn DiskFile>) -> Result<(), StoreError> {
+        let name = names::segment(after);
+        let mut bytes = [0; SEGMENT_HEAD_BYTES];
+        let read = file.read_at(&mut bytes, 0).map_err(self.directory.io(&name))?;
+        let head = self.directory.segment_head(&name, &bytes[..read])?;
+        if self.kind.is_some_and(|kind| kind != head.kind) {
+            return Err(self.directory.damaged(&name, 12, "it belongs to a register of another kind"));
+        }
+        if head.after != after {
+            let finding = format!("it follows sequence {}", head.after);
+            return Err(self.directory.damaged(&name, 0, finding));
+        }
+        let is_first = self.position.segment == 0 && self.position.bytes == 0;
+        if !is_first && head.after != self.position.sequence {
+            let after = self.position.sequence;
+            return Err(StoreError::LogMissing { directory: self.directory.path.clone(), after });
+        }
+        if !is_first && head.sum != self.position.sum {
+            return Err(self.directory.damaged(&name, 0, "it does not belong to the segment before it"));
+        }
+        let bytes = SEGMENT_HEAD_BYTES as u64;
+        self.position = LogPosition { segment: after, bytes, sequence: after, sum: head.sum };
+        self.durable = bytes;
+        self.open = Some(OpenSegment::new(file, bytes));
+        Ok(())
+    }
+}

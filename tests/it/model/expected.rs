@@ -1,0 +1,262 @@
+//! The expected output of a split, one row at a time.
+
+use super::form::{ListFormat, Refusal, form};
+use super::guard::{has_mark_between_rows, identities_in, is_same};
+use super::identities::parse;
+use super::lists::List;
+use super::names::is_footer;
+use super::registers::{Answer, Register};
+use super::rows::Row;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashSet};
+
+/// Maximum of ids of a list that are looked up: `lookup` does a few hundred thousand per second.
+const LOOKUPS_MAX: usize = 2000;
+
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The files of a split and the figures of its report.
+pub(crate) struct Expected {
+    /// Every file with rows in it and `feedback.csv`, by name.
+    pub(crate) files: BTreeMap<String, Vec<u8>>,
+    /// The report of the split, without what depends on the list's form (path, bytes, digest) and time.
+    pub(crate) report: Value,
+    /// The first identity cells of the list that fit a line, with the expected answers of `lookup`.
+    pub(crate) lookups: Vec<(Vec<u8>, Value)>,
+}
+
+/// A letter of a row: an identity, whether it is from the second column, and its outcome.
+struct Letter {
+    id: String,
+    is_second: bool,
+    answer: Answer,
+}
+
+/// The fate of a row.
+enum Fate {
+    Letters(Vec<Letter>, Further),
+    Rejected(&'static str),
+}
+
+/// Whether a row that is not rejected has a further identity.
+type Further = bool;
+
+pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Result<Expected, Refusal> {
+    let form = form(bytes, &list.options, register.country(), list.day)?;
+    let mut names: Vec<(String, &str, Option<usize>)> = Vec::new();
+    for (place, operator) in register.operators.iter().enumerate() {
+        names.push((operator.file.clone(), "digital", Some(place)));
+    }
+    if register.kind() == "krr" {
+        names.push(("notify.csv".to_owned(), "notify", None));
+    }
+    names.push(("paper.csv".to_owned(), "paper", None));
+    names.push(("rejected.csv".to_owned(), "rejected", None));
+    if list.set_aside {
+        names.push(("duplicates.csv".to_owned(), "duplicate", None));
+    }
+    // The header and skipped lines above the rows of every file.
+    let mut above = if bytes.starts_with(BOM) { BOM.to_vec() } else { Vec::new() };
+    if !list.options.drops_skipped {
+        above.extend_from_slice(&bytes[form.skipped.clone()]);
+    }
+    above.extend_from_slice(&bytes[form.header.clone().unwrap_or(0..0)]);
+    let mut contents = vec![above; names.len()];
+    let mut rows_of = vec![0; names.len()];
+
+    let mut feedback = b"row,recipient_id,outcome,reason,operator_id\n".to_vec();
+    let mut outcomes = BTreeMap::from(["digital", "notify", "paper", "rejected"].map(|name| (name, 0)));
+    if list.set_aside {
+        outcomes.insert("duplicate", 0);
+    }
+    let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
+    let (mut seen, mut lookups) = (HashSet::new(), Vec::new());
+    let (mut rows, mut duplicates, mut at) = (0, 0, form.rows);
+    let (mut more_than_one, mut second_ids) = (0, 0);
+    while at < bytes.len() {
+        let row = form.row(bytes, at, register.country(), list.day);
+        rows += 1;
+        if let Some(&cell) = row.cells.as_ref().and_then(|cells| cells.get(form.ids[0]))
+            && !cell.iter().any(|byte| b"\r\n".contains(byte))
+            && lookups.len() < LOOKUPS_MAX
+        {
+            lookups.push((cell.to_vec(), looked_up(list, register, cell)));
+        }
+        let mut put = |outcome: &'static str, id: &str, reason: &'static str, operator: Option<usize>| {
+            *outcomes.entry(outcome).or_insert(0) += 1;
+            if !reason.is_empty() {
+                *reasons.entry(reason).or_insert(0) += 1;
+            }
+            let file = names.iter().position(|(_, of, place)| *of == outcome && *place == operator);
+            let file = file.expect("every outcome has a file");
+            contents[file].extend_from_slice(&bytes[at..row.end]);
+            rows_of[file] += 1;
+            let operator_id = operator.map_or("", |place| &register.operators[place].id);
+            feedback.extend(format!("{rows},{id},{outcome},{reason},{operator_id}\n").bytes());
+        };
+        match fate(&row, &form, list, bytes, register) {
+            Fate::Rejected(reason) => put("rejected", "", reason, None),
+            Fate::Letters(of_row, further) => {
+                more_than_one += u64::from(further);
+                for Letter { id, is_second, answer: (outcome, reason, operator) } in of_row {
+                    second_ids += u64::from(is_second);
+                    let is_duplicate = !seen.insert(id.clone());
+                    duplicates += u64::from(is_duplicate);
+                    if is_duplicate && list.set_aside {
+                        put("duplicate", &id, "", None);
+                    } else {
+                        put(outcome, &id, reason, operator);
+                    }
+                }
+            }
+        }
+        at = row.end;
+    }
+
+    let sender = register.senders.get(list.sender).map(|(id, name)| json!({"id": id, "name": name}));
+    let operators = register.operators.iter().enumerate();
+    let operators: Vec<Value> = operators
+        .map(|(place, operator)| {
+            json!({"id": operator.id, "name": operator.name, "rows": rows_of[place], "file": operator.file})
+        })
+        .collect();
+    let files: Vec<Value> = (0..names.len())
+        .map(|file| {
+            let (path, outcome, operator) = &names[file];
+            let operator_id = operator.map(|place| &register.operators[place].id);
+            let bytes = contents[file].len();
+            json!({"path": path, "outcome": outcome, "operator_id": operator_id, "rows": rows_of[file], "bytes": bytes})
+        })
+        .collect();
+    let mut report = json!({
+        "version": 1,
+        "list": {
+            "rows": rows,
+            "delimiter": form.delimiter.map_or(String::new(), |delimiter| char::from(delimiter).to_string()),
+            "encoding": form.encoding,
+            "skipped_rows": form.skipped_rows,
+            "header_row": form.header.as_ref().map(|_| form.skipped_rows + 1),
+        },
+        "register": {"kind": register.kind(), "sequence": 1000, "as_of": register.as_of()},
+        "sender": sender,
+        "outcomes": outcomes,
+        "reasons": reasons,
+        "operators": operators,
+        "files": files,
+        "duplicates": duplicates,
+        "more_than_one_identity": more_than_one,
+        "letters": outcomes.values().sum::<u64>(),
+        "second_ids": second_ids,
+    });
+    // How two columns are named is not specified, nor how many columns a list without rows has.
+    if list.options.ids.len() < 2 {
+        report["list"]["id_column"] = json!(form.id_column);
+    }
+    if rows > 0 && bytes.len() < 1 << 20 {
+        report["list"]["columns"] = json!(form.columns);
+    }
+    let mut files: BTreeMap<String, Vec<u8>> =
+        names.into_iter().map(|(name, ..)| name).zip(contents).collect();
+    files.insert("feedback.csv".to_owned(), feedback);
+    Ok(Expected { files, report, lookups })
+}
+
+fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &Register) -> Fate {
+    let read = |&column: &usize| match &row.cells {
+        None => Err("bad_quoting"),
+        Some(cells) => match cells.get(column) {
+            None => Err("missing_column"),
+            Some(cell) => parse(cell, register.country(), list.day),
+        },
+    };
+    let read: Vec<Result<String, &'static str>> = form.ids.iter().map(read).collect();
+    let mut letters: Vec<Letter> = Vec::new();
+    for (place, id) in read.iter().enumerate() {
+        if let Ok(id) = id
+            && !letters.iter().any(|letter| letter.id == *id)
+        {
+            let answer = register.answer(id, list.sender, list.day);
+            letters.push(Letter { id: id.clone(), is_second: place == 1, answer });
+        }
+    }
+    if letters.is_empty() {
+        let reason = *read[0].as_ref().expect_err("there is no letter");
+        // A row with bad quotation marks has no known cells.
+        let no_letter = row.cells.as_ref().and_then(|_| no_letter(row.text, form, bytes));
+        return Fate::Rejected(no_letter.unwrap_or(reason));
+    }
+
+    let cells = row.cells.as_deref().unwrap_or(&[]);
+    let is_wider = match form.fixed {
+        None => cells.len() > form.columns,
+        Some(_) => row.text.len() > form.width,
+    };
+    // In joined rows the cells do not match their columns.
+    let is_joined = is_wider || has_mark_between_rows(row.text);
+    let searched = (0..cells.len())
+        .filter(|place| is_joined || !form.ids.contains(place) && !form.expected.contains(place));
+    let mut found =
+        searched.flat_map(|place| identities_in(cells[place], register.country(), list.day, is_wider));
+    let further = found.any(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)));
+    if further && is_joined {
+        return Fate::Rejected("joined_rows");
+    }
+    if further && list.options.strict {
+        return Fate::Rejected("more_than_one_identity");
+    }
+
+    if !list.options.both {
+        // The first of those that are reached best.
+        let rank =
+            |letter: &Letter| ["digital", "notify", "paper"].iter().position(|of| *of == letter.answer.0);
+        letters.sort_by_key(rank);
+        letters.truncate(1);
+    }
+    Fate::Letters(letters, further)
+}
+
+/// The reason why a row without identity is clearly not a letter.
+fn no_letter(row: &[u8], form: &ListFormat, bytes: &[u8]) -> Option<&'static str> {
+    // Quotation marks mean nothing in a list of fixed width.
+    let is_mark = |byte: &u8| form.fixed.is_none() && (*byte == b'"' || Some(*byte) == form.delimiter);
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || is_mark(byte);
+    if row.iter().all(is_blank) {
+        return Some("blank_row");
+    }
+    if let Some(header) = &form.header {
+        let mut header = &bytes[header.clone()];
+        while let Some(shorter) = header.strip_suffix(b"\n").or(header.strip_suffix(b"\r")) {
+            header = shorter;
+        }
+        if row.strip_prefix(BOM).unwrap_or(row) == header.strip_prefix(BOM).unwrap_or(header) {
+            return Some("repeated_header");
+        }
+    }
+    is_footer(row).then_some("footer")
+}
+
+/// Those fields of an answer of `lookup` to a cell that are checked.
+fn looked_up(list: &List, register: &Register, cell: &[u8]) -> Value {
+    let parsed = parse(cell, register.country(), list.day);
+    let (id, (outcome, reason, operator)) = match &parsed {
+        Ok(id) => (id.as_str(), register.answer(id, list.sender, list.day)),
+        Err(reason) => ("", ("rejected", *reason, None)),
+    };
+    let mut fields = json!({
+        "recipient_id": Some(id).filter(|id| !id.is_empty()),
+        "outcome": outcome,
+        "reason": Some(reason).filter(|reason| !reason.is_empty()),
+        "operator_id": operator.map(|place| &register.operators[place].id),
+        "sequence": 1000,
+        "as_of": register.as_of(),
+    });
+    if !id.is_empty() {
+        for (name, value) in register.own_fields(id, list.sender, list.day) {
+            fields[name] = match value.as_str() {
+                "true" | "false" => (value == "true").into(),
+                _ => value.into(),
+            };
+        }
+    }
+    fields
+}
