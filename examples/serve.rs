@@ -4,7 +4,7 @@
 //! certificates, tokens and limits, as `nabar.toml` does.
 
 use nabar::Error;
-use nabar::service::{Config, Registers, Service, serve};
+use nabar::service::{Config, FollowRules, Registers, Service, serve};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -17,8 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn run(register: PathBuf, address: SocketAddr) -> Result<(), Error> {
     let config = Config::default();
-    let registers = Registers::open(vec![(String::new(), register)], None, &config.replicas)?;
+    let registers =
+        Registers::open(vec![(String::new(), register)], FollowRules::default(), &config.replicas)?;
     let service = Service::new(registers, &config)?;
-    serve(service, address, |address, _tls| eprintln!("listening on http://{address}"))?;
+    serve(service, address, None, |address, _tls| eprintln!("listening on http://{address}"))?;
     Ok(())
 }

@@ -41,6 +41,7 @@ pub mod limits;
 pub mod mailing;
 mod memory;
 mod organisations;
+pub mod plain_text;
 pub mod register;
 pub mod rejected;
 #[cfg(feature = "replica")]

@@ -25,6 +25,9 @@ pub const SENDERS_MAX: usize = 65_535;
 pub const DISPATCHERS_MAX: usize = 65_535;
 /// Maximum number of recipients of a register: record numbers have 32 bits, and record 0 is reserved.
 pub const RECIPIENTS_MAX: usize = u32::MAX as usize - 1;
+/// Maximum sequence number of a register. Higher ones would not fit the signed 64-bit numbers of other programs, and
+/// leave no room for the numbers after them.
+pub const SEQUENCE_MAX: u64 = i64::MAX as u64;
 /// States that a new FaR register file leaves unused within its record width. When changes bring more new combinations
 /// of operator, type and pending than this, all records become wider.
 pub const STATES_SPARE: usize = 32;
@@ -33,6 +36,23 @@ pub const CONTACT_BYTES_MAX: usize = 65_535;
 
 /// Maximum size in bytes of a batch of changes in the log. A batch is applied, written and checked as a whole.
 pub const BATCH_BYTES_MAX: u64 = 1 << 30;
+
+/// Maximum size in bytes of a register file that a replica downloads. 8 million recipients take some 100 MB.
+pub const REPLICA_FILE_BYTES_MAX: u64 = 16 << 30;
+/// Maximum size in bytes of one response or message with changes that a replica accepts.
+pub const REPLICA_CHANGES_BYTES_MAX: u64 = 256 << 20;
+/// Maximum number of changes of one response or message that a replica accepts.
+pub const REPLICA_CHANGES_MAX: usize = 100_000;
+/// Maximum by which a source's sequence number may exceed that of a replica.
+pub const REPLICA_SEQUENCE_AHEAD_MAX: u64 = 1 << 32;
+/// Maximum sequence number of the first register file of a replica, which has no number to compare it with.
+pub const REPLICA_SEQUENCE_FIRST_MAX: u64 = 1 << 53;
+/// Maximum by which a source's times may be ahead of the replica's clock, in seconds.
+pub const REPLICA_TIME_AHEAD_SECONDS_MAX: i64 = 24 * 3600;
+/// Least rate of a transfer to a replica, in bytes per second, after [`REPLICA_GRACE_SECONDS`].
+pub const REPLICA_RATE_MIN: u64 = 16 << 10;
+/// Time in seconds that a transfer to a replica may take in addition to that of the least rate.
+pub const REPLICA_GRACE_SECONDS: u64 = 60;
 
 /// Maximum number of ids per call in the contracts of the registers.
 pub const CALL_IDS_MAX: usize = 1000;
@@ -68,6 +88,8 @@ const _: () = {
         "operator numbers have 16 bits, and states store them plus one"
     );
     assert!(SENDERS_MAX <= u16::MAX as usize, "sender numbers have 16 bits");
+    assert!(REPLICA_SEQUENCE_FIRST_MAX < SEQUENCE_MAX - REPLICA_SEQUENCE_AHEAD_MAX);
+    assert!(REPLICA_CHANGES_BYTES_MAX <= BATCH_BYTES_MAX, "what is accepted can be applied as one batch");
     assert!(ROW_BYTES_MAX <= CHUNK_BYTES, "a row never spans more than two chunks");
     assert!(SAMPLE_BYTES <= CHUNK_BYTES, "the sample is the first chunk");
 };

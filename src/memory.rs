@@ -92,11 +92,13 @@ pub(crate) fn zeroed(bytes: usize) -> io::Result<memmap2::MmapMut> {
     memmap2::MmapMut::map_anon(bytes)
 }
 
-/// Requests huge pages for a range of zeroed bytes that will be touched nearly completely. Ignored on systems without
-/// huge pages.
+/// Requests huge pages for a range of zeroed bytes that will be touched nearly completely, and none for the rest, of which
+/// each touched byte would else take megabytes. Ignored on systems without huge pages.
 pub(crate) fn prefer_huge_pages(bytes: &memmap2::MmapMut, range: Range<usize>) {
     #[cfg(target_os = "linux")]
-    let _ = bytes.advise_range(memmap2::Advice::HugePage, range.start, range.len());
+    let _ = bytes
+        .advise(memmap2::Advice::NoHugePage)
+        .and_then(|()| bytes.advise_range(memmap2::Advice::HugePage, range.start, range.len()));
     #[cfg(not(target_os = "linux"))]
     let _ = (bytes, range);
 }

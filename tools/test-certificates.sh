@@ -4,6 +4,7 @@
 # organizationIdentifier. For tests only: the keys are unprotected.
 #   tools/test-certificates.sh DIRECTORY ORGANISATION…
 set -euo pipefail
+umask 077 # nabar refuses keys that others can read
 if [ $# -lt 2 ]; then
     echo "usage: $0 DIRECTORY ORGANISATION…" >&2
     exit 2

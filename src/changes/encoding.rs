@@ -4,8 +4,10 @@ use super::change::{
     Change, ChangeBody, NamedRule, OrganisationId, PutDispatcher, PutPerson, PutRecipient, SetAcceptance,
 };
 use crate::consent::Acceptance;
-use crate::identities::Ordinal;
+use crate::identities::{Country, Identity, Ordinal, Space};
+use crate::limits::SEQUENCE_MAX;
 use crate::register::contact::Contact;
+use crate::register::moment::NO_NANOSECONDS;
 use crate::register::state::{AccountType, KrrState};
 use crate::register::{Operator, Sender};
 
@@ -136,6 +138,16 @@ fn person(out: &mut Vec<u8>, put: &PutPerson) {
     text(out, &put.certificate);
 }
 
+/// The first 16 bytes of a change.
+struct ChangeHead {
+    kind: u8,
+    flags: u8,
+    /// Number of ids.
+    count: usize,
+    subject: Ordinal,
+    time: i64,
+}
+
 /// Iterator over encoded changes.
 pub(crate) struct ChangeDecoder<'a> {
     bytes: &'a [u8],
@@ -149,107 +161,162 @@ impl<'a> ChangeDecoder<'a> {
         ChangeDecoder { bytes, sequence: after }
     }
 
-    /// The next change, `None` if the bytes are not one that [`encode`] wrote.
+    /// The next change, `None` if the bytes are not one that [`encode`] wrote of a valid change.
+    ///
+    /// A sum shows that bytes are as they were written, not that they are a change. So everything that is checked in a
+    /// line of JSON is checked here as well, and each decoded change can be printed as such a line.
     fn change(&mut self) -> Option<Change> {
-        let head: [u8; 16] = self.take()?;
-        let (flags, count) = (head[1], usize::from(u16::from_le_bytes([head[2], head[3]])));
-        let subject = Ordinal(u32::from_le_bytes(*head[4..].first_chunk()?));
-        let time = i64::from_le_bytes(*head[8..].first_chunk()?);
+        let head = self.head()?;
         let mut sequence = self.sequence.checked_add(1)?;
-        let what = match head[0] {
-            number::PUT_RECIPIENT => self.put_recipient(flags, count, subject)?,
-            number::REMOVE => ChangeBody::Remove(subject),
-            number::SET_ACCEPTANCE => ChangeBody::SetAcceptance(SetAcceptance {
-                recipient: subject,
-                last_sender_accept_change: self.i64()?,
-                rule: NamedRule { acceptance: acceptance(flags), senders: self.ids(count)?.into() },
-            }),
-            number::PUT_OPERATOR => ChangeBody::PutOperator(Box::new(Operator {
-                id: self.text()?,
-                name: self.text()?,
-                service_address: self.text()?,
-                ui_address: self.text()?,
-                internal_service_address: self.text()?,
-                logo: self.text()?,
-            })),
-            number::REMOVE_OPERATOR => ChangeBody::RemoveOperator(OrganisationId(subject)),
-            number::PUT_SENDER => ChangeBody::PutSender(Box::new(Sender {
-                id: self.text()?,
-                name: self.text()?,
-                attention: self.text()?,
-            })),
-            number::REMOVE_SENDER => ChangeBody::RemoveSender(OrganisationId(subject)),
-            number::PUT_DISPATCHER => {
-                let (id, name) = (self.text()?, self.text()?);
-                ChangeBody::PutDispatcher(Box::new(PutDispatcher { id, name, senders: self.ids(count)? }))
+        let what = match head.kind {
+            number::PUT_RECIPIENT => self.put_recipient(&head)?,
+            number::REMOVE => {
+                head.has(0, false)?;
+                // The register's country is checked where the register is known.
+                Identity::from_ordinal(head.subject)?;
+                ChangeBody::Remove(head.subject)
             }
-            number::REMOVE_DISPATCHER => ChangeBody::RemoveDispatcher(OrganisationId(subject)),
-            number::PUT_PERSON => ChangeBody::PutPerson(Box::new(self.person(flags, subject)?)),
+            number::SET_ACCEPTANCE => {
+                head.has(ONLY, true)?;
+                ChangeBody::SetAcceptance(SetAcceptance {
+                    recipient: head.recipient()?,
+                    last_sender_accept_change: self.i64()?,
+                    rule: self.rule(&head)?,
+                })
+            }
+            number::PUT_OPERATOR => {
+                head.has_no_subject(false)?;
+                ChangeBody::PutOperator(Box::new(Operator {
+                    id: self.organisation_text()?,
+                    name: self.text()?,
+                    service_address: self.text()?,
+                    ui_address: self.text()?,
+                    internal_service_address: self.text()?,
+                    logo: self.text()?,
+                }))
+            }
+            number::REMOVE_OPERATOR => ChangeBody::RemoveOperator(head.organisation()?),
+            number::PUT_SENDER => {
+                head.has_no_subject(false)?;
+                ChangeBody::PutSender(Box::new(Sender {
+                    id: self.organisation_text()?,
+                    name: self.text()?,
+                    attention: self.text()?,
+                }))
+            }
+            number::REMOVE_SENDER => ChangeBody::RemoveSender(head.organisation()?),
+            number::PUT_DISPATCHER => {
+                head.has_no_subject(true)?;
+                let (id, name) = (self.organisation_text()?, self.text()?);
+                let senders = self.ids(head.count)?;
+                ChangeBody::PutDispatcher(Box::new(PutDispatcher { id, name, senders }))
+            }
+            number::REMOVE_DISPATCHER => ChangeBody::RemoveDispatcher(head.organisation()?),
+            number::PUT_PERSON => ChangeBody::PutPerson(Box::new(self.person(&head)?)),
             number::PUT_PERSONS => {
-                let previous = u64::from_le_bytes(self.take()?);
-                sequence = u64::from_le_bytes(self.take()?);
-                ChangeBody::PutPersons { previous, persons: self.persons()? }
+                head.has_no_subject(false)?;
+                let previous = self.jump(&mut sequence)?;
+                ChangeBody::PutPersons { previous, persons: self.persons(head.time)? }
             }
             number::OTHERS => {
-                let previous = u64::from_le_bytes(self.take()?);
-                sequence = u64::from_le_bytes(self.take()?);
-                ChangeBody::Others { previous }
+                head.has_no_subject(false)?;
+                ChangeBody::Others { previous: self.jump(&mut sequence)? }
             }
             number::SET_ASIDE => {
+                head.has_no_subject(false)?;
                 ChangeBody::SetAside { reason: self.text()?.into(), column: self.text()?.into() }
             }
             _ => return None,
         };
+        (sequence <= SEQUENCE_MAX).then_some(())?;
         self.sequence = sequence;
-        Some(Change { sequence, time, what })
+        Some(Change { sequence, time: head.time, what })
     }
 
-    fn put_recipient(&mut self, flags: u8, count: usize, recipient: Ordinal) -> Option<ChangeBody> {
+    fn head(&mut self) -> Option<ChangeHead> {
+        let head: [u8; 16] = self.take()?;
+        let time = i64::from_le_bytes(*head[8..].first_chunk()?);
+        (time != NO_NANOSECONDS).then_some(ChangeHead {
+            kind: head[0],
+            flags: head[1],
+            count: usize::from(u16::from_le_bytes([head[2], head[3]])),
+            subject: Ordinal(u32::from_le_bytes(*head[4..].first_chunk()?)),
+            time,
+        })
+    }
+
+    /// The two numbers of a change that uses up several: the number before it, which is returned, and its own.
+    fn jump(&mut self, sequence: &mut u64) -> Option<u64> {
+        let previous = u64::from_le_bytes(self.take()?);
+        *sequence = u64::from_le_bytes(self.take()?);
+        (previous == self.sequence && *sequence > previous).then_some(previous)
+    }
+
+    fn put_recipient(&mut self, head: &ChangeHead) -> Option<ChangeBody> {
+        head.has(TYPE | PENDING | ONLY, true)?;
         Some(ChangeBody::PutRecipient(PutRecipient {
-            recipient,
-            account_type: match flags & TYPE {
+            recipient: head.recipient()?,
+            account_type: match head.flags & TYPE {
                 0 => AccountType::Not,
                 1 => AccountType::Anonymous,
-                _ => AccountType::Secure,
+                2 => AccountType::Secure,
+                _ => return None,
             },
-            pending: flags & PENDING != 0,
+            pending: head.flags & PENDING != 0,
             operator: match u32::from_le_bytes(self.take()?) {
                 NO_OPERATOR => None,
-                ordinal => Some(OrganisationId(Ordinal(ordinal))),
+                ordinal => Some(organisation(Ordinal(ordinal))?),
             },
             last_registration: self.i64()?,
             last_sender_accept_change: self.i64()?,
-            rule: NamedRule { acceptance: acceptance(flags), senders: self.ids(count)?.into() },
+            rule: self.rule(head)?,
         }))
     }
 
-    fn persons(&mut self) -> Option<Vec<PutPerson>> {
+    /// The rule of a recipient: its senders ascend, each once.
+    fn rule(&mut self, head: &ChangeHead) -> Option<NamedRule> {
+        let senders = self.ids(head.count)?;
+        let acceptance = if head.flags & ONLY != 0 { Acceptance::Only } else { Acceptance::AllExcept };
+        let ascend = senders.windows(2).all(|pair| pair[0] < pair[1]);
+        ascend.then(|| NamedRule { acceptance, senders: senders.into() })
+    }
+
+    /// The persons of a page, which have the time of the page.
+    fn persons(&mut self, time: i64) -> Option<Vec<PutPerson>> {
         let count = u32::from_le_bytes(self.take()?);
         let mut persons = Vec::new();
         for _ in 0..count {
-            let head: [u8; 16] = self.take()?;
-            let subject = Ordinal(u32::from_le_bytes(*head[4..].first_chunk()?));
-            persons.push(self.person(head[1], subject)?);
+            let head = self.head().filter(|head| head.kind == number::PUT_PERSON && head.time == time)?;
+            persons.push(self.person(&head)?);
         }
         Some(persons)
     }
 
-    fn person(&mut self, flags: u8, person: Ordinal) -> Option<PutPerson> {
+    fn person(&mut self, head: &ChangeHead) -> Option<PutPerson> {
+        head.has(RESERVED | DELETED, false)?;
+        is_of(head.subject, Country::Norway).then_some(())?;
         let contact = self.bytes()?;
-        let unpacked = Contact::unpack(contact)?;
+        let unpacked = Contact::unpack(contact).filter(|unpacked| is_as_packed(unpacked, contact))?;
+        let operator = self.text()?;
+        (operator.trim() == operator).then_some(())?;
         Some(PutPerson {
-            person,
+            person: head.subject,
             state: KrrState {
-                reserved: flags & RESERVED != 0,
-                deleted: flags & DELETED != 0,
+                reserved: head.flags & RESERVED != 0,
+                deleted: head.flags & DELETED != 0,
                 operator: None,
                 mailbox: unpacked.mailbox.is_some(),
                 expires: unpacked.expires(),
             },
             contact: contact.into(),
-            operator: self.text()?.into(),
+            operator: operator.into(),
             certificate: self.text()?.into(),
         })
+    }
+
+    /// The id of an organisation as text, in its usual form.
+    fn organisation_text(&mut self) -> Option<String> {
+        self.text().filter(|text| OrganisationId::parse(text).is_some_and(|id| id.text() == *text))
     }
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -276,12 +343,12 @@ impl<'a> ChangeDecoder<'a> {
     fn ids(&mut self, count: usize) -> Option<Vec<OrganisationId>> {
         let (ids, rest) = self.bytes.split_at_checked(count * 4)?;
         self.bytes = rest;
-        let id = |bytes: &[u8; 4]| OrganisationId(Ordinal(u32::from_le_bytes(*bytes)));
-        Some(ids.as_chunks::<4>().0.iter().map(id).collect())
+        let id = |bytes: &[u8; 4]| organisation(Ordinal(u32::from_le_bytes(*bytes)));
+        ids.as_chunks::<4>().0.iter().map(id).collect()
     }
 }
 
-/// Yields `None` for bytes that [`encode`] did not write, and ends there.
+/// Yields `None` for bytes that are not a valid change, and ends there.
 impl Iterator for ChangeDecoder<'_> {
     type Item = Option<Change>;
 
@@ -297,6 +364,45 @@ impl Iterator for ChangeDecoder<'_> {
     }
 }
 
-fn acceptance(flags: u8) -> Acceptance {
-    if flags & ONLY != 0 { Acceptance::Only } else { Acceptance::AllExcept }
+impl ChangeHead {
+    /// Whether all flags are among `flags`, and there are no ids unless the kind has some.
+    fn has(&self, flags: u8, ids: bool) -> Option<()> {
+        (self.flags & !flags == 0 && (ids || self.count == 0)).then_some(())
+    }
+
+    fn has_no_subject(&self, ids: bool) -> Option<()> {
+        self.has(0, ids).filter(|()| self.subject == Ordinal::ABSENT)
+    }
+
+    /// The subject, if it is a recipient of FaR.
+    fn recipient(&self) -> Option<Ordinal> {
+        is_of(self.subject, Country::Sweden).then_some(self.subject)
+    }
+
+    /// The subject, if it is an organisation and nothing follows the head.
+    fn organisation(&self) -> Option<OrganisationId> {
+        self.has(0, false)?;
+        organisation(self.subject)
+    }
+}
+
+/// Whether an ordinal is that of an identity of a country.
+fn is_of(ordinal: Ordinal, country: Country) -> bool {
+    let space = Space::locate(ordinal).filter(|(space, _)| space.country() == country);
+    // Every Swedish ordinal has an identity.
+    space.is_some() && (country == Country::Sweden || Identity::from_ordinal(ordinal).is_some())
+}
+
+fn organisation(ordinal: Ordinal) -> Option<OrganisationId> {
+    let (space, _) = Space::locate(ordinal)?;
+    (space == Space::Organisationsnummer).then_some(OrganisationId(ordinal))
+}
+
+/// Whether bytes are the packed form of a contact without certificate, and of no other.
+fn is_as_packed(contact: &Contact, bytes: &[u8]) -> bool {
+    let mut packed = Vec::with_capacity(bytes.len());
+    let texts = [&contact.email, &contact.mobile, &contact.mailbox, &contact.language];
+    let absent_or_some = texts.into_iter().flatten().all(|text| !text.is_empty());
+    let packs = contact.pack(&mut packed).is_some();
+    contact.certificate.is_none() && absent_or_some && packs && packed == bytes
 }

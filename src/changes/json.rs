@@ -7,7 +7,7 @@ use super::change::{
 use crate::consent::Acceptance;
 use crate::decode::{Reason, decode_person, identity_reason, reason};
 use crate::identities::{Country, Identity, Ordinal, Today};
-use crate::limits::SENDERS_MAX;
+use crate::limits::{SENDERS_MAX, SEQUENCE_MAX};
 use crate::register::contact::Contact;
 use crate::register::moment::{self, NO_NANOSECONDS};
 use crate::register::state::AccountType;
@@ -193,6 +193,10 @@ pub(crate) fn parse(line: &[u8], kind: Kind) -> Result<Change, BadLine> {
     })?;
     let (sequence, time) = (parsed.sequence, moment::parse(&parsed.time).and_then(moment::nanoseconds));
     let bad = |reason| BadLine { sequence: Some(sequence), time, reason };
+    // Without the number: no line can follow one that uses it up.
+    if sequence > SEQUENCE_MAX {
+        return Err(BadLine { sequence: None, time, reason: reason("bad_value", "sequence") });
+    }
     let time = time.ok_or(bad(reason("bad_time", "time")))?;
     let what = parsed.what(day_of(time)).map_err(bad)?;
     Change { sequence, time, what }.of_kind(kind)

@@ -6,6 +6,7 @@
 use super::change::{Change, ChangeBody, day_of};
 use super::json::{BadLine, put_person};
 use crate::decode::{ChangesPage, reason};
+use crate::limits::SEQUENCE_MAX;
 use crate::register::{Person, moment};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -105,7 +106,7 @@ fn take(from: u64, to: u64, given: Vec<(u64, Person)>, time: i64, read: &mut Vec
             Err(reason) => read.push((line, Err(BadLine { sequence: None, time: None, reason }))),
         }
     }
-    let change = match to >= from {
+    let change = match (from..=SEQUENCE_MAX).contains(&to) {
         true => Ok(Change { sequence: to, time, what: ChangeBody::PutPersons { previous: from, persons } }),
         false => Err(BadLine { sequence: None, time: None, reason: reason("bad_value", "tilEndringsId") }),
     };

@@ -1,5 +1,6 @@
 //! Commands and options. Help, completions and man pages are generated from them.
 
+use super::mode::ModeArgs;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::civil::Date;
@@ -63,7 +64,7 @@ pub(crate) enum Command {
 
 /// Make a register file from an extract
 ///
-/// Rows of the extract that cannot be stored are rejected: rejected.csv beside the register file lists file, line,
+/// Rows of the extract that cannot be stored are rejected: FILE.rejected.csv beside the register file lists file, line,
 /// reason and column of each.
 #[derive(Args)]
 #[command(after_help = "Example:\n  nabar build fixtures/far -o far.nabar")]
@@ -86,6 +87,8 @@ pub(crate) struct Build {
     /// Replace files that were not made by nabar
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -127,6 +130,8 @@ pub(crate) struct Export {
     /// Directory of the extract; new or empty
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
 }
 
 /// Print the outcome for single ids
@@ -157,12 +162,14 @@ pub(crate) struct Check {
     pub(crate) question: QuestionArgs,
     #[command(flatten)]
     pub(crate) list: ListArgs,
-    /// Also write the report as a web page
+    /// Also write the report as a web page; - prints it on standard output instead of the report
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Let FILE replace a file that was not made by nabar
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
 }
 
 /// Split a list into files by outcome and operator
@@ -186,6 +193,8 @@ pub(crate) struct Split {
     /// Sync the files to the disk before ending, so that they survive a power failure
     #[arg(long)]
     pub(crate) sync: bool,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
 }
 
 /// Serve registers over HTTP: nabar's interface, and the contracts of the official registers
@@ -209,6 +218,12 @@ pub(crate) struct Serve {
     /// Age of a register from which on /readyz reports that it is not ready, such as 36h or 2d
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) max_age: Option<jiff::SignedDuration>,
+    /// Serve a register with a lower sequence number when it replaces one
+    #[arg(long)]
+    pub(crate) allow_rollback: bool,
+    /// Address and port of /healthz, /readyz and /metrics, without TLS and authentication [default: that of --listen]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) admin_listen: Option<SocketAddr>,
     /// Follow the register of another service into the served data directory; URL without /v1
     #[arg(long, value_name = "URL")]
     pub(crate) follow: Option<String>,
@@ -261,6 +276,8 @@ pub(crate) struct Init {
     /// Allow a register without recipients
     #[arg(long)]
     pub(crate) allow_empty: bool,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -371,6 +388,11 @@ pub(crate) struct FollowArgs {
     /// Make a checkpoint when the log since the register file exceeds this many bytes; 0 disables checkpoints
     #[arg(long, value_name = "BYTES", default_value_t = CHECKPOINT_AT)]
     pub(crate) checkpoint_at: u64,
+    /// Address at which GET /metrics has the metrics of this replica, such as 127.0.0.1:9464
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
     /// Print nothing but errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -391,6 +413,9 @@ pub(crate) struct Connection {
     /// File with a bearer token for the service
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
+    /// Send the token over http:// to another machine too, where anyone on the way can read and use it
+    #[arg(long, requires = "token")]
+    pub(crate) allow_plain_token: bool,
     /// Follow only a part of the register: operator:NUMBER or dispatcher:NUMBER
     #[arg(long, value_name = "PART")]
     pub(crate) part: Option<Part>,
@@ -410,6 +435,10 @@ pub(crate) struct DiffArgs {
     pub(crate) a: PathBuf,
     /// The other register, given in the same form
     pub(crate) b: PathBuf,
+    /// Directory in which the register of a service is kept meanwhile [default: beside the other register, or the current
+    /// directory if both are services]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work: Option<PathBuf>,
     /// Print nothing; report with the exit code only
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -450,6 +479,12 @@ pub(crate) struct PublishArgs {
     /// How long a new stream keeps changes [default: for ever]
     #[arg(long, value_name = "AGE", value_parser = duration)]
     pub(crate) retain: Option<jiff::SignedDuration>,
+    /// How long a signed statement is valid. It is renewed in time; replicas raise an alarm if they get none that is
+    /// valid
+    #[arg(long, value_name = "AGE", default_value = "1h", value_parser = duration)]
+    pub(crate) expires: jiff::SignedDuration,
+    #[command(flatten)]
+    pub(crate) mode: ModeArgs,
     /// End when everything is published
     #[arg(long)]
     pub(crate) once: bool,
@@ -624,7 +659,7 @@ impl Delimiter {
 }
 
 fn date(text: &str) -> Result<Date, &'static str> {
-    text.parse().map_err(|_| "not a date; write it as 2026-06-01")
+    nabar::register::date_of(text).ok_or("not a date; write it as 2026-06-01")
 }
 
 fn duration(text: &str) -> Result<jiff::SignedDuration, &'static str> {

@@ -84,9 +84,23 @@ fn open(directory: &Path) -> Result<Writer, Failure> {
     Ok(writer)
 }
 
+/// Refuses to change a replica: it would differ from its source, and `nabar follow` would start over.
+fn refuse_replica(directory: &Path) -> CommandResult {
+    let failed = |error| Failure::Failed(format!("cannot read {}: {error}", directory.display()));
+    match store::replica_of(directory).map_err(failed)? {
+        None => Ok(()),
+        Some(of) => Err(Failure::Usage(format!(
+            "{} is a replica ({of}), which only `nabar follow` changes: apply the changes to its source; or, to make it \
+             a register of its own that no longer follows, remove its file replica-of",
+            directory.display()
+        ))),
+    }
+}
+
 pub(super) fn apply(args: &Apply) -> CommandResult {
     let started = Instant::now();
     listen();
+    refuse_replica(&args.directory)?;
     let writer = open(&args.directory)?;
     let mut summary = ApplySummary { from: writer.register().sequence(), ..ApplySummary::default() };
     let applied = apply_all(args, &writer, &mut summary);
@@ -295,7 +309,10 @@ fn read_lines(input: &mut dyn BufRead, count: u64, text: &mut Vec<u8>) -> io::Re
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match error {
-            StoreError::NotOne(_) | StoreError::Gone { .. } => Failure::Usage(error.to_string()),
+            StoreError::NotOne(_)
+            | StoreError::IsFile(_)
+            | StoreError::IsExtract(_)
+            | StoreError::Gone { .. } => Failure::Usage(error.to_string()),
             _ => Failure::Failed(error.to_string()),
         }
     }

@@ -1,14 +1,21 @@
 //! `publish`, and `follow` of a stream.
 
 use super::args::{FollowArgs, PublishArgs};
-use super::{CommandResult, Failure};
+use super::follow::log_line;
+use super::{CommandResult, Failure, disable_core_dumps};
+use jiff::SignedDuration;
 use nabar::fleet::{self, Fleet, FleetError, Publish, Published, Stream};
 use nabar::replica::{Event, Follow};
 use nabar::signing::SigningKeys;
-use std::io::{self, Write};
 use std::time::Duration;
+use tracing::Level;
 
 pub(super) fn publish(args: &PublishArgs) -> CommandResult {
+    disable_core_dumps()?;
+    if args.expires < SignedDuration::from_secs(1) {
+        let text = "--expires is at least 1s: what has expired is refused by replicas";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     let fleet = Fleet {
         stream: args.nats.clone(),
         store: args.store.clone(),
@@ -21,10 +28,15 @@ pub(super) fn publish(args: &PublishArgs) -> CommandResult {
         keys: SigningKeys::read(&args.sign)?,
         replicas: args.replicas,
         retain: args.retain.map_or(Duration::ZERO, jiff::SignedDuration::unsigned_abs),
+        expires: args.expires.unsigned_abs(),
         once: args.once,
     };
     let mut last = None;
     fleet::publish(&publish, |event| {
+        let level = match &event {
+            Published::Unreachable(_) => Level::WARN,
+            Published::Register(_) | Published::To(_) => Level::INFO,
+        };
         let line = match &event {
             Published::Register(sequence) => format!("register file of sequence {sequence} is in the store"),
             Published::To(sequence) => {
@@ -41,8 +53,7 @@ pub(super) fn publish(args: &PublishArgs) -> CommandResult {
             }
         };
         if !args.quiet {
-            // Publishing continues if standard error is closed.
-            let _ = writeln!(io::stderr(), "{line}");
+            log_line(level, &line);
         }
     })?;
     Ok(())

@@ -1,22 +1,32 @@
 //! `follow` and `keygen`, and the connection options of all commands.
 
 use super::args::{Connection, FollowArgs, KeygenArgs};
-use super::{CommandResult, Failure, fleet};
+use super::follow_metrics::FollowMetrics;
+use super::{CommandResult, Failure, disable_core_dumps, fleet};
+use nabar::plain_text::plain_lines;
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
 use nabar::signing::{self, KeyError};
 use std::io::{self, Write};
+use tracing::Level;
 
 pub(super) fn follow(args: &FollowArgs) -> CommandResult {
+    disable_core_dumps()?;
     let follow = Follow {
         directory: args.directory.clone(),
         once: args.once,
         checkpoint_at: if args.checkpoint_at == 0 { u64::MAX } else { args.checkpoint_at },
     };
-    let mut progress = FollowProgress::default();
+    let (mut progress, metrics) = (FollowProgress::default(), FollowMetrics::new());
+    if let Some(address) = args.metrics_listen {
+        let address = metrics.listen(address)?;
+        if !args.quiet {
+            log_line(Level::INFO, &format!("metrics: listening on http://{address}"));
+        }
+    }
     let report = |event| {
+        metrics.note(&event);
         if let Some(line) = progress.line(&event).filter(|_| !args.quiet || is_alarm(&event)) {
-            // Following continues if standard error is closed.
-            let _ = writeln!(io::stderr(), "{line}");
+            log_line(level(&event), &line);
         }
     };
     if ["nats://", "tls://"].iter().any(|scheme| args.source.starts_with(scheme)) {
@@ -67,9 +77,24 @@ impl Connection {
             ca: self.ca.clone(),
             certificate: self.certificate.clone().zip(self.key.clone()),
             token: self.token.clone(),
+            allow_plain_token: self.allow_plain_token,
             part: self.part.clone(),
             trusted: self.trust.clone(),
         }
+    }
+}
+
+/// Writes a line of the log: time, level, text. The command continues if standard error is closed.
+pub(super) fn log_line(level: Level, text: &str) {
+    let _ = writeln!(io::stderr(), "{:.3} {level} {}", jiff::Timestamp::now(), plain_lines(text));
+}
+
+/// The level of an event in a log.
+pub(super) fn level(event: &Event) -> Level {
+    match event {
+        event if is_alarm(event) => Level::ERROR,
+        Event::Waiting(_) => Level::WARN,
+        _ => Level::INFO,
     }
 }
 
@@ -115,6 +140,8 @@ impl FollowProgress {
                 self.is_level = false;
                 Some(format!("trying again: {why}{}", advice(why)))
             }
+            Event::Reconnected => Some("the source is back".to_owned()),
+            Event::AttemptFailed => None,
         }
     }
 }
@@ -132,6 +159,7 @@ impl From<FollowError> for Failure {
     fn from(error: FollowError) -> Failure {
         match error {
             FollowError::Options(_) => Failure::Usage(error.to_string()),
+            FollowError::PlainToken(_) => Failure::Usage(format!("{error} with --allow-plain-token")),
             _ => Failure::Failed(error.to_string()),
         }
     }

@@ -3,6 +3,7 @@
 use super::args::Lookup;
 use super::{CommandResult, Failure, day, source_of};
 use nabar::identities::{Country, Identity, Rejection, Today};
+use nabar::plain_text::plain;
 use nabar::register::{Damage, Kind, Outcome, Question, Recipient};
 use serde_json::{Map, Value, json};
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
@@ -134,7 +135,7 @@ impl LookupResponse {
         let text = |name: &str| self.fields.get(name).and_then(Value::as_str).unwrap_or("");
         let operator = match text("operator_id") {
             "" => String::new(),
-            id => format!("{} ({id})", text("operator_name")),
+            id => format!("{} ({})", plain(text("operator_name")), plain(id)),
         };
         let id = match text("recipient_id") {
             "" => format!("#{position}"),

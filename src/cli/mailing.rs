@@ -11,7 +11,12 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) fn check(args: &Check) -> CommandResult {
-    if let Some(html) = &args.html {
+    let prints_page = args.html.as_deref() == Some(Path::new("-"));
+    if prints_page && args.list.json {
+        let text = "--html - and --json both print on standard output: name a file for the page";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    if let Some(html) = args.html.as_ref().filter(|_| !prints_page) {
         let mut inputs = files::files_of(&args.question.register);
         inputs.push(args.list.list.clone());
         files::check_is_no_input(html, &inputs)?;
@@ -20,11 +25,14 @@ pub(super) fn check(args: &Check) -> CommandResult {
         }
     }
     let report = with_mailing(&args.question, &args.list, mailing::check)?;
-    if let Some(path) = &args.html {
-        std::fs::write(path, report.to_html(args.list.lang.into()))
-            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?;
+    let page = || report.to_html(args.list.lang.into());
+    match &args.html {
+        Some(_) if prints_page => return finish(&args.list, &report, Some(page())),
+        Some(path) => files::write_output(path, page().as_bytes())
+            .map_err(|error| Failure::Failed(format!("cannot write {}: {error}", path.display())))?,
+        None => {}
     }
-    finish(&args.list, &report)
+    finish(&args.list, &report, None)
 }
 
 pub(super) fn split(args: &Split) -> CommandResult {
@@ -42,7 +50,7 @@ pub(super) fn split(args: &Split) -> CommandResult {
         return Err(files::NotReplaced::IsInput(args.question.register.clone()).into());
     }
     let report = with_mailing(&args.question, &args.list, |mailing| mailing::split(mailing, &to))?;
-    finish(&args.list, &report)
+    finish(&args.list, &report, None)
 }
 
 fn with_mailing(
@@ -94,13 +102,16 @@ fn with_mailing(
     })
 }
 
-fn finish(list: &ListArgs, report: &Report) -> CommandResult {
+/// Prints the report, or a page instead.
+fn finish(list: &ListArgs, report: &Report, page: Option<String>) -> CommandResult {
     let terminal = TerminalReport { report, language: list.lang.into() };
     if !list.quiet {
         terminal.explain(&mut io::stderr().lock())?;
     }
     let mut out = io::stdout().lock();
-    if list.json {
+    if let Some(page) = page {
+        out.write_all(page.as_bytes())?;
+    } else if list.json {
         serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else if !list.quiet {

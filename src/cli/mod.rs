@@ -5,8 +5,10 @@ mod changes;
 mod diff;
 mod fleet;
 mod follow;
+mod follow_metrics;
 mod lookup;
 mod mailing;
+mod mode;
 mod registers;
 mod report;
 mod serve;
@@ -19,9 +21,11 @@ use nabar::extract::{BuildError, ExportError};
 use nabar::files::NotReplaced;
 use nabar::identities::Today;
 use nabar::mailing::{Hint, ListError};
+use nabar::plain_text::plain_lines;
 use nabar::register::{Damage, QuestionError, Register};
 use nabar::snapshot::{OpenError, Snapshot};
 use nabar::store::Reader;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -120,7 +124,9 @@ impl From<NotReplaced> for Failure {
         match error {
             NotReplaced::Read { .. } => Failure::Failed(error.to_string()),
             NotReplaced::IsInput(_) | NotReplaced::NotAFile(_) => Failure::Usage(error.to_string()),
-            NotReplaced::Foreign(_) => Failure::Usage(format!("{error}, or use --force")),
+            NotReplaced::Foreign(_) | NotReplaced::OtherOwner(_) => {
+                Failure::Usage(format!("{error}, or use --force"))
+            }
         }
     }
 }
@@ -162,6 +168,9 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return parse_failure(&error),
     };
+    if let Some(mode) = cli.command.mode() {
+        mode.set_for_process();
+    }
     let result = match cli.command {
         Command::Build(args) => registers::build(&args),
         Command::Inspect(args) => registers::inspect(&args),
@@ -190,7 +199,7 @@ pub(crate) fn main() -> ExitCode {
         Err(Failure::Interrupted(message)) => (INTERRUPTED_CODE, message),
     };
     // If the message cannot be written, the exit code still reports the failure.
-    let _ = writeln!(io::stderr(), "nabar: {message}");
+    let _ = writeln!(io::stderr(), "nabar: {}", plain_lines(&message));
     ExitCode::from(code)
 }
 
@@ -202,8 +211,18 @@ fn parse_failure(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();
-    let _ = write!(io::stderr(), "nabar: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let _ = write!(io::stderr(), "nabar: {}", plain_lines(text));
     ExitCode::from(2)
+}
+
+/// Keeps the memory of this process, which holds personal data and keys, out of core dumps: the limit applies to files, the
+/// flag also to programs that collect core dumps.
+fn disable_core_dumps() -> CommandResult {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let disabled =
+        setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    disabled.map_err(|error| Failure::Failed(format!("cannot disable core dumps: {error}")))
 }
 
 fn completions(shell: clap_complete::Shell) -> CommandResult {

@@ -1,6 +1,7 @@
 //! The report of `check` and `split` on a terminal.
 
 use nabar::mailing::{self, Language, Report, RowProblem};
+use nabar::plain_text::plain;
 use std::io::{self, Write};
 
 /// Age of a register, in days, from which on a job warns.
@@ -45,7 +46,7 @@ impl TerminalReport<'_> {
             }
         };
         let most = report.reasons.iter().filter(|(name, _)| is_letter(name)).max_by_key(|(_, rows)| **rows);
-        let (column, file) = (&report.list.id_column, mailing::REJECTED);
+        let (column, file) = (plain(&report.list.id_column), mailing::REJECTED);
         let cause = match (&report.likely_cause, most, self.language) {
             (Some(cause), ..) => self.language.cause(cause),
             (None, ..) if reason == "no_rows" => {
@@ -78,14 +79,14 @@ impl TerminalReport<'_> {
         let delimiter = match &list.delimiter[..] {
             "" => self.pick("no delimiter", "utan skiljetecken").to_owned(),
             "\t" => format!("{named} {}", self.pick("tab", "tabb")),
-            delimiter => format!("{named} {delimiter}"),
+            delimiter => format!("{named} {}", plain(delimiter)),
         };
         let header = match list.header_row {
             Some(row) => format!("{} {row}", words.header_in_row),
             None => words.no_header.to_owned(),
         };
         let column = match list.header_row {
-            Some(_) => format!("\"{}\"", list.id_column),
+            Some(_) => format!("\"{}\"", plain(&list.id_column)),
             None => format!("{} {}", self.pick("column", "kolumn"), list.id_column),
         };
         writeln!(
@@ -153,7 +154,7 @@ impl TerminalReport<'_> {
         line("", letters, if letters > report.list.rows { words.letters } else { words.rows })?;
         line("", report.outcomes["digital"], &self.name("digital"))?;
         for operator in report.operators.iter().filter(|operator| operator.rows > 0) {
-            line("    ", operator.rows, &operator.name)?;
+            line("    ", operator.rows, &plain(&operator.name))?;
         }
         let rejects = |reason: &str| RowProblem::all().any(|problem| problem.name() == reason);
         let others = report.outcomes.iter().filter(|(name, part)| **name != "digital" && **part > 0);
@@ -206,7 +207,7 @@ impl TerminalReport<'_> {
 mod tests {
     use super::*;
     use nabar::extract::{BuildOptions, build};
-    use nabar::mailing::{Mailing, check_stream};
+    use nabar::mailing::{Mailing, StreamLimits, check_stream};
     use nabar::snapshot::Snapshot;
     use std::path::Path;
 
@@ -221,7 +222,8 @@ mod tests {
         let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
         let list = "Utskick\n\npnr;namn\n196810199809;Asa\nx;Bo\ny;Ci\n";
         let mailing = Mailing { prices: Some((8.5, 0.9)), ..Mailing::new(&question, Path::new("list.csv")) };
-        let report = check_stream(&mailing, Box::new(list.as_bytes())).expect("checked");
+        let report =
+            check_stream(&mailing, Box::new(list.as_bytes()), StreamLimits::default()).expect("checked");
         let text = |language| {
             let (terminal, mut text) = (TerminalReport { report: &report, language }, Vec::new());
             terminal.explain(&mut text).and_then(|()| terminal.print(&mut text)).expect("written");

@@ -1,23 +1,26 @@
 //! `serve`.
 
 use super::args::Serve;
-use super::follow::{FollowProgress, is_alarm};
-use super::{CommandResult, Failure};
-use nabar::replica::{self, Event, Follow};
-use nabar::service::{self, Config, OpenRegisterError, Registers, ServeError, Service};
+use super::follow::{FollowProgress, level};
+use super::{CommandResult, Failure, disable_core_dumps};
+use nabar::replica::{self, Event, Follow, FollowStatus};
+use nabar::service::{self, Config, FollowRules, OpenRegisterError, Registers, ServeError, Service};
 use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::thread;
+use std::thread::{self, JoinHandle};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 /// The address without `--listen` and `listen`.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 pub(super) fn serve(args: &Serve) -> CommandResult {
+    disable_core_dumps()?;
     let config = args.config.as_deref().map(Config::read).transpose();
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
@@ -32,21 +35,34 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         return Err(Failure::Usage(text.to_owned()));
     }
     log(&args.log)?;
-    match &args.follow {
-        Some(address) => follow_beside(args, address, &registers)?,
-        None => args.connection.only(&[], "without --follow")?,
-    }
+    let followed = match &args.follow {
+        Some(address) => Some(follow_beside(args, address, &registers)?),
+        None => {
+            args.connection.only(&[], "without --follow")?;
+            None
+        }
+    };
     let max_age = args.max_age.or(config.max_age.map(|age| age.0));
-    let registers = Registers::open(registers, max_age, &config.replicas).map_err(|error| match error {
+    let rules = FollowRules {
+        max_age,
+        allow_rollback: args.allow_rollback || config.allow_rollback,
+        max_source_silence: config.max_source_silence.map(|silence| silence.0),
+    };
+    let registers = Registers::open(registers, rules, &config.replicas).map_err(|error| match error {
         OpenRegisterError::Name(_) | OpenRegisterError::Twice(_) | OpenRegisterError::NoParts(_) => {
             Failure::Usage(error.to_string())
         }
         _ => Failure::Failed(error.to_string()),
     })?;
+    if let Some((status, thread)) = followed {
+        registers.follow_source(status, thread);
+    }
+    config.admin_listen = args.admin_listen.or(config.admin_listen);
     let service = Service::new(registers, &config)?;
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
+    let admin = config.admin_listen;
     let authentication = config.authenticates();
-    service::serve(service, listen, |address, tls| {
+    service::serve(service, listen, admin, |address, tls| {
         let scheme = if tls { "https" } else { "http" };
         // In the form of the log, at every level: scripts wait for this line. If standard error is closed, the
         // service runs all the same.
@@ -61,7 +77,11 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
 }
 
 /// Follows the register of another service in a thread; returns when the data directory can be served.
-fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -> CommandResult {
+fn follow_beside(
+    args: &Serve,
+    address: &str,
+    registers: &[(String, PathBuf)],
+) -> Result<(Arc<FollowStatus>, JoinHandle<()>), Failure> {
     let [(_, directory)] = registers else {
         let text = "--follow follows one register: name one data directory with --register";
         return Err(Failure::Usage(text.to_owned()));
@@ -69,19 +89,25 @@ fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -
     let source = args.connection.to(address);
     let follow = Follow { directory: directory.clone(), once: false, checkpoint_at: CHECKPOINT_AT };
     let (opened, is_open) = channel();
-    thread::spawn(move || {
+    let status: Arc<FollowStatus> = Arc::default();
+    let noted = Arc::clone(&status);
+    let thread = thread::spawn(move || {
         let mut said = FollowProgress::default();
         let ended = replica::follow(&source, &follow, |event| {
+            noted.note(&event);
             if matches!(event, Event::Open(_)) {
                 // Only the first send has a receiver.
                 let _ = opened.send(Ok(()));
             }
-            match said.line(&event) {
-                Some(what) if is_alarm(&event) => tracing::error!(what, "replica"),
-                Some(what) => tracing::info!(what, "replica"),
-                None => {}
+            if let Some(what) = said.line(&event) {
+                match level(&event) {
+                    Level::ERROR => tracing::error!(what, "replica"),
+                    Level::WARN => tracing::warn!(what, "replica"),
+                    _ => tracing::info!(what, "replica"),
+                }
             }
         });
+        noted.note_end();
         if let Err(error) = ended {
             tracing::error!(%error, "the replica is no longer updated; its last version is still served");
             let _ = opened.send(Err(error));
@@ -89,7 +115,8 @@ fn follow_beside(args: &Serve, address: &str, registers: &[(String, PathBuf)]) -
     });
     // The channel closes without a message only if the thread panicked.
     let panicked = || Failure::Failed("the replica cannot be followed".to_owned());
-    Ok(is_open.recv().map_err(|_| panicked())??)
+    is_open.recv().map_err(|_| panicked())??;
+    Ok((status, thread))
 }
 
 impl From<ServeError> for Failure {

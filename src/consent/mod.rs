@@ -208,12 +208,16 @@ impl<'a> Rules<'a> {
         Rules { heads, members, tail: tail.map_or(&[], |tail| &tail.tables) }
     }
 
-    /// Whether the heads ascend, the last head is the number of members, and rule 0 accepts all. Cost: one pass.
-    pub(crate) fn are_valid(heads: &[u32], members: &[SenderNumber]) -> bool {
+    /// Whether the heads ascend, the last head is the number of members, all members are below the number of `senders`,
+    /// and rule 0 accepts all. Cost: one pass.
+    pub(crate) fn are_valid(heads: &[u32], members: &[SenderNumber], senders: usize) -> bool {
         let ascending = heads.windows(2).all(|pair| pair[0] >> 1 <= pair[1] >> 1);
         let ends = heads.last().is_some_and(|&last| (last >> 1) as usize == members.len());
         let first = matches!(heads, [0, next, ..] if next >> 1 == 0);
-        ascending && ends && first
+        // A fold, because the compiler does not vectorize `Iterator::max`.
+        let last = SenderNumber::values(members).iter().fold(0, |most, &number| most.max(number));
+        let exist = members.is_empty() || usize::from(last) < senders;
+        ascending && ends && first && exist
     }
 
     /// Number of rules, including rule 0.
@@ -271,7 +275,7 @@ mod tests {
             let provisional: Vec<u32> = given.iter().map(|rule| book.number(rule.clone())).collect();
             let used = vec![true; book.len()];
             let (table, finals) = book.finish(&used);
-            prop_assert!(Rules::are_valid(&table.heads, &table.members));
+            prop_assert!(Rules::are_valid(&table.heads, &table.members, 6));
             let rules = Rules::new(&table.heads, &table.members, None);
             let distinct: std::collections::BTreeSet<_> = given.iter().filter(|rule| !rule.accepts_all()).collect();
             prop_assert_eq!(rules.len(), distinct.len() + 1);

@@ -61,28 +61,39 @@ pub struct Summary {
     pub rejected: PathBuf,
 }
 
-/// Builds the register file `output` from the extract in a directory, and writes `rejected.csv` beside it.
+/// Builds the register file `output` from the extract in a directory, and writes the rejected rows to
+/// `OUTPUT.rejected.csv` beside it.
 ///
-/// On any error the register file is as it was. If too many rows would be rejected, `rejected.csv` lists them.
+/// On any error the register file is as it was. If too many rows would be rejected, `OUTPUT.rejected.csv` lists them.
 pub fn build(
     extract: impl AsRef<Path>,
     output: impl AsRef<Path>,
     options: &BuildOptions,
 ) -> Result<Summary, BuildError> {
-    let (extract, output) = (extract.as_ref(), output.as_ref());
+    let output = output.as_ref();
+    build_with_rejected(extract.as_ref(), output, &rejected::beside(output), options)
+}
+
+/// As [`build`], with another file of rejected rows.
+pub(crate) fn build_with_rejected(
+    extract: &Path,
+    output: &Path,
+    list: &Path,
+    options: &BuildOptions,
+) -> Result<Summary, BuildError> {
     // The new file is renamed to `output`, which would replace a device.
     if std::fs::metadata(output).is_ok_and(|existing| !existing.is_file()) {
         return Err(NotReplaced::NotAFile(output.to_owned()).into());
     }
     let inputs = files::files_of(extract);
     files::check_is_no_input(output, &inputs)?;
-    files::check_is_no_input(rejected::beside(output), &inputs)?;
+    files::check_is_no_input(list, &inputs)?;
     if !options.force {
         files::check_replaceable(output, &inputs, |beginning| beginning.starts_with(&MAGIC))?;
-        files::check_replaceable(rejected::beside(output), &inputs, rejected::is_rejected_csv)?;
+        files::check_replaceable(list, &inputs, rejected::is_rejected_csv)?;
     }
     let description = Description::read(extract)?;
-    let mut rejected = Rejected::create(output, options.strict, options.max_rejected)?;
+    let mut rejected = Rejected::create(list, options.strict, options.max_rejected)?;
     let draft = match description.kind {
         Kind::Far => far::read(extract, &description, &mut rejected)?,
         Kind::Krr => krr::read(extract, &description, &mut rejected)?,

@@ -4,6 +4,7 @@ use super::error::BuildError;
 use super::source;
 use crate::decode::KRR_XML_FILE;
 use crate::identities::Today;
+use crate::limits::SEQUENCE_MAX;
 use crate::register::{Kind, moment};
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -74,6 +75,9 @@ impl Description {
         match (sequence, as_of, from_data) {
             (Some(sequence), _, Some((other, _))) if sequence != other => {
                 Err(self.error(format!("sequence is {sequence}, but the data says {other}")))
+            }
+            (Some(sequence), ..) if sequence > SEQUENCE_MAX => {
+                Err(self.error(format!("sequence is {sequence}, and at most {SEQUENCE_MAX}")))
             }
             (Some(sequence), Some(as_of), _) => Ok((sequence, as_of)),
             (None, ..) => Err(self.error("it has no sequence: add `sequence = 1000`")),

@@ -3,6 +3,7 @@
 use super::far::{COLUMNS, FILE as RECIPIENTS};
 use super::krr::FILE as PERSONS;
 use crate::consent::RuleSet;
+use crate::files::{FileMode, Folder};
 use crate::identities::Identity;
 use crate::register::{Damage, FarState, Kind, Recipient, Register};
 use jiff::Timestamp;
@@ -66,7 +67,9 @@ pub fn export(register: &Register, extract: impl AsRef<Path>) -> Result<(), Expo
     if extract.exists() && !extract.is_dir() {
         return Err(ExportError::NotADirectory(extract.to_owned()));
     }
-    fs::create_dir_all(extract).map_err(io)?;
+    Folder::create_all(extract, FileMode::of_process())
+        .and_then(|folder| folder.check_owner())
+        .map_err(io)?;
     if fs::read_dir(extract).map_err(io)?.next().is_some() {
         return Err(ExportError::Occupied(extract.display().to_string()));
     }

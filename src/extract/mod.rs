@@ -17,6 +17,7 @@ mod table;
 mod tests;
 
 pub use crate::decode::Reason;
+pub(crate) use build::build_with_rejected;
 pub use build::{BuildOptions, MAX_REJECTED, Summary, build};
 pub use error::{BuildError, TooManyRejected};
 pub use export::{ExportError, export};

@@ -2,18 +2,19 @@
 
 use super::error::{BuildError, TooManyRejected};
 use crate::decode::{Reason, reason};
+use crate::files::{FileMode, PartialFile, with_suffix};
 use crate::identities::Ordinal;
 use crate::rejected::RejectedLimit;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-/// Writes rejected rows to `rejected.csv` (file, line, reason, column; no content) and counts them.
+/// Writes rejected rows to a file (file, line, reason, column; no content) and counts them.
 pub(super) struct Rejected {
     path: PathBuf,
-    partial: PathBuf,
+    partial: PartialFile,
     out: csv::Writer<BufWriter<File>>,
     counts: BTreeMap<Cow<'static, str>, u64>,
     files: BTreeMap<&'static str, FileCounts>,
@@ -82,20 +83,16 @@ fn shape(value: &str) -> String {
 }
 
 impl Rejected {
-    /// Creates the file for a register file, under a temporary name. With `strict` the first rejected row is
-    /// an error instead.
-    pub(super) fn create(output: &Path, strict: bool, limit: RejectedLimit) -> Result<Rejected, BuildError> {
-        let path = beside(output);
-        // Named after the register: others may be built in the same directory at the same time.
-        let mut name = output.file_name().unwrap_or_default().to_owned();
-        name.push(".rejected.csv");
-        let partial = crate::files::partial(&output.with_file_name(name));
+    /// Creates the file under a temporary name. With `strict` the first rejected row is an error instead.
+    pub(super) fn create(path: &Path, strict: bool, limit: RejectedLimit) -> Result<Rejected, BuildError> {
+        let path = path.to_owned();
         let write = || {
-            let mut out = csv::Writer::from_writer(BufWriter::new(crate::files::create(&partial)?));
+            let mut partial = PartialFile::begin(&path, FileMode::of_process())?;
+            let mut out = csv::Writer::from_writer(BufWriter::new(partial.file().try_clone()?));
             out.write_record(HEADER)?;
-            Ok(out)
+            Ok((partial, out))
         };
-        let out = write().map_err(|error| BuildError::Write { path: path.clone(), error })?;
+        let (partial, out) = write().map_err(|error| BuildError::Write { path: path.clone(), error })?;
         let (counts, files) = (BTreeMap::new(), BTreeMap::new());
         Ok(Rejected { path, partial, out, counts, files, strict, limit })
     }
@@ -190,19 +187,17 @@ impl Rejected {
     }
 
     /// Renames the file to its final name.
-    pub(super) fn finish(mut self) -> Result<PathBuf, BuildError> {
-        let mut write = || {
-            self.out.flush()?;
-            fs::rename(&self.partial, &self.path)
-        };
-        write().map_err(|error| BuildError::Write { path: self.path.clone(), error })?;
-        Ok(std::mem::take(&mut self.path))
+    pub(super) fn finish(self) -> Result<PathBuf, BuildError> {
+        let Rejected { path, partial, mut out, .. } = self;
+        let written = out.flush().and_then(|()| partial.finish_unsynced());
+        written.map_err(|error| BuildError::Write { path: path.clone(), error })?;
+        Ok(path)
     }
 }
 
-/// `rejected.csv` beside a register file.
+/// `NAME.rejected.csv` beside a register file `NAME`: other registers are built in the same directory.
 pub(super) fn beside(output: &Path) -> PathBuf {
-    output.with_file_name("rejected.csv")
+    output.with_file_name(with_suffix(output.file_name().unwrap_or_default(), ".rejected.csv"))
 }
 
 const HEADER: [&str; 4] = ["file", "line", "reason", "column"];
@@ -210,13 +205,6 @@ const HEADER: [&str; 4] = ["file", "line", "reason", "column"];
 /// Whether a file begins like one that [`Rejected`] wrote.
 pub(super) fn is_rejected_csv(beginning: &[u8]) -> bool {
     beginning.starts_with(HEADER.join(",").as_bytes())
-}
-
-impl Drop for Rejected {
-    fn drop(&mut self) {
-        // Absent after `finish`; useless after an error.
-        let _ = fs::remove_file(&self.partial);
-    }
 }
 
 #[cfg(test)]

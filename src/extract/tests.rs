@@ -42,7 +42,7 @@ impl Workspace {
     }
 
     fn rejected(&self) -> String {
-        fs::read_to_string(self.path("rejected.csv")).expect("there")
+        fs::read_to_string(self.path("register.nabar.rejected.csv")).expect("there")
     }
 }
 
@@ -277,7 +277,7 @@ fn outputs_replace_only_registers() {
     assert!(matches!(refused, Err(BuildError::NotReplaced(NotReplaced::Foreign(_)))));
     let file = work.path("new/far.nabar");
     fs::create_dir(work.path("new")).expect("directory");
-    fs::write(work.path("new/rejected.csv"), "pnr;namn\n").expect("written");
+    fs::write(work.path("new/far.nabar.rejected.csv"), "pnr;namn\n").expect("written");
     assert!(matches!(
         build(&extract, &file, &options),
         Err(BuildError::NotReplaced(NotReplaced::Foreign(_)))

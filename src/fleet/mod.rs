@@ -11,6 +11,8 @@ mod store;
 
 pub use publishing::{Publish, Published, publish};
 
+use crate::files;
+use crate::plain_text::plain;
 use crate::replica::{Event, Follow, FollowError, following};
 use crate::signing::{KeyError, TrustedKeys};
 use crate::store::StoreError;
@@ -90,7 +92,7 @@ impl From<FleetError> for FollowError {
 
 /// A failure that may pass.
 fn unreachable<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> FleetError {
-    move |error| FleetError::Unreachable { what, why: error.to_string() }
+    move |error| FleetError::Unreachable { what, why: plain(&error.to_string()).into_owned() }
 }
 
 /// A stream of a NATS server: `nats://host:4222/STREAM`.
@@ -145,7 +147,8 @@ impl Fleet {
         let mut options = async_nats::ConnectOptions::new().name("nabar");
         if let Some(credentials) = &self.credentials {
             let unusable = |error| FleetError::Options(format!("{}: {error}", credentials.display()));
-            options = options.credentials_file(credentials).await.map_err(unusable)?;
+            let text = files::read_secret(credentials, |_| false).map_err(unusable)?;
+            options = options.credentials(&String::from_utf8_lossy(&text)).map_err(unusable)?;
         }
         if let Some(ca) = &self.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);

@@ -3,8 +3,9 @@
 use super::store::{Latest, Store};
 use super::{Fleet, FleetError, runtime, unreachable};
 use crate::changes::Change;
+use crate::limits::{REPLICA_CHANGES_BYTES_MAX, REPLICA_CHANGES_MAX};
 use crate::register::Register;
-use crate::replica::{ChangeBatch, FollowError, Offer, Source, check_signature};
+use crate::replica::{ChangeBatch, FollowError, Offer, Source, check_signature, stated_bytes};
 use crate::signing::{Statement, TrustedKeys, header};
 use crate::store::changes_of_frames;
 use async_nats::HeaderMap;
@@ -12,10 +13,11 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pu
 use async_nats::jetstream::stream::RawMessageError;
 use async_nats::jetstream::{Message, stream};
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
@@ -26,6 +28,10 @@ const MESSAGES: usize = 64;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Time without any reply after which the connection is considered lost.
 const SILENCE_MAX: Duration = Duration::from_secs(7);
+/// Longest time for all messages of one fetch.
+const FETCH_MAX: Duration = Duration::from_secs(120);
+/// Interval at which the store is asked for the newest statement of the source while no changes arrive.
+const ASK_STORE_EVERY: Duration = Duration::from_secs(60);
 /// Time without acknowledgement after which the server sends a message again.
 const ACK_WAIT: Duration = Duration::from_secs(300);
 
@@ -37,6 +43,35 @@ pub(super) struct NatsSource {
     store: Store,
     trusted: TrustedKeys,
     session: RefCell<Option<Session>>,
+    freshness: RefCell<Freshness>,
+}
+
+/// What verified statements have said about the source, in the stream and in the store. A message that is withheld is
+/// not noticed by itself, but statements expire (TUF: indefinite freeze).
+#[derive(Clone, Copy, Default)]
+struct Freshness {
+    /// Until when the newest of them is valid; `None` if none has said so.
+    until: Option<Timestamp>,
+    /// When the store was last asked.
+    asked: Option<Instant>,
+    /// Last sequence number of the source.
+    latest: u64,
+}
+
+/// Until when a statement is valid; `None` if it does not say.
+fn expiry(statement: &Statement) -> Result<Option<Timestamp>, FollowError> {
+    if statement.expires.is_empty() {
+        return Ok(None);
+    }
+    let malformed = |_| FollowError::Untrusted(format!("{}: its expiry is malformed", statement.what));
+    statement.expires.parse().map(Some).map_err(malformed)
+}
+
+fn expired_text(expired: Timestamp) -> String {
+    format!(
+        "the newest statement of the source expired at {expired}: its publisher has ended, or what it publishes is \
+         withheld"
+    )
 }
 
 /// A durable consumer at the replica's position.
@@ -67,36 +102,75 @@ impl NatsSource {
         trusted: TrustedKeys,
     ) -> Result<NatsSource, FollowError> {
         let store = Store::open(&fleet.store, &fleet.stream.name)?;
-        Ok(NatsSource { runtime: runtime()?, fleet, consumer, store, trusted, session: RefCell::new(None) })
+        let (session, freshness) = (RefCell::new(None), RefCell::default());
+        Ok(NatsSource { runtime: runtime()?, fleet, consumer, store, trusted, session, freshness })
     }
 
+    /// The newest register file in the store, as its publisher states it now.
     fn latest(&self) -> Result<Latest, FollowError> {
+        let latest = self.stated()?;
+        match expiry(&latest.statement())?.filter(|expires| *expires < Timestamp::now()) {
+            Some(expired) => Err(FollowError::Untrusted(format!("latest.json: {}", expired_text(expired)))),
+            None => Ok(latest),
+        }
+    }
+
+    /// The verified statement in the store, which may have expired.
+    fn stated(&self) -> Result<Latest, FollowError> {
         let latest = self.runtime.block_on(self.store.latest())?;
         let latest = latest.ok_or_else(|| FollowError::Unreachable("nothing is published yet".to_owned()))?;
-        let statement = Statement {
-            what: "snapshot",
-            register: latest.register.clone(),
-            from: latest.sequence,
-            to: latest.sequence,
-            latest: latest.latest,
-            content: String::new(),
-            body: latest.digest.clone(),
-            nonce: String::new(),
-            time: latest.time.clone(),
-        };
-        check_signature(&self.trusted, &statement, Some(&latest.signature))?;
+        let statement = latest.statement();
+        check_signature(&self.trusted, &statement, |name| latest.signature(name))?;
+        self.note(&statement);
         Ok(latest)
+    }
+
+    /// Notes how long a verified statement is valid, and the sequence number of the source.
+    fn note(&self, statement: &Statement) {
+        let mut freshness = self.freshness.borrow_mut();
+        let expires = expiry(statement).ok().flatten();
+        freshness.until = freshness.until.max(expires);
+        freshness.latest = freshness.latest.max(statement.latest);
+    }
+
+    /// Checks that the source still says that there are no more changes: a statement that has not expired, in the
+    /// stream or in the store. Returns the last sequence number that it has stated.
+    ///
+    /// Without the store, the statements of the stream are valid until they expire.
+    fn check_freshness(&self) -> Result<u64, FollowError> {
+        let Freshness { until, asked, .. } = *self.freshness.borrow();
+        let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until < Timestamp::now());
+        if asked.is_none_or(|asked| asked.elapsed() >= ASK_STORE_EVERY) || is_over(until) {
+            self.freshness.borrow_mut().asked = Some(Instant::now());
+            match self.stated() {
+                Ok(_) | Err(FollowError::Unreachable(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Freshness { until, latest, .. } = *self.freshness.borrow();
+        match until.filter(|_| is_over(until)) {
+            Some(until) => Err(FollowError::Untrusted(expired_text(until))),
+            None => Ok(latest),
+        }
     }
 
     fn piece(&self, headers: Option<&HeaderMap>, payload: &[u8]) -> Result<MessageContent, FollowError> {
         let get = |name| headers?.get(name).map(|value| value.as_str());
         let foreign = || FollowError::Unreachable("the stream has a message of another program".to_owned());
-        let digest = blake3::hash(payload).to_hex().to_string();
-        let statement = Statement::of_headers("changes", get, digest, String::new()).ok_or_else(foreign)?;
-        check_signature(&self.trusted, &statement, get(header::SIGNATURE))?;
-        let changes = changes_of_frames(payload, statement.from);
-        let damaged = || FollowError::Unreachable("a message is damaged".to_owned());
-        Ok(MessageContent { changes: changes.ok_or_else(damaged)?, statement })
+        let statement = Statement::of_headers("changes", get, String::new()).ok_or_else(foreign)?;
+        check_signature(&self.trusted, &statement, get)?;
+        let bytes = stated_bytes(&statement, REPLICA_CHANGES_BYTES_MAX)?;
+        let is_whole =
+            payload.len() as u64 == bytes && *blake3::hash(payload).to_hex().as_str() == *statement.body;
+        if !is_whole {
+            let why = "changes: a message is not the one that was signed";
+            return Err(FollowError::Untrusted(why.to_owned()));
+        }
+        let changes = changes_of_frames(payload, statement.from, REPLICA_CHANGES_MAX);
+        let damaged = || FollowError::Untrusted("a message is damaged or forged".to_owned());
+        let changes = changes.ok_or_else(damaged)?;
+        self.note(&statement);
+        Ok(MessageContent { changes, statement })
     }
 
     /// Opens a session at the replica's position.
@@ -188,8 +262,9 @@ impl NatsSource {
             let (from, to) = number(header::FROM).zip(number(header::TO)).ok_or_else(foreign)?;
             Ok::<_, FollowError>((from, to, message))
         };
-        let (_, latest, last) = read(end - 1).await?;
+        let (.., last) = read(end - 1).await?;
         let last = self.piece(Some(&last.headers), &last.payload).ok().map(|piece| piece.statement);
+        let latest = last.as_ref().map_or(here, |last| last.to);
         // The first message that ends after `here`.
         let mut high = end;
         while low < high {
@@ -234,18 +309,22 @@ impl Session {
     async fn keep(&mut self, mut messages: pull::Batch) -> Result<(), FleetError> {
         // A server that has lost the consumer never replies.
         let silent = |_| FleetError::Unreachable { what: "the stream", why: "no reply".to_owned() };
-        while let Some(message) = timeout(SILENCE_MAX, messages.next()).await.map_err(silent)? {
-            self.waiting.push_back(message.map_err(unreachable("the stream"))?);
-        }
-        Ok(())
+        let all = async {
+            while let Some(message) = timeout(SILENCE_MAX, messages.next()).await.map_err(silent)? {
+                self.waiting.push_back(message.map_err(unreachable("the stream"))?);
+            }
+            Ok(())
+        };
+        let slow = |_| FleetError::Unreachable { what: "the stream", why: "it is too slow".to_owned() };
+        timeout(FETCH_MAX, all).await.map_err(slow)?
     }
 }
 
 impl Source for NatsSource {
     fn offer(&self) -> Result<Offer, FollowError> {
         let latest = self.latest()?;
-        let Latest { register, digest, bytes, latest, .. } = latest;
-        Ok(Offer { register, digest, bytes, latest })
+        let Latest { register, digest, bytes, sequence, latest, .. } = latest;
+        Ok(Offer { register, digest, bytes, sequence, latest })
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
@@ -271,6 +350,9 @@ impl Source for NatsSource {
         });
         let (session, mut batch): (Session, ChangeBatch) = batch.map_err(|error: FollowError| error)?;
         *self.session.borrow_mut() = Some(session);
+        if batch.changes.is_empty() {
+            batch.latest = batch.latest.max(self.check_freshness()?);
+        }
         if batch.register.is_empty() {
             batch.register = here.kind().name().to_owned();
         }

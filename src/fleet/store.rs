@@ -4,6 +4,9 @@
 //! names the newest one and is written after it.
 
 use super::{FleetError, unreachable};
+use crate::files::{FileMode, Folder};
+use crate::replica::pace::{Pace, PaceLimit};
+use crate::signing::{Statement, header};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
@@ -15,6 +18,8 @@ use tokio::runtime::Runtime;
 
 /// Register files kept besides the newest one, so that replicas can finish downloading them.
 const KEPT_BEFORE: usize = 1;
+/// Most bytes of `latest.json`: each key takes some 200.
+const LATEST_BYTES_MAX: usize = 1 << 16;
 
 /// Content of `latest.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +35,43 @@ pub(super) struct Latest {
     pub(super) bytes: u64,
     /// Time of the statement, RFC 3339.
     pub(super) time: String,
-    /// Signatures in the form of a service's; empty without keys.
+    /// Time after which it says nothing about the present, RFC 3339.
+    #[serde(default)]
+    pub(super) expires: String,
+    /// Signatures of the statement in format 1, for replicas of older versions; empty without keys.
     pub(super) signature: String,
+    /// Signatures of the statement in format 2; empty without keys.
+    #[serde(default)]
+    pub(super) signature_2: String,
+}
+
+impl Latest {
+    /// The signed statement.
+    pub(super) fn statement(&self) -> Statement {
+        Statement {
+            what: "snapshot",
+            register: self.register.clone(),
+            from: self.sequence,
+            to: self.sequence,
+            latest: self.latest,
+            content: String::new(),
+            body: self.digest.clone(),
+            bytes: Some(self.bytes),
+            nonce: String::new(),
+            time: self.time.clone(),
+            expires: self.expires.clone(),
+        }
+    }
+
+    /// What a response of a service has in the headers of its signatures.
+    pub(super) fn signature(&self, name: &str) -> Option<&str> {
+        let signature = match name {
+            header::SIGNATURE => &self.signature_2,
+            header::SIGNATURE_1 => &self.signature,
+            _ => return None,
+        };
+        Some(signature).filter(|signature| !signature.is_empty()).map(String::as_str)
+    }
 }
 
 /// An object store and the stream's prefix in it.
@@ -51,7 +91,8 @@ impl Store {
             let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
             parse_url_opts(&url, environment).map_err(|error| bad(error.to_string()))?
         } else {
-            std::fs::create_dir_all(given).map_err(|error| bad(error.to_string()))?;
+            let created = Folder::create_all(given.as_ref(), FileMode::of_process());
+            created.map_err(|error| bad(error.to_string()))?;
             let store = LocalFileSystem::new_with_prefix(given).map_err(|error| bad(error.to_string()))?;
             (Box::new(store.with_fsync(true)), Path::default())
         };
@@ -73,7 +114,16 @@ impl Store {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(failed)?,
         };
-        let bytes = found.bytes().await.map_err(unreachable("the object store"))?;
+        let (mut stream, mut pace, mut bytes) = (found.into_stream(), pace(), Vec::new());
+        while let Some(piece) =
+            pace.next(received(&mut stream)).await.map_err(unreachable("the object store"))?
+        {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() > LATEST_BYTES_MAX {
+                let why = format!("it is longer than {LATEST_BYTES_MAX} bytes");
+                return Err(FleetError::Unreachable { what: "latest.json", why });
+            }
+        }
         serde_json::from_slice(&bytes).map(Some).map_err(unreachable("latest.json"))
     }
 
@@ -115,13 +165,15 @@ impl Store {
         latest: &Latest,
         from: u64,
     ) -> Result<Option<impl Read + 's>, FleetError> {
-        let options = GetOptions { range: Some(GetRange::Offset(from)), ..GetOptions::default() };
+        let options =
+            GetOptions { range: Some(GetRange::Bounded(from..latest.bytes)), ..GetOptions::default() };
         let path = self.register(latest.sequence, &latest.digest);
         let found = match runtime.block_on(self.store.get_opts(&path, options)) {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(unreachable("the object store"))?,
         };
-        Ok(Some(StoreReader { runtime, stream: found.into_stream().boxed(), rest: Bytes::new() }))
+        let stream = found.into_stream().boxed();
+        Ok(Some(StoreReader { runtime, stream, rest: Bytes::new(), pace: pace() }))
     }
 }
 
@@ -131,6 +183,19 @@ struct StoreReader<'s, S> {
     stream: S,
     /// Bytes received and not yet read.
     rest: Bytes,
+    pace: Pace,
+}
+
+fn pace() -> Pace {
+    Pace::new(PaceLimit::default())
+}
+
+/// The next piece of an object.
+async fn received<S>(stream: &mut S) -> io::Result<Option<Bytes>>
+where
+    S: futures_util::Stream<Item = object_store::Result<Bytes>> + Unpin,
+{
+    stream.next().await.transpose().map_err(io::Error::other)
 }
 
 impl<S> Read for StoreReader<'_, S>
@@ -139,9 +204,9 @@ where
 {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match self.runtime.block_on(self.stream.next()) {
+            match self.runtime.block_on(self.pace.next(received(&mut self.stream)))? {
                 None => return Ok(0),
-                Some(piece) => self.rest = piece.map_err(io::Error::other)?,
+                Some(piece) => self.rest = piece,
             }
         }
         let length = buffer.len().min(self.rest.len());

@@ -71,6 +71,13 @@ impl Country {
         }
     }
 
+    /// Number of ordinals of all spaces of the country, with padding.
+    pub(crate) fn size(self) -> u32 {
+        let first = self.ordinals();
+        let later = if self == Country::Sweden { BASES[SPACES] - BASES[FIRST_LATER] } else { 0 };
+        first.end - first.start + later
+    }
+
     /// Whether an ordinal belongs to one of the country's spaces, or to the padding after one.
     #[inline]
     pub(crate) fn has(self, ordinal: Ordinal) -> bool {

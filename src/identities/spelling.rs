@@ -156,8 +156,9 @@ fn without_wrapping(text: &[u8]) -> &[u8] {
 
 /// Whether a cell is a number in scientific notation: `1,99001E+11`, `1.99E11`.
 fn is_scientific(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
     let Some(exponent) = text.iter().position(|byte| byte.eq_ignore_ascii_case(&b'e')) else { return false };
-    let (mantissa, exponent) = (text[..exponent].trim_ascii(), text[exponent + 1..].trim_ascii());
+    let (mantissa, exponent) = (&text[..exponent], &text[exponent + 1..]);
     let exponent = exponent.strip_prefix(b"+").unwrap_or(exponent);
     let is_number = |text: &[u8], marks: &[u8]| {
         text.first().is_some_and(u8::is_ascii_digit)

@@ -126,6 +126,8 @@ fn rejections_of_swedish_lists() {
         ("1,98501E+11", ScientificNotation),
         ("1.985E11", ScientificNotation),
         ("=\"1,98501E+11\"", ScientificNotation),
+        ("1 E 11", BadCharacter),
+        ("1\rE\r11", BadCharacter),
         ("E+11", BadCharacter),
         ("'", Empty),
         ("'okänd'", BadCharacter),

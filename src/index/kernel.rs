@@ -200,13 +200,15 @@ impl<C: Code> Kernel<'_, C> {
         debug_assert!(page < self.pages.len());
         // SAFETY: the page belongs to block 0 or to a trusted block, and `pages` has both.
         let (present, rank) = unsafe { self.pages.get_unchecked(page) }.rank(bit);
-        (target as u32).wrapping_add(rank) & 0u32.wrapping_sub(present)
+        // A file that is overwritten may have other counts than those that were checked.
+        let last = self.codes.len().saturating_sub(1) as u32;
+        ((target as u32).wrapping_add(rank) & 0u32.wrapping_sub(present)).min(last)
     }
 
     #[inline(always)]
     fn code(&self, slot: u32) -> u32 {
         debug_assert!((slot as usize) < self.codes.len());
-        // SAFETY: the slot is 0 or a record of a trusted block whose counts were checked, and `codes` has both.
+        // SAFETY: `slot` limits it to the length of `codes`, which has record 0.
         unsafe { self.codes.get_unchecked(slot as usize) }.number()
     }
 }

@@ -3,6 +3,7 @@
 use super::file_kind::FileKind;
 use super::likely_cause::LikelyCause;
 use super::report::REPORT;
+use crate::plain_text::plain;
 use crate::register::Damage;
 use std::io;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ pub enum ListError {
         columns: String,
     },
     /// The list has no such column.
-    #[error("the list has no column {wanted}; it has: {columns}")]
+    #[error("the list has no column {}; it has: {columns}", shown(wanted))]
     NoSuchColumn {
         /// The name or number that was given.
         wanted: String,
@@ -65,9 +66,21 @@ pub enum ListError {
     /// Columns are counted from 1.
     #[error("columns are counted from 1")]
     ColumnZero,
+    /// A row is longer than [`ROW_BYTES_MAX`](crate::limits::ROW_BYTES_MAX). With the offset of its first byte.
+    #[error("the row that begins at byte {0} is longer than 1 MiB: is this a list with one row per line?")]
+    RowTooLong(u64),
+    /// The list is longer than the caller allows: [`StreamLimits::bytes`](super::StreamLimits::bytes).
+    #[error("the list is longer than {0} bytes after decompression")]
+    TooLong(u64),
+    /// The list is compressed more than the caller allows: [`StreamLimits::expansion`](super::StreamLimits::expansion).
+    #[error("the list has more than {0} times as many bytes after decompression as before")]
+    ExpandsTooMuch(u64),
     /// The output directory is not empty.
     #[error("{} is not empty", .0.display())]
     Occupied(PathBuf),
+    /// A file that would be replaced belongs to another user.
+    #[error("{} belongs to another user", .0.display())]
+    OtherOwner(PathBuf),
     /// The list is in the output directory.
     #[error("{} lies in the output directory, whose files the job replaces", .0.display())]
     InputInOutput(PathBuf),
@@ -89,6 +102,14 @@ pub enum ListError {
          nothing was left behind"
     )]
     Sums,
+}
+
+/// The name of a column, unless it may be an identity.
+fn shown(wanted: &str) -> std::borrow::Cow<'_, str> {
+    match wanted.bytes().filter(u8::is_ascii_digit).count() {
+        0..6 => plain(wanted),
+        _ => "of that name".into(),
+    }
 }
 
 /// A setting of the job that may help after a [`ListError`]. Callers name it as their users know it.
@@ -115,7 +136,7 @@ impl ListError {
             ListError::UnknownIdColumn { .. } => Some(Hint::NameIdColumn),
             ListError::HeaderIsRow => Some(Hint::SkipRows),
             ListError::Occupied(_) => Some(Hint::ReplaceOutput),
-            ListError::InputInOutput(_) => Some(Hint::OtherOutput),
+            ListError::InputInOutput(_) | ListError::OtherOwner(_) => Some(Hint::OtherOutput),
             ListError::NotAList(FileKind::Register) => Some(Hint::ListIsRegister),
             ListError::Damaged(_) => Some(Hint::VerifyRegister),
             ListError::Read(_)
@@ -127,6 +148,9 @@ impl ListError {
             | ListError::BadIdColumns
             | ListError::NoSuchColumn { .. }
             | ListError::ColumnZero
+            | ListError::RowTooLong(_)
+            | ListError::TooLong(_)
+            | ListError::ExpandsTooMuch(_)
             | ListError::Busy(_)
             | ListError::ListChanged
             | ListError::Interrupted
@@ -142,6 +166,9 @@ impl ListError {
                 | ListError::NotAList(_)
                 | ListError::NotRows { .. }
                 | ListError::ListChanged
+                | ListError::RowTooLong(_)
+                | ListError::TooLong(_)
+                | ListError::ExpandsTooMuch(_)
                 | ListError::HeaderIsRow
                 | ListError::UnknownIdColumn { .. }
                 | ListError::NoSuchColumn { .. }
@@ -150,7 +177,7 @@ impl ListError {
 
     /// Whether the list is refused as a whole.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, ListError::NotAList(_) | ListError::NotRows { .. })
+        matches!(self, ListError::NotAList(_) | ListError::NotRows { .. } | ListError::RowTooLong(_))
     }
 
     /// Whether the options of the job are wrong, rather than the job failed.
@@ -164,6 +191,7 @@ impl ListError {
                 | ListError::BadIdColumns
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
+                | ListError::OtherOwner(_)
         )
     }
 }

@@ -4,8 +4,9 @@
 //! without one, by a quotation mark that is never closed), the data of a second recipient would go there too. So every
 //! row with an identity is searched for other identities; `docs/lists.md` has the rules.
 
+use super::cells::Cells;
 use super::lines::RUN_DIGITS;
-use super::rows::{Cells, Layout, RowProblem, RowRules};
+use super::rows::{Layout, RowProblem, RowRules};
 use crate::identities::{Country, Identity, separator_bytes};
 use crate::limits::FOOTER_BYTES;
 use std::ops::Range;
@@ -97,6 +98,16 @@ impl Guard {
             }
             Layout::Fixed { .. } => without_line_end(&bytes[row.clone()]).len() > self.width,
         }
+    }
+
+    /// Whether digits outside the identity's field continue those in it, in a row with more bytes than usual. Then one run
+    /// may have two identities.
+    #[inline(always)]
+    pub(super) fn may_touch_another(&self, bytes: &[u8], row: &Range<usize>, field: &Range<usize>) -> bool {
+        let is_digit = |at: usize| row.contains(&at) && bytes[at].is_ascii_digit();
+        matches!(self.rules.layout, Layout::Fixed { .. })
+            && (is_digit(field.end) || field.start > row.start && is_digit(field.start - 1))
+            && without_line_end(&bytes[row.clone()]).len() > self.width
     }
 
     fn cells(&self, bytes: &[u8], row: &Range<usize>) -> Vec<Range<usize>> {

@@ -3,6 +3,7 @@
 use super::report::{Report, Savings};
 use super::rows::RowProblem;
 use super::words::Language;
+use crate::plain_text::plain;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = "
@@ -51,7 +52,7 @@ fn page(report: &Report, language: Language) -> String {
             }
             body {
                 h1 { (words.title) }
-                @if let Some(sender) = &report.sender { p.soft { (sender.name) } }
+                @if let Some(sender) = &report.sender { p.soft { (plain(&sender.name)) } }
                 @if let Some(reason) = report.refused {
                     p.refused {
                         @if reason == "no_rows" { (words.refused_no_rows) } @else { (words.refused_max_rejected) }
@@ -70,7 +71,7 @@ fn page(report: &Report, language: Language) -> String {
                 (table(language, rows, bars(report).map(|(name, part)| (language.outcome(name), part, name))))
                 @if let Some(savings) = &report.savings { (saved(savings, language)) }
                 h2 { (words.by_operator) }
-                (table(language, rows, report.operators.iter().map(|o| (o.name.clone(), o.rows, "digital"))))
+                (table(language, rows, report.operators.iter().map(|o| (plain(&o.name).into_owned(), o.rows, "digital"))))
                 @if !report.reasons.is_empty() {
                     h2 { (words.reasons) }
                     (table(language, rows, reasons(report, language).into_iter()))
@@ -136,7 +137,7 @@ fn basis(report: &Report, language: Language) -> Markup {
     html! {
         h2 { (words.basis) }
         dl {
-            dt { (words.list) } dd { (report.list.path) }
+            dt { (words.list) } dd { (plain(&report.list.path)) }
             dt { (words.form) }
             dd {
                 (report.list.encoding)
@@ -146,9 +147,9 @@ fn basis(report: &Report, language: Language) -> Markup {
                     Some(row) => { (words.header_in_row) " " (row) }
                     None => (words.no_header)
                 }
-                ", " (words.identities_in) " " (report.list.id_column)
+                ", " (words.identities_in) " " (plain(&report.list.id_column))
             }
-            @if let Some(sender) = &report.sender { dt { (words.sender) } dd { (sender.name) " (" (sender.id) ")" } }
+            @if let Some(sender) = &report.sender { dt { (words.sender) } dd { (plain(&sender.name)) " (" (plain(&sender.id)) ")" } }
             dt { (words.register) }
             dd {
                 (if register.kind == "far" { "FaR" } else { "KRR" }) ", " (words.as_of) " " (register.as_of) ", "

@@ -1,8 +1,9 @@
 //! Opens lists (plain and compressed files, standard input), and reads them in chunks of whole rows.
 
 use super::error::ListError;
+use super::options::{Progress, StreamLimits};
 use super::rows::{Layout, RowRules, RowScanner, line_end, past_line_end};
-use crate::limits::{CHUNK_BYTES, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
+use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,6 +24,9 @@ pub(super) struct ListStream {
     /// Bytes that are read and not yet in a chunk.
     buffer: Vec<u8>,
     at_end: bool,
+    /// Bytes before those of the buffer.
+    done: u64,
+    limits: StreamLimits,
     raw: Arc<Mutex<RawDigest>>,
     /// The file, if the list is one, to detect changes during the job.
     file: Option<Mapped>,
@@ -50,21 +54,26 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// Bytes that are read between two checks of limits and interruption.
+const STEP_BYTES: usize = 1 << 18;
+/// Decompressed bytes from which on their ratio to the compressed ones is checked.
+const EXPANSION_FROM: u64 = 1 << 26;
+
 const GZIP: &[u8] = &[0x1F, 0x8B];
 const ZSTANDARD: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
 
 /// Opens a list; `-` is standard input. Compression is detected by the first bytes.
 pub(super) fn open(path: &Path) -> Result<Input, ListError> {
     if path.as_os_str() == "-" {
-        return ListStream::open(Box::new(io::stdin())).map(Input::Stream);
+        return stream(Box::new(io::stdin()), StreamLimits::default());
     }
     let file = File::open(path).map_err(ListError::Read)?;
     if !file.metadata().map_err(ListError::Read)?.is_file() {
-        return ListStream::open(Box::new(file)).map(Input::Stream);
+        return stream(Box::new(file), StreamLimits::default());
     }
     let mapped = map(&file).map_err(ListError::Read)?;
     if mapped.as_ref().starts_with(GZIP) || mapped.as_ref().starts_with(ZSTANDARD) {
-        let mut stream = ListStream::open(Box::new(file))?;
+        let mut stream = ListStream::open(Box::new(file), StreamLimits::default())?;
         stream.file = Some(mapped);
         return Ok(Input::Stream(stream));
     }
@@ -72,8 +81,8 @@ pub(super) fn open(path: &Path) -> Result<Input, ListError> {
 }
 
 /// A list from a reader.
-pub(super) fn stream(reader: Box<dyn Read + Send>) -> Result<Input, ListError> {
-    ListStream::open(reader).map(Input::Stream)
+pub(super) fn stream(reader: Box<dyn Read + Send>, limits: StreamLimits) -> Result<Input, ListError> {
+    ListStream::open(reader, limits).map(Input::Stream)
 }
 
 impl Input {
@@ -88,7 +97,7 @@ impl Input {
 }
 
 impl ListStream {
-    fn open(mut reader: Box<dyn Read + Send>) -> Result<ListStream, ListError> {
+    fn open(mut reader: Box<dyn Read + Send>, limits: StreamLimits) -> Result<ListStream, ListError> {
         let raw = Arc::new(Mutex::new(RawDigest { hasher: blake3::Hasher::new(), bytes: 0 }));
         let mut magic = Vec::new();
         reader.by_ref().take(4).read_to_end(&mut magic).map_err(ListError::Read)?;
@@ -97,45 +106,73 @@ impl ListStream {
         let reader: Box<dyn Read + Send> = if magic.starts_with(GZIP) {
             Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::with_capacity(1 << 18, whole)))
         } else if magic.starts_with(ZSTANDARD) {
-            Box::new(zstd::Decoder::new(whole).map_err(ListError::Read)?)
+            let mut decoder = zstd::Decoder::new(whole).map_err(ListError::Read)?;
+            decoder.window_log_max(limits.zstd_window_log).map_err(ListError::Read)?;
+            Box::new(decoder)
         } else {
             Box::new(whole)
         };
-        let mut stream = ListStream { reader, buffer: Vec::new(), at_end: false, raw, file: None };
+        let buffer = Vec::new();
+        let mut stream = ListStream { reader, buffer, at_end: false, done: 0, limits, raw, file: None };
         // Enough for a sample: a list can be refused as soon as this much has arrived.
-        stream.fill(SAMPLE_BYTES + 1)?;
+        stream.fill(SAMPLE_BYTES + 1, &())?;
         Ok(stream)
     }
 
     /// Reads until the buffer holds `wanted` bytes or the list ends.
-    fn fill(&mut self, wanted: usize) -> Result<(), ListError> {
-        let missing = wanted.saturating_sub(self.buffer.len());
-        if self.at_end || missing == 0 {
-            return Ok(());
+    fn fill(&mut self, wanted: usize, progress: &dyn Progress) -> Result<(), ListError> {
+        while !self.at_end && self.buffer.len() < wanted {
+            if progress.interrupted() {
+                return Err(ListError::Interrupted);
+            }
+            let missing = (wanted - self.buffer.len()).min(STEP_BYTES);
+            let read = self.reader.by_ref().take(missing as u64).read_to_end(&mut self.buffer);
+            self.at_end = read.map_err(ListError::Read)? < missing;
+            self.check_limits()?;
         }
-        let read = self.reader.by_ref().take(missing as u64).read_to_end(&mut self.buffer);
-        self.at_end = read.map_err(ListError::Read)? < missing;
         Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), ListError> {
+        let StreamLimits { bytes, expansion, .. } = self.limits;
+        let read = self.done + self.buffer.len() as u64;
+        if read > bytes {
+            return Err(ListError::TooLong(bytes));
+        }
+        let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner).bytes;
+        match read > EXPANSION_FROM && read / expansion > raw {
+            true => Err(ListError::ExpandsTooMuch(expansion)),
+            false => Ok(()),
+        }
     }
 
     /// Skips the first bytes.
     pub(super) fn skip(&mut self, bytes: usize) {
         self.buffer.drain(..bytes);
+        self.done += bytes as u64;
     }
 
     /// The next whole rows, about [`CHUNK_BYTES`]. `None` at the end.
-    pub(super) fn chunk(&mut self, rules: &RowRules) -> Result<Option<Vec<u8>>, ListError> {
+    pub(super) fn chunk(
+        &mut self,
+        rules: &RowRules,
+        progress: &dyn Progress,
+    ) -> Result<Option<Vec<u8>>, ListError> {
         let mut wanted = CHUNK_BYTES + ROW_LOOKAHEAD_BYTES;
         loop {
-            self.fill(wanted)?;
+            self.fill(wanted, progress)?;
             if self.buffer.is_empty() {
                 return Ok(None);
             }
             if let Some(end) = self.cut(rules) {
                 let rest = self.buffer.split_off(end);
+                self.done += end as u64;
                 return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
             }
-            wanted += self.buffer.len(); // a row longer than the buffer
+            if self.buffer.len() > CHUNK_BYTES + ROW_LOOKAHEAD_BYTES {
+                return Err(ListError::RowTooLong(self.done));
+            }
+            wanted += 2; // a line end may continue after the buffer
         }
     }
 
@@ -196,13 +233,16 @@ fn first_of_line_end(bytes: &[u8], at: usize) -> usize {
 ///
 /// Quoted cells rarely have many line ends, so the guess is nearly always right. The guess is wrong if no row ends
 /// there, which shows when the rows are read.
-pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> usize {
+///
+/// Errors: the line at `start + CHUNK_BYTES` is longer than a row may be.
+pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> Result<usize, ListError> {
     const LINES_BEFORE: usize = 16;
     const LOOK_BACK: usize = 1 << 14;
     let target = start + CHUNK_BYTES;
     if target >= bytes.len() {
-        return bytes.len();
+        return Ok(bytes.len());
     }
+    check_line(bytes, start, target)?;
     let first = target.saturating_sub(LOOK_BACK).max(start);
     let lines = memchr::memrchr2_iter(b'\n', b'\r', &bytes[first..target]);
     let mut at = lines.take(LINES_BEFORE).last().map_or(first, |at| past_line_end(bytes, first + at));
@@ -210,7 +250,18 @@ pub(super) fn guess_cut(bytes: &[u8], start: usize, rules: &RowRules) -> usize {
     while at < target {
         at = scanner.row_at(at).end;
     }
-    at
+    Ok(at)
+}
+
+/// Checks that the line at `target` ends within the length of a row, and so that no more than that is searched for its
+/// end: a list without line ends may have any length. `start` is a beginning of a row before it.
+pub(super) fn check_line(bytes: &[u8], start: usize, target: usize) -> Result<(), ListError> {
+    let Some(ahead) = bytes.get(target..=target + ROW_BYTES_MAX) else { return Ok(()) };
+    if memchr::memchr2(b'\n', b'\r', ahead).is_some() {
+        return Ok(());
+    }
+    let before = memchr::memrchr2(b'\n', b'\r', &bytes[start..target]);
+    Err(ListError::RowTooLong(before.map_or(start, |at| start + at + 1) as u64))
 }
 
 #[cfg(test)]
@@ -248,9 +299,11 @@ mod tests {
             [(false, "\n"), (true, "\n"), (false, "\r"), (true, "\r"), (false, "\r\r\n")]
         {
             let list = list(quotes, line_end);
-            let mut stream = ListStream::open(Box::new(io::Cursor::new(list.clone()))).expect("opened");
+            let mut stream =
+                ListStream::open(Box::new(io::Cursor::new(list.clone())), StreamLimits::default())
+                    .expect("opened");
             let (mut joined, mut chunks) = (Vec::new(), 0);
-            while let Some(chunk) = stream.chunk(&rules()).expect("read") {
+            while let Some(chunk) = stream.chunk(&rules(), &()).expect("read") {
                 let mut at = 0;
                 while at < chunk.len() {
                     let alone = row_end(&chunk, at);
@@ -275,7 +328,8 @@ mod tests {
             at = row_end(&list, at);
             ends.insert(at);
         }
-        let wrong = (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &rules()))).count();
+        let wrong =
+            (0..200).filter(|n| !ends.contains(&guess_cut(&list, n * 997, &rules()).expect("a cut"))).count();
         assert!(wrong < 10, "{wrong} of 200 guesses were wrong");
     }
 }

@@ -4,6 +4,7 @@
 //! file, byte for byte, in the order of the list; the sums are checked before a job ends.
 
 mod buffers;
+mod cells;
 mod error;
 mod feedback;
 mod file_kind;
@@ -13,6 +14,7 @@ mod input;
 mod likely_cause;
 mod lines;
 mod options;
+mod output_directory;
 mod outputs;
 mod parse;
 mod report;
@@ -30,11 +32,10 @@ pub use error::{Hint, ListError};
 pub use file_kind::FileKind;
 pub use html::is_html_report;
 pub use likely_cause::LikelyCause;
-pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, TwoIds};
-pub use outputs::{FEEDBACK, REJECTED};
+pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
 pub use report::{
-    DecidedBy, FileSummary, ListSummary, OperatorSummary, REPORT, REPORT_HTML, RegisterSummary, Report,
-    Savings, SenderSummary, VERSION,
+    DecidedBy, FEEDBACK, FileSummary, ListSummary, OperatorSummary, REJECTED, REPORT, REPORT_HTML,
+    RegisterSummary, Report, Savings, SenderSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub use sniff::Encoding;
@@ -44,7 +45,8 @@ pub use words::{Language, ReportWords};
 use crate::identities::Today;
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
-use outputs::{OutputDirectory, OutputFile, Outputs};
+use output_directory::OutputDirectory;
+use outputs::{OutputFile, Outputs};
 use parse::ParseContext;
 use run::{Job, ListResult};
 use sniff::ListForm;
@@ -135,8 +137,12 @@ pub fn check(mailing: &Mailing<'_>) -> Result<Report, ListError> {
 }
 
 /// Makes the report of a list that is read from `list`; `mailing.list` is only its name in the report.
-pub fn check_stream(mailing: &Mailing<'_>, list: Box<dyn Read + Send>) -> Result<Report, ListError> {
-    check_input(mailing, input::stream(list)?)
+pub fn check_stream(
+    mailing: &Mailing<'_>,
+    list: Box<dyn Read + Send>,
+    limits: StreamLimits,
+) -> Result<Report, ListError> {
+    check_input(mailing, input::stream(list, limits)?)
 }
 
 fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, ListError> {

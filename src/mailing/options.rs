@@ -45,6 +45,24 @@ pub enum Duplicates {
     SetAside,
 }
 
+/// Limits of a list that is read from a stream, for lists from strangers.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamLimits {
+    /// Bytes, after decompression.
+    pub bytes: u64,
+    /// Bytes after decompression per byte before it. Compressed lists of people have 3 to 20.
+    pub expansion: u64,
+    /// Memory that a Zstandard frame may require: 2 to this power bytes, at most 31. Levels up to 19 require 23.
+    pub zstd_window_log: u32,
+}
+
+/// No limits, except that Zstandard needs at most 128 MiB.
+impl Default for StreamLimits {
+    fn default() -> StreamLimits {
+        StreamLimits { bytes: u64::MAX, expansion: u64::MAX, zstd_window_log: 27 }
+    }
+}
+
 /// Default limit of rejected rows. If more than half of a list cannot be read, something is wrong with it.
 pub const MAX_REJECTED: RejectedLimit = RejectedLimit::Percent(50.0);
 
@@ -52,6 +70,17 @@ pub const MAX_REJECTED: RejectedLimit = RejectedLimit::Percent(50.0);
 pub trait Progress: Sync {
     /// Called with the rows and bytes done so far.
     fn advanced(&self, _rows: u64, _bytes: u64) {}
+
+    /// Whether [`may_use`](Self::may_use) limits the job: counting costs some instructions for each row.
+    fn limits_memory(&self) -> bool {
+        false
+    }
+
+    /// Whether the set of identities that have occurred may take some memory in bytes: some 10 MB for people, up to 150
+    /// MB for lists of organisations. Called before it does; if not, the job ends as if it were interrupted.
+    fn may_use(&self, _bytes: u64) -> bool {
+        true
+    }
 
     /// Whether the job should end and leave nothing behind.
     fn interrupted(&self) -> bool {

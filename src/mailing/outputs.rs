@@ -1,26 +1,21 @@
 //! The files of a split.
 //!
-//! They are written to a temporary directory, and get their final names when all are complete: if the output
-//! directory is new, all at once by a rename of the temporary directory; if it exists, one by one, the report last.
+//! They are written to a temporary directory, and get their final names when all are complete
+//! ([`OutputDirectory`]).
 
 use super::buffers::Buffers;
 use super::error::ListError;
 use super::feedback::{self, Feedback, RowCounter, decimal_digits};
 use super::options::Duplicates;
+use super::output_directory::{OutputDirectory, write_error};
 use super::parse::ChunkRows;
-use super::report::{REPORT, REPORT_HTML};
+use super::report::{FEEDBACK, REJECTED};
 use super::tally::{Tally, Verdict, VerdictNumbers};
 use crate::cpu::{self, Work};
+use crate::files::with_suffix;
 use crate::register::{Kind, Operator, Outcome, Register};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-
-/// Name of the feedback file.
-pub const FEEDBACK: &str = "feedback.csv";
-/// Name of the file of rejected rows.
-pub const REJECTED: &str = "rejected.csv";
 
 /// A finished file of rows.
 pub(super) struct OutputFile {
@@ -61,11 +56,6 @@ pub(super) struct Outputs {
     prefix: Vec<u8>,
 }
 
-fn write_error(path: &Path) -> impl FnOnce(io::Error) -> ListError {
-    let path = path.to_owned();
-    move |error| ListError::Write { path, error }
-}
-
 impl Outputs {
     pub(super) fn create(
         directory: OutputDirectory,
@@ -75,12 +65,10 @@ impl Outputs {
     ) -> Result<Outputs, ListError> {
         let numbers = VerdictNumbers::new(register.operators().len());
         let open = |name: &str| {
-            let path = directory.partial.join(name);
-            let file = File::options().read(true).write(true).create_new(true).open(&path);
-            file.and_then(|file| {
-                file.write_all_at(if name == FEEDBACK { feedback::HEADER } else { prefix }, 0).map(|()| file)
-            })
-            .map_err(write_error(&path))
+            let file = directory.create_file(name)?;
+            let beginning = if name == FEEDBACK { feedback::HEADER } else { prefix };
+            let written = file.write_all_at(beginning, 0);
+            written.map_err(write_error(&directory.partial_path(name))).map(|()| file)
         };
         let mut files = Vec::new();
         for (name, outcome, operator) in names(register, duplicates) {
@@ -155,7 +143,7 @@ impl Outputs {
             None => (FEEDBACK, &self.feedback_file),
         };
         let written = file_handle.write_all_at(bytes, chunk.offsets[file]);
-        written.map_err(write_error(&self.directory.partial.join(name)))
+        written.map_err(write_error(&self.directory.partial_path(name)))
     }
 
     /// Adds the bytes of the counted rows, the first of which is row `first_row`, to the length of each file, the
@@ -173,7 +161,7 @@ impl Outputs {
         for (index, file) in self.files.iter().enumerate() {
             let mine = || (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
             let bytes = self.prefix.len() as u64 + mine().map(|verdict| tally.bytes[verdict]).sum::<u64>();
-            let path = self.directory.partial.join(&file.name);
+            let path = self.directory.partial_path(&file.name);
             if file.file.metadata().map_err(write_error(&path))?.len() != bytes {
                 return Err(ListError::Sums);
             }
@@ -185,7 +173,8 @@ impl Outputs {
                 bytes,
             });
         }
-        let feedback = self.feedback_file.metadata().map_err(write_error(&self.directory.partial))?.len();
+        let feedback =
+            self.feedback_file.metadata().map_err(write_error(&self.directory.partial_path(FEEDBACK)))?.len();
         let expected = feedback::HEADER.len() as u64 + self.feedback_bytes(1, tally);
         let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
         if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_letters() {
@@ -204,7 +193,7 @@ impl Outputs {
     /// Syncs all files to the disk.
     pub(super) fn sync(&self) -> Result<(), ListError> {
         let mut files = self.files.iter().map(|file| &file.file).chain([&self.feedback_file]);
-        files.try_for_each(File::sync_data).map_err(write_error(&self.directory.partial))
+        files.try_for_each(File::sync_data).map_err(write_error(&self.directory.partial_path("")))
     }
 
     pub(super) fn into_directory(self) -> OutputDirectory {
@@ -260,8 +249,9 @@ fn names(register: &Register, duplicates: Duplicates) -> Vec<(String, &'static s
     for (name, outcome, operator) in digital {
         // Equal file names are numbered.
         let taken = |name: &str| files.iter().any(|(other, ..)| other == name);
-        let numbered = (2..).map(|number| format!("{name}-{number}.csv"));
-        let name = std::iter::once(format!("{name}.csv")).chain(numbered).find(|name| !taken(name));
+        let fitting = |suffix: String| with_suffix(&name, &suffix).to_string_lossy().into_owned();
+        let numbered = (2..).map(|number| fitting(format!("-{number}.csv")));
+        let name = std::iter::once(fitting(".csv".to_owned())).chain(numbered).find(|name| !taken(name));
         files.push((name.unwrap_or_default(), outcome, operator));
     }
     match register.kind() {
@@ -314,163 +304,9 @@ impl OffsetAllocator<'_> {
     }
 }
 
-/// The directory of a job's files.
-pub(super) struct OutputDirectory {
-    wanted: PathBuf,
-    /// The temporary directory, until all files are complete.
-    partial: PathBuf,
-    /// Held while the job runs. The lock of a job that was killed is free.
-    _lock: File,
-    /// Whether `wanted` existed before the job.
-    existed: bool,
-    finished: bool,
-}
-
-impl OutputDirectory {
-    /// Makes the temporary directory, and removes files that a killed job left in it.
-    ///
-    /// Errors: `wanted` is not empty and `force` is false; another job is writing there.
-    pub(super) fn create(wanted: &Path, force: bool) -> Result<OutputDirectory, ListError> {
-        let existed = wanted.exists();
-        let partial = if existed { wanted.join(".nabar.partial") } else { crate::files::partial(wanted) };
-        if existed && !force {
-            let entries = fs::read_dir(wanted).map_err(write_error(wanted))?;
-            let others = entries.flatten().any(|entry| entry.path() != partial);
-            if others {
-                return Err(ListError::Occupied(wanted.to_owned()));
-            }
-        }
-        fs::create_dir_all(&partial).map_err(write_error(&partial))?;
-        let lock_path = partial.join("lock");
-        let lock = File::create(&lock_path).map_err(write_error(&lock_path))?;
-        if lock.try_lock().is_err() {
-            return Err(ListError::Busy(wanted.to_owned()));
-        }
-        for entry in fs::read_dir(&partial).map_err(write_error(&partial))?.flatten() {
-            if entry.path() != lock_path {
-                fs::remove_file(entry.path()).map_err(write_error(&entry.path()))?;
-            }
-        }
-        Ok(OutputDirectory { wanted: wanted.to_owned(), partial, _lock: lock, existed, finished: false })
-    }
-
-    /// Writes a file.
-    pub(super) fn add(&self, name: &str, content: &[u8], sync: bool) -> Result<(), ListError> {
-        let path = self.partial.join(name);
-        let write = || {
-            let mut file = File::create(&path)?;
-            file.write_all(content)?;
-            if sync { file.sync_data() } else { Ok(()) }
-        };
-        write().map_err(write_error(&path))
-    }
-
-    /// Removes all files but these.
-    pub(super) fn keep_only(&self, names: &[&str]) -> Result<(), ListError> {
-        for entry in fs::read_dir(&self.partial).map_err(write_error(&self.partial))?.flatten() {
-            let name = entry.file_name();
-            if name != "lock" && !names.iter().any(|kept| name == *kept) {
-                fs::remove_file(entry.path()).map_err(write_error(&entry.path()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Renames the files to their final names, after removing the files that an earlier job's report in the same
-    /// directory lists.
-    pub(super) fn finish(mut self, sync: bool) -> Result<(), ListError> {
-        let lock = self.partial.join("lock");
-        if self.existed {
-            self.remove_earlier()?;
-            let mut names: Vec<_> = fs::read_dir(&self.partial)
-                .map_err(write_error(&self.partial))?
-                .flatten()
-                .map(|entry| entry.file_name())
-                .filter(|name| name != "lock")
-                .collect();
-            names.sort_by_key(|name| name == REPORT);
-            for name in names {
-                let path = self.wanted.join(&name);
-                fs::rename(self.partial.join(&name), &path)
-                    .map_err(|error| ListError::Finish { path, error })?;
-            }
-        } else {
-            fs::remove_file(&lock).map_err(write_error(&lock))?;
-            fs::rename(&self.partial, &self.wanted).map_err(write_error(&self.wanted))?;
-        }
-        self.finished = true;
-        if sync {
-            let made = self.wanted.join(REPORT);
-            crate::files::sync_directory(&made).map_err(write_error(&self.wanted))?;
-            crate::files::sync_directory(&self.wanted).map_err(write_error(&self.wanted))?;
-        }
-        Ok(())
-    }
-
-    fn remove_earlier(&self) -> Result<(), ListError> {
-        let report = self.wanted.join(REPORT);
-        let Ok(text) = fs::read(&report) else { return Ok(()) };
-        let listed =
-            serde_json::from_slice::<EarlierReport>(&text).map(|report| report.files).unwrap_or_default();
-        fs::remove_file(&report).map_err(write_error(&report))?;
-        for path in [FEEDBACK, REPORT_HTML] {
-            let _ = fs::remove_file(self.wanted.join(path));
-        }
-        for EarlierFile { path } in listed {
-            // Plain names only: the report may have been edited.
-            if Path::new(&path).components().count() == 1 && !path.starts_with('.') {
-                let _ = fs::remove_file(self.wanted.join(path));
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(serde::Deserialize)]
-struct EarlierReport {
-    #[serde(default)]
-    files: Vec<EarlierFile>,
-}
-
-#[derive(serde::Deserialize)]
-struct EarlierFile {
-    path: String,
-}
-
-impl Drop for OutputDirectory {
-    fn drop(&mut self) {
-        // Best effort: the next job removes the rest. A renamed directory is no longer at this path.
-        let partial = !self.finished || self.existed;
-        if partial {
-            let _ = fs::remove_dir_all(&self.partial);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_job_at_a_time_and_no_partial_files_left() {
-        let root = tempfile::tempdir().expect("directory");
-        let (new, old) = (root.path().join("new"), root.path().join("old"));
-        fs::create_dir(&old).expect("made");
-        for wanted in [&new, &old] {
-            let first = OutputDirectory::create(wanted, false).expect("free");
-            first.add("paper.csv", b"half", false).expect("written");
-            assert!(matches!(OutputDirectory::create(wanted, false), Err(ListError::Busy(_))));
-            assert!(first.partial.join("paper.csv").exists(), "the second job does not touch it");
-            drop(first);
-            let second = OutputDirectory::create(wanted, false).expect("free again");
-            assert!(!second.partial.join("paper.csv").exists());
-            second.add(REPORT, b"{}", true).expect("written");
-            second.finish(true).expect("named");
-            let names: Vec<_> =
-                fs::read_dir(wanted).expect("read").flatten().map(|e| e.file_name()).collect();
-            assert_eq!(names, [REPORT]);
-        }
-    }
 
     #[test]
     fn slugs() {

@@ -184,7 +184,7 @@ impl ChunkRows {
                     && let Some(identity) = Identity::from_canonical_12(twelve, country)
                 {
                     (letter.identity, letter.ordinal) = (identity.padded(), identity.ordinal());
-                    own_runs += 1;
+                    own_runs += usize::from(!guard.may_touch_another(bytes, &(at..row.end), cell));
                 } else {
                     own_runs += letter.read(guard, self.numbers, bytes, at..row.end, row.id);
                 }
@@ -220,6 +220,7 @@ impl ChunkRows {
                         && let Some(identity) = Identity::from_canonical_12(twelve, country)
                     {
                         (*padded, *ordinal) = (identity.padded(), identity.ordinal());
+                        own_runs -= usize::from(guard.may_touch_another(bytes, &(at..end), within));
                     } else {
                         let mut letter = Letter::default();
                         own_runs = own_runs + letter.read(guard, self.numbers, bytes, at..end, cell) - 1;
@@ -232,7 +233,8 @@ impl ChunkRows {
             // of two rows cannot cancel out: a row never has fewer runs than its own identity accounts for, because
             // each run within the identity's cell lies in a run of the row, and a byte that is not a digit separates
             // two runs of the cell. A rejected row counts all its runs, and no run crosses a line end. So the sums of a
-            // window are equal only if they are equal in every row.
+            // window are equal only if they are equal in every row. A run that may have another identity beside the
+            // row's own is not accounted for.
             if is_guarded && window.runs != own_runs {
                 self.search_rows(context, bytes, first..at, first_row);
             }
@@ -266,11 +268,14 @@ impl ChunkRows {
         let mut scanner = RowScanner::new(bytes, &context.form.guard.rules, part.start, part.end);
         let mut start = part.start;
         for row in first_row..self.ends.len() {
-            let scanned = scanner.row_at(start);
-            if let Ok(cell) = scanned.id {
-                self.search_row(context, bytes, start..scanned.end, row, cell);
+            let end = self.ends[row];
+            // The end of a rejected row may have taken a long search.
+            if self.verdicts[row] == UNDECIDED
+                && let Ok(cell) = scanner.row_at(start).id
+            {
+                self.search_row(context, bytes, start..end, row, cell);
             }
-            start = scanned.end;
+            start = end;
         }
     }
 
@@ -283,8 +288,7 @@ impl ChunkRows {
         index: usize,
         cell: Range<usize>,
     ) {
-        if self.verdicts[index] == UNDECIDED
-            && let Ok((own, cell)) = identity_of(&context.form.guard, bytes, cell)
+        if let Ok((own, cell)) = identity_of(&context.form.guard, bytes, cell)
             && let Some(problem) = self.search(context, bytes, row, &[own], &[cell])
         {
             self.identities[index] = [0; 12];
@@ -441,10 +445,12 @@ impl Letter {
         match cell.and_then(|cell| identity_of(guard, bytes, cell)) {
             Ok((identity, cell)) => {
                 (self.identity, self.ordinal) = (identity.padded(), identity.ordinal());
-                match identity.is_canonical_text(&bytes[cell.clone()]) {
+                let touches = guard.may_touch_another(bytes, &row, &cell);
+                let runs = match identity.is_canonical_text(&bytes[cell.clone()]) {
                     true => 1,
                     false => runs_in(BaselineScan, bytes, cell),
-                }
+                };
+                runs.saturating_sub(usize::from(touches))
             }
             Err(problem) => {
                 self.verdict = numbers.of_rejected(problem_of(guard, problem, bytes, &row));

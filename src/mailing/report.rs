@@ -9,6 +9,11 @@ pub const REPORT: &str = "report.json";
 /// Name of the same report as a page.
 pub const REPORT_HTML: &str = "report.html";
 
+/// Name of the feedback file.
+pub const FEEDBACK: &str = "feedback.csv";
+/// Name of the file of rejected rows.
+pub const REJECTED: &str = "rejected.csv";
+
 /// Version of the report's names and meanings.
 pub const VERSION: u32 = 1;
 

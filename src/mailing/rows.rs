@@ -10,12 +10,13 @@
 //! - otherwise, or if a quoted cell does not end within [`ROW_BYTES_MAX`], or if the row's first line and a later one
 //!   both have an identity in the identity's column, the row is its first line, and is rejected (`bad_quoting`).
 
+use super::cells::{BadQuoting, Cells, QuoteChain};
+pub(super) use super::cells::{line_end, past_line_end};
 use super::well_formed::cell_of_well_formed_line;
 use crate::identities::{Country, Identity, Rejection, Today};
-use crate::limits::ROW_BYTES_MAX;
 #[cfg(doc)]
-use crate::limits::ROW_LOOKAHEAD_BYTES;
-use memchr::{memchr, memchr2, memchr3};
+use crate::limits::{ROW_BYTES_MAX, ROW_LOOKAHEAD_BYTES};
+use memchr::memchr;
 use std::ops::Range;
 
 /// Where in a row the identity is.
@@ -103,23 +104,6 @@ impl RowRules {
             }
         }
         false
-    }
-}
-
-/// The end of the line that begins at `start`, after its line end.
-pub(super) fn line_end(bytes: &[u8], start: usize) -> usize {
-    match memchr2(b'\n', b'\r', &bytes[start..]) {
-        Some(length) => past_line_end(bytes, start + length),
-        None => bytes.len(),
-    }
-}
-
-/// The end of a line end whose first byte is at `at`.
-pub(super) fn past_line_end(bytes: &[u8], at: usize) -> usize {
-    match &bytes[at..] {
-        [b'\r', b'\r', b'\n', ..] => at + 3,
-        [b'\r', b'\n', ..] => at + 2,
-        _ => at + 1,
     }
 }
 
@@ -212,6 +196,7 @@ pub(super) struct RowScanner<'a> {
     known: usize,
     /// The first quotation mark from the last row on, or `known`.
     next_quote: usize,
+    chain: QuoteChain,
 }
 
 impl<'a> RowScanner<'a> {
@@ -223,7 +208,7 @@ impl<'a> RowScanner<'a> {
             Layout::Delimited { .. } => until.min(bytes.len()),
             Layout::Fixed { .. } => usize::MAX, // quotation marks are text
         };
-        let mut scanner = RowScanner { bytes, rules, known, next_quote: known };
+        let mut scanner = RowScanner { bytes, rules, known, next_quote: known, chain: QuoteChain::default() };
         scanner.find_quote(start);
         scanner
     }
@@ -256,7 +241,7 @@ impl<'a> RowScanner<'a> {
         let rules = self.rules;
         match rules.layout {
             Layout::Delimited { delimiter, column } if self.has_quote(&line) => {
-                quoted_row(bytes, line, delimiter, column, rules)
+                quoted_row(bytes, line, delimiter, column, rules, &mut self.chain)
             }
             _ => ScannedRow { end: line.end, id: rules.layout.plain_cell(bytes, line) },
         }
@@ -333,126 +318,33 @@ fn quoted_row(
     delimiter: Option<u8>,
     column: usize,
     rules: &RowRules,
+    chain: &mut QuoteChain,
 ) -> ScannedRow {
     if let Some(delimiter) = delimiter
         && let Some(cell) = cell_of_well_formed_line(bytes, text_of(bytes, &line), delimiter, column)
     {
         return ScannedRow { end: line.end, id: Ok(cell) };
     }
-    let mut cells = Cells::new(bytes, line.clone(), delimiter);
+    let bad = ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) };
     let mut id = Err(RowProblem::MissingColumn);
-    for number in 0.. {
-        match cells.next() {
-            Some(Ok(cell)) if number == column => id = Ok(cell),
-            Some(Ok(_)) => {}
-            Some(Err(BadQuoting)) => return ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) },
-            None => break,
+    let end = chain.end_of_row(bytes, line.clone(), delimiter, |number, cell| {
+        if number == column {
+            id = Ok(cell);
         }
-    }
-    let is_several = cells.at > line.end
-        && rules.any_is_row(bytes, line.clone())
-        && rules.any_is_row(bytes, line.end..cells.at);
+    });
+    let Ok(end) = end else { return bad };
+    let is_several =
+        end > line.end && rules.any_is_row(bytes, line.clone()) && rules.any_is_row(bytes, line.end..end);
     if is_several {
-        return ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) };
+        return bad;
     }
-    ScannedRow { end: cells.at, id }
-}
-
-/// A quoted cell does not end properly.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadQuoting;
-
-/// The cells of one row, quoted or not, without the quotation marks around them.
-pub(super) struct Cells<'a> {
-    bytes: &'a [u8],
-    /// Where the next cell begins; after the last cell, the end of the row.
-    at: usize,
-    /// Where a quoted cell must have ended.
-    limit: usize,
-    delimiter: Option<u8>,
-    done: bool,
-}
-
-impl<'a> Cells<'a> {
-    /// The cells of the row that begins with a line.
-    pub(super) fn new(bytes: &'a [u8], line: Range<usize>, delimiter: Option<u8>) -> Cells<'a> {
-        let limit = bytes.len().min(line.start + ROW_BYTES_MAX).max(line.end);
-        Cells { bytes, at: line.start, limit, delimiter, done: false }
-    }
-
-    /// The end of the row, once all cells have been read.
-    pub(super) fn end(&self) -> usize {
-        self.at
-    }
-
-    fn quoted(&mut self, opening: usize) -> Result<Range<usize>, BadQuoting> {
-        let mut search = opening + 1;
-        loop {
-            // A doubled mark may end beyond the limit.
-            let ahead = self.bytes.get(search..self.limit).ok_or(BadQuoting)?;
-            let closing = memchr(b'"', ahead).ok_or(BadQuoting)? + search;
-            let after = &self.bytes[closing + 1..];
-            match after.first() {
-                Some(b'"') => search = closing + 2,
-                None => return Ok(self.finish(opening + 1..closing, closing + 1, true)),
-                Some(b'\n' | b'\r') => {
-                    let end = past_line_end(self.bytes, closing + 1);
-                    return Ok(self.finish(opening + 1..closing, end, true));
-                }
-                Some(byte) if Some(*byte) == self.delimiter => {
-                    return Ok(self.finish(opening + 1..closing, closing + 2, false));
-                }
-                // Text after a closing quotation mark: the cell is not quoted.
-                Some(_) if memchr2(b'\n', b'\r', &self.bytes[opening..closing]).is_none() => {
-                    return Ok(self.plain(opening, closing));
-                }
-                Some(_) => return Err(BadQuoting),
-            }
-        }
-    }
-
-    /// A cell that begins at `start` and ends at the first delimiter or line end after `from`.
-    fn plain(&mut self, start: usize, from: usize) -> Range<usize> {
-        let rest = &self.bytes[from..];
-        let length = match self.delimiter {
-            Some(delimiter) => memchr3(delimiter, b'\n', b'\r', rest),
-            None => memchr2(b'\n', b'\r', rest),
-        };
-        let Some(length) = length else {
-            return self.finish(start..self.bytes.len(), self.bytes.len(), true);
-        };
-        let end = from + length;
-        match self.bytes[end] {
-            b'\n' | b'\r' => self.finish(start..end, past_line_end(self.bytes, end), true),
-            _ => self.finish(start..end, end + 1, false),
-        }
-    }
-
-    fn finish(&mut self, cell: Range<usize>, next: usize, last: bool) -> Range<usize> {
-        self.at = next;
-        self.done = last;
-        cell
-    }
-}
-
-impl Iterator for Cells<'_> {
-    type Item = Result<Range<usize>, BadQuoting>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let start = self.at;
-        Some(match self.bytes.get(start) {
-            Some(b'"') => self.quoted(start),
-            _ => Ok(self.plain(start, start)),
-        })
-    }
+    ScannedRow { end, id }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ROW_BYTES_MAX;
     use proptest::prelude::*;
 
     fn rules(layout: Layout) -> RowRules {

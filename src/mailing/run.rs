@@ -8,15 +8,17 @@
 //! row ended. If the guess was wrong, the chunks after it are discarded and cut again, from then on without guessing.
 
 use super::error::ListError;
-use super::input::{Input, ListStream, guess_cut};
+use super::guard::without_line_end;
+use super::input::{Input, ListStream, check_line, guess_cut};
 use super::options::{Duplicates, Progress};
 use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};
 use super::parse::{ChunkRows, ParseContext};
 use super::rows::{RowRules, RowScanner};
 use super::seen::SeenIdentities;
 use super::tally::{Tally, VerdictNumbers};
-use crate::limits::CHUNK_BYTES;
+use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX};
 use crossbeam_utils::CachePadded;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -53,8 +55,11 @@ fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<L
             let threads = job.threads.min(bytes.len() / CHUNK_BYTES + 1);
             let cutter = ChunkCutter { bytes, at: prefix, epoch: 0, index: 0, guessing: true };
             let shared = SharedState::new(job, ChunkSource::Mapped(cutter), ListDigest::new(bytes), outputs)?;
-            let result = shared.work(threads)?;
-            if mapped.is_intact() { Ok(result) } else { Err(ListError::ListChanged) }
+            match shared.work(threads) {
+                // The end of a truncated file reads as zeros.
+                Ok(_) | Err(ListError::RowTooLong(_)) if !mapped.is_intact() => Err(ListError::ListChanged),
+                result => result,
+            }
         }
         Input::Stream(mut stream) => {
             stream.skip(prefix);
@@ -113,11 +118,12 @@ struct StreamChunks {
 }
 
 impl<'a> ChunkSource<'a> {
-    fn next(&mut self, rules: &RowRules) -> Result<Option<ListChunk<'a>>, ListError> {
+    fn next(&mut self, job: &Job<'_>) -> Result<Option<ListChunk<'a>>, ListError> {
+        let rules = &job.context.form.guard.rules;
         match self {
-            ChunkSource::Mapped(cutter) => Ok(cutter.next(rules)),
+            ChunkSource::Mapped(cutter) => cutter.next(rules),
             ChunkSource::Stream(chunks) => {
-                let Some(bytes) = chunks.stream.chunk(rules)? else { return Ok(None) };
+                let Some(bytes) = chunks.stream.chunk(rules, job.progress)? else { return Ok(None) };
                 let (index, length) = (chunks.index, bytes.len());
                 chunks.index += 1;
                 Ok(Some(ListChunk { index, epoch: 0, bytes: ChunkBytes::Owned(bytes), length }))
@@ -127,12 +133,12 @@ impl<'a> ChunkSource<'a> {
 }
 
 impl<'a> ChunkCutter<'a> {
-    fn next(&mut self, rules: &RowRules) -> Option<ListChunk<'a>> {
+    fn next(&mut self, rules: &RowRules) -> Result<Option<ListChunk<'a>>, ListError> {
         let start = self.at;
         if start >= self.bytes.len() {
-            return None;
+            return Ok(None);
         }
-        let end = if self.guessing { guess_cut(self.bytes, start, rules) } else { self.cut(rules) };
+        let end = if self.guessing { guess_cut(self.bytes, start, rules)? } else { self.cut(rules)? };
         let chunk = ListChunk {
             index: self.index,
             epoch: self.epoch,
@@ -140,17 +146,18 @@ impl<'a> ChunkCutter<'a> {
             length: end - start,
         };
         (self.at, self.index) = (end, self.index + 1);
-        Some(chunk)
+        Ok(Some(chunk))
     }
 
     /// The end of the next chunk's last row, without a guess.
-    fn cut(&self, rules: &RowRules) -> usize {
+    fn cut(&self, rules: &RowRules) -> Result<usize, ListError> {
         let (mut at, target) = (self.at, self.at + CHUNK_BYTES);
+        check_line(self.bytes, at, target)?;
         let mut scanner = RowScanner::new(self.bytes, rules, at, target);
         while at < target && at < self.bytes.len() {
             at = scanner.row_at(at).end;
         }
-        at
+        Ok(at)
     }
 }
 
@@ -248,9 +255,9 @@ impl<'a> SharedState<'a> {
                 if self.job.progress.interrupted() {
                     return Err(ListError::Interrupted);
                 }
-                let Some(chunk) = lock(&self.chunks).next(&self.job.context.form.guard.rules)? else { break };
+                let Some(chunk) = lock(&self.chunks).next(self.job)? else { break };
                 rows.read(&self.job.context, chunk.bytes(), chunk.length)?;
-                let Some(offsets) = self.in_order(&chunk, &mut rows) else { continue };
+                let Some(offsets) = self.in_order(&chunk, &mut rows)? else { continue };
                 if let (Some(outputs), Some(buffers)) = (self.outputs, &mut buffers) {
                     outputs.write(buffers, &offsets, chunk.bytes(), &rows)?;
                 }
@@ -264,12 +271,17 @@ impl<'a> SharedState<'a> {
     }
 
     /// Waits for the chunk's turn, and does what must be done in order. `None` if the chunk was discarded, or the job
-    /// has failed.
-    fn in_order(&self, chunk: &ListChunk<'_>, rows: &mut ChunkRows) -> Option<ChunkOffsets> {
+    /// has failed. Errors: its last row is too long (a row before the last one is shorter than a
+    /// chunk), or the job may not use more memory.
+    fn in_order(
+        &self,
+        chunk: &ListChunk<'_>,
+        rows: &mut ChunkRows,
+    ) -> Result<Option<ChunkOffsets>, ListError> {
         let mut order = lock(&self.order);
         loop {
             if self.failed.load(Ordering::Relaxed) || order.epoch != chunk.epoch {
-                return None;
+                return Ok(None);
             }
             if order.next == chunk.index {
                 break;
@@ -277,12 +289,22 @@ impl<'a> SharedState<'a> {
             order = self.turn.wait(order).unwrap_or_else(PoisonError::into_inner);
         }
         let end = rows.end;
+        let last = rows.ends.len().checked_sub(1).map(|last| rows.bytes_of(last));
+        let is_too_long =
+            |last: &Range<usize>| without_line_end(&chunk.bytes()[last.clone()]).len() > ROW_BYTES_MAX;
+        if let Some(last) = last.filter(is_too_long) {
+            return Err(ListError::RowTooLong(order.bytes + last.start as u64));
+        }
         if let (ChunkBytes::Mapped(bytes), true) = (&chunk.bytes, end != chunk.length) {
             order.epoch += 1;
             if let ChunkSource::Mapped(cutter) = &mut *lock(&self.chunks) {
                 cutter.at = cutter.bytes.len() - bytes.len() + end;
                 (cutter.epoch, cutter.index, cutter.guessing) = (order.epoch, chunk.index + 1, false);
             }
+        }
+        let progress = self.job.progress;
+        if progress.limits_memory() && !progress.may_use(order.seen.bytes_with(&rows.ordinals)) {
+            return Err(ListError::Interrupted);
         }
         self.find_duplicates(&mut order.seen, rows);
         let first_row = order.rows + 1;
@@ -299,7 +321,7 @@ impl<'a> SharedState<'a> {
         self.job.progress.advanced(order.rows, order.bytes);
         drop(order);
         self.turn.notify_all();
-        Some(ChunkOffsets { chunk: chunk.index, first_row, offsets })
+        Ok(Some(ChunkOffsets { chunk: chunk.index, first_row, offsets }))
     }
 
     fn find_duplicates(&self, seen: &mut SeenIdentities, rows: &mut ChunkRows) {

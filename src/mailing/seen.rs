@@ -5,6 +5,7 @@ use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
 use crate::memory;
+use std::ops::Range;
 
 /// A set of ordinals. Its memory is bounded by the possible identities, not by the list: untouched pages of the bitmap
 /// take no memory (some 10 MB for the population of a country, at most 150 MB). Nearly all identities are close
@@ -12,6 +13,12 @@ use crate::memory;
 pub(super) struct SeenIdentities {
     first: u32,
     bits: memmap2::MmapMut,
+    /// The ordinals of people, whose part of the bitmap is small.
+    people: Range<u32>,
+    /// Memory in bytes of the ordinals of the country.
+    bytes_max: u64,
+    /// Ordinals outside `people` that were announced; each may be in a page of its own.
+    others: u64,
 }
 
 impl SeenIdentities {
@@ -21,7 +28,24 @@ impl SeenIdentities {
         let people = country.main_space().ordinals();
         let byte_of = |ordinal: u32| (ordinal - ordinals.start) as usize / 8;
         memory::prefer_huge_pages(&bits, byte_of(people.start)..byte_of(people.end));
-        Ok(SeenIdentities { first: ordinals.start, bits })
+        Ok(SeenIdentities {
+            first: ordinals.start,
+            bits,
+            people,
+            bytes_max: u64::from(country.size()) / 8,
+            others: 0,
+        })
+    }
+
+    /// Memory in bytes, at most, after some more ordinals are inserted. Called once for them, before they are.
+    pub(super) fn bytes_with(&mut self, ordinals: &[Ordinal]) -> u64 {
+        const PAGE_BYTES: u64 = 4096;
+        let (first, length) = (self.people.start, self.people.len() as u32);
+        let others = ordinals
+            .iter()
+            .filter(|ordinal| ordinal.0.wrapping_sub(first) >= length && **ordinal != Ordinal::ABSENT);
+        self.others += others.count() as u64;
+        (u64::from(length / 8) + self.others * PAGE_BYTES).min(self.bytes_max)
     }
 
     /// Inserts ordinals in order, and calls `each` with the index of each in `ordinals` and whether it was in the set.

@@ -1,6 +1,7 @@
 //! Jobs of the library: detection, limits, interruption. The naive model of splits is in `tests/it/model/`.
 
 use super::*;
+use crate::limits::ROW_BYTES_MAX;
 use crate::register::Register;
 use crate::snapshot::Snapshot;
 use std::fs;
@@ -212,6 +213,29 @@ fn joined_rows_go_to_no_operator() {
     }
 }
 
+/// Two rows of fixed width without anything between their identities: one run of digits.
+#[test]
+fn joined_rows_of_fixed_width_whose_identities_touch_go_to_no_operator() {
+    let fixture = Fixture::new();
+    let ids = format!("{FIRST}\n{SECOND}\n").repeat(20);
+    for (offset, length, joined) in [
+        (0, 12, format!("{FIRST}{SECOND}\n")),
+        (0, 12, format!("{FIRST}{SECOND}.0\n")),
+        (0, 12, format!("{FIRST}{SECOND}")),
+        (2, 10, format!("{FIRST}{SECOND}\n")),
+    ] {
+        for list in [format!("{ids}{joined}"), format!("{ids}{}\n{ids}", joined.trim_end())] {
+            let report = fixture.run(list.as_bytes(), |mailing| {
+                mailing.options.id_at = Some((offset, length));
+                check(mailing).expect("checked")
+            });
+            let whole = list.lines().filter(|line| line.len() == 12).count() as u64;
+            assert_eq!(report.reasons.get("joined_rows"), Some(&1), "{offset}:{length} {joined}");
+            assert_eq!(report.letters - report.outcomes["rejected"], whole, "the others are letters");
+        }
+    }
+}
+
 #[test]
 fn two_ids_in_a_row() {
     let fixture = Fixture::new();
@@ -360,4 +384,66 @@ fn no_error_names_an_option_of_the_command_line() {
         assert_eq!(error.hint(), hint, "{text}");
         assert!(!text.contains("--") && !text.contains("`nabar"), "{text}");
     }
+}
+
+/// A list of one row without a line end, far longer than a row may be, is refused without being held in memory.
+#[test]
+fn a_row_that_is_too_long_is_an_error_with_its_place() {
+    struct Endless(u64);
+    impl std::io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            self.0 += buffer.len() as u64;
+            assert!(self.0 < 16 << 20, "the list is read further than needed");
+            buffer.fill(b'x');
+            Ok(buffer.len())
+        }
+    }
+    let fixture = Fixture::new();
+    fixture.run(b"", |mailing| {
+        let first = std::io::Cursor::new(b"personnummer;name\n199001022384;\n".repeat(2));
+        let endless = std::io::Read::chain(first, Endless(0));
+        let result = check_stream(mailing, Box::new(endless), StreamLimits::default());
+        assert!(matches!(result, Err(ListError::RowTooLong(64))), "{result:?}");
+    });
+    // Plain and quoted, of a file and of a stream: the last row that is short enough, and the first that is not.
+    for (before, after) in [("199001022384;", ""), ("199001022384;\"a\";", ""), ("\"199001022384\";\"", "\"")]
+    {
+        for (more, is_too_long) in [(0, false), (1, true), (ROW_BYTES_MAX + 2, true)] {
+            let filled = "x".repeat(ROW_BYTES_MAX - before.len() - after.len() + more);
+            let list = format!("personnummer;name;a\n199001022384;b;c\n{before}{filled}{after}\n1;2;3\n");
+            fixture.run(list.as_bytes(), |mailing| {
+                let options = ListOptions { id_columns: vec!["1".to_owned()], ..ListOptions::default() };
+                let mailing = Mailing { options, progress: &(), ..*mailing };
+                let stream = Box::new(std::io::Cursor::new(list.clone().into_bytes()));
+                let of_stream = check_stream(&mailing, stream, StreamLimits::default()).map(|_| ());
+                for result in [check(&mailing).map(|_| ()), of_stream] {
+                    match is_too_long {
+                        false => assert!(result.is_ok(), "{result:?} {before}"),
+                        true => assert!(
+                            matches!(result, Err(ListError::RowTooLong(37))),
+                            "{result:?} {before} {more}"
+                        ),
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn streams_have_limits() {
+    let fixture = Fixture::new();
+    fixture.run(b"", |mailing| {
+        let list = "personnummer;name\n".to_owned() + &"199001022384;Kalle\n".repeat(4 << 20);
+        let packed = zstd::encode_all(list.as_bytes(), 1).expect("packed");
+        let check = |limits| check_stream(mailing, Box::new(std::io::Cursor::new(packed.clone())), limits);
+        let limits = StreamLimits::default();
+        assert!(check(limits).is_ok());
+        let short = StreamLimits { bytes: list.len() as u64 - 1, ..limits };
+        assert!(matches!(check(short), Err(ListError::TooLong(_))));
+        let result = check(StreamLimits { expansion: 100, ..limits });
+        assert!(matches!(result, Err(ListError::ExpandsTooMuch(100))), "{result:?}");
+        let result = check(StreamLimits { zstd_window_log: 10, ..limits });
+        assert!(matches!(result, Err(ListError::Read(_))), "{result:?}");
+    });
 }

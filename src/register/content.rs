@@ -102,18 +102,19 @@ impl ContentSums {
 
     pub(crate) fn add_all(&mut self, other: &ContentSums) {
         self.rest = self.rest + other.rest;
-        for (number, &sum) in (0..).zip(&other.operators) {
+        for (number, &sum) in (0..=u16::MAX).zip(&other.operators) {
             self.add(HashSubject::Operator(OperatorNumber::new(number)), sum);
         }
-        for (number, &sum) in (0..).zip(&other.senders) {
+        for (number, &sum) in (0..=u16::MAX).zip(&other.senders) {
             self.add(HashSubject::Sender(SenderNumber::new(number)), sum);
         }
     }
 
     /// The total sum of a version, without organisations that have left.
     fn of(&self, version: &Version) -> ContentSum {
-        let operators = (0..).map(OperatorNumber::new).map(HashSubject::Operator).zip(&self.operators);
-        let senders = (0..).map(SenderNumber::new).map(HashSubject::Sender).zip(&self.senders);
+        let operators =
+            (0..=u16::MAX).map(OperatorNumber::new).map(HashSubject::Operator).zip(&self.operators);
+        let senders = (0..=u16::MAX).map(SenderNumber::new).map(HashSubject::Sender).zip(&self.senders);
         let present = operators.chain(senders).filter(|(of, _)| is_present(version, *of));
         self.rest + present.map(|(_, sum)| *sum).sum()
     }

@@ -21,7 +21,7 @@ pub use actors::{Actors, Dispatcher, Operator, Sender};
 pub use census::Census;
 pub use column::DamagedSection;
 pub use content::ContentDigest;
-pub use moment::day_number;
+pub use moment::{date_of, day_number};
 pub use outcome::{Answer, Outcome, PaperReason};
 pub use person::{DigitalPost, Kontaktinformasjon, Person};
 pub(crate) use question::DecidedStates;
@@ -128,6 +128,8 @@ struct Base {
     trust: Trust,
     /// For each entry of the directory, whether its cold columns have been checked.
     cold_checked: Box<[AtomicBool]>,
+    /// Whether damage was found.
+    damaged: AtomicBool,
     /// Whether the arrays of rules are valid.
     rules_are_valid: OnceLock<bool>,
     /// The version in the file, and the sums of its content.
@@ -213,6 +215,7 @@ impl Register {
             long_directory,
             trust,
             cold_checked,
+            damaged: AtomicBool::new(false),
             rules_are_valid,
             first: version.clone(),
             sums,
@@ -318,7 +321,8 @@ impl Register {
         let tail = self.version.changes.as_ref().map(|changes| &changes.rules);
         let parts = &self.base.parts;
         let (heads, members) = (parts.rule_heads.get()?, parts.rule_members.get()?);
-        let are_valid = *self.base.rules_are_valid.get_or_init(|| Rules::are_valid(heads, members));
+        let senders = self.base.first.actors.senders.len();
+        let are_valid = *self.base.rules_are_valid.get_or_init(|| Rules::are_valid(heads, members, senders));
         are_valid.then(|| Rules::new(heads, members, tail)).ok_or(DamagedSection { name: "rule_heads" })
     }
 
@@ -341,6 +345,16 @@ impl Register {
     /// check may be wrong. Cost: one system call.
     pub fn is_intact(&self) -> bool {
         self.file().is_intact()
+    }
+
+    /// Whether damage was found in its file. Versions with the same register file share this.
+    pub fn is_damaged(&self) -> bool {
+        self.base.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Notes that damage was found.
+    pub(crate) fn note_damage(&self) {
+        self.base.damaged.store(true, Ordering::Relaxed);
     }
 
     /// [`is_intact`](Self::is_intact) as a result.

@@ -32,6 +32,11 @@ pub(crate) fn time(nanoseconds: i64) -> Option<Timestamp> {
     (nanoseconds != NO_NANOSECONDS).then(|| of_nanoseconds(nanoseconds))
 }
 
+/// Parses `YYYY-MM-DD`. `None` for every other text, also for other forms of ISO 8601, such as `20260601`.
+pub fn date_of(text: &str) -> Option<Date> {
+    text.parse().ok().filter(|date: &Date| date.to_string() == text)
+}
+
 /// Days from 1970-01-01 to a date; 0 for earlier dates.
 pub fn day_number(date: Date) -> u32 {
     let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
@@ -48,6 +53,25 @@ pub(crate) fn eighteen_months_after(time: Timestamp) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_years_months_and_days() {
+        assert_eq!(date_of("2026-06-01"), Some(jiff::civil::date(2026, 6, 1)));
+        for bad in [
+            "",
+            "20260601",
+            "2026-6-1",
+            "2026-06-01 ",
+            "2026-06-01T12:00",
+            "+002026-06-01",
+            "2026-W23-1",
+            "2026-06-01[u-ca=gregory]",
+            "2026-02-30",
+            "2026-06",
+        ] {
+            assert_eq!(date_of(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn the_three_spellings_of_krr() {

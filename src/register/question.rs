@@ -34,7 +34,7 @@ pub enum QuestionError {
 }
 
 /// The answers of a state: for recipients that accept the sender, and for those that decline it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct StateAnswers {
     accepting: Answer,
     declining: Answer,
@@ -90,7 +90,8 @@ impl Sink for AnswerSink<'_> {
     #[inline(always)]
     fn take(&mut self, first: usize, hits: impl ExactSizeIterator<Item = Hit>) {
         for (index, (answer, hit)) in self.answers[first..].iter_mut().zip(hits).enumerate() {
-            let decided = self.by_state[hit.code as usize];
+            // Without the state, the file has been overwritten: the answers are discarded later.
+            let decided = self.by_state.get(hit.code as usize).copied().unwrap_or_default();
             *answer = decided.accepting;
             // Listed recipients are rare, so a branch is cheaper than branch-free code.
             if decided.differ() {
@@ -226,7 +227,8 @@ impl<'r> Question<'r> {
     #[inline(never)]
     fn answer_slow(&self, ordinal: Ordinal) -> Result<Answer, Damage> {
         let hit = self.index.look_up_one(self.register.trust(), ordinal)?;
-        let answers = self.decided.by_state[hit.code as usize];
+        let answers = self.decided.by_state.get(hit.code as usize);
+        let answers = *answers.ok_or(DamagedSection { name: "records" })?;
         let Some((rules, sender)) = self.rules.filter(|_| answers.differ()) else {
             return Ok(answers.accepting);
         };
@@ -286,7 +288,10 @@ impl<'r> Question<'r> {
             };
             match accepts {
                 Some(true) => {}
-                Some(false) => answers[row] = self.decided.by_state[hit.code as usize].declining,
+                Some(false) => {
+                    let of_state = self.decided.by_state.get(hit.code as usize);
+                    answers[row] = of_state.map_or_else(Answer::default, |of_state| of_state.declining);
+                }
                 None => damaged = true,
             }
         });

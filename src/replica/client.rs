@@ -1,5 +1,6 @@
 //! The HTTP client of replicas and token keys: HTTP/1.1, TLS by rustls with ring.
 
+use crate::plain_text::plain;
 use reqwest::{Client, ClientBuilder, Response};
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -69,5 +70,5 @@ pub(crate) fn cause(error: &reqwest::Error) -> String {
     while let Some(source) = cause.source() {
         cause = source;
     }
-    cause.to_string()
+    plain(&cause.to_string()).into_owned()
 }

@@ -1,17 +1,18 @@
 //! The directory of a replica, and the incomplete files and directories beside it, whose names begin with a dot.
 
-use super::{Event, FollowError, Offer, Source, io_error};
+use super::{Event, FollowError, Offer, Source, bounds, io_error};
+use crate::files::{FileMode, Folder, is_ours};
+use crate::register::moment;
+use crate::snapshot::Snapshot;
 use crate::{files, memory, store};
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
-
-/// File in a replica's directory with the name of its register, as the source gives it.
-const REPLICA_OF: &str = "replica-of";
 
 /// Bytes of a piece of a register file.
 const PIECE: usize = 1 << 20;
@@ -35,7 +36,7 @@ impl Directory {
         let (Some(name), Some(parent)) = (name, parent) else {
             return Err(FollowError::Options("name a directory".to_owned()));
         };
-        fs::create_dir_all(&parent).map_err(io_error(&parent))?;
+        Folder::create_all(&parent, FileMode::of_process()).map_err(io_error(&parent))?;
         let directory = Directory { path, parent, name };
         directory.check()?;
         Ok(directory)
@@ -48,6 +49,7 @@ impl Directory {
         if !found.is_dir() {
             return Err(FollowError::Options(format!("{path} is a file: name a directory")));
         }
+        Folder::open(&self.path).and_then(|folder| folder.check_owner()).map_err(io_error(&self.path))?;
         // Directories and register files are renamed into place.
         let parent = fs::metadata(&self.parent).map_err(io_error(&self.parent))?;
         match found.dev() == parent.dev() {
@@ -63,13 +65,8 @@ impl Directory {
     ///
     /// Errors: the directory is not a replica.
     pub(super) fn register(&self, directory: &Path) -> Result<String, FollowError> {
-        match fs::read_to_string(directory.join(REPLICA_OF)) {
-            Ok(text) => Ok(text.trim_end().to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(FollowError::NotAReplica(directory.to_owned()))
-            }
-            Err(error) => Err(io_error(directory)(error)),
-        }
+        let of = store::replica_of(directory).map_err(io_error(directory))?;
+        of.ok_or_else(|| FollowError::NotAReplica(directory.to_owned()))
     }
 
     fn sibling(&self, what: &str) -> PathBuf {
@@ -84,7 +81,8 @@ impl Directory {
     /// Keeps other processes from following into the directory while the file is open.
     pub(super) fn lock(&self) -> Result<File, FollowError> {
         let path = self.sibling("lock");
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path))?;
+        let folder = Folder::open(&self.parent).map_err(io_error(&self.parent))?;
+        let file = folder.open_lock(file_name(&path), FileMode::PRIVATE).map_err(io_error(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(FollowError::Locked(self.path.clone())),
@@ -95,8 +93,10 @@ impl Directory {
     /// Completes an interrupted [`exchange`](Directory::exchange).
     pub(super) fn recover(&self) -> Result<(), FollowError> {
         let (next, old) = (self.next(), self.sibling("old"));
-        if !self.path.exists() && old.exists() {
-            let from = if store::is_data_directory(&next) { &next } else { &old };
+        let complete = [&next, &old].into_iter().find(|from| store::is_data_directory(from));
+        if let Some(from) = complete.filter(|_| !self.path.exists() && old.exists()) {
+            let real = Folder::of(from).and_then(|(parent, name)| parent.folder(name));
+            real.and_then(|folder| folder.check_owner()).map_err(io_error(from))?;
             self.rename(from, &self.path)?;
         }
         remove(&next)?;
@@ -129,11 +129,17 @@ impl Directory {
         if !fetch(&path, source, offer, report)? {
             return Ok(false);
         }
+        if let Err(error) = check_file(&path, source, offer) {
+            fs::remove_file(&path).map_err(io_error(&path))?;
+            return Err(error);
+        }
         // Before the register file, so that every data directory of a replica has it.
-        let replica_of = directory.join(REPLICA_OF);
-        fs::create_dir_all(directory)
-            .and_then(|()| fs::write(&replica_of, format!("{}\n", offer.register)))
-            .and_then(|()| File::open(&replica_of)?.sync_all())
+        let replica_of = directory.join(store::REPLICA_OF);
+        let name = format!("{}\n", offer.register);
+        store::create_directory_like(directory, &self.path)
+            .and_then(|mode| {
+                files::replace_with_mode(&replica_of, mode, |file| file.write_all(name.as_bytes()))
+            })
             .map_err(io_error(&replica_of))?;
         store::adopt(&path, directory)?;
         Ok(true)
@@ -142,16 +148,38 @@ impl Directory {
     /// Removes partial downloads of other register files.
     fn remove_other_partials(&self, kept: &Path) -> Result<(), FollowError> {
         let failed = io_error(&self.parent);
-        for entry in fs::read_dir(&self.parent).map_err(&failed)? {
-            let path = entry.map_err(&failed)?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let parent = Folder::open(&self.parent).map_err(&failed)?;
+        for name in parent.names().map_err(&failed)? {
+            let name = name.to_string_lossy();
             let middle = name.strip_prefix(&format!(".{}.", self.name));
             let digest = middle.and_then(|rest| rest.strip_suffix(".partial"));
-            if digest.is_some_and(|digest| digest.len() == 64) && path != kept {
-                fs::remove_file(&path).map_err(io_error(&path))?;
+            let is_other = digest.is_some_and(|digest| digest.len() == 64) && *name != *file_name(kept);
+            let is_removed = || parent.entry(&*name).map(|entry| entry.is_some_and(|entry| is_ours(&entry)));
+            if is_other && is_removed().map_err(&failed)? {
+                parent.remove(&*name).map_err(&failed)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Checks a downloaded register file whole before it is used. Its digest shows that it is the one on offer, not that
+/// the offer was honest.
+fn check_file(path: &Path, source: &dyn Source, offer: &Offer) -> Result<(), FollowError> {
+    let file = Snapshot::open(path).map_err(|error| FollowError::BadFile(error.to_string()))?;
+    let header = file.header();
+    if bounds::kind_of(&offer.register) != Some(header.kind) || header.sequence != offer.sequence {
+        let found = format!("it is of {} at sequence {}", header.kind.name(), header.sequence);
+        return Err(FollowError::BadFile(format!("{found}, and {} was offered", offer.sequence)));
+    }
+    if let Some(now) = source.now() {
+        // Not `Untrusted`, after which it would be downloaded again and again.
+        let as_of = moment::of_nanoseconds(header.as_of);
+        bounds::check_time(now, as_of).map_err(|error| FollowError::BadFile(error.to_string()))?;
+    }
+    match file.verify().into_iter().next() {
+        Some(finding) => Err(FollowError::BadFile(finding.to_string())),
+        None => Ok(()),
     }
 }
 
@@ -165,14 +193,16 @@ fn fetch(
     report: &mut dyn FnMut(Event),
 ) -> Result<bool, FollowError> {
     let failed = io_error(path);
-    let file = OpenOptions::new().create(true).append(true).read(true).open(path).map_err(&failed)?;
+    let file = open_download(path).map_err(&failed)?;
     let mut hasher = blake3::Hasher::new();
     let before = memory::map(&file).map_err(&failed)?;
     let mut here = before.as_ref().len() as u64;
     hasher.update_rayon(before.as_ref());
     if here < offer.bytes {
-        let Some(mut reader) = source.snapshot(offer, here)? else { return Ok(false) };
-        receive(&mut *reader, &file, &failed, |piece| {
+        let Some(reader) = source.snapshot(offer, here)? else { return Ok(false) };
+        // At most the offered bytes reach the disk, even if the source sends more.
+        let mut reader = reader.take(offer.bytes - here);
+        receive(&mut reader, &file, &failed, |piece| {
             hasher.update(piece);
             here += piece.len() as u64;
             report(Event::Downloading(here, offer.bytes));
@@ -232,10 +262,86 @@ fn receive(
     read.map(drop).map_err(|error| FollowError::Unreachable(error.to_string()))
 }
 
-/// Removes a directory if it exists.
+/// Opens a partial download, or begins one. The name is not random, so that a download can be resumed.
+///
+/// Errors: the file is not a regular file of this user.
+fn open_download(path: &Path) -> io::Result<File> {
+    let (folder, name) = Folder::of(path)?;
+    match folder.create_file(name, FileMode::PRIVATE) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => folder.open_own(name),
+        created => created,
+    }
+}
+
+fn file_name(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or_default()
+}
+
+/// Removes the directory of a replica, complete or not, if it exists.
+///
+/// Errors: it is none, or belongs to another user; then it stays.
 pub(super) fn remove(directory: &Path) -> Result<(), FollowError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io_error(directory)(error)),
-        _ => Ok(()),
+    let failed = io_error(directory);
+    let (parent, name) = Folder::of(directory).map_err(&failed)?;
+    let folder = match parent.folder(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        folder => folder.map_err(&failed)?,
+    };
+    folder.check_owner().map_err(&failed)?;
+    let names = folder.names().map_err(&failed)?;
+    // An incomplete one may lack the name of its register, but then it has nothing else than a data directory has.
+    if names.iter().any(|name| name == store::REPLICA_OF) {
+        folder.clear(store::REPLICA_OF).map_err(&failed)?;
+    }
+    for name in names.iter().filter(|name| name.to_str().is_some_and(store::is_file_of_data_directory)) {
+        match folder.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+    }
+    parent.remove_folder(name).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn replicas_use_nothing_that_was_planted() {
+        let parent = tempfile::tempdir().expect("directory");
+        let at = |name: &str| parent.path().join(name);
+        let directory = Directory::new(&at("far")).expect("free");
+        fs::create_dir(at("home")).expect("made");
+        fs::write(at("home/thesis"), "years").expect("written");
+        // A directory that was renamed, and links.
+        for name in [".far.next", ".far.old"] {
+            fs::rename(at("home"), at(name)).expect("renamed");
+            assert!(directory.recover().is_err() && !at("far").exists(), "{name}");
+            fs::rename(at(name), at("home")).expect("renamed");
+            symlink(at("home"), at(name)).expect("linked");
+            assert!(directory.recover().is_err() && !at("far").exists(), "{name}");
+            fs::remove_file(at(name)).expect("still a link");
+            assert_eq!(fs::read(at("home/thesis")).expect("there"), b"years", "{name}");
+        }
+        // A replica with a file of its user, and one whose creation was interrupted.
+        for names in
+            [&[store::REPLICA_OF, "lock", "notes"][..], &["lock", ".replica-of.0123456789abcdef.partial"]]
+        {
+            fs::create_dir(at(".far.old")).expect("made");
+            names.iter().for_each(|name| fs::write(at(".far.old").join(name), "far").expect("written"));
+            directory.recover().expect("removed");
+            assert!(!at(".far.old").exists());
+        }
+        let download = format!(".far.{}.partial", "0".repeat(64));
+        for name in [&download[..], ".far.lock"] {
+            symlink(at("home/thesis"), at(name)).expect("linked");
+        }
+        assert!(open_download(&at(&download)).is_err() && directory.lock().is_err());
+        fs::remove_file(at(&download)).expect("removed");
+        fs::hard_link(at("home/thesis"), at(&download)).expect("linked");
+        assert!(open_download(&at(&download)).is_err(), "another name of a file of this user");
+        assert_eq!(fs::read(at("home/thesis")).expect("there"), b"years");
+        assert!(Directory::new(&at("home/thesis")).is_err());
     }
 }

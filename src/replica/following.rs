@@ -2,15 +2,14 @@
 
 use super::backoff::Backoff;
 use super::directory::{self, Directory};
-use super::{Event, Follow, FollowError, Source};
+use super::{Event, Follow, FollowError, Source, bounds};
+use crate::limits::REPLICA_CHANGES_MAX;
 use crate::store::{self, Lines, Writer};
 use std::path::Path;
 use std::time::Duration;
 
 /// How long the source is asked to wait for changes.
 pub(super) const WAIT: Duration = Duration::from_secs(25);
-/// Most changes of one batch.
-const BATCH: usize = 100_000;
 
 /// Follows a source until an error that does not pass, or with `once` until the replica is up to date.
 pub(crate) fn run(
@@ -30,6 +29,8 @@ pub(crate) fn run(
         without_changes: None,
         backoff: Backoff::default(),
         alarm_reported: false,
+        lost: false,
+        in_contact: false,
         report,
     };
     let mut writer = state.open()?;
@@ -102,6 +103,10 @@ struct FollowState<'f> {
     backoff: Backoff,
     /// Whether an untrusted response was reported since the last success.
     alarm_reported: bool,
+    /// Whether the source was reported as lost, and is not back yet.
+    lost: bool,
+    /// Whether the last attempt succeeded.
+    in_contact: bool,
     report: &'f mut dyn FnMut(Event),
 }
 
@@ -109,13 +114,23 @@ impl FollowState<'_> {
     /// Applies the next batch of changes, and makes a checkpoint if the log is long.
     fn step(&mut self, writer: &Writer) -> Result<Progress, FollowError> {
         let here = writer.register().sequence();
-        let wait = if self.follow.once { Duration::ZERO } else { WAIT };
-        let batch = self.source.changes(&writer.register(), BATCH, wait)?;
+        // The first response, also after failures, shows at once that the source is there.
+        let wait = if self.follow.once || !self.in_contact { Duration::ZERO } else { WAIT };
+        let batch = self.source.changes(&writer.register(), REPLICA_CHANGES_MAX, wait)?;
         if batch.register != self.of {
             return Err(FollowError::OtherRegister { found: batch.register });
         }
         if batch.latest < here {
             return Err(FollowError::RolledBack { here });
+        }
+        if let Some(now) = self.source.now() {
+            bounds::check_batch(&batch, here, now)?;
+        }
+        if batch.changes.is_empty() && batch.latest > here {
+            // Waits: asking again at once would never end.
+            let latest = batch.latest;
+            let why = format!("it is at sequence {latest}, but sends no changes after {here}");
+            return Err(FollowError::Unreachable(why));
         }
         if !batch.changes.is_empty() {
             if !store::is_data_directory(writer.directory()) {
@@ -138,7 +153,10 @@ impl FollowState<'_> {
             }
         };
         self.backoff.reset();
-        self.alarm_reported = false;
+        (self.alarm_reported, self.in_contact) = (false, true);
+        if std::mem::take(&mut self.lost) {
+            (self.report)(Event::Reconnected);
+        }
         if writer.log_bytes() > self.follow.checkpoint_at {
             writer.checkpoint(false)?;
         }
@@ -173,7 +191,7 @@ impl FollowState<'_> {
 
     /// Creates a data directory from the source's register file, once the source is at `sequence_min` or later.
     fn begin(&mut self, path: &Path, sequence_min: u64) -> Result<(), FollowError> {
-        let mut altered = false;
+        let (mut altered, mut replaced) = (false, 0);
         loop {
             let made = self.source.offer().and_then(|offer| {
                 if offer.latest < sequence_min {
@@ -185,6 +203,9 @@ impl FollowState<'_> {
                     let why = "the changes after the register file are gone, and there is no newer file yet";
                     return Err(FollowError::Unreachable(why.to_owned()));
                 }
+                if self.source.now().is_some() {
+                    bounds::check_offer(&offer, (sequence_min > 0).then_some(sequence_min))?;
+                }
                 if !self.of.is_empty() && self.of != offer.register {
                     return Err(FollowError::OtherRegister { found: offer.register });
                 }
@@ -194,7 +215,11 @@ impl FollowState<'_> {
             match made {
                 Ok(true) => return Ok(()),
                 // The file was replaced meanwhile: try the new one.
-                Ok(false) => {}
+                Ok(false) if replaced < 2 => replaced += 1,
+                Ok(false) => {
+                    let why = "it does not send the register file that it offers";
+                    self.wait(FollowError::Unreachable(why.to_owned()))?;
+                }
                 // The partial download may have been damaged: try once more from the beginning.
                 Err(FollowError::Altered) if !std::mem::replace(&mut altered, true) => {}
                 Err(error) => self.wait(error)?,
@@ -242,9 +267,13 @@ impl FollowState<'_> {
         }
         if untrusted && !std::mem::replace(&mut self.alarm_reported, true) {
             (self.report)(Event::Untrusted(error.to_string()));
+            self.lost = true;
         } else if self.backoff.is_first() {
             (self.report)(Event::Waiting(error.to_string()));
+            self.lost = true;
         }
+        self.in_contact = false;
+        (self.report)(Event::AttemptFailed);
         self.source.pause(self.backoff.next());
         Ok(())
     }

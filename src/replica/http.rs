@@ -1,7 +1,11 @@
 //! A service as the source of a replica: the client's side of `docs/replicas.md`.
 
 use super::following::WAIT;
+use super::pace::{Pace, PaceLimit};
 use super::{ChangeBatch, FollowError, Offer, Part, Source, client};
+use crate::files;
+use crate::limits::{REPLICA_CHANGES_BYTES_MAX, REPLICA_FILE_BYTES_MAX};
+use crate::plain_text::plain;
 use crate::register::Register;
 use crate::signing::{self, Statement, TrustedKeys, header};
 use crate::store::changes_of_frames;
@@ -13,17 +17,21 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::fs;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest pause within a response.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Most bytes of one response with changes.
-const CHANGES_BYTES_MAX: usize = 256 << 20;
+/// Longest time until the headers of a response are complete.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(60).saturating_add(WAIT);
+/// Time between two requests for changes, if there are none.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// Most bytes of a problem document.
-const PROBLEM_BYTES_MAX: usize = 1 << 16;
+const PROBLEM_BYTES_MAX: u64 = 1 << 16;
 
 /// Address and credentials of a service.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +44,8 @@ pub struct SourceOptions {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// File with a bearer token, read for each request.
     pub token: Option<PathBuf>,
+    /// Whether the token may be sent over plain HTTP to another machine, where anyone on the way can read it.
+    pub allow_plain_token: bool,
     /// The requested part of the register; the source's default if `None`.
     pub part: Option<Part>,
     /// Trusted public keys, PEM. If there are any, responses that none of them has signed are refused.
@@ -48,6 +58,7 @@ pub(super) struct HttpSource {
     client: Client,
     options: SourceOptions,
     trusted: TrustedKeys,
+    pace: PaceLimit,
 }
 
 impl HttpSource {
@@ -55,6 +66,9 @@ impl HttpSource {
         if !["http://", "https://"].iter().any(|scheme| options.address.starts_with(scheme)) {
             let text = "is not an address of a service: write http://HOST:PORT or https://HOST:PORT";
             return Err(FollowError::Options(format!("{} {text}", options.address)));
+        }
+        if options.token.is_some() && !options.allow_plain_token && is_exposed(&options.address) {
+            return Err(FollowError::PlainToken(options.address));
         }
         let trusted =
             TrustedKeys::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
@@ -71,14 +85,19 @@ impl HttpSource {
             Some((path, _)) => unusable(path, error),
             None => failed(&error),
         })?;
-        let client = client::builder(tls)
+        let mut builder = client::builder(tls);
+        if options.address.starts_with("http://") && !options.allow_plain_token {
+            // A proxy on another machine would read the token, and could answer instead of this one.
+            builder = builder.no_proxy();
+        }
+        let client = builder
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(STALL_TIMEOUT + WAIT)
             .build()
             .map_err(|error| failed(&client::cause(&error)))?;
         let runtime = client::runtime().map_err(|error| failed(&error))?;
-        Ok(HttpSource { runtime, client, options, trusted })
+        Ok(HttpSource { runtime, client, options, trusted, pace: PaceLimit::default() })
     }
 
     fn address(&self, path: &str) -> String {
@@ -104,12 +123,14 @@ impl HttpSource {
             request = request.header(*name, value);
         }
         if let Some(token) = &self.options.token {
-            let token = String::from_utf8(read(token)?).map_err(|_| unusable(token, "it is not UTF-8"))?;
+            let text = files::read_secret(token, |_| false).map_err(|error| unusable(token, error))?;
+            let token = String::from_utf8(text).map_err(|_| unusable(token, "it is not UTF-8"))?;
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
         // The time-outs start when the request is made, which needs the runtime.
-        let response = self.runtime.block_on(async { request.send().await });
-        let response = response.map_err(|error| unreachable_source(&error))?;
+        let response = self.runtime.block_on(async { timeout(HEADERS_TIMEOUT, request.send()).await });
+        let slow = |_| FollowError::Unreachable("the headers of its response take too long".to_owned());
+        let response = response.map_err(slow)?.map_err(|error| unreachable_source(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -120,7 +141,7 @@ impl HttpSource {
         }
         let problem = self.read_body(response, PROBLEM_BYTES_MAX).unwrap_or_default();
         let problem: serde_json::Value = serde_json::from_slice(&problem).unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or_default().to_owned();
+        let detail = plain(problem["detail"].as_str().unwrap_or_default()).into_owned();
         Err(match status {
             StatusCode::GONE => FollowError::Gone,
             StatusCode::NOT_FOUND => FollowError::NotAService,
@@ -131,8 +152,21 @@ impl HttpSource {
         })
     }
 
-    fn read_body(&self, response: Response, bytes_max: usize) -> io::Result<Vec<u8>> {
-        self.runtime.block_on(client::read_body(response, bytes_max))
+    /// Reads a body of at most `bytes_max` bytes; no more is kept.
+    fn read_body(&self, response: Response, bytes_max: u64) -> Result<Vec<u8>, FollowError> {
+        let away = |error: io::Error| FollowError::Unreachable(error.to_string());
+        let mut reader = self.body_reader(response);
+        let mut body = Vec::new();
+        (&mut reader).take(bytes_max).read_to_end(&mut body).map_err(away)?;
+        match reader.is_at_end().map_err(away)? {
+            true => Ok(body),
+            false => Err(FollowError::Untrusted(format!("it is longer than {bytes_max} bytes"))),
+        }
+    }
+
+    fn body_reader(&self, response: Response) -> ResponseBodyReader<'_> {
+        let pace = Pace::new(self.pace);
+        ResponseBodyReader { runtime: &self.runtime, response, rest: Bytes::new(), pace }
     }
 
     /// A nonce to be signed; empty without trusted keys.
@@ -143,17 +177,17 @@ impl HttpSource {
         signing::nonce().map_err(|error| FollowError::Options(error.to_string()))
     }
 
-    /// The statement about a response, signed by a trusted key if there are any.
+    /// The statement in the headers of a response, signed by a trusted key if there are any. Nothing of the body has
+    /// been read.
     fn statement(
         &self,
         what: &'static str,
         headers: &HeaderMap,
-        body: String,
         nonce: String,
     ) -> Result<Statement, FollowError> {
         let get = |name| text(headers, name).ok();
-        let statement = Statement::of_headers(what, get, body, nonce).ok_or(FollowError::NotAService)?;
-        super::check_signature(&self.trusted, &statement, get(header::SIGNATURE))?;
+        let statement = Statement::of_headers(what, get, nonce).ok_or(FollowError::NotAService)?;
+        super::check_signature(&self.trusted, &statement, get)?;
         let part = statement.register.split_once(' ').map(|(_, part)| part);
         if let Some(asked) = &self.options.part
             && part != Some(&asked.to_string()[..])
@@ -169,13 +203,17 @@ impl Source for HttpSource {
         let nonce = self.nonce()?;
         let response = self.request(true, "snapshot", 0, &[(header::NONCE, nonce.clone())])?;
         let headers = response.headers();
-        let digest = text(headers, header::DIGEST)?.to_owned();
+        let digest = text(headers, header::DIGEST)?;
         if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(FollowError::NotAService);
         }
-        let statement = self.statement("snapshot", headers, digest.clone(), nonce)?;
-        let bytes = number(headers, "content-length")?;
-        Ok(Offer { register: statement.register, digest, bytes, latest: statement.latest })
+        let statement = self.statement("snapshot", headers, nonce)?;
+        let bytes = super::stated_bytes(&statement, REPLICA_FILE_BYTES_MAX)?;
+        if statement.from != statement.to {
+            return Err(FollowError::NotAService);
+        }
+        let Statement { register, from: sequence, latest, body: digest, .. } = statement;
+        Ok(Offer { register, digest, bytes, sequence, latest })
     }
 
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
@@ -183,9 +221,10 @@ impl Source for HttpSource {
         let headers = [("range", format!("bytes={from}-")), ("if-range", tag.clone())];
         let response = self.request(false, "snapshot", 0, &headers)?;
         let same = response.headers().get("etag").is_some_and(|other| other.as_bytes() == tag.as_bytes());
-        let part = response.status() == StatusCode::PARTIAL_CONTENT;
-        let body = ResponseBodyReader { runtime: &self.runtime, response, rest: Bytes::new() };
-        Ok((same && part).then(|| Box::new(body) as Box<dyn Read>))
+        let status = response.status();
+        let is_rest = status == StatusCode::PARTIAL_CONTENT || status == StatusCode::OK && from == 0;
+        let body = self.body_reader(response);
+        Ok((same && is_rest).then(|| Box::new(body) as Box<dyn Read>))
     }
 
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError> {
@@ -197,29 +236,35 @@ impl Source for HttpSource {
         let nonce = self.nonce()?;
         let headers = [("accept", header::FRAMES.to_owned()), (header::NONCE, nonce.clone())];
         let path = format!("changes?from={from}&limit={most}{wait}");
+        let asked = Instant::now();
         let response = self.request(false, &path, from, &headers)?;
         if response.headers().get("content-type").is_none_or(|found| found != header::FRAMES) {
             return Err(FollowError::NotAService);
         }
-        let headers = response.headers().clone();
-        let body = self.read_body(response, CHANGES_BYTES_MAX);
-        let body = body.map_err(|error| FollowError::Unreachable(error.to_string()))?;
-        let digest = match self.trusted.is_empty() {
-            true => String::new(),
-            false => blake3::hash(&body).to_hex().to_string(),
+        // Signature and length are checked before the first byte of the body.
+        let statement = self.statement("changes", response.headers(), nonce)?;
+        let bytes = super::stated_bytes(&statement, REPLICA_CHANGES_BYTES_MAX)?;
+        let body = self.read_body(response, bytes)?;
+        if body.is_empty() && !wait.is_empty() {
+            // A source that does not wait is not asked without pause.
+            std::thread::sleep(PAUSE_MIN.saturating_sub(asked.elapsed()));
+        }
+        if body.len() as u64 != bytes {
+            return Err(FollowError::Unreachable("its changes were truncated".to_owned()));
+        }
+        if !self.trusted.is_empty() && *blake3::hash(&body).to_hex().as_str() != *statement.body {
+            let why = "changes: it was altered: its digest is not the signed one";
+            return Err(FollowError::Untrusted(why.to_owned()));
+        }
+        let changes = changes_of_frames(&body, from, most).filter(|_| statement.from == from);
+        let damaged = || {
+            let why =
+                format!("its changes are damaged or forged, or more than the {most} that were requested");
+            FollowError::Untrusted(why)
         };
-        let statement = self.statement("changes", &headers, digest, nonce)?;
-        let changes = changes_of_frames(&body, from).filter(|_| statement.from == from);
-        let register = statement.register;
-        let damaged = || FollowError::Unreachable("its changes are damaged".to_owned());
-        let content = Some(statement.content).filter(|content| !content.is_empty());
-        Ok(ChangeBatch {
-            register,
-            changes: changes.ok_or_else(damaged)?,
-            to: statement.to,
-            latest: statement.latest,
-            content,
-        })
+        let Statement { register, to, latest, content, .. } = statement;
+        let content = Some(content).filter(|content| !content.is_empty());
+        Ok(ChangeBatch { register, changes: changes.ok_or_else(damaged)?, to, latest, content })
     }
 }
 
@@ -229,21 +274,45 @@ struct ResponseBodyReader<'h> {
     response: Response,
     /// Bytes received and not yet read.
     rest: Bytes,
+    pace: Pace,
+}
+
+impl ResponseBodyReader<'_> {
+    /// Receives bytes if none are left. Returns whether the body has ended.
+    fn is_at_end(&mut self) -> io::Result<bool> {
+        while self.rest.is_empty() {
+            let response = &mut self.response;
+            let chunk =
+                async { response.chunk().await.map_err(|error| io::Error::other(client::cause(&error))) };
+            match self.runtime.block_on(self.pace.next(chunk))? {
+                None => return Ok(true),
+                Some(chunk) => self.rest = chunk,
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Read for ResponseBodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.rest.is_empty() {
-            let chunk = self.runtime.block_on(self.response.chunk());
-            match chunk.map_err(|error| io::Error::other(client::cause(&error)))? {
-                None => return Ok(0),
-                Some(chunk) => self.rest = chunk,
-            }
+        if buffer.is_empty() || self.is_at_end()? {
+            return Ok(0);
         }
         let length = buffer.len().min(self.rest.len());
         buffer[..length].copy_from_slice(&self.rest.split_to(length));
         Ok(length)
     }
+}
+
+/// Whether what is sent to an address can be read by other machines on the way.
+fn is_exposed(address: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(address) else { return true };
+    let is_loopback = match url.host_str().map(|host| host.trim_matches(['[', ']'])) {
+        None => false,
+        Some("localhost") => true,
+        Some(host) => host.parse::<IpAddr>().is_ok_and(|host| host.to_canonical().is_loopback()),
+    };
+    url.scheme() != "https" && !is_loopback
 }
 
 /// A failed request, with a hint at the usual reason.
@@ -261,10 +330,6 @@ fn unreachable_source(error: &reqwest::Error) -> FollowError {
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, FollowError> {
     headers.get(name).and_then(|value| value.to_str().ok()).ok_or(FollowError::NotAService)
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Result<u64, FollowError> {
-    text(headers, name)?.parse().map_err(|_| FollowError::NotAService)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FollowError> {
@@ -285,5 +350,40 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FollowError
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FollowError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| unusable(path, error))
+    let key = files::read_secret(path, files::has_no_private_key).map_err(|error| unusable(path, error))?;
+    PrivateKeyDer::from_pem_slice(&key).map_err(|error| unusable(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_beyond_this_machine_is_exposed() {
+        let cases = [
+            ("http://localhost:8080", false),
+            ("http://127.0.0.1:8080/se", false),
+            ("http://127.1.2.3", false),
+            ("http://[::1]:8080", false),
+            ("http://[::ffff:127.0.0.1]:8080", false),
+            ("https://nabar.example", false),
+            ("http://nabar.example", true),
+            ("http://localhost.example", true),
+            ("http://127.0.0.1.example", true),
+            ("http://127.0.0.1@nabar.example", true),
+            ("http://10.0.0.1", true),
+            ("http://0.0.0.0", true),
+        ];
+        for (address, exposed) in cases {
+            assert_eq!(is_exposed(address), exposed, "{address}");
+            let token = Some(PathBuf::from("token"));
+            let options = SourceOptions { address: address.to_owned(), token, ..SourceOptions::default() };
+            let refused = matches!(HttpSource::new(options.clone()), Err(FollowError::PlainToken(_)));
+            assert_eq!(refused, exposed, "{address}");
+            assert!(
+                HttpSource::new(SourceOptions { allow_plain_token: true, ..options }).is_ok(),
+                "{address}"
+            );
+        }
+    }
 }

@@ -6,22 +6,28 @@
 //! behind starts over.
 
 pub(crate) mod backoff;
+mod bounds;
 pub(crate) mod client;
 mod directory;
 pub(crate) mod following;
 mod http;
+pub(crate) mod pace;
 mod part;
+mod status;
 
 #[cfg(test)]
 mod tests;
 
 pub use http::SourceOptions;
 pub use part::Part;
+pub use status::FollowStatus;
 
 use crate::changes::Change;
+use crate::plain_text::plain;
 use crate::register::Register;
-use crate::signing::{Statement, TrustedKeys};
+use crate::signing::{SignatureError, Statement, TrustedKeys, header};
 use crate::store::{ApplyError, InitError, StoreError, Writer};
+use jiff::Timestamp;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,9 +41,15 @@ pub enum FollowError {
     /// The source is unreachable or fails: tried again.
     #[error("the source does not answer: {0}")]
     Unreachable(String),
-    /// A response without a valid signature: ignored, and requested again.
+    /// A response without a valid signature, or one that cannot be true or exceeds a limit: ignored, and requested
+    /// again.
     #[error("the response is refused: {0}")]
     Untrusted(String),
+    /// The register file that the source offers is damaged or forged.
+    #[error(
+        "the source's register file is refused: {0}; `nabar verify` at the source lists what is wrong with it"
+    )]
+    BadFile(String),
     /// The source refuses the request.
     #[error("the source refuses ({status}): {detail}")]
     Refused {
@@ -65,7 +77,7 @@ pub enum FollowError {
         here: u64,
     },
     /// The source has the register of another country, or another part.
-    #[error("the source has another register, {found}: follow it into another directory")]
+    #[error("the source has another register, {}: follow it into another directory", plain(found))]
     OtherRegister {
         /// The source's register.
         found: String,
@@ -79,6 +91,12 @@ pub enum FollowError {
     /// The replica differs from the source, twice.
     #[error("the replica differs from the source's register: {0}; it has already started over once")]
     Diverged(String),
+    /// A bearer token would be sent over plain HTTP to another machine.
+    #[error(
+        "the token would go to {0} in plain text, where anyone on the way can read and use it: name the service with \
+         https://, or allow a plain token"
+    )]
+    PlainToken(String),
     /// An address, certificate, key or token is unusable.
     #[error("{0}")]
     Options(String),
@@ -143,8 +161,13 @@ pub enum Event {
     Diverged(String),
     /// The source is unreachable, or the disk is full; reported once until that is over.
     Waiting(String),
-    /// A response without a valid signature: an alarm, reported once until the next success.
+    /// A response that is refused ([`FollowError::Untrusted`]): an alarm, reported once until the next success.
     Untrusted(String),
+    /// An attempt has failed; reported each time, after [`Waiting`](Event::Waiting) or
+    /// [`Untrusted`](Event::Untrusted).
+    AttemptFailed,
+    /// The first success after [`Waiting`](Event::Waiting) or [`Untrusted`](Event::Untrusted).
+    Reconnected,
 }
 
 /// Options of a replica.
@@ -201,6 +224,8 @@ pub(crate) struct Offer {
     /// BLAKE3, 64 hexadecimal digits.
     pub(crate) digest: String,
     pub(crate) bytes: u64,
+    /// Sequence number of the register file.
+    pub(crate) sequence: u64,
     /// The source's last sequence number.
     pub(crate) latest: u64,
 }
@@ -227,6 +252,12 @@ pub(crate) trait Source {
     /// The changes after the register `here`, at most `most`; waits for some if there are none.
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError>;
 
+    /// The clock by which the source's times and sequence numbers are judged. `None` if the source is a register on
+    /// this machine, which is believed.
+    fn now(&self) -> Option<Timestamp> {
+        Some(Timestamp::now())
+    }
+
     /// Waits before the next attempt.
     fn pause(&self, time: Duration) {
         thread::sleep(time);
@@ -238,17 +269,31 @@ pub(crate) trait Source {
     }
 }
 
-/// Checks that a trusted key has signed a statement, if there are trusted keys.
-pub(crate) fn check_signature(
+/// Checks that a trusted key has signed a statement in format 2, if there are trusted keys. `get` finds headers by name.
+pub(crate) fn check_signature<'h>(
     trusted: &TrustedKeys,
     statement: &Statement,
-    signatures: Option<&str>,
+    get: impl Fn(&'static str) -> Option<&'h str>,
 ) -> Result<(), FollowError> {
-    if trusted.is_empty() {
-        return Ok(());
+    let refused = |why: SignatureError| FollowError::Untrusted(format!("{}: {why}", statement.what));
+    if !trusted.is_empty() {
+        let old = get(header::SIGNATURE).is_none() && get(header::SIGNATURE_1).is_some();
+        let checked = if old { Err(SignatureError::OldFormat) } else { Ok(()) };
+        checked.and_then(|()| trusted.check(statement, get(header::SIGNATURE))).map_err(refused)?;
     }
-    let checked = trusted.check(statement, signatures);
-    checked.map_err(|why| FollowError::Untrusted(format!("{}: {why}", statement.what)))
+    Ok(())
+}
+
+/// The length that a statement says, at most `max`.
+pub(crate) fn stated_bytes(statement: &Statement, max: u64) -> Result<u64, FollowError> {
+    let what = statement.what;
+    match statement.bytes {
+        None => Err(FollowError::Untrusted(format!("{what}: {}", SignatureError::OldFormat))),
+        Some(bytes) if bytes > max => {
+            Err(FollowError::Untrusted(format!("{what}: {bytes} bytes, and at most {max} are accepted")))
+        }
+        Some(bytes) => Ok(bytes),
+    }
 }
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> FollowError + use<> {

@@ -1,12 +1,16 @@
 //! The audit log: callers, senders, counts and outcomes of requests. It never contains an id of a recipient.
 
 use super::config;
+use crate::files;
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// A line of the log.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -16,6 +20,9 @@ pub(super) struct AuditEntry {
     /// Set in the first of two lines for a streamed response; the second line has the counts.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(super) begun: bool,
+    /// Number of further refusals of the same kind, which have no lines of their own.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) repeated: u64,
     pub(super) request_id: String,
     pub(super) endpoint: &'static str,
     pub(super) status: u16,
@@ -24,7 +31,7 @@ pub(super) struct AuditEntry {
     pub(super) caller: Option<String>,
     /// Address of the caller.
     pub(super) address: String,
-    /// Id of the sender.
+    /// Id of the sender; of a refused request, the number that it named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sender: Option<String>,
     /// Number of ids in the request.
@@ -35,7 +42,21 @@ pub(super) struct AuditEntry {
     /// Sequence number of the version that the response was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sequence: Option<u64>,
+    /// Why the request was refused: the code of a SOAP fault, or the last word of the type of a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fault: Option<String>,
     pub(super) micros: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The line after the log could not be written for some time.
+#[derive(Serialize)]
+struct Resumed {
+    time: String,
+    resumed: bool,
 }
 
 /// The open file, and whether its last line may be incomplete.
@@ -44,26 +65,63 @@ struct AuditFile {
     incomplete: bool,
 }
 
+/// Refusals of one kind that have lines of their own, in each [`REFUSALS_TIME`]; further ones are counted.
+const REFUSALS_WRITTEN: u64 = 5;
+/// Time after which counted refusals are written as one line.
+const REFUSALS_TIME: Duration = Duration::from_secs(10);
+/// Kinds of refusals that are distinguished; further ones share a line without address.
+const REFUSAL_KINDS: usize = 10_000;
+
+/// Refusals of one kind.
+struct Refusals {
+    since: Instant,
+    count: u64,
+    /// The last one.
+    entry: AuditEntry,
+}
+
+/// What distinguishes refusals: address, caller, endpoint, status, fault.
+type RefusalKind = (String, Option<String>, &'static str, u16, Option<String>);
+
 /// Appends to a file, each line with one write.
 pub(super) struct AuditLog {
     path: PathBuf,
     file: Mutex<AuditFile>,
+    refusals: Mutex<HashMap<RefusalKind, Refusals>>,
+    /// Whether the last attempt to write failed.
+    failing: AtomicBool,
+    /// Whether the last attempt to open the file again failed.
+    is_stale: AtomicBool,
 }
 
 impl AuditLog {
     pub(super) fn open(config: &config::Audit) -> io::Result<AuditLog> {
-        let file = Mutex::new(AuditFile { file: append(&config.path)?, incomplete: false });
-        Ok(AuditLog { path: config.path.clone(), file })
+        let file = Mutex::new(AuditFile { file: files::append(&config.path)?, incomplete: false });
+        let (refusals, path) = (Mutex::default(), config.path.clone());
+        Ok(AuditLog {
+            path,
+            file,
+            refusals,
+            failing: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the last attempt to write, or to open the file again, failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed) || self.is_stale.load(Ordering::Relaxed)
     }
 
     /// Opens the path again, after the file was renamed by log rotation.
     pub(super) fn reopen(&self) {
-        match append(&self.path) {
+        match files::append(&self.path) {
             Ok(file) => {
                 *self.file.lock().unwrap_or_else(PoisonError::into_inner) =
                     AuditFile { file, incomplete: false };
+                self.is_stale.store(false, Ordering::Relaxed);
             }
             Err(error) => {
+                self.is_stale.store(true, Ordering::Relaxed);
                 tracing::error!(%error, "the audit log cannot be reopened; the old file is still written")
             }
         }
@@ -71,6 +129,10 @@ impl AuditLog {
 
     /// Appends a line. Errors: it was not written, or only in part.
     pub(super) fn write(&self, entry: &AuditEntry) -> io::Result<()> {
+        self.append(entry)
+    }
+
+    fn append(&self, entry: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,10 +142,61 @@ impl AuditLog {
         }
         let written = file.file.write_all(&line);
         file.incomplete = written.is_err();
+        let failed_before = self.failing.swap(written.is_err(), Ordering::Relaxed);
+        match &written {
+            Err(error) if !failed_before => tracing::error!(%error, "the audit log cannot be written"),
+            Ok(()) if failed_before => tracing::info!("the audit log can be written again"),
+            _ => {}
+        }
         written
     }
-}
 
-fn append(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    /// Appends a line about a refused request, or counts it if there have been several of its kind lately.
+    pub(super) fn write_refusal(&self, entry: &AuditEntry) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kind =
+            (entry.address.clone(), entry.caller.clone(), entry.endpoint, entry.status, entry.fault.clone());
+        if refusals.len() >= REFUSAL_KINDS && !refusals.contains_key(&kind) {
+            kind = (String::new(), None, "", 0, None);
+        }
+        let new = || Refusals { since: Instant::now(), count: 0, entry: AuditEntry::default() };
+        let of_kind = refusals.entry(kind).or_insert_with(new);
+        of_kind.count += 1;
+        of_kind.entry = entry.clone();
+        if of_kind.count <= REFUSALS_WRITTEN {
+            drop(refusals);
+            // A refusal is sent without a line: it contains nothing about recipients.
+            let _ = self.append(entry);
+        }
+    }
+
+    /// Appends the lines of refusals that were counted; all of them if `all`, or else those that are due. If the log
+    /// could not be written, tries again.
+    pub(super) fn write_counted(&self, all: bool) {
+        let mut due = Vec::new();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.retain(|(address, ..), of_kind| {
+            let is_due = all || of_kind.since.elapsed() >= REFUSALS_TIME;
+            if is_due && of_kind.count > REFUSALS_WRITTEN {
+                let entry = std::mem::take(&mut of_kind.entry);
+                let repeated = of_kind.count - REFUSALS_WRITTEN;
+                due.push(AuditEntry { repeated, address: address.clone(), ..entry });
+            }
+            !is_due
+        });
+        drop(refusals);
+        for entry in &due {
+            let _ = self.append(entry);
+        }
+        let is_removed = {
+            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+        };
+        if is_removed || self.is_stale.load(Ordering::Relaxed) {
+            self.reopen();
+        }
+        if self.failing.load(Ordering::Relaxed) {
+            let _ = self.append(&Resumed { time: jiff::Timestamp::now().to_string(), resumed: true });
+        }
+    }
 }

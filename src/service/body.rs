@@ -1,8 +1,9 @@
 //! Reading request bodies, within limits of size, time and memory.
 
-use super::body_memory::{MemoryPermit, PERMIT_BYTES};
 use super::context::RequestContext;
+use super::memory::{FREE_BYTES, Reservation};
 use super::problem::Problem;
+use super::state::Service;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -12,38 +13,27 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
-
-/// Bytes of a body that need no reservation: small requests never wait for large ones.
-const FREE_BYTES: usize = 1 << 18;
-
-/// Bytes per second below which a body is too slow for the memory that it holds.
-const RATE_MIN: usize = 1 << 17;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Time for which an unwanted body is still read.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
-/// The memory that a request has reserved; released when its response has been sent.
-#[derive(Clone)]
-pub(super) struct MemoryReservation {
-    _permits: Arc<[MemoryPermit]>,
-}
+/// Time for which a body may be silent while the service stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Parts of a body between the connection and the thread that reads them: less than a megabyte.
+const PARTS_AHEAD: usize = 8;
 
 /// A body in memory.
 pub(super) struct BufferedBody {
     pub(super) bytes: Bytes,
-    pub(super) memory: MemoryReservation,
+    pub(super) memory: Reservation,
 }
 
 fn too_large(limit: usize) -> Problem {
     let detail =
         format!("the body is longer than {limit} bytes; ids as text/csv are streamed, at any length");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
-}
-
-fn busy() -> Problem {
-    let detail = "other requests hold all memory for request bodies; retry";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
 }
 
 /// Refuses a compressed body.
@@ -63,7 +53,8 @@ pub(super) fn truncated() -> Problem {
 }
 
 impl RequestContext<'_> {
-    /// Reads the whole body of a request. Each byte counts as `weight` bytes of the memory budget.
+    /// Reads the whole body of a request. Each byte reserves `weight` bytes of memory: for the body, and for what is
+    /// made of it.
     ///
     /// Errors: the body is too long, truncated, too slow or compressed, or no memory is available in time.
     pub(super) async fn read_body(
@@ -77,74 +68,137 @@ impl RequestContext<'_> {
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
         }
-        let mut body = request.into_body().take().ok_or_else(truncated)?;
-        let stall = self.service.limits.stall_time;
-        let transfer_time = Duration::from_secs((announced.unwrap_or(limit) / RATE_MIN) as u64);
-        // Waiting for memory, waiting for the first byte, and the transfer.
-        let read = timeout(2 * stall + transfer_time, self.buffer(&mut body, announced, limit, weight));
-        let read = read.await.unwrap_or_else(|_| Err(truncated()));
-        if read.as_ref().is_err_and(|problem| problem.status() != StatusCode::BAD_REQUEST) {
-            drain(body).await;
+        let mut body = TimedBody::new(self.service, request.into_body().take().ok_or_else(truncated)?);
+        let read = self.buffer(&mut body, announced, limit, weight).await;
+        let is_readable = |problem: &Problem| {
+            !matches!(problem.status(), StatusCode::BAD_REQUEST | StatusCode::REQUEST_TIMEOUT)
+        };
+        if read.as_ref().is_err_and(is_readable) {
+            drain(body.body).await;
         }
         read
     }
 
     async fn buffer(
         &self,
-        body: &mut Incoming,
+        body: &mut TimedBody,
         announced: Option<usize>,
         limit: usize,
         weight: usize,
     ) -> Result<BufferedBody, Problem> {
-        let most = FREE_BYTES + self.service.body_memory.client_bytes();
-        let (mut permits, mut reserved) = (Vec::new(), FREE_BYTES);
+        let mut memory: Option<Reservation> = None;
         let mut bytes: Vec<u8> = Vec::new();
-        while let Some(data) = next_data(body, self.service.limits.stall_time).await? {
+        while let Some(data) = body.next().await? {
             let length = bytes.len() + data.len();
             if length > limit {
                 return Err(too_large(limit));
             }
-            let expected = announced.unwrap_or(2 * length).max(length);
-            if length * weight > reserved {
-                // In whole permits, so that the reservations do not add up to more than the budget.
-                let target = (expected * weight).next_multiple_of(PERMIT_BYTES).min(most);
-                permits.push(self.reserve(target - reserved, permits.is_empty()).await?);
-                reserved = if announced.is_some() || target == most { usize::MAX } else { target };
+            let reserved = memory.as_ref().map_or(FREE_BYTES, Reservation::bytes);
+            let expected = announced.unwrap_or(if length * weight > reserved { 2 * length } else { length });
+            let expected = expected.max(length);
+            if expected * weight > reserved {
+                match &mut memory {
+                    // Only the first reservation of a request waits.
+                    None => memory = Some(self.reserve(expected * weight).await?),
+                    Some(memory) => {
+                        let all = memory.resize(expected * weight);
+                        all.or_else(|_| memory.resize(length * weight)).map_err(|_| Problem::busy())?;
+                    }
+                }
             }
-            if bytes.is_empty() && body.is_end_stream() {
-                return Ok(BufferedBody {
-                    bytes: data,
-                    memory: MemoryReservation { _permits: permits.into() },
-                });
+            if bytes.is_empty() && body.body.is_end_stream() {
+                return Ok(BufferedBody { bytes: data, memory: memory.unwrap_or_default() });
             }
             // The announced length at once: memory that is not written to yet is not resident.
             if bytes.capacity() < length && bytes.try_reserve_exact(expected - bytes.len()).is_err() {
-                return Err(busy());
+                return Err(Problem::busy());
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(BufferedBody { bytes: bytes.into(), memory: MemoryReservation { _permits: permits.into() } })
+        Ok(BufferedBody { bytes: bytes.into(), memory: memory.unwrap_or_default() })
     }
 
-    /// Only the first reservation of a request waits: requests that hold memory and wait for more could wait for each
-    /// other.
-    async fn reserve(&self, bytes: usize, first: bool) -> Result<MemoryPermit, Problem> {
-        let wait = first.then_some(self.service.limits.stall_time);
-        self.service.body_memory.reserve(&self.client, bytes, wait).await.ok_or_else(busy)
+    /// Reserves memory. If there is none, waits for it, at most `limits.wait_time`.
+    pub(super) async fn reserve(&self, bytes: usize) -> Result<Reservation, Problem> {
+        let reserved = self.service.memory.reserve(&self.client, bytes, self.service.limits.wait_time);
+        reserved.await.map_err(|_| Problem::busy())
+    }
+
+    /// Reserves memory for lines that are answered while they arrive.
+    pub(super) async fn reserve_stream(&self, bytes: usize) -> Result<Reservation, Problem> {
+        let wait = self.service.limits.wait_time;
+        let reserved = self.service.memory.reserve_stream(&self.client, bytes, wait).await;
+        reserved.map_err(|_| Problem::busy())
+    }
+
+    /// Makes sure that a request has as much memory, besides that of its connection. Does not wait.
+    pub(super) fn grow(&self, memory: &mut Reservation, bytes: usize) -> Result<(), Problem> {
+        if bytes <= FREE_BYTES.max(memory.bytes()) {
+            return Ok(());
+        }
+        if !memory.can_grow() {
+            *memory = Reservation::none(&self.service.memory, &self.client);
+        }
+        memory.resize(bytes).map_err(|_| Problem::busy())
     }
 }
 
-/// The next data of a body, `None` at its end.
-async fn next_data(body: &mut Incoming, stall: Duration) -> Result<Option<Bytes>, Problem> {
-    loop {
-        match timeout(stall, body.frame()).await {
-            Ok(None) => return Ok(None),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
+/// A body whose client must not be slow: neither silent for `limits.stall_time`, nor slower than
+/// `limits.bytes_per_second_min` over the whole time for which it is waited for.
+struct TimedBody {
+    body: Incoming,
+    received: u64,
+    waited: Duration,
+    stall_time: Duration,
+    bytes_per_second: u64,
+    service: Arc<Service>,
+}
+
+impl TimedBody {
+    fn new(service: &Arc<Service>, body: Incoming) -> TimedBody {
+        let limits = &service.limits;
+        TimedBody {
+            body,
+            received: 0,
+            waited: Duration::ZERO,
+            stall_time: limits.stall_time,
+            bytes_per_second: limits.bytes_per_second_min.max(1),
+            service: Arc::clone(service),
+        }
+    }
+
+    /// The next data, `None` at the end. Errors: the client is gone or too slow, or the service stops.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let allowed =
+                self.stall_time + Duration::from_millis(self.received * 1000 / self.bytes_per_second);
+            let left = allowed.saturating_sub(self.waited).min(self.stall_time);
+            let began = Instant::now();
+            let stopped = async {
+                self.service.stopped().await;
+                sleep(STOP_PATIENCE).await;
+            };
+            let frame = tokio::select! {
+                // What has arrived is read in any case.
+                biased;
+                frame = timeout(left, self.body.frame()) => frame,
+                () = stopped => return Err(Problem::stopping()),
+            };
+            self.waited += began.elapsed();
+            match frame {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.received += data.len() as u64;
+                        return Ok(Some(data));
+                    }
+                }
+                Ok(Some(Err(_))) => return Err(truncated()),
+                Err(_) => {
+                    let detail = "the body arrives too slowly";
+                    return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", detail));
                 }
             }
-            Ok(Some(Err(_))) | Err(_) => return Err(truncated()),
         }
     }
 }
@@ -190,47 +244,67 @@ impl RequestBody {
 
 /// Reads and discards a body for a short time: a client that is still sending would not read the response.
 async fn drain(mut body: Incoming) {
-    let rest = async { while let Ok(Some(_)) = next_data(&mut body, DRAIN_TIME).await {} };
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
     let _ = timeout(DRAIN_TIME, rest).await;
 }
 
 /// A body as [`io::Read`] for a blocking thread, while it arrives.
 pub(super) struct BodyReader {
-    data: mpsc::Receiver<io::Result<Bytes>>,
+    parts: mpsc::Receiver<Part>,
     rest: Bytes,
+    at_end: bool,
 }
 
-/// A reader, and the future that feeds it until the reader is dropped.
-pub(super) fn reader(mut body: Incoming, stall: Duration) -> (BodyReader, impl Future<Output = ()>) {
-    let (sender, data) = mpsc::channel(16);
+/// What arrives next.
+enum Part {
+    Data(Bytes),
+    End,
+    Failed(Problem),
+}
+
+/// A reader, and the future that feeds it until the reader is dropped. The future returns why the body is incomplete.
+pub(super) fn reader(
+    service: &Arc<Service>,
+    body: Incoming,
+) -> (BodyReader, impl Future<Output = Option<Problem>> + use<>) {
+    let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+    let mut body = TimedBody::new(service, body);
     let pump = async move {
         loop {
             let next = tokio::select! {
-                next = next_data(&mut body, stall) => next,
-                () = sender.closed() => return,
-            };
-            let next = match next {
-                Ok(None) => return,
-                Ok(Some(data)) => Ok(data),
-                Err(problem) => {
-                    Err(io::Error::new(io::ErrorKind::UnexpectedEof, problem.detail().to_owned()))
+                next = body.next() => next,
+                () = sender.closed() => {
+                    drain(body.body).await;
+                    return None;
                 }
             };
-            let failed = next.is_err();
-            if sender.send(next).await.is_err() || failed {
-                return;
+            let (part, problem) = match next {
+                Ok(Some(data)) => (Part::Data(data), None),
+                Ok(None) => (Part::End, None),
+                Err(problem) => (Part::Failed(problem.clone()), Some(problem)),
+            };
+            let is_last = !matches!(part, Part::Data(_));
+            if sender.send(part).await.is_err() {
+                drain(body.body).await;
+                return problem;
+            }
+            if is_last {
+                return problem;
             }
         }
     };
-    (BodyReader { data, rest: Bytes::new() }, pump)
+    (BodyReader { parts, rest: Bytes::new(), at_end: false }, pump)
 }
 
 impl io::Read for BodyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.rest.is_empty() {
-            match self.data.blocking_recv() {
-                None => return Ok(0),
-                Some(data) => self.rest = data?,
+        while self.rest.is_empty() && !self.at_end {
+            match self.parts.blocking_recv() {
+                Some(Part::Data(data)) => self.rest = data,
+                Some(Part::End) => self.at_end = true,
+                Some(Part::Failed(problem)) => return Err(io::Error::other(problem.detail().to_owned())),
+                // The request was abandoned.
+                None => return Err(io::ErrorKind::UnexpectedEof.into()),
             }
         }
         let length = buffer.len().min(self.rest.len());

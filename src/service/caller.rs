@@ -1,6 +1,12 @@
 //! The caller of a request: what its certificate or token says about it.
 
+use super::problem::Problem;
+use super::stream::SharedStream;
+use super::tls::{NoOrganisation, Thumbprint};
+use super::tokens::TokenError;
 use crate::register::{Register, SenderIndex};
+use hyper::StatusCode;
+use std::net::IpAddr;
 
 /// KRR: e-mail address, mobile number, whether the recipient can be notified, language.
 pub(super) const CONTACT_SCOPE: &str = "krr:global/kontaktinformasjon.read";
@@ -8,15 +14,83 @@ pub(super) const CONTACT_SCOPE: &str = "krr:global/kontaktinformasjon.read";
 pub(super) const MAILBOX_SCOPE: &str = "krr:global/digitalpost.read";
 
 /// The other end of a connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// The address, without the port.
-    pub(super) address: String,
-    /// The organisation of its client certificate, if it sent a valid one.
+    pub(super) address: IpAddr,
+    /// The port of the service that it connected to.
+    pub(super) port: u16,
+    /// The connection.
+    pub(super) stream: Option<SharedStream>,
+    /// Whether that is the address of probes and metrics.
+    pub(super) is_admin: bool,
+    /// The SHA-256 digest of its client certificate, if it sent a valid one.
+    pub(super) certificate: Option<Thumbprint>,
+    /// The organisation of its client certificate.
     pub(super) organisation: Option<String>,
+    /// Why its client certificate names no organisation.
+    pub(super) unnamed: Option<NoOrganisation>,
 }
 
-/// The caller of a request.
+impl Peer {
+    /// A client without a certificate.
+    pub(super) fn new(address: IpAddr, port: u16) -> Peer {
+        Peer {
+            address,
+            port,
+            stream: None,
+            is_admin: false,
+            certificate: None,
+            organisation: None,
+            unnamed: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Default for Peer {
+    fn default() -> Peer {
+        Peer::new(std::net::Ipv4Addr::LOCALHOST.into(), 0)
+    }
+}
+
+/// Why a request has no caller. The log has the text; the client gets the problem, which says less.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub(super) enum AuthenticationError {
+    #[error("there is neither a client certificate nor a bearer token")]
+    Missing,
+    #[error("the request has more than one Authorization header")]
+    Repeated,
+    #[error("there is no bearer token, and the client certificate names no organisation: {0}")]
+    Unnamed(NoOrganisation),
+    #[error("the token is refused: {0}")]
+    Token(TokenError),
+    /// The certificate was valid in the handshake.
+    #[error("the client certificate is no longer valid: {0}")]
+    Certificate(rustls::Error),
+}
+
+impl From<&AuthenticationError> for Problem {
+    fn from(error: &AuthenticationError) -> Problem {
+        let (word, detail) = match error {
+            AuthenticationError::Missing | AuthenticationError::Unnamed(_) => (
+                "missing-credentials",
+                "send a client certificate that names an organisation, or a bearer token",
+            ),
+            AuthenticationError::Repeated | AuthenticationError::Token(_) => (
+                "bad-token",
+                "the token has expired, is not an access token that is signed by a known key, has another issuer or \
+                 audience, names no organisation, or is bound to another holder",
+            ),
+            AuthenticationError::Certificate(_) => {
+                ("bad-certificate", "the client certificate of this connection is no longer accepted")
+            }
+        };
+        Problem::new(StatusCode::UNAUTHORIZED, word, detail)
+    }
+}
+
+/// The caller of a request. If authentication is on, every caller is an organisation, which the audit log names.
 #[derive(Clone, Debug)]
 pub(super) enum Caller {
     /// Authentication is off: everything is allowed.
@@ -25,8 +99,8 @@ pub(super) enum Caller {
     Unauthenticated,
     /// An organisation, by its certificate. Certificates have no scopes: they read KRR only if no tokens are accepted.
     Certificate { organisation: String, reads_krr: bool },
-    /// A token, with its scopes.
-    Token { organisation: Option<String>, scopes: Vec<String> },
+    /// An organisation, by its token, with the scopes of the token.
+    Token { organisation: String, scopes: Vec<String> },
 }
 
 impl Caller {
@@ -34,8 +108,9 @@ impl Caller {
     pub(super) fn organisation(&self) -> Option<&str> {
         match self {
             Caller::Unrestricted | Caller::Unauthenticated => None,
-            Caller::Certificate { organisation, .. } => Some(organisation),
-            Caller::Token { organisation, .. } => organisation.as_deref(),
+            Caller::Certificate { organisation, .. } | Caller::Token { organisation, .. } => {
+                Some(organisation)
+            }
         }
     }
 

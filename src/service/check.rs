@@ -3,17 +3,22 @@
 use super::authorization::require_outcomes;
 use super::body::{self, RequestBody};
 use super::context::RequestContext;
+use super::memory::{PoolPermit, Reservation};
 use super::operation::{json_object, operation, problem, request_body, string_schema};
 use super::problem::Problem;
 use super::record::RequestRecord;
 use super::registers::ServedRegister;
 use super::request::{RequestDate, content_type, query, unsupported_content_type};
 use super::response::{Body, json, with_extension, with_version};
-use crate::mailing::{self, Duplicates, Hint, ListError, ListOptions, Mailing};
+use super::state::Service;
+use crate::mailing::{self, Duplicates, Hint, ListError, ListOptions, Mailing, Progress, StreamLimits};
+use crate::register::Register;
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::time::timeout;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{OperationBuilder, ParameterIn};
 
@@ -63,15 +68,33 @@ pub(super) async fn check(
     let (prices, day) = (parameters.prices()?, RequestDate::parse(parameters.date.as_deref())?);
     let register = served.register();
     // A wrong sender is refused before the list has arrived.
-    let sender = register.question(parameters.sender.as_deref(), day.date)?.sender();
+    let question = register.question(parameters.sender.as_deref(), day.date);
+    let sender = question.map_err(|error| Problem::of_question(&register, error))?.sender();
     require_outcomes(&context.caller, &register, sender)?;
+    // The rows are counted while they are read, against later requests.
+    context.count_ids(1)?;
     let service = context.service;
-    let job = service.jobs.acquire().await.map_err(|_| body::truncated())?;
+    let _place = place(context).await?;
+    let job = Arc::new(CheckJob {
+        service: Arc::clone(service),
+        client: context.client.clone(),
+        counted: AtomicU64::new(1),
+        memory: Mutex::new(context.reserve(JOB_BYTES).await?),
+        is_cancelled: AtomicBool::new(false),
+        has_memory: AtomicBool::new(true),
+    });
+    let _cancel = CancelOnDrop(Arc::clone(&job));
     let body = request.into_body().take().ok_or_else(body::truncated)?;
-    let (reader, pump) = body::reader(body, service.limits.stall_time);
-    let list_register = Arc::clone(&register);
+    let (reader, pump) = body::reader(service, body);
+    let (list_register, progress) = (Arc::clone(&register), Arc::clone(&job));
+    let limits = StreamLimits {
+        bytes: service.limits.list_bytes,
+        expansion: service.limits.list_expansion,
+        zstd_window_log: ZSTD_WINDOW_LOG,
+    };
     let work = tokio::task::spawn_blocking(move || {
-        let question = list_register.question(parameters.sender.as_deref(), day.date)?;
+        let question = list_register.question(parameters.sender.as_deref(), day.date);
+        let question = question.map_err(|error| Problem::of_question(&list_register, error))?;
         let mailing = Mailing {
             question: &question,
             list: Path::new("-"),
@@ -85,13 +108,22 @@ pub(super) async fn check(
             max_rejected: mailing::MAX_REJECTED,
             prices,
             threads: 1,
-            progress: &(),
+            progress: &*progress,
         };
-        mailing::check_stream(&mailing, Box::new(reader)).map_err(|error| list_problem(&error))
+        mailing::check_stream(&mailing, Box::new(reader), limits)
+            .map_err(|error| list_problem(&list_register, &error))
     });
     // The body is read as long as the job reads it.
-    let (_, report) = tokio::join!(pump, work);
-    drop(job);
+    if let Some(problem) = pump.await {
+        return Err(problem);
+    }
+    let report = tokio::select! {
+        report = work => report,
+        () = context.client_gone() => return Err(Problem::client_gone()),
+    };
+    if !job.has_memory.load(Ordering::Relaxed) {
+        return Err(Problem::busy());
+    }
     let report = report.map_err(|_| body::truncated())??;
     let sender = report.sender.as_ref().map(|sender| sender.id.as_str());
     let record = RequestRecord {
@@ -101,10 +133,66 @@ pub(super) async fn check(
     Ok(with_extension(with_version(json(&report), &register), record))
 }
 
+/// Memory of a job: the window of Zstandard, two chunks of the list, and the rows of one, which may be empty.
+const JOB_BYTES: usize = 64 << 20;
+/// Zstandard's levels up to 19 need 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Waits for a place among the jobs.
+async fn place(context: &RequestContext<'_>) -> Result<PoolPermit, Problem> {
+    let service = context.service;
+    let place = timeout(service.limits.wait_time, service.jobs.acquire(&context.client, 1)).await;
+    place.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
+}
+
+/// A job, as its thread and its request see it.
+struct CheckJob {
+    service: Arc<Service>,
+    client: String,
+    /// Rows that have been counted as ids.
+    counted: AtomicU64,
+    memory: Mutex<Reservation>,
+    is_cancelled: AtomicBool,
+    /// False if the job has ended because there was no memory.
+    has_memory: AtomicBool,
+}
+
+impl Progress for CheckJob {
+    fn advanced(&self, rows: u64, _: u64) {
+        let counted = self.counted.fetch_max(rows, Ordering::Relaxed);
+        self.service.clients.charge_ids(&self.client, rows.saturating_sub(counted));
+    }
+
+    fn interrupted(&self) -> bool {
+        self.is_cancelled.load(Ordering::Relaxed)
+    }
+
+    fn limits_memory(&self) -> bool {
+        true
+    }
+
+    fn may_use(&self, bytes: u64) -> bool {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = JOB_BYTES + bytes as usize;
+        let has_memory = needed <= memory.bytes() || memory.resize(needed).is_ok();
+        self.has_memory.store(has_memory, Ordering::Relaxed);
+        has_memory
+    }
+}
+
+/// Ends the job when its request is abandoned: the client has gone.
+struct CancelOnDrop(Arc<CheckJob>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.is_cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Errors of lists, with query parameters instead of command-line options.
-fn list_problem(error: &ListError) -> Problem {
+fn list_problem(register: &Register, error: &ListError) -> Problem {
     if let ListError::Damaged(damage) = error {
-        return Problem::damaged(damage);
+        return Problem::damaged(register, damage);
     }
     let detail = match error.hint() {
         Some(Hint::NameIdColumn) => {

@@ -1,5 +1,6 @@
 //! `nabar.toml`, the service's configuration. `docs/service.md` lists every key.
 
+use super::origin::AllowedHost;
 use crate::replica::Part;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
@@ -18,8 +19,16 @@ use std::time::Duration;
 pub struct Config {
     /// Address and port.
     pub listen: Option<SocketAddr>,
+    /// Hosts that requests may be for if authentication is off, beside the loopback names and addresses.
+    pub hosts: Vec<AllowedHost>,
     /// Age of a register beyond which the service is not ready, such as `36h`.
     pub max_age: Option<Time>,
+    /// Address and port of probes and metrics, without TLS and authentication; `listen` answers them if absent.
+    pub admin_listen: Option<SocketAddr>,
+    /// Time for which the source of a register that the service follows may be silent before it is not ready.
+    pub max_source_silence: Option<Time>,
+    /// Whether a register with a lower sequence number may replace one that is served.
+    pub allow_rollback: bool,
     /// The registers.
     #[serde(rename = "register")]
     pub registers: Vec<NamedRegister>,
@@ -198,14 +207,25 @@ pub struct Limits {
     pub json_bytes: usize,
     /// Bytes of a SOAP message or of a request for persons: 1000 ids take some 100 000.
     pub message_bytes: usize,
-    /// Memory for all bodies and what is built from them, of which one client may use half; further requests wait.
-    pub bodies_bytes: usize,
-    /// Open connections; further ones are closed at once.
+    /// Memory of the service besides its registers: for connections, bodies, what is built from them, and responses
+    /// until they have been sent. At least [`MEMORY_MIN`].
+    pub memory_bytes: usize,
+    /// Open connections; further ones are closed at once. Fewer if memory or file descriptors do not suffice.
     pub connections: usize,
-    /// Open connections from one address.
-    pub connections_per_client: usize,
-    /// Lists that are checked at a time; further ones wait.
+    /// Open connections from one address (of IPv6: from one /64); a quarter of all if `None`.
+    pub connections_per_client: Option<usize>,
+    /// Lists that are checked at a time, half of them for one client; further ones wait.
     pub jobs: usize,
+    /// Bytes of a list, after decompression.
+    pub list_bytes: u64,
+    /// Bytes of a list after decompression per byte before it.
+    pub list_expansion: u64,
+    /// Bytes per second that a body must have on average while it is waited for, and with which a response must be
+    /// taken.
+    pub bytes_per_second_min: u64,
+    /// Time that a request waits for memory, or for a place among the jobs.
+    #[serde(deserialize_with = "time")]
+    pub wait_time: Duration,
     /// Headers of a request.
     pub headers: usize,
     /// Bytes of a request's head.
@@ -221,20 +241,46 @@ pub struct Limits {
     pub shutdown_time: Duration,
     /// Requests per second of one client; unlimited if `None`.
     pub requests_per_second: Option<NonZeroU32>,
-    /// Ids per second of one client; unlimited if `None`.
+    /// Ids per second of one client, in any form; unlimited if `None`.
     pub ids_per_second: Option<NonZeroU32>,
+    /// Requests per second of one address without valid credentials.
+    pub refusals_per_second: NonZeroU32,
+}
+
+/// The smallest [`Limits::memory_bytes`]: a list must fit into what one client may hold.
+pub const MEMORY_MIN: usize = 832 << 20;
+
+impl Limits {
+    /// What is wrong with them, if anything.
+    fn finding(&self) -> Option<String> {
+        let ranges = [
+            ("memory_bytes", self.memory_bytes, MEMORY_MIN..1 << 44),
+            ("connections", self.connections, 1..1 << 20),
+            ("connections_per_client", self.connections_per_client.unwrap_or(1), 1..1 << 20),
+            ("jobs", self.jobs, 1..1 << 10),
+            ("headers", self.headers, 8..1 << 10),
+            // hyper needs 8 KiB.
+            ("head_bytes", self.head_bytes, 8 << 10..1 << 20),
+        ];
+        let (name, _, range) = ranges.into_iter().find(|(_, value, range)| !range.contains(value))?;
+        Some(format!("limits.{name} is at least {} and below {}", range.start, range.end))
+    }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            body_bytes: 64 << 20,
+            body_bytes: 48 << 20,
             json_bytes: 16 << 20,
             message_bytes: 1 << 20,
-            bodies_bytes: 512 << 20,
-            connections: 4096,
-            connections_per_client: 1024,
+            memory_bytes: 1 << 30,
+            connections: 1024,
+            connections_per_client: None,
             jobs: 16,
+            list_bytes: 8 << 30,
+            list_expansion: 200,
+            bytes_per_second_min: 32 << 10,
+            wait_time: Duration::from_secs(10),
             headers: 64,
             head_bytes: 64 << 10,
             head_time: Duration::from_secs(60),
@@ -242,6 +288,7 @@ impl Default for Limits {
             shutdown_time: Duration::from_secs(30),
             requests_per_second: None,
             ids_per_second: None,
+            refusals_per_second: NonZeroU32::MIN.saturating_add(19),
         }
     }
 }
@@ -337,6 +384,9 @@ impl Config {
         if let Some(contradiction) = config.tls.as_ref().and_then(Tls::contradiction) {
             return Err(bad(contradiction.to_owned()));
         }
+        if let Some(finding) = config.limits.finding() {
+            return Err(bad(finding));
+        }
         if let Some(tokens) = &config.tokens
             && (tokens.algorithms.is_empty()
                 || tokens.algorithms.iter().any(|algorithm| is_secret(*algorithm)))
@@ -348,10 +398,11 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Config { registers, tls, audit, .. } = self;
+        let Config { registers, tls, audit, replicas, .. } = self;
         let tls = tls.iter_mut().flat_map(Tls::files_mut);
         let registers = registers.iter_mut().map(|register| &mut register.path);
-        registers.chain(tls).chain(audit.iter_mut().map(|audit| &mut audit.path))
+        let replicas = replicas.keys.iter_mut().chain([&mut replicas.directory]);
+        registers.chain(tls).chain(audit.iter_mut().map(|audit| &mut audit.path)).chain(replicas)
     }
 
     /// Whether callers must authenticate.
@@ -369,4 +420,25 @@ impl Tokens {
 
 fn is_secret(algorithm: Algorithm) -> bool {
     matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_paths_start_from_the_directory_of_the_file() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("nabar.toml");
+        let text = "[[register]]\npath = \"far\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"/etc/a.key\"\n\
+                    [audit]\npath = \"audit.log\"\n[replicas]\nkeys = [\"source.key\"]\n";
+        std::fs::write(&file, text).expect("written");
+        let mut config = Config::read(&file).expect("read");
+        let at = |name: &str| directory.path().join(name);
+        assert_eq!(config.replicas.keys, [at("source.key")]);
+        assert_eq!(config.replicas.directory, at("parts"), "the default too");
+        let paths: Vec<PathBuf> = config.paths().map(|path| path.clone()).collect();
+        assert_eq!(paths.len(), 6);
+        assert!(paths.iter().all(|path| path.is_absolute()) && paths.contains(&PathBuf::from("/etc/a.key")));
+    }
 }

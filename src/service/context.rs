@@ -3,6 +3,7 @@
 use super::caller::Caller;
 use super::problem::Problem;
 use super::state::Service;
+use super::stream::SharedStream;
 use std::sync::Arc;
 
 /// A request's context beside its head and body.
@@ -13,9 +14,19 @@ pub(super) struct RequestContext<'s> {
     pub(super) caller: Caller,
     /// The key of the client's limits: its organisation, or its address.
     pub(super) client: String,
+    /// The connection of the request.
+    pub(super) stream: Option<SharedStream>,
 }
 
 impl RequestContext<'_> {
+    /// Waits until the client has gone. Called when all of the request has arrived.
+    pub(super) async fn client_gone(&self) {
+        match &self.stream {
+            Some(stream) => stream.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Counts the ids of a request. Errors: the client has reached its limit.
     pub(super) fn count_ids(&self, ids: usize) -> Result<(), Problem> {
         self.service.clients.count_ids(&self.client, ids)

@@ -1,13 +1,12 @@
 //! Server certificate, client authorities, token keys and signing keys: loading, reloading, authentication.
 
-use super::caller::{Caller, Peer};
+use super::caller::{AuthenticationError, Caller, Peer};
 use super::config::{Config, Tls};
-use super::problem::Problem;
+use super::origin::AllowedHosts;
 use super::tls::{self, CredentialsError, Expiry, Material};
 use super::tokens::TokenKeys;
 use crate::signing;
 use arc_swap::{ArcSwap, ArcSwapOption};
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,23 +52,37 @@ impl Credentials {
             }),
         };
         credentials.last_load().modified = credentials.modification_times();
-        credentials.load()?;
+        if let Some(error) = credentials.load().into_iter().next() {
+            return Err(error);
+        }
         credentials.warn_of_expired_lists();
         Ok(credentials)
     }
 
-    /// Loads certificates, token keys and signing keys. Those of the three that cannot be used stay as they were.
-    fn load(&self) -> Result<(), CredentialsError> {
-        let tls = self.config.tls.as_ref().map(Material::load).transpose();
-        let tls = tls.map(|tls| self.tls.store(tls.map(Arc::new)));
-        let tokens = self.config.tokens.as_ref().map(TokenKeys::load).transpose();
-        let signing = signing::SigningKeys::read(&self.config.replicas.keys)
-            .map(|keys| self.signing.store(Arc::new(keys)));
-        let signing = signing.map_err(|error| {
-            let (path, finding) = error.finding();
-            CredentialsError { path, finding }
-        });
-        tls.and(tokens.map(|tokens| self.tokens.store(tokens.map(Arc::new)))).and(signing)
+    /// Loads certificates, token keys and signing keys. What cannot be used stays as it was; returns the reasons.
+    fn load(&self) -> Vec<CredentialsError> {
+        let mut failures = Vec::new();
+        if let Some(tls) = &self.config.tls {
+            let last = self.tls.load_full();
+            match Material::load(tls, last.as_deref(), &mut failures) {
+                Ok(material) => self.tls.store(Some(Arc::new(material))),
+                Err(error) => failures.push(error),
+            }
+        }
+        if let Some(tokens) = &self.config.tokens {
+            match TokenKeys::load(tokens) {
+                Ok(keys) => self.tokens.store(Some(Arc::new(keys))),
+                Err(error) => failures.push(error),
+            }
+        }
+        match signing::SigningKeys::read(&self.config.replicas.keys) {
+            Ok(keys) => self.signing.store(Arc::new(keys)),
+            Err(error) => {
+                let (path, finding) = error.finding();
+                failures.push(CredentialsError { path, finding });
+            }
+        }
+        failures
     }
 
     /// Reloads if `force` is set, a file has changed, or the token keys are to be fetched again.
@@ -89,15 +102,16 @@ impl Credentials {
             (due, repeated)
         };
         if due || repeated {
-            let loaded = self.load();
-            let failed = std::mem::replace(&mut self.last_load().failed, loaded.is_err());
-            match loaded {
-                // The second load of the same files is logged only if it ends otherwise.
-                Ok(()) if due || failed => tracing::info!("certificates and keys were reloaded"),
-                Err(error) if due || !failed => {
-                    tracing::error!(%error, "cannot reload: the credentials in this file stay as they were")
+            let failures = self.load();
+            let failed = std::mem::replace(&mut self.last_load().failed, !failures.is_empty());
+            // The second load of the same files is logged only if it ends otherwise.
+            if due || failed == failures.is_empty() {
+                match failures.is_empty() {
+                    true => tracing::info!("certificates and keys were reloaded"),
+                    false => failures.iter().for_each(|error| {
+                        tracing::error!(%error, "cannot reload: the credentials in this file stay as they were");
+                    }),
                 }
-                _ => {}
             }
         }
         self.warn_of_expired_lists();
@@ -118,6 +132,11 @@ impl Credentials {
             );
         }
         last.expired_lists = expired;
+    }
+
+    /// Whether the last attempt to load them succeeded.
+    pub(super) fn are_loaded(&self) -> bool {
+        !self.last_load().failed
     }
 
     fn last_load(&self) -> MutexGuard<'_, LastLoad> {
@@ -145,29 +164,37 @@ impl Credentials {
         self.signing.load_full()
     }
 
+    /// The hosts that requests may be for; `None` if callers authenticate, and any host will do.
+    pub(super) fn allowed_hosts(&self, port: u16) -> Option<AllowedHosts<'_>> {
+        (!self.config.authenticates()).then_some(AllowedHosts { configured: &self.config.hosts, port })
+    }
+
     /// The caller of a request. Errors: it has no credentials, or a token that is not valid.
-    pub(super) fn authenticate(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Problem> {
+    pub(super) fn authenticate(
+        &self,
+        peer: &Peer,
+        headers: &HeaderMap,
+    ) -> Result<Caller, AuthenticationError> {
         if !self.config.authenticates() {
             return Ok(Caller::Unrestricted);
         }
-        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        let mut given = headers.get_all(AUTHORIZATION).iter();
+        let header = given.next();
+        if given.next().is_some() {
+            return Err(AuthenticationError::Repeated);
+        }
+        let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
         match (token, self.tokens.load_full(), &peer.organisation) {
             (Some(token), Some(keys), _) => {
-                let token = keys.verify(token).ok_or_else(|| {
-                    let detail = "the token has expired, is not signed by a known key, or has another issuer or \
-                                  audience";
-                    Problem::new(StatusCode::UNAUTHORIZED, "bad-token", detail)
-                })?;
+                let token = keys.verify(token, peer.certificate.as_ref());
+                let token = token.map_err(AuthenticationError::Token)?;
                 Ok(Caller::Token { organisation: token.organisation, scopes: token.scopes })
             }
             (_, _, Some(organisation)) => Ok(Caller::Certificate {
                 organisation: organisation.clone(),
                 reads_krr: self.config.tokens.is_none(),
             }),
-            _ => {
-                let detail = "send a client certificate that names an organisation, or a bearer token";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, "missing-credentials", detail))
-            }
+            _ => Err(peer.unnamed.map_or(AuthenticationError::Missing, AuthenticationError::Unnamed)),
         }
     }
 

@@ -1,41 +1,94 @@
 //! Liveness, readiness and metrics.
 
 use super::context::RequestContext;
+use super::metrics::CurrentState;
 use super::operation::{json_object, operation, text};
 use super::response::{Body, json, respond};
+use super::state::Service;
 use hyper::{Response, StatusCode};
-use std::sync::atomic::Ordering;
 use utoipa::openapi::path::OperationBuilder;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the last attempt of each part of the service did.
+pub(super) struct Health {
+    /// Whether the audit log can be written; true without one.
+    pub(super) audit: bool,
+    /// Whether certificates, revocation lists and keys could be loaded.
+    pub(super) credentials: bool,
+    /// Whether the threads run that follow registers.
+    pub(super) threads: bool,
+    /// Whether each register can be queried, is as new as it must be, and is followed.
+    pub(super) registers: Vec<bool>,
+}
+
+impl Health {
+    pub(super) fn of(service: &Service) -> Health {
+        let registers = service.registers.all.iter();
+        Health {
+            audit: service.audit.as_ref().is_none_or(|audit| !audit.is_failing()),
+            credentials: service.credentials.are_loaded(),
+            threads: service.registers.are_followed(),
+            registers: registers
+                .map(|served| {
+                    served.is_fresh()
+                        && served.is_intact()
+                        && served.is_following()
+                        && served.hears_its_source()
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.audit && self.credentials && self.threads && self.registers.iter().all(|ready| *ready)
+    }
+}
 
 pub(super) fn healthz(_: &RequestContext<'_>) -> Response<Body> {
     respond("text/plain", "ok\n")
 }
 
-/// Whether all registers can be queried.
+/// Whether requests can be answered as they should be.
 pub(super) fn readyz(context: &RequestContext<'_>) -> Response<Body> {
-    let all = &context.service.registers.all;
-    let registers = all.iter().map(|served| {
+    let service = context.service;
+    let health = Health::of(service);
+    let registers = service.registers.all.iter().zip(&health.registers).map(|(served, ready)| {
         let register = served.register();
+        let source = served.source().map(|source| {
+            serde_json::json!({
+                "heard": served.hears_its_source(), "connected": source.is_connected(),
+                "sequence": source.source_sequence(),
+                "last_contact": source.last_contact().map(|last| last.to_string()),
+            })
+        });
         serde_json::json!({
             "name": served.name, "sequence": register.sequence(), "as_of": register.as_of().to_string(),
-            "fresh": served.is_fresh(), "intact": register.is_intact(),
-            "following": !served.failing.load(Ordering::Relaxed),
+            "ready": ready, "fresh": served.is_fresh(), "intact": served.is_intact(),
+            "following": served.is_following(), "source": source,
         })
     });
     let registers: Vec<_> = registers.collect();
-    let ready = all.iter().all(|served| served.is_fresh() && served.register().is_intact());
-    let mut response = json(&serde_json::json!({ "ready": ready, "registers": registers }));
-    if !ready {
+    let mut response = json(&serde_json::json!({
+        "ready": health.is_ready(), "audit": health.audit, "credentials": health.credentials,
+        "threads": health.threads, "registers": registers,
+    }));
+    if !health.is_ready() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
 }
 
 pub(super) fn metrics(context: &RequestContext<'_>) -> Response<Body> {
-    let service = context.service;
-    respond(OPEN_METRICS, service.metrics.text(&service.registers, service.credentials.tls().as_deref()))
+    let (service, health) = (context.service, Health::of(context.service));
+    let current = CurrentState {
+        ready: health.is_ready(),
+        parts: [("audit", health.audit), ("credentials", health.credentials), ("threads", health.threads)],
+        memory: service.memory.reserved(),
+        jobs: service.jobs.held(),
+    };
+    let tls = service.credentials.tls();
+    respond(OPEN_METRICS, service.metrics.text(&service.registers, tls.as_deref(), &current))
 }
 
 pub(super) fn healthz_operation() -> OperationBuilder {
@@ -44,8 +97,8 @@ pub(super) fn healthz_operation() -> OperationBuilder {
 
 pub(super) fn readyz_operation() -> OperationBuilder {
     operation()
-        .response("200", json_object("All registers can be queried"))
-        .response("503", json_object("A register is too old or was overwritten in place"))
+        .response("200", json_object("All requests can be answered"))
+        .response("503", json_object("A part of the service fails: the member that is false"))
 }
 
 pub(super) fn metrics_operation() -> OperationBuilder {

@@ -23,11 +23,28 @@ struct ByEndpoint {
 struct ByStatus {
     endpoint: &'static str,
     status: u16,
+    fault: String,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByRegister {
     register: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByPart {
+    part: &'static str,
+}
+
+/// The state of the service at the moment at which metrics are read.
+pub(super) struct CurrentState {
+    pub(super) ready: bool,
+    /// Whether each part of the service works, by its name.
+    pub(super) parts: [(&'static str, bool); 3],
+    /// Bytes of the memory budget that requests hold.
+    pub(super) memory: usize,
+    /// Lists that are being checked.
+    pub(super) jobs: usize,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -49,6 +66,13 @@ pub(super) struct Metrics {
     applied: Family<ByRegister, Gauge>,
     versions: Family<ByRegister, Gauge>,
     following: Family<ByRegister, Gauge>,
+    source_sequence: Family<ByRegister, Gauge>,
+    source_connected: Family<ByRegister, Gauge>,
+    source_contact: Family<ByRegister, Gauge<f64, AtomicU64>>,
+    ready: Gauge,
+    healthy: Family<ByPart, Gauge>,
+    memory: Gauge,
+    jobs: Gauge,
     expiry: Family<ByFile, Gauge>,
     next_update: Family<ByFile, Gauge>,
 }
@@ -68,6 +92,13 @@ impl Metrics {
             applied: Family::default(),
             versions: Family::default(),
             following: Family::default(),
+            source_sequence: Family::default(),
+            source_connected: Family::default(),
+            source_contact: Family::default(),
+            ready: Gauge::default(),
+            healthy: Family::default(),
+            memory: Gauge::default(),
+            jobs: Gauge::default(),
             expiry: Family::default(),
             next_update: Family::default(),
             registry: Registry::default(),
@@ -112,6 +143,31 @@ impl Metrics {
             "1 if the last attempt to read new changes succeeded",
             following,
         );
+        registry.register(
+            "source_sequence",
+            "Last known sequence number of the source that the service follows",
+            metrics.source_sequence.clone(),
+        );
+        registry.register(
+            "source_connected",
+            "1 if the last attempt to follow the source succeeded",
+            metrics.source_connected.clone(),
+        );
+        registry.register_with_unit(
+            "source_last_contact_timestamp",
+            "Time of the last valid response of the source, since 1970; 0 before the first",
+            Unit::Seconds,
+            metrics.source_contact.clone(),
+        );
+        registry.register("ready", "1 if the service is ready, as /readyz says", metrics.ready.clone());
+        registry.register(
+            "healthy",
+            "1 if the part of the service works: audit, credentials, threads",
+            metrics.healthy.clone(),
+        );
+        let memory = metrics.memory.clone();
+        registry.register_with_unit("memory", "Memory that requests hold", Unit::Bytes, memory);
+        registry.register("jobs", "Lists that are being checked", metrics.jobs.clone());
         let expiry = metrics.expiry.clone();
         registry.register_with_unit(
             "certificate_expiry",
@@ -129,8 +185,16 @@ impl Metrics {
         Metrics { registry, ..metrics }
     }
 
-    pub(super) fn count(&self, endpoint: &'static str, status: u16, ids: u64, elapsed: Duration) {
-        self.requests.get_or_create(&ByStatus { endpoint, status }).inc();
+    /// Counts a request. `fault`: why it was refused, by the code of its interface; empty if it was not.
+    pub(super) fn count(
+        &self,
+        endpoint: &'static str,
+        status: u16,
+        fault: &str,
+        ids: u64,
+        elapsed: Duration,
+    ) {
+        self.requests.get_or_create(&ByStatus { endpoint, status, fault: fault.to_owned() }).inc();
         if ids > 0 {
             self.ids.get_or_create(&ByEndpoint { endpoint }).inc_by(ids);
         }
@@ -138,7 +202,18 @@ impl Metrics {
     }
 
     /// The metrics in the text format of OpenMetrics.
-    pub(super) fn text(&self, registers: &Registers, tls: Option<&Material>) -> String {
+    pub(super) fn text(
+        &self,
+        registers: &Registers,
+        tls: Option<&Material>,
+        current: &CurrentState,
+    ) -> String {
+        self.ready.set(i64::from(current.ready));
+        for (part, works) in current.parts {
+            self.healthy.get_or_create(&ByPart { part }).set(i64::from(works));
+        }
+        self.memory.set(current.memory as i64);
+        self.jobs.set(current.jobs as i64);
         if let Some(Material { expiries, next_updates, .. }) = tls {
             for (family, ends) in [(&self.expiry, expiries), (&self.next_update, next_updates)] {
                 for end in ends {
@@ -155,8 +230,13 @@ impl Metrics {
             self.recipients.get_or_create(&by).set(i64::from(register.recipients()));
             self.applied.get_or_create(&by).set(served.applied.load(Ordering::Relaxed) as i64);
             self.versions.get_or_create(&by).set(served.versions_in_memory() as i64);
-            let following = !served.failing.load(Ordering::Relaxed);
-            self.following.get_or_create(&by).set(i64::from(following));
+            self.following.get_or_create(&by).set(i64::from(served.is_following()));
+            if let Some(source) = served.source() {
+                self.source_sequence.get_or_create(&by).set(source.source_sequence() as i64);
+                self.source_connected.get_or_create(&by).set(i64::from(source.is_connected()));
+                let contact = source.last_contact().map_or(0, |last| last.as_millisecond());
+                self.source_contact.get_or_create(&by).set(contact as f64 / 1000.0);
+            }
         }
         let mut out = String::new();
         // Writing to a string does not fail.

@@ -10,24 +10,29 @@
 mod audit;
 mod authorization;
 mod body;
-mod body_memory;
 mod caller;
+mod capacity;
 mod check;
 mod client_limits;
 mod config;
+mod connection;
 mod context;
 mod credentials;
 mod dispatch;
 pub(crate) mod far;
 mod health;
 mod krr;
+mod memory;
 mod metrics;
 mod openapi;
 mod operation;
 mod organisations;
+mod origin;
+mod paced;
 mod problem;
 mod reachability;
 mod record;
+mod refusal_log;
 mod registers;
 mod replicas;
 mod request;
@@ -37,14 +42,16 @@ mod routes;
 mod server;
 mod soap;
 mod state;
+mod stream;
 mod tls;
 mod tokens;
 
 pub use config::{
-    Audit, ClientAuthority, Config, ConfigError, Limits, NamedRegister, Replicas, SubjectAttribute, Time,
-    Tls, Tokens,
+    Audit, ClientAuthority, Config, ConfigError, Limits, MEMORY_MIN, NamedRegister, Replicas,
+    SubjectAttribute, Time, Tls, Tokens,
 };
-pub use registers::{OpenRegisterError, Registers};
+pub use origin::{AllowedHost, BadHost};
+pub use registers::{FollowRules, MAX_SOURCE_SILENCE, OpenRegisterError, Registers};
 pub use server::serve;
 pub use state::{ServeError, Service};
 pub use tls::CredentialsError;

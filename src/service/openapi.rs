@@ -35,9 +35,10 @@ const ERRORS: [(&str, &str); 4] = [
     ("503", "Busy, or the audit log cannot be written"),
 ];
 /// Further errors of POST.
-const ERRORS_OF_POST: [(&str, &str); 5] = [
+const ERRORS_OF_POST: [(&str, &str); 6] = [
     ("400", "Malformed"),
     ("403", "The caller is not authorized"),
+    ("408", "The body arrives too slowly"),
     ("413", "Body too long"),
     ("415", "Unsupported content type"),
     ("500", "A part of the register that the request reads is damaged"),

@@ -1,8 +1,11 @@
 //! Errors of HTTP requests as problem details (RFC 9457).
 
-use crate::register::{Damage, QuestionError};
+use crate::register::{QuestionError, Register};
 use hyper::StatusCode;
 use serde::Serialize;
+
+/// The status that is recorded if the client did not receive the whole response, as other servers record it.
+pub(super) const CLIENT_GONE: u16 = 499;
 
 /// An error response in the form of RFC 9457.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
@@ -17,6 +20,12 @@ pub(super) struct Problem {
     status: u16,
     /// What is wrong with this request, and how to correct it.
     detail: String,
+    /// Seconds after which the client may retry, for 429 and 503.
+    #[serde(skip)]
+    retry_after: u32,
+    /// The sender that the request named, for the audit log.
+    #[serde(skip)]
+    sender: Option<String>,
 }
 
 impl Problem {
@@ -26,7 +35,49 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
+            retry_after: 1,
+            sender: None,
         }
+    }
+
+    /// 503: a retry may succeed.
+    pub(super) fn busy() -> Problem {
+        let detail = "other requests hold all memory, or all places for lists; retry";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+    }
+
+    /// 503: the service stops.
+    pub(super) fn stopping() -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the service stops; retry")
+    }
+
+    /// 499: the client has closed the connection. It is recorded, and reaches no client.
+    pub(super) fn client_gone() -> Problem {
+        let status = StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST);
+        Problem::new(status, "client-gone", "the client has closed the connection")
+    }
+
+    /// 429, after some seconds.
+    pub(super) fn too_many(what: &str, seconds: u32) -> Problem {
+        let detail = format!("the client has reached its limit of {what} per second; retry in {seconds} s");
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too-many", detail);
+        problem.retry_after = seconds;
+        problem
+    }
+
+    /// Seconds after which the client may retry.
+    pub(super) fn retry_after(&self) -> u32 {
+        self.retry_after
+    }
+
+    /// Names the sender of the request, for the audit log.
+    pub(super) fn about_sender(mut self, sender: Option<&str>) -> Problem {
+        self.sender = sender.map(str::to_owned).or(self.sender);
+        self
+    }
+
+    pub(super) fn sender(&self) -> Option<&str> {
+        self.sender.as_deref()
     }
 
     pub(super) fn bad_request(word: &str, detail: impl Into<String>) -> Problem {
@@ -37,12 +88,23 @@ impl Problem {
         Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail)
     }
 
-    /// 500, on every path. The cause goes to the log only.
-    pub(super) fn damaged(damage: &dyn std::error::Error) -> Problem {
+    /// 500, on every path. The cause goes to the log only. From now on, the service is not ready.
+    pub(super) fn damaged(register: &Register, damage: &dyn std::error::Error) -> Problem {
+        register.note_damage();
+        Problem::unreadable(damage)
+    }
+
+    /// The same, for the log of changes, which may be readable at the next attempt.
+    pub(super) fn unreadable(damage: &dyn std::error::Error) -> Problem {
         tracing::error!(%damage, "the register is damaged");
         let detail =
             "a part of the register that the request reads is damaged; `nabar verify` lists the damage";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-register", detail)
+    }
+
+    /// The word that names the problem: the last part of its type.
+    pub(super) fn word(&self) -> &str {
+        self.kind.rsplit(':').next().unwrap_or_default()
     }
 
     pub(super) fn detail(&self) -> &str {
@@ -54,14 +116,9 @@ impl Problem {
     }
 }
 
-impl From<Damage> for Problem {
-    fn from(damage: Damage) -> Problem {
-        Problem::damaged(&damage)
-    }
-}
-
-impl From<QuestionError> for Problem {
-    fn from(error: QuestionError) -> Problem {
+impl Problem {
+    /// Why a register cannot answer a question.
+    pub(super) fn of_question(register: &Register, error: QuestionError) -> Problem {
         let (word, detail) = match error {
             QuestionError::SenderMissing => {
                 ("sender-missing", "a FaR register requires a sender: add ?sender=16…")
@@ -72,7 +129,7 @@ impl From<QuestionError> for Problem {
             QuestionError::SenderUnwanted => {
                 ("sender-unwanted", "a KRR register has no senders: omit the parameter sender")
             }
-            QuestionError::Damaged(damage) => return Problem::damaged(&damage),
+            QuestionError::Damaged(damage) => return Problem::damaged(register, &damage),
         };
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, word, detail)
     }

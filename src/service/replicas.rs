@@ -9,14 +9,13 @@ use super::problem::Problem;
 use super::record::RequestRecord;
 use super::registers::ServedRegister;
 use super::request::query;
-use super::response::{AS_OF, Body, respond, stream, with_extension};
+use super::response::{AS_OF, Body, respond, respond_with_file, with_extension};
 use crate::register::{Register, moment};
 use crate::replica::Part;
 use crate::signing::{SigningKeys, Statement, header};
 use crate::snapshot::Snapshot;
 use crate::store::StoreError;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
 use hyper::header::{
     ACCEPT, ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
     RANGE, VARY,
@@ -36,7 +35,7 @@ const JSON_LINES: &str = "application/jsonl";
 const CHANGES_DEFAULT: usize = 10_000;
 const CHANGES_MAX: usize = 100_000;
 /// Bytes of a response after which no change is added.
-const BYTES_MAX: usize = 16 << 20;
+const BYTES_MAX: usize = 4 << 20;
 /// Longest nonce.
 const NONCE_MAX: usize = 64;
 /// Longest time that a request waits for changes.
@@ -89,18 +88,16 @@ pub(super) async fn snapshot(
     let digest = tokio::task::block_in_place(|| served.digest_of(&register, &file));
     // Sent from the mapping, without a copy.
     let bytes = Bytes::from_owner(file);
-    let tag = format!("\"{digest}\"");
+    let (tag, length) = (format!("\"{digest}\""), bytes.len());
     let mut response = respond_with_range(request.headers(), &tag, &bytes);
-    put(
-        &mut response,
-        [(ETAG, tag), (HeaderName::from_static(header::DIGEST), digest.clone()), (AS_OF, as_of)],
-    );
+    put(&mut response, [(ETAG, tag), (AS_OF, as_of)]);
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let stated = Statement {
         what: "snapshot",
         from: sequence,
         to: sequence,
         body: digest,
+        bytes: Some(length as u64),
         ..statement(served, &register, nonce)
     };
     sign(&context.service.credentials.signing(), &mut response, stated);
@@ -131,8 +128,10 @@ fn statement(served: &ServedRegister, register: &Register, nonce: &str) -> State
         latest: register.sequence(),
         content: String::new(),
         body: String::new(),
+        bytes: None,
         nonce: nonce.to_owned(),
         time: String::new(),
+        expires: String::new(),
     }
 }
 
@@ -152,7 +151,7 @@ fn put(response: &mut Response<Body>, headers: impl IntoIterator<Item = (HeaderN
 
 /// The register file of a version.
 fn file(register: &Register) -> Result<Snapshot, Problem> {
-    Snapshot::of_register(register).map_err(|error| Problem::damaged(&error))
+    Snapshot::of_register(register).map_err(|error| Problem::damaged(register, &error))
 }
 
 /// The whole file, the requested range, or 304 if the client has the file.
@@ -198,7 +197,7 @@ fn requested_range(text: &str, length: usize) -> Option<Option<Range<usize>>> {
 }
 
 fn whole_file(bytes: Bytes) -> Response<Body> {
-    stream(REGISTER, Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+    respond_with_file(REGISTER, bytes)
 }
 
 /// Query parameters of `/v1/changes`.
@@ -240,6 +239,7 @@ pub(super) async fn changes(
     }
     let accepted = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
     let frames = accepted.is_some_and(|accepted| accepted.contains(header::FRAMES));
+    let memory = context.reserve(if parameters.from < register.sequence() { BYTES_MAX } else { 0 }).await?;
     let read = tokio::task::block_in_place(|| read(served, &register, parameters.from, limit, frames));
     let (out, to) = match read {
         Ok(read) => read,
@@ -248,21 +248,23 @@ pub(super) async fn changes(
         Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(changes_gone(file(&served.register())?.header().sequence));
         }
-        Err(error) => return Err(Problem::damaged(&error)),
+        Err(error) => return Err(Problem::unreadable(&error)),
     };
     let mut stated =
         Statement { what: "changes", from: parameters.from, to, ..statement(served, &register, nonce) };
     if to == register.sequence() {
         let content = tokio::task::block_in_place(|| register.content());
-        stated.content = content.map_err(|damage| Problem::damaged(&damage))?.to_string();
+        stated.content = content.map_err(|damage| Problem::damaged(&register, &damage))?.to_string();
     }
     // Loaded once: a reload may replace them meanwhile.
     let keys = context.service.credentials.signing();
+    stated.bytes = Some(out.len() as u64);
     if !keys.is_empty() {
         stated.body = blake3::hash(&out).to_hex().to_string();
     }
     let mut response = respond(if frames { header::FRAMES } else { JSON_LINES }, out);
     response.headers_mut().insert(VARY, ACCEPT.into());
+    response.body_mut().keep(memory);
     sign(&keys, &mut response, stated);
     Ok(with_extension(response, RequestRecord::of(&register, None, 0)))
 }
@@ -281,7 +283,7 @@ async fn wait_for_change(
     tokio::select! {
         () = served.wait_for_change(sequence) => {}
         () = tokio::time::sleep(wait) => {}
-        () = context.service.stopping.notified() => {}
+        () = context.service.stopped() => {}
     }
     served.register()
 }

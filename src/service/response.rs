@@ -1,17 +1,18 @@
-//! Building responses.
+//! Responses and their bodies.
 
+use super::memory::{FREE_BYTES, NoMemory, Reservation};
 use super::problem::Problem;
+use super::record::RequestRecord;
 use crate::register::Register;
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
+use std::any::Any;
 use std::io;
-
-/// The body of a response.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Sequence number of the version that the response was made from.
 pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("nabar-sequence");
@@ -21,14 +22,126 @@ pub(super) const AS_OF: HeaderName = HeaderName::from_static("nabar-as-of");
 /// Content type of JSON.
 pub(super) const JSON: &str = "application/json";
 
-/// A response with a body in memory.
-pub(super) fn respond(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
-    stream(content_type, Full::new(body.into()).map_err(|never| match never {}).boxed_unsync())
+/// A body that is produced while it is sent.
+pub(super) type StreamBody = dyn HttpBody<Data = Bytes, Error = io::Error> + Send + Unpin;
+
+/// The body of a response.
+pub(super) struct Body {
+    content: Content,
+    /// Memory that was reserved for the request.
+    memory: Reservation,
+    /// Dropped when the body has been taken or abandoned.
+    guard: Option<Box<dyn Any + Send>>,
 }
 
-/// A response with any body.
-pub(super) fn stream(content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
+enum Content {
+    /// In memory, which counts.
+    Bytes(Bytes),
+    /// Pages of a mapped file.
+    Mapped(Bytes),
+    Stream(Box<StreamBody>),
+}
+
+/// Bytes, and the memory that is reserved for them until they have been sent.
+struct HeldBytes {
+    bytes: Bytes,
+    _memory: Reservation,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body {
+    fn new(content: Content) -> Body {
+        Body { content, memory: Reservation::default(), guard: None }
+    }
+
+    /// Attaches what the request has reserved. It is kept until the body has been sent.
+    pub(super) fn keep(&mut self, memory: Reservation) {
+        self.memory = memory;
+    }
+
+    /// Attaches a value that is dropped when the body has been taken or abandoned.
+    pub(super) fn guard(&mut self, guard: impl Any + Send) {
+        self.guard = Some(Box::new(guard));
+    }
+
+    /// Reserves memory for a body in memory, until its last byte has been sent. `unreserved`: a reservation of the
+    /// client without any bytes, for a request that has none. Errors: there is not enough memory.
+    pub(super) fn hold(&mut self, unreserved: impl FnOnce() -> Reservation) -> Result<(), NoMemory> {
+        let Content::Bytes(bytes) = &mut self.content else { return Ok(()) };
+        let mut memory = std::mem::take(&mut self.memory);
+        if bytes.len() <= FREE_BYTES {
+            return Ok(());
+        }
+        if !memory.can_grow() {
+            memory = unreserved();
+        }
+        memory.resize(bytes.len())?;
+        // hyper takes the bytes long before it has sent them.
+        *bytes = Bytes::from_owner(HeldBytes { bytes: std::mem::take(bytes), _memory: memory });
+        Ok(())
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut self.get_mut().content {
+            Content::Bytes(bytes) | Content::Mapped(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))))
+            }
+            Content::Stream(stream) => Pin::new(stream).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Bytes(bytes) | Content::Mapped(bytes) => bytes.is_empty(),
+            Content::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Bytes(bytes) | Content::Mapped(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+/// A response with a body in memory.
+pub(super) fn respond(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    of_content(content_type, Content::Bytes(body.into()))
+}
+
+/// A response with pages of a mapped file as its body.
+pub(super) fn respond_with_file(content_type: &'static str, pages: Bytes) -> Response<Body> {
+    of_content(content_type, Content::Mapped(pages))
+}
+
+/// A response whose body is produced while it is sent, and which has reserved its memory.
+pub(super) fn stream(
+    content_type: &'static str,
+    body: impl HttpBody<Data = Bytes, Error = io::Error> + Send + Unpin + 'static,
+    memory: Reservation,
+) -> Response<Body> {
+    let mut response = of_content(content_type, Content::Stream(Box::new(body)));
+    response.body_mut().keep(memory);
+    response
+}
+
+fn of_content(content_type: &'static str, content: Content) -> Response<Body> {
+    let mut response = Response::new(Body::new(content));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
@@ -38,24 +151,25 @@ pub(super) fn json(value: &impl Serialize) -> Response<Body> {
     respond(JSON, serde_json::to_vec(value).unwrap_or_default())
 }
 
-/// An error response.
+/// An error response, with its record.
 pub(super) fn problem(problem: &Problem) -> Response<Body> {
     let status = problem.status();
+    let record = RequestRecord::of_refusal(problem.word(), problem.sender());
     let mut response = respond("application/problem+json", serde_json::to_vec(problem).unwrap_or_default());
     *response.status_mut() = status;
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(RETRY_AFTER, problem.retry_after().into());
     }
-    response
+    with_extension(response, record)
 }
 
 /// Adds the headers that name the version. If its file was overwritten since, the response is 500 instead.
 pub(super) fn with_version(mut response: Response<Body>, register: &Register) -> Response<Body> {
     if let Err(damage) = register.intact() {
-        return problem(&Problem::damaged(&damage));
+        return problem(&Problem::damaged(register, &damage));
     }
     let headers = response.headers_mut();
     headers.insert(SEQUENCE, register.sequence().into());

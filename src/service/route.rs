@@ -55,6 +55,8 @@ pub(super) struct Route {
     pub(super) summary: &'static str,
     /// Parameters, body and responses in OpenAPI; `None` for SOAP, which WSDLs describe.
     pub(super) operation: Option<fn() -> OperationBuilder>,
+    /// Whether it is for probes and metrics, which may have an address of their own.
+    pub(super) is_admin: bool,
     /// Turns a refusal into a response of the route's protocol.
     pub(super) refuse: fn(&RequestContext<'_>, &Problem) -> Response<Body>,
 }
@@ -79,6 +81,7 @@ impl Route {
             handler,
             summary,
             operation: None,
+            is_admin: false,
             refuse: refuse_with_problem,
         }
     }
@@ -90,6 +93,11 @@ impl Route {
 
     pub(super) const fn described_by(mut self, operation: fn() -> OperationBuilder) -> Route {
         self.operation = Some(operation);
+        self
+    }
+
+    pub(super) const fn for_admin(mut self) -> Route {
+        self.is_admin = true;
         self
     }
 

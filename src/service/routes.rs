@@ -77,13 +77,13 @@ pub(super) static ROUTES: [Route; 22] = [
         Handler::Service(openapi_of_service), "the OpenAPI description of all routes but SOAP"),
     Route::new(GET, "/healthz", "healthz", Service, Public,
         Handler::Service(health::healthz), "200 while the service runs")
-        .described_by(health::healthz_operation),
+        .for_admin().described_by(health::healthz_operation),
     Route::new(GET, "/readyz", "readyz", Service, Public,
-        Handler::Service(health::readyz), "200 if all registers can be queried; 503 if one is older than `max_age` or was overwritten in place")
-        .described_by(health::readyz_operation),
+        Handler::Service(health::readyz), "200 if all works: registers, audit log, credentials, threads; 503 otherwise, with what does not")
+        .for_admin().described_by(health::readyz_operation),
     Route::new(GET, "/metrics", "metrics", Service, Public,
         Handler::Service(health::metrics), "metrics for Prometheus (OpenMetrics)")
-        .described_by(health::metrics_operation),
+        .for_admin().described_by(health::metrics_operation),
 ];
 
 fn openapi_of_service(context: &RequestContext<'_>) -> Response<Body> {

@@ -1,11 +1,13 @@
 //! Listening, connections, TLS handshakes, and shutdown.
 
 use super::audit::AuditLog;
-use super::caller::Peer;
+use super::config::Limits;
+use super::connection::Connection;
 use super::dispatch;
+use super::paced::PacedStream;
 use super::response::Body;
 use super::state::{ServeError, Service};
-use super::tls::Material;
+use super::stream::SharedStream;
 use crate::store::FileWatch;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -13,10 +15,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use rustls::ServerConnection;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -30,32 +32,50 @@ use tokio_rustls::TlsAcceptor;
 const CREDENTIALS_POLL: Duration = Duration::from_secs(2);
 /// How often they are examined in any case, and idle clients are removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Open connections of probes and metrics.
+const ADMIN_CONNECTIONS: usize = 64;
+/// Time for the head of a request of a probe.
+const ADMIN_HEAD_TIME: Duration = Duration::from_secs(5);
+/// Time after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time for which a thread without work is kept: it keeps what the allocator has not given back.
+const KEEP_THREADS: Duration = Duration::from_millis(100);
+/// Requests besides jobs that have a thread of their own at a time.
+const LONG_REQUESTS: usize = 32;
 /// Time that a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// Serves at an address until SIGTERM or SIGINT. Then no connection is accepted, and requests have
-/// `limits.shutdown_time` to finish. `ready` gets the address, and whether it uses TLS. A socket from systemd is used
-/// instead of the address.
+/// `limits.shutdown_time` to finish; a second signal ends them. `ready` gets the address, and whether it uses TLS. A
+/// socket from systemd is used instead of the address. `admin`: the address of probes and metrics, if it is another one.
 pub fn serve(
     service: Service,
     listen: SocketAddr,
+    admin: Option<SocketAddr>,
     ready: impl FnOnce(SocketAddr, bool),
 ) -> Result<(), ServeError> {
     if !service.authenticates && !listen.ip().is_loopback() {
         return Err(ServeError::Open);
     }
     let failed = |error| ServeError::Listen(listen, error);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let threads = service.limits.jobs + LONG_REQUESTS;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(threads).thread_keep_alive(KEEP_THREADS);
+    let runtime = runtime.build().map_err(failed)?;
     let service = Arc::new(service);
-    let served = runtime.block_on(run(&service, listen, ready));
+    let served = runtime.block_on(run(&service, listen, admin, ready));
     // Threads that wait for the rest of a body do not delay the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
+    if !service.registers.are_followed() {
+        return Err(ServeError::Thread);
+    }
     served.map_err(failed)
 }
 
 async fn run(
     service: &Arc<Service>,
     listen: SocketAddr,
+    admin: Option<SocketAddr>,
     ready: impl FnOnce(SocketAddr, bool),
 ) -> io::Result<()> {
     let listener = match listenfd::ListenFd::from_env().take_tcp_listener(0)? {
@@ -65,6 +85,10 @@ async fn run(
         }
         None => TcpListener::bind(listen).await?,
     };
+    let admin = match admin {
+        Some(address) => Some(TcpListener::bind(address).await?),
+        None => None,
+    };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let address = listener.local_addr()?;
@@ -72,6 +96,9 @@ async fn run(
         return Err(io::Error::other(ServeError::Open));
     }
     let hang_up = signal(SignalKind::hangup())?;
+    if let Some(admin) = &admin {
+        tracing::info!(address = %admin.local_addr()?, "probes and metrics");
+    }
     ready(address, service.credentials.tls().is_some());
     // Without systemd there is no recipient.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -79,19 +106,28 @@ async fn run(
     let mut housekeeping = tokio::spawn(housekeeping(Arc::clone(service), hang_up));
     tokio::select! {
         () = accept(service, &listener, &connections) => {}
-        _ = &mut housekeeping => {}
+        () = accept_admin(service, admin.as_ref(), &connections) => {}
+        ended = &mut housekeeping => tracing::error!(?ended, "the housekeeping has ended by a fault"),
+        () = service.registers.broken() => tracing::error!("a thread that follows a register has ended"),
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     housekeeping.abort();
     drop(listener);
     // Connections in their handshake have no request.
-    service.stopping.notify_waiters();
+    service.stopping.send_replace(true);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!(connections = connections.count(), "stopping: waiting for requests to finish");
-    if tokio::time::timeout(service.limits.shutdown_time, connections.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
+    tokio::select! {
+        finished = tokio::time::timeout(service.limits.shutdown_time, connections.shutdown()) => {
+            if finished.is_err() {
+                tracing::warn!("some requests did not finish in time");
+            }
+        }
+        _ = terminate.recv() => tracing::warn!("stopping at once: the signal was repeated"),
+        _ = interrupt.recv() => tracing::warn!("stopping at once: the signal was repeated"),
     }
+    service.audit.iter().for_each(|audit| audit.write_counted(true));
     Ok(())
 }
 
@@ -118,19 +154,22 @@ async fn housekeeping(service: Arc<Service>, mut hang_up: Signal) {
         // Token keys may be fetched from a URL.
         let _ = tokio::task::spawn_blocking(move || blocking.credentials.reload_if_due(hung_up)).await;
         service.clients.remove_idle();
-        service.body_memory.remove_idle();
+        service.memory.remove_idle();
+        service.jobs.remove_idle();
+        service.audit.iter().for_each(|audit| audit.write_counted(false));
+        service.refusal_log.sum_up();
     }
 }
 
 async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &GracefulShutdown) {
-    let free = Arc::new(Semaphore::new(service.limits.connections));
+    let free = Arc::new(Semaphore::new(service.capacity.connections));
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the client has closed the connection.
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -149,70 +188,114 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
     }
 }
 
-async fn handle_connection(service: &Arc<Service>, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
-    let limits = &service.limits;
-    // Responses are written whole, so waiting for more data would only delay them.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_read_timeout(Some(limits.head_time.max(limits.stall_time)));
-    stream.set_write_timeout(Some(limits.stall_time));
-    let stream = Box::pin(stream);
-    let mut peer = Peer { address: address.ip().to_string(), organisation: None };
-    match service.credentials.tls() {
-        None => serve_requests(service, stream, peer, watcher).await,
-        Some(tls) => {
-            let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
-            let handshake = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream));
-            let result = tokio::select! {
-                result = handshake => result,
-                () = service.stopping.notified() => return,
-            };
-            match result {
-                Ok(Ok(stream)) => {
-                    if identify(&tls, stream.get_ref().1, &mut peer) {
-                        serve_requests(service, stream, peer, watcher).await;
-                    }
-                }
-                Ok(Err(error)) => tracing::info!(%error, address = peer.address, "no TLS handshake"),
-                Err(_) => tracing::info!(address = peer.address, "no TLS handshake in time"),
+/// Accepts connections of probes and metrics.
+async fn accept_admin(
+    service: &Arc<Service>,
+    listener: Option<&TcpListener>,
+    connections: &GracefulShutdown,
+) {
+    let Some(listener) = listener else { return std::future::pending().await };
+    let free = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+    loop {
+        // Further connections wait.
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let (service, watcher) = (Arc::clone(service), connections.watcher());
+                tokio::spawn(async move {
+                    let local = stream.local_addr().ok();
+                    let stream = timed(&service.limits, shared(stream));
+                    serve_requests(&service, stream, Connection::for_admin(address, local), watcher).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// Sets the organisation of a client. False if the connection must be closed: its session was resumed, and its
-/// certificate is no longer valid.
-fn identify(tls: &Material, connection: &ServerConnection, peer: &mut Peer) -> bool {
-    let address = &peer.address;
-    match tls.organisation(connection.peer_certificates().unwrap_or_default()) {
-        Ok(None) => {}
-        Ok(Some(Ok(organisation))) => peer.organisation = Some(organisation),
-        Ok(Some(Err(reason))) => {
-            tracing::info!(%reason, address, "the client certificate names no organisation");
-        }
-        Err(error) => {
-            tracing::info!(%error, address, "the client certificate of a resumed session is no longer valid");
-            return false;
-        }
-    }
-    true
+fn shared(stream: TcpStream) -> SharedStream {
+    // Responses are written whole, so waiting for more data would only delay them.
+    let _ = stream.set_nodelay(true);
+    SharedStream::new(stream)
 }
 
-async fn serve_requests<S>(service: &Arc<Service>, stream: S, peer: Peer, watcher: Watcher)
+/// A connection that ends if nothing is received or sent for some time, or if its client takes responses too slowly.
+fn timed(limits: &Limits, stream: SharedStream) -> PacedStream<Pin<Box<TimeoutStream<SharedStream>>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_read_timeout(Some(limits.head_time.max(limits.stall_time)));
+    stream.set_write_timeout(Some(limits.stall_time));
+    PacedStream::new(Box::pin(stream), limits.stall_time, limits.bytes_per_second_min)
+}
+
+async fn handle_connection(service: &Arc<Service>, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+    let (local, shared) = (stream.local_addr().ok(), shared(stream));
+    let stream = timed(&service.limits, shared.clone());
+    match service.credentials.tls() {
+        None => {
+            serve_requests(service, stream, Connection::new(address, local, &[], Some(shared)), watcher).await
+        }
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
+            let handshake = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream));
+            let result = tokio::select! {
+                result = handshake => result,
+                () = service.stopped() => return,
+            };
+            match result {
+                Ok(Ok(stream)) => {
+                    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                    let connection = Connection::new(address, local, chain, Some(shared));
+                    if is_admitted(service, &connection) {
+                        serve_requests(service, stream, connection, watcher).await;
+                    }
+                }
+                _ if !service.refusal_log.admits() => {}
+                Ok(Err(error)) => tracing::info!(%error, address = %address.ip(), "no TLS handshake"),
+                Err(_) => tracing::info!(address = %address.ip(), "no TLS handshake in time"),
+            }
+        }
+    }
+}
+
+/// Whether a connection may have requests. Not if its session was resumed, and its certificate is no longer valid.
+fn is_admitted(service: &Service, connection: &Connection) -> bool {
+    let address = connection.unverified().address;
+    match connection.peer(&service.credentials) {
+        Ok(peer) => {
+            if let Some(reason) = peer.unnamed {
+                tracing::info!(%reason, %address, "the client certificate names no organisation");
+            }
+            true
+        }
+        Err(error) => {
+            tracing::info!(%error, %address, "the client certificate of a resumed session is no longer valid");
+            false
+        }
+    }
+}
+
+async fn serve_requests<S>(service: &Arc<Service>, stream: S, connection: Connection, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (limits, peer) = (&service.limits, Arc::new(peer));
+    let (limits, client) = (&service.limits, Arc::new(connection));
+    let is_admin = client.unverified().is_admin;
     let handler = {
         let service = Arc::clone(service);
         service_fn(move |request: Request<Incoming>| {
-            let (service, peer) = (Arc::clone(&service), Arc::clone(&peer));
-            async move { Ok::<Response<Body>, Infallible>(dispatch::answer(&service, &peer, request).await) }
+            let (service, client) = (Arc::clone(&service), Arc::clone(&client));
+            async move { Ok::<Response<Body>, Infallible>(dispatch::answer(&service, &client, request).await) }
         })
     };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_time)
+        .header_read_timeout(if is_admin { ADMIN_HEAD_TIME.min(limits.head_time) } else { limits.head_time })
+        // A probe does not keep its place from others.
+        .keep_alive(!is_admin)
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
         // A client may close its sending side after the request and still read the response.

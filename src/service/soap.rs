@@ -4,6 +4,7 @@ use super::body::RequestBody;
 use super::context::RequestContext;
 use super::request::content_type;
 use super::response::{Body, respond};
+use crate::limits::CALL_IDS_MAX;
 use encoding_rs::Encoding;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Request, Response, StatusCode};
@@ -113,7 +114,7 @@ pub(super) async fn call(
     }
     let header = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let header = header.unwrap_or_default().to_owned();
-    let message = context.read_body(request, context.service.limits.message_bytes, 1).await;
+    let message = context.read_body(request, context.service.limits.message_bytes, MESSAGE_WEIGHT).await;
     let message = message.map_err(|problem| match problem.status() {
         StatusCode::PAYLOAD_TOO_LARGE => CallError::TooLong,
         status if status.is_server_error() => CallError::Busy(problem.detail().to_owned()),
@@ -121,6 +122,11 @@ pub(super) async fn call(
     })?;
     read(&message.bytes, &header, version).map_err(|error| CallError::Malformed(error.to_owned()))
 }
+
+/// Bytes of memory per byte of a message: decoded, and its arguments.
+const MESSAGE_WEIGHT: usize = 4;
+/// Arguments of a call, more than any call may have.
+const ARGUMENTS_MAX: usize = 4 * CALL_IDS_MAX;
 
 /// Why a message is not valid.
 type MessageError = &'static str;
@@ -139,6 +145,7 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
     let mut reader = NsReader::from_str(&text);
     let mut call = Call::default();
     let (mut depth, mut has_root, mut in_body, mut has_operation) = (0, false, false, false);
+    let mut arguments = 0;
     loop {
         let (namespace, event) = reader.read_resolved_event().map_err(|_| ILL_FORMED)?;
         match event {
@@ -166,6 +173,10 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
                     }
                     3 if in_body => {
                         // A call with 1000 ids has 1000 adjacent elements with one name.
+                        arguments += 1;
+                        if arguments > ARGUMENTS_MAX {
+                            return Err("the message has too many elements");
+                        }
                         match call.arguments.last_mut().filter(|(before, _)| before == name) {
                             Some((_, texts)) => texts.push(String::new()),
                             None => call.arguments.push((name.to_owned(), vec![String::new()])),

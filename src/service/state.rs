@@ -1,17 +1,20 @@
 //! What all requests share.
 
 use super::audit::AuditLog;
-use super::body_memory::BodyMemory;
+use super::capacity::Capacity;
 use super::client_limits::ClientLimits;
 use super::config::{Config, Limits};
 use super::credentials::Credentials;
+use super::memory::{MemoryBudget, Pool};
 use super::metrics::Metrics;
+use super::refusal_log::RefusalLog;
 use super::registers::Registers;
 use super::tls::CredentialsError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use tokio::sync::{Notify, Semaphore};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Why a service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,14 @@ pub enum ServeError {
          or configure tls.client_ca, tls.client_authority or tokens in nabar.toml"
     )]
     Open,
+    /// Too few file descriptors or too little memory for any connection.
+    #[error(
+        "the limit of open files (ulimit -n) or limits.memory_bytes is too low: no connection could be accepted"
+    )]
+    Files,
+    /// A thread that follows a register has ended by a fault.
+    #[error("a thread that follows a register has ended; the log says why")]
+    Thread,
     /// The system.
     #[error("cannot serve at {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -41,18 +52,25 @@ pub struct Service {
     pub(super) credentials: Credentials,
     pub(super) audit: Option<AuditLog>,
     pub(super) clients: ClientLimits,
-    pub(super) body_memory: BodyMemory,
+    pub(super) capacity: Capacity,
+    pub(super) memory: Arc<MemoryBudget>,
     /// One permit per list that is being checked.
-    pub(super) jobs: Semaphore,
-    pub(super) stopping: Notify,
+    pub(super) jobs: Pool,
+    /// Whether the service stops.
+    pub(super) stopping: watch::Sender<bool>,
+    /// Lines of the log about refused requests and connections.
+    pub(super) refusal_log: RefusalLog,
     /// Whether callers must authenticate.
     pub(super) authenticates: bool,
+    /// Whether probes and metrics have an address of their own.
+    pub(super) has_admin: bool,
 }
 
 impl Service {
     /// Loads credentials and opens the audit log.
     pub fn new(registers: Registers, config: &Config) -> Result<Service, ServeError> {
-        let limits = config.limits;
+        let (limits, has_tls) = (config.limits, config.tls.is_some());
+        let capacity = Capacity::new(&limits, has_tls, registers.with_parts()).ok_or(ServeError::Files)?;
         Ok(Service {
             registers,
             limits,
@@ -65,11 +83,20 @@ impl Service {
                 }
                 None => None,
             },
-            clients: ClientLimits::new(&limits),
-            body_memory: BodyMemory::new(&limits),
-            jobs: Semaphore::new(limits.jobs.max(1)),
-            stopping: Notify::new(),
+            clients: ClientLimits::new(&limits, capacity),
+            capacity,
+            memory: Arc::new(MemoryBudget::new(&limits, capacity.connections, has_tls)),
+            jobs: Pool::new(limits.jobs.max(1), limits.jobs.div_ceil(2).max(1)),
+            stopping: watch::Sender::new(false),
+            refusal_log: RefusalLog::new(),
             authenticates: config.authenticates(),
+            has_admin: config.admin_listen.is_some(),
         })
+    }
+
+    /// Waits until the service stops.
+    pub(super) async fn stopped(&self) {
+        // The sender lives as long as this.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 }

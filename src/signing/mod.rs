@@ -8,7 +8,7 @@ mod statement;
 pub use statement::Statement;
 pub(crate) use statement::header;
 
-use crate::files;
+use crate::files::{FileMode, Folder, has_no_private_key, read_secret};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -77,14 +77,23 @@ pub enum SignatureError {
     /// The signature of a trusted key is invalid.
     #[error("it was altered, or belongs to another request: the signature is invalid")]
     Invalid,
+    /// There is a signature in format 1 only, which does not cover the length.
+    #[error(
+        "it is signed in format 1, without its length: update nabar at the source, which then signs in format 2"
+    )]
+    OldFormat,
 }
 
 impl SigningKeys {
     /// Reads private keys: PKCS#8 in PEM, as `nabar keygen` and `openssl genpkey -algorithm ed25519` write them.
+    ///
+    /// Errors: the group or others can read a key.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<SigningKeys, KeyError> {
         let read = |path: &Path| {
             let unusable = || KeyError::NoKey { path: path.to_owned(), what: "private key" };
-            SigningKey::from_pkcs8_pem(&text(path)?).map_err(|_| unusable())
+            let pem = read_secret(path, has_no_private_key)
+                .map_err(|error| KeyError::Io { path: path.to_owned(), error })?;
+            SigningKey::from_pkcs8_pem(&String::from_utf8_lossy(&pem)).map_err(|_| unusable())
         };
         paths.iter().map(|path| read(path.as_ref())).collect::<Result<_, _>>().map(SigningKeys)
     }
@@ -94,15 +103,22 @@ impl SigningKeys {
         self.0.is_empty()
     }
 
-    /// Whether exactly these keys made the signatures, whose validity is not checked.
-    pub(crate) fn have_signed(&self, signatures: &str) -> bool {
-        let names = signatures.split(", ").filter_map(|part| part.split_once('=')).map(|(name, _)| name);
-        names.eq(self.0.iter().map(|key| id(&key.verifying_key())))
-    }
-
     /// Signatures of a statement by all keys: `ID=BASE64`, separated by a comma and a space.
     pub fn sign(&self, statement: &Statement) -> String {
-        let text = statement.text();
+        self.sign_text(&statement.text())
+    }
+
+    /// Signatures of a statement in format 1, which replicas of older versions check.
+    pub(crate) fn sign_format_1(&self, statement: &Statement) -> String {
+        self.sign_text(&statement.text_1())
+    }
+
+    /// The public keys.
+    pub(crate) fn public(&self) -> TrustedKeys {
+        TrustedKeys(self.0.iter().map(SigningKey::verifying_key).collect())
+    }
+
+    fn sign_text(&self, text: &str) -> String {
         let mut signatures = String::new();
         for key in &self.0 {
             let signature = BASE64_STANDARD.encode(key.sign(text.as_bytes()).to_bytes());
@@ -165,9 +181,9 @@ pub fn generate(name: impl AsRef<Path>) -> Result<[PathBuf; 2], KeyError> {
     // OpenSSL 3.0 cannot read a private key that includes the public key.
     let bytes = KeypairBytes { secret_key: secret, public_key: None };
     let pem = bytes.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable(&private))?;
-    write_new(&private, pem.as_bytes(), 0o600)?;
+    write_new(&private, pem.as_bytes(), FileMode::PRIVATE)?;
     let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unusable(&public))?;
-    if let Err(error) = write_new(&public, pem.as_bytes(), 0o644) {
+    if let Err(error) = write_new(&public, pem.as_bytes(), FileMode::PUBLIC) {
         // A private key without its public key is useless.
         let _ = fs::remove_file(&private);
         return Err(error);
@@ -175,13 +191,12 @@ pub fn generate(name: impl AsRef<Path>) -> Result<[PathBuf; 2], KeyError> {
     Ok([private, public])
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let written = written.and_then(|mut file| {
+fn write_new(path: &Path, bytes: &[u8], mode: FileMode) -> Result<(), KeyError> {
+    let written = Folder::of(path).and_then(|(folder, name)| {
+        let mut file = folder.create_file(name, mode)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        files::sync_directory(path)
+        folder.sync()
     });
     written.map_err(|error| KeyError::Io { path: path.to_owned(), error })
 }
@@ -215,9 +230,29 @@ mod tests {
             latest: 3,
             content: "c".to_owned(),
             body: "b".to_owned(),
+            bytes: Some(4),
             nonce: "n".to_owned(),
             time: "2026-06-01T00:00:00Z".to_owned(),
+            expires: "2026-06-01T01:00:00Z".to_owned(),
         }
+    }
+
+    /// Both formats of statements as they were first signed. The file has the lines, and the signature in the last one.
+    #[test]
+    fn golden_statements_of_formats_1_and_2() {
+        let keys = SigningKeys(vec![SigningKey::from_bytes(&[7; 32])]);
+        let signed = statement();
+        let made = [(signed.text_1(), keys.sign_format_1(&signed)), (signed.text(), keys.sign(&signed))];
+        for (format, (text, signature)) in (1..).zip(made) {
+            let name = format!("fixtures/golden/statement-format-{format}.txt");
+            let golden =
+                fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("golden");
+            assert_eq!(golden, format!("{text}{signature}\n"));
+        }
+        let trusted = keys.public();
+        assert_eq!(trusted.check(&signed, Some(&keys.sign(&signed))), Ok(()));
+        let downgraded = trusted.check(&signed, Some(&keys.sign_format_1(&signed)));
+        assert_eq!(downgraded, Err(SignatureError::Invalid), "format 1 does not pass for format 2");
     }
 
     #[test]
@@ -248,6 +283,9 @@ mod tests {
             Statement { latest: 2, ..signed.clone() },
             Statement { content: String::new(), ..signed.clone() },
             Statement { body: "a".to_owned(), ..signed.clone() },
+            Statement { bytes: Some(5), ..signed.clone() },
+            Statement { bytes: None, ..signed.clone() },
+            Statement { expires: String::new(), ..signed.clone() },
             Statement { nonce: "m".to_owned(), ..signed.clone() },
             Statement { time: String::new(), ..signed.clone() },
         ];

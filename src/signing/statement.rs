@@ -16,11 +16,17 @@ pub(crate) mod header {
     pub(crate) const CONTENT: &str = "nabar-content";
     /// Time of the statement.
     pub(crate) const TIME: &str = "nabar-time";
-    /// Signatures, `ID=BASE64`.
-    pub(crate) const SIGNATURE: &str = "nabar-signature";
+    /// Time after which the statement says nothing about the present; absent if a nonce ties it to a request.
+    pub(crate) const EXPIRES: &str = "nabar-expires";
+    /// Length of the register file or of the response in bytes.
+    pub(crate) const BYTES: &str = "nabar-bytes";
+    /// Signatures of statements in format 1, `ID=BASE64`, for replicas of older versions.
+    pub(crate) const SIGNATURE_1: &str = "nabar-signature";
+    /// Signatures of statements in format 2, `ID=BASE64`.
+    pub(crate) const SIGNATURE: &str = "nabar-signature-2";
     /// Nonce of the replica, to be signed as well.
     pub(crate) const NONCE: &str = "nabar-nonce";
-    /// BLAKE3 of the register file, hexadecimal.
+    /// BLAKE3 of the register file or of the response's bytes, hexadecimal.
     pub(crate) const DIGEST: &str = "nabar-digest";
     /// Sequence number before the oldest change that is still in the log.
     pub(crate) const OLDEST: &str = "nabar-oldest";
@@ -43,29 +49,44 @@ pub struct Statement {
     pub latest: u64,
     /// Content digest at `to`; empty if unknown.
     pub content: String,
-    /// BLAKE3 of the register file or of the response's bytes, hexadecimal.
+    /// BLAKE3 of the register file or of the response's bytes, hexadecimal; may be empty without keys.
     pub body: String,
+    /// Length of the register file or of the response in bytes. `None` in format 1, which did not state it.
+    pub bytes: Option<u64>,
     /// Nonce of the replica, which ties the response to its request; empty if there is none.
     pub nonce: String,
     /// Time of the statement, RFC 3339.
     pub time: String,
+    /// Time after which the statement says nothing about the present, RFC 3339; empty if the nonce shows that it is
+    /// new.
+    pub expires: String,
 }
 
 impl Statement {
-    /// The signed lines.
+    /// The signed lines, in format 2.
     pub(super) fn text(&self) -> String {
-        let Statement { what, register, from, to, latest, content, body, nonce, time } = self;
+        let Statement { what, register, from, to, latest, content, body, bytes, nonce, time, expires } = self;
+        let bytes = bytes.map(|bytes| bytes.to_string()).unwrap_or_default();
+        format!(
+            "nabar 2\nwhat: {what}\nregister: {register}\nfrom: {from}\nto: {to}\nlatest: {latest}\n\
+             content: {content}\nbody: {body}\nbytes: {bytes}\nnonce: {nonce}\ntime: {time}\nexpires: {expires}\n"
+        )
+    }
+
+    /// The signed lines in format 1, without length and expiry.
+    pub(super) fn text_1(&self) -> String {
+        let Statement { what, register, from, to, latest, content, body, nonce, time, .. } = self;
         format!(
             "nabar 1\nwhat: {what}\nregister: {register}\nfrom: {from}\nto: {to}\nlatest: {latest}\n\
              content: {content}\nbody: {body}\nnonce: {nonce}\ntime: {time}\n"
         )
     }
 
-    /// The statement in headers, which `get` finds by name. `None` if a header is missing or malformed.
-    pub(crate) fn of_headers<'h>(
+    /// The statement in headers, which `get` finds by name. `None` if a header is missing or malformed; the length is
+    /// missing in format 1.
+    pub fn of_headers<'h>(
         what: &'static str,
         get: impl Fn(&'static str) -> Option<&'h str>,
-        body: String,
         nonce: String,
     ) -> Option<Statement> {
         let text = |name| get(name).unwrap_or_default().to_owned();
@@ -77,22 +98,28 @@ impl Statement {
             to: number(header::TO)?,
             latest: number(header::LATEST)?,
             content: text(header::CONTENT),
-            body,
+            body: text(header::DIGEST),
+            bytes: get(header::BYTES).map(str::parse).transpose().ok()?,
             nonce,
             time: text(header::TIME),
+            expires: text(header::EXPIRES),
         })
     }
 
-    /// The headers of the statement, with signatures if there are keys.
+    /// The headers of the statement, with signatures in both formats if there are keys.
     pub(crate) fn headers(&self, keys: &SigningKeys) -> impl Iterator<Item = (&'static str, String)> + use<> {
         let numbers = [(header::FROM, self.from), (header::TO, self.to), (header::LATEST, self.latest)];
         let texts = [
             (header::REGISTER, self.register.clone()),
             (header::CONTENT, self.content.clone()),
+            (header::DIGEST, self.body.clone()),
             (header::TIME, self.time.clone()),
+            (header::EXPIRES, self.expires.clone()),
+            (header::SIGNATURE_1, keys.sign_format_1(self)),
             (header::SIGNATURE, keys.sign(self)),
         ];
-        let numbers = numbers.into_iter().map(|(name, number)| (name, number.to_string()));
+        let numbers = numbers.into_iter().chain(self.bytes.map(|bytes| (header::BYTES, bytes)));
+        let numbers = numbers.map(|(name, number)| (name, number.to_string()));
         numbers.chain(texts.into_iter().filter(|(_, text)| !text.is_empty()))
     }
 }

@@ -1,9 +1,10 @@
 //! Register files: a [`Register`] as one immutable, checksummed, memory-mapped file.
 //!
 //! Opening checks header, section table, organisations, states and directory, whose sizes do not grow with the number
-//! of recipients. Blocks, rules and certificates are checked at the first access. [`Snapshot::verify`] checks the whole
+//! of recipients: their checksums, and every position and number in them, which a forged file may have set to anything. Blocks, rules and certificates are checked at the first access. [`Snapshot::verify`] checks the whole
 //! file.
 
+mod check;
 pub(crate) mod far;
 mod fold;
 pub mod format;
@@ -16,12 +17,11 @@ pub(crate) mod write;
 pub use format::{Header, OpenError};
 pub use verify::Finding;
 
-use crate::index::{Page, directory_length, short_directory_length, stored_directory};
+use crate::index::Page;
 use crate::memory;
 use crate::organisations::{OperatorNumbers, SenderNumbers};
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Bytes, Column, Guarded, Storage};
-use crate::register::state::State;
 use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
 use bytemuck::Pod;
 use format::{Entry, Section, damaged};
@@ -110,6 +110,7 @@ impl Snapshot {
         };
         self.checked(Section::Directory)?;
         self.check_lengths(&parts)?;
+        check::actors(kind, &actors)?;
         self.check_states(&parts, &actors, &states)?;
         let version = Version {
             sequence: self.header.sequence,
@@ -123,42 +124,6 @@ impl Snapshot {
             changes: None,
         };
         Ok(Register::new(parts, version))
-    }
-
-    /// Checks the lengths of arrays, which lookups rely on and no checksum of a block covers.
-    fn check_lengths(&self, parts: &Parts) -> Result<(), OpenError> {
-        let pages = parts.pages.get();
-        let (country, directory) = (parts.kind.country(), parts.directory.get());
-        let is_long = directory.len() == directory_length(country)
-            && stored_directory(country, directory).len() == directory.len();
-        if !is_long && directory.len() != short_directory_length(country) {
-            return Err(damaged("directory", "its length does not match the register's identity spaces"));
-        }
-        let blocks = parts.blocks.get().len();
-        if blocks == 0 || pages.len() != blocks * crate::limits::BLOCK_PAGES as usize {
-            return Err(damaged("pages", "their number is not 32 for each block"));
-        }
-        if pages[..crate::limits::BLOCK_PAGES as usize].iter().any(|page| *page != Page::EMPTY) {
-            return Err(damaged("pages", "the first block is not empty"));
-        }
-        let records = self.entry(Section::Records);
-        if Some(records.bytes / u64::from(records.width)) != self.header.recipients.checked_add(1) {
-            return Err(damaged("records", "their number differs from the header"));
-        }
-        Ok(())
-    }
-
-    /// Checks record 0 and the operators of states.
-    fn check_states(&self, parts: &Parts, actors: &Actors, states: &[State]) -> Result<(), OpenError> {
-        if states.is_empty() || parts.codes.get().get(crate::index::Slot(0)) != 0 {
-            return Err(damaged("records", "record 0 does not have state 0"));
-        }
-        let operators = actors.operators.len();
-        let known = |state: &State| state.operator().is_none_or(|number| usize::from(number) < operators);
-        if !states.iter().all(known) {
-            return Err(damaged("states", "a state refers to an operator that does not exist"));
-        }
-        Ok(())
     }
 
     fn entry(&self, section: Section) -> &Entry {

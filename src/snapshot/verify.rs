@@ -5,7 +5,6 @@ use super::format::{ENTRY_BYTES, HEADER_BYTES, OpenError};
 use crate::consent::Rules;
 use crate::identities::Identity;
 use crate::index::Slot;
-use crate::organisations::SenderIndex;
 use crate::register::state::State;
 use crate::register::{Damage, FarState, Kind, Recipient, Register, StateRule};
 use rayon::prelude::*;
@@ -65,7 +64,6 @@ impl Snapshot {
 /// Checks the relations between the arrays.
 fn verify_register(register: &Register) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(verify_actors(register));
     findings.extend(verify_states(register));
     findings.extend(verify_layout(register));
     match register.rules() {
@@ -76,13 +74,6 @@ fn verify_register(register: &Register) -> Vec<Finding> {
         findings.extend(verify_recipients(register));
     }
     findings
-}
-
-fn verify_actors(register: &Register) -> Option<Finding> {
-    let senders = register.senders().len();
-    let exists = |sender: &SenderIndex| usize::from(*sender) < senders;
-    let valid = register.dispatchers().iter().all(|dispatcher| dispatcher.senders.iter().all(exists));
-    (!valid).then(|| finding("actors", "a dispatcher refers to a sender that does not exist"))
 }
 
 fn verify_states(register: &Register) -> Option<Finding> {

@@ -1,10 +1,11 @@
 //! Lines of changes, and the result of applying them as a batch.
 
+use super::disk::mode_of_files;
 use super::error::StoreError;
 use crate::changes::json::{self, BadLine};
 use crate::changes::{BadPage, Change, pages};
 use crate::decode::{Reason, decompressed};
-use crate::files;
+use crate::files::{self, Folder};
 use crate::register::Kind;
 use crate::rejected::RejectedLimit;
 use jiff::Timestamp;
@@ -105,7 +106,10 @@ pub struct SetAside {
 impl SetAside {
     /// Writes rejected lines to a file: line, sequence, reason, column; no content.
     pub fn write(all: &[SetAside], path: impl AsRef<Path>) -> io::Result<()> {
-        let written = files::replace(path.as_ref(), |file| {
+        let path = path.as_ref();
+        let mode =
+            Folder::open(path.parent().unwrap_or(Path::new(""))).map(|folder| mode_of_files(&folder))?;
+        let written = files::replace_with_mode(path, mode, |file| {
             let mut csv = csv::Writer::from_writer(file);
             csv.write_record(["line", "sequence", "reason", "column"])?;
             for SetAside { line, sequence, reason } in all {

@@ -1,5 +1,6 @@
 //! The file operations of a data directory, behind a trait so that tests can inject failures.
 
+use crate::files::{FileMode, Folder, is_regular};
 use crate::memory;
 use crate::register::column::Storage;
 use std::fs::{self, File, TryLockError};
@@ -18,7 +19,7 @@ pub(crate) trait Disk: Send + Sync {
     fn read(&self, name: &str) -> io::Result<Storage>;
     /// Opens an existing file.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Creates a file, or truncates an existing one.
+    /// Creates a file in place of an existing one.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// Renames a file, replacing an existing one.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -44,7 +45,7 @@ pub(crate) trait DiskFile: Send + Sync {
 /// A directory of the file system.
 pub(crate) struct FileSystem(pub(crate) PathBuf);
 
-/// Name of the file that the writer locks.
+/// Name of the file that the writer locks. Its permissions are those of all files of the directory.
 pub(crate) const LOCK: &str = "lock";
 
 impl Disk for FileSystem {
@@ -64,19 +65,23 @@ impl Disk for FileSystem {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let path = self.0.join(name);
+        let folder = Folder::open(&self.0)?;
         // Without permission to write, the file is opened for reading, and writing fails later.
-        let file = match File::options().read(true).write(true).open(&path) {
-            Err(error) if refuses_writing(&error) => File::open(&path)?,
+        let file = match folder.open_file(name, true) {
+            Err(error) if refuses_writing(&error) => folder.open_file(name, false)?,
             opened => opened?,
         };
         Ok(Box::new(file))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let options =
-            File::options().read(true).write(true).create(true).truncate(true).open(self.0.join(name));
-        Ok(Box::new(options?))
+        let folder = Folder::open(&self.0)?;
+        // The writer has locked the directory, so an existing file is one that a crash left.
+        match folder.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Ok(Box::new(folder.create_file(name, mode_of_files(&folder))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -92,12 +97,21 @@ impl Disk for FileSystem {
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = File::options().write(true).create(true).truncate(false).open(self.0.join(LOCK))?;
+        let file = Folder::open(&self.0)?.open_lock(LOCK, FileMode::of_process())?;
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
         })?;
         Ok(Box::new(file))
+    }
+}
+
+/// The mode of the files of a data directory: that of its lock, so that those who could read the first file can read all
+/// later ones.
+pub(crate) fn mode_of_files(directory: &Folder) -> FileMode {
+    match directory.entry(LOCK) {
+        Ok(Some(entry)) if is_regular(&entry) => FileMode::of_permissions(entry.st_mode),
+        _ => FileMode::of_process(),
     }
 }
 

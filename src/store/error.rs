@@ -4,6 +4,10 @@ use crate::snapshot::OpenError;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Files by which an extract is recognised.
+const EXTRACT_FILES: [&str; 4] =
+    ["register.toml", "kontaktregister.xml", "kontaktregister.xml.gz", "kontaktregister.xml.zst"];
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +23,15 @@ pub enum StoreError {
     /// The directory has no register file.
     #[error("{} is not a data directory: make one with `nabar init`", .0.display())]
     NotOne(PathBuf),
+    /// The path is a file, such as a register file.
+    #[error("{} is a file, not a data directory: `nabar init FILE DIR` makes one of a register file", .0.display())]
+    IsFile(PathBuf),
+    /// The directory has no register file, but those of an extract.
+    #[error(
+        "{} is an extract, not a register: make a register file of it with `nabar build`, or a data directory with \
+         `nabar init`", .0.display()
+    )]
+    IsExtract(PathBuf),
     /// Another process is writing.
     #[error("another process is writing to {}: wait for it, or end it", .0.display())]
     Locked(PathBuf),
@@ -79,6 +92,16 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The error for a path that is no data directory: what it is instead.
+    pub(super) fn not_one(path: &Path) -> StoreError {
+        let is_extract = || EXTRACT_FILES.iter().any(|name| path.join(name).is_file());
+        match path {
+            path if path.is_file() => StoreError::IsFile(path.to_owned()),
+            path if is_extract() => StoreError::IsExtract(path.to_owned()),
+            path => StoreError::NotOne(path.to_owned()),
+        }
+    }
+
     pub(super) fn io(directory: &Path, name: &str) -> impl Fn(io::Error) -> StoreError + use<> {
         let path = directory.join(name);
         move |error| StoreError::Io { path: path.clone(), error }

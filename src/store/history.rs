@@ -63,16 +63,9 @@ impl FrameBuilder {
     }
 
     /// Adds the changes of a frame after the last one, up to `until`, at most `most`, and none after `bytes` bytes.
-    fn add_part(
-        &mut self,
-        changes: impl Iterator<Item = Result<Change, StoreError>>,
-        until: u64,
-        most: usize,
-        bytes: usize,
-    ) -> Result<(), StoreError> {
+    fn add_part(&mut self, changes: Vec<Change>, until: u64, most: usize, bytes: usize) {
         let (mut part, mut to, mut count) = (Vec::new(), self.to, 0);
         for change in changes {
-            let change = change?;
             if change.sequence() <= self.to {
                 continue;
             }
@@ -83,23 +76,30 @@ impl FrameBuilder {
             (to, count) = (change.sequence(), count + 1);
         }
         self.add(to, count as u32, &part);
-        Ok(())
     }
 }
 
-/// The changes of frames that [`Log::frames`] made. `None` if the bytes are not such frames after `after`.
-pub fn changes_of_frames(bytes: &[u8], after: u64) -> Option<Vec<Change>> {
-    let (mut at, mut to, mut sum) = (0, after, [0; 32]);
+/// The changes of frames that [`Log::frames`] made, at most `most`. `None` if the bytes are not such frames after
+/// `after`, or contain more changes, or one that is not valid.
+///
+/// The number of changes is checked before any of them is decoded, so that few bytes cannot take much memory.
+pub fn changes_of_frames(bytes: &[u8], after: u64, most: usize) -> Option<Vec<Change>> {
+    let (mut at, mut to, mut sum, mut left) = (0, after, [0; 32], most);
     let mut frames = Vec::new();
     while at < bytes.len() {
         let frame = format::frame_at(bytes, at, to, &sum)?;
-        frames.push(frame.clone());
+        left = left.checked_sub(frame.changes as usize)?;
         (at, to, sum) = (frame.end(), frame.to, frame.sum);
+        frames.push(frame);
     }
     let decoded = |frame: &Frame| {
-        let changes: Option<Vec<Change>> =
-            ChangeDecoder::new(&bytes[frame.payload.clone()], frame.after).collect();
-        changes.filter(|changes| changes.len() == frame.changes as usize)
+        let decoder = ChangeDecoder::new(&bytes[frame.payload.clone()], frame.after);
+        // One more than there should be, and not as many as there are.
+        let changes: Option<Vec<Change>> = decoder.take(frame.changes as usize + 1).collect();
+        changes.filter(|changes| {
+            let last = changes.last().map_or(frame.after, Change::sequence);
+            (changes.len(), last) == (frame.changes as usize, frame.to)
+        })
     };
     match &frames[..] {
         // The usual case: waking other cores takes longer.
@@ -133,7 +133,7 @@ impl Log {
     pub fn changes(self: &Arc<Log>, after: u64) -> Result<History, StoreError> {
         let identity = self.directory.identity()?;
         let segments = self.directory.contents()?.segments;
-        let oldest = *segments.first().ok_or_else(|| StoreError::NotOne(self.directory.path.clone()))?;
+        let oldest = *segments.first().ok_or_else(|| StoreError::not_one(&self.directory.path))?;
         let first = segments.iter().rposition(|&segment| segment <= after);
         let first = first.ok_or(StoreError::Gone { asked: after, oldest })?;
         let kept = self.known().before(after, oldest, identity);
@@ -173,7 +173,7 @@ impl Log {
             if fits && read.payload().len() <= bytes {
                 frames.add(to, changes, read.payload());
             } else {
-                frames.add_part(read.changes(&self.directory), until, left, bytes)?;
+                frames.add_part(read.changes(&self.directory)?, until, left, bytes);
             }
             if frames.to < to {
                 break;
@@ -230,8 +230,7 @@ impl History {
             if read.frame.to <= self.after {
                 continue;
             }
-            let changes: Result<Vec<Change>, StoreError> = read.changes(&self.log.directory).collect();
-            self.changes = changes?.into_iter();
+            self.changes = read.changes(&self.log.directory)?.into_iter();
         }
     }
 }
@@ -281,10 +280,11 @@ mod tests {
             let (mut read, mut until) = (Vec::new(), 1000);
             while until < 1300 {
                 let (bytes, to) = log.frames(until, 1299.max(until + 1), most, bytes).expect("frames");
-                let changes = changes_of_frames(&bytes, until).expect("the same");
+                let changes = changes_of_frames(&bytes, until, most).expect("the same");
                 assert!(!changes.is_empty() && changes.len() <= most);
                 assert_eq!(changes.last().map(Change::sequence), Some(to));
-                assert!(changes_of_frames(&bytes, until + 1).is_none());
+                assert!(changes_of_frames(&bytes, until + 1, most).is_none());
+                assert!(changes_of_frames(&bytes, until, changes.len() - 1).is_none(), "one too many");
                 read.extend(changes);
                 until = to;
             }

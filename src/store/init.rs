@@ -1,12 +1,12 @@
 //! Making a data directory.
 
 use super::directory::DataDirectory;
-use super::disk::LOCK;
+use super::disk::{LOCK, mode_of_files};
 use super::error::StoreError;
 use super::format::root_sum;
-use super::names;
-use crate::extract::{BuildError, BuildOptions, Summary, build};
-use crate::files;
+use super::names::{self, REJECTED};
+use crate::extract::{BuildError, BuildOptions, Summary, build_with_rejected};
+use crate::files::{self, FileMode, Folder};
 use crate::memory;
 use crate::snapshot::Header;
 use crate::snapshot::format::{self, HEADER_BYTES};
@@ -31,6 +31,24 @@ pub enum InitError {
     Store(#[from] StoreError),
 }
 
+/// Creates a directory that will replace a data directory, with the same permissions if that exists. Returns the mode of
+/// its files.
+pub(crate) fn create_directory_like(path: &Path, earlier: &Path) -> std::io::Result<FileMode> {
+    let mode = Folder::open(earlier).map_or(FileMode::of_process(), |earlier| mode_of_files(&earlier));
+    let folder = Folder::create_all(path, mode)?;
+    folder.check_owner()?;
+    // The later files have its permissions.
+    folder.open_lock(LOCK, mode)?;
+    Ok(mode)
+}
+
+/// Creates a directory unless it exists.
+///
+/// Errors: it belongs to a user who is neither this one nor root, and who could exchange its files.
+fn create_directory(path: &Path) -> std::io::Result<()> {
+    Folder::create_all(path, FileMode::of_process())?.check_owner()
+}
+
 /// Makes a data directory from a register file or an extract, durably. Returns the summary of the build, for an
 /// extract.
 ///
@@ -50,23 +68,22 @@ pub fn init_with(
     if directory.exists() && !directory.is_dir() {
         return Err(InitError::NotADirectory(directory.to_owned()));
     }
-    std::fs::create_dir_all(directory).map_err(io)?;
+    create_directory(directory).map_err(io)?;
     let data = DataDirectory::new(directory);
     let existing = data.disk.names().map_err(io)?;
     let is_leftover = |name: &String| name == LOCK || name.ends_with(".partial");
     let contents = data.contents()?;
     // An earlier attempt may have ended before the register file was complete.
     let unfinished = contents.registers.is_empty()
-        && existing
-            .iter()
-            .all(|name| is_leftover(name) || name.starts_with("changes-") || name == "rejected.csv");
+        && existing.iter().all(|name| is_leftover(name) || name.starts_with("changes-") || name == REJECTED);
     if !unfinished {
         return Err(InitError::Occupied(directory.display().to_string()));
     }
     let summary = if source.is_dir() {
         // Replaces the file of an earlier attempt.
         let built = directory.join(names::partial("init"));
-        let summary = build(source, &built, &BuildOptions { force: true, ..*options })?;
+        let options = BuildOptions { force: true, ..*options };
+        let summary = build_with_rejected(source, &built, &directory.join(REJECTED), &options)?;
         fill(&data, memory::map_path(&built).map_err(io)?.as_ref(), source)?;
         std::fs::remove_file(&built).map_err(io)?;
         Some(summary)
@@ -83,10 +100,12 @@ pub fn init_with(
 /// verified and synced the file.
 pub(crate) fn adopt(register: &Path, directory: &Path) -> Result<(), InitError> {
     let data = DataDirectory::new(directory);
-    std::fs::create_dir_all(directory).map_err(data.io(""))?;
+    create_directory(directory).map_err(data.io(""))?;
     let bytes = memory::map_path(register).map_err(StoreError::io(register, ""))?;
     let (_lock, header) = begin(&data, bytes.as_ref(), register)?;
     let name = names::register(header.sequence);
+    files::set_mode(register, mode_of_files(&Folder::open(directory).map_err(data.io(""))?))
+        .map_err(data.io(&name))?;
     std::fs::rename(register, directory.join(&name)).map_err(data.io(&name))?;
     data.disk.sync_names().and_then(|()| files::sync_directory(directory)).map_err(data.io(""))?;
     Ok(())

@@ -6,6 +6,7 @@ use super::format::FRAME_HEAD_BYTES;
 use super::log::{LogFrame, LogPosition, LogReader, Tail};
 use crate::changes::Change;
 use crate::changes::apply::{Editor, on_threads};
+use crate::changes::json::BadLine;
 use crate::register::Register;
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ impl DataDirectory {
     /// Loads the newest register file and all changes after it.
     pub(super) fn load(&self) -> Result<LoadedRegister, StoreError> {
         let contents = self.contents()?;
-        let base = *contents.registers.last().ok_or_else(|| StoreError::NotOne(self.path.clone()))?;
+        let base = *contents.registers.last().ok_or_else(|| StoreError::not_one(&self.path))?;
         let register = self.register(base)?;
         let mut editor = self.editor(&register)?;
         let mut replay = LogReplay::new(self, register, &mut editor);
@@ -83,14 +84,14 @@ impl<'e> LogReplay<'e> {
 
     /// Adds the changes of a frame, and applies what has been added if there is much of it.
     pub(super) fn add(&mut self, read: &LogFrame) -> Result<(), StoreError> {
-        let before = self.pending.len();
-        for change in read.changes(self.directory) {
+        let kind = self.register.kind();
+        for change in read.changes(self.directory)? {
+            // As for a line of JSON.
+            let change = change.of_kind(kind).map_err(|BadLine { reason, .. }| {
+                let finding = format!("a change does not fit the register: {reason}");
+                read.damaged(self.directory, &finding)
+            });
             self.pending.push(change?);
-        }
-        let is_complete = self.pending.len() - before == read.frame.changes as usize
-            && self.pending.last().is_none_or(|last| last.sequence() == read.frame.to);
-        if !is_complete {
-            return Err(read.damaged(self.directory, "the changes of a batch differ from its head"));
         }
         if self.pending.len() >= CHANGES_TOGETHER { self.flush() } else { Ok(()) }
     }

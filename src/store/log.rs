@@ -77,13 +77,16 @@ impl LogFrame {
         &self.window[self.frame.payload.clone()]
     }
 
-    /// The decoded changes.
-    pub(crate) fn changes(
-        &self,
-        directory: &DataDirectory,
-    ) -> impl Iterator<Item = Result<Change, StoreError>> {
-        let unreadable = || self.damaged(directory, "a change cannot be decoded");
-        ChangeDecoder::new(self.payload(), self.frame.after).map(move |change| change.ok_or_else(unreadable))
+    /// The decoded changes, all of which are valid, and as many as the head says, up to its last sequence number.
+    pub(crate) fn changes(&self, directory: &DataDirectory) -> Result<Vec<Change>, StoreError> {
+        let Frame { after, to, changes, .. } = self.frame;
+        let decoded: Option<Vec<Change>> = ChangeDecoder::new(self.payload(), after).collect();
+        let decoded = decoded.ok_or_else(|| self.damaged(directory, "a change is not valid"))?;
+        let last = decoded.last().map_or(after, Change::sequence);
+        if (decoded.len(), last) != (changes as usize, to) {
+            return Err(self.damaged(directory, "the changes of a batch differ from its head"));
+        }
+        Ok(decoded)
     }
 
     pub(crate) fn damaged(&self, directory: &DataDirectory, finding: &str) -> StoreError {

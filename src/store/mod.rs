@@ -55,9 +55,12 @@ pub(crate) use directory::DataDirectory;
 pub use error::StoreError;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
-pub(crate) use init::adopt;
 pub use init::{InitError, init, init_with};
-pub use names::is_data_directory;
+pub(crate) use init::{adopt, create_directory_like};
+#[cfg(feature = "replica")]
+pub(crate) use names::REPLICA_OF;
+pub(crate) use names::is_file_of_data_directory;
+pub use names::{is_data_directory, replica_of};
 pub use reader::Reader;
 #[cfg(feature = "replica")]
 pub(crate) use watch::FileWatch;

@@ -1,7 +1,9 @@
 //! Names of the files of a data directory.
 
-use super::disk::{Disk, FileSystem};
+use super::disk::{Disk, FileSystem, LOCK};
 use super::error::StoreError;
+use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Name of the register file at a sequence number.
@@ -34,7 +36,7 @@ impl Contents {
     pub(crate) fn of(disk: &dyn Disk, path: &Path) -> Result<Contents, StoreError> {
         let mut contents = Contents::default();
         let names = disk.names().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => StoreError::NotOne(path.to_owned()),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => StoreError::not_one(path),
             _ => StoreError::io(path, "")(error),
         });
         for name in names? {
@@ -56,9 +58,32 @@ impl Contents {
     }
 }
 
+/// Whether a data directory has a file of this name, complete or not.
+pub(crate) fn is_file_of_data_directory(name: &str) -> bool {
+    let is_between = |prefix: &str, suffix: &str| name.starts_with(prefix) && name.ends_with(suffix);
+    let is_version = is_between("register-", ".nabar") || is_between("changes-", ".log");
+    is_version || is_between(".", ".partial") || [LOCK, REJECTED].contains(&name)
+}
+
+/// Name of the list of rejected rows of an extract, and of rejected lines of changes.
+pub(super) const REJECTED: &str = "rejected.csv";
+
 /// Whether a path is a data directory, with a register file.
 pub fn is_data_directory(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
     let contents = Contents::of(&FileSystem(path.to_owned()), path);
     path.is_dir() && contents.is_ok_and(|contents| !contents.registers.is_empty())
+}
+
+/// File in the directory of a replica with the name of its register, as the source gives it.
+pub(crate) const REPLICA_OF: &str = "replica-of";
+
+/// The register that a data directory is a replica of: `far` or `krr`, for a part followed by a space and the part.
+/// `None` if it is not a replica. The changes of a replica come from its source only: others make it differ.
+pub fn replica_of(directory: impl AsRef<Path>) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(directory.as_ref().join(REPLICA_OF)) {
+        Ok(text) => Ok(Some(text.trim_end().to_owned())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -41,7 +41,7 @@ impl Reader {
 
     pub(crate) fn of(directory: DataDirectory) -> Result<Reader, StoreError> {
         // First: a directory that replaces this one from now on is noticed by the next refresh.
-        let identity = directory.disk.identity().ok_or_else(|| StoreError::NotOne(directory.path.clone()))?;
+        let identity = directory.disk.identity().ok_or_else(|| StoreError::not_one(&directory.path))?;
         let state = ReaderState::load(&directory)?;
         Ok(Reader { directory, identity: Some(identity), state })
     }
@@ -54,6 +54,15 @@ impl Reader {
     /// The register file below the register.
     pub fn register_file(&self) -> PathBuf {
         self.directory.path.join(names::register(self.state.base))
+    }
+
+    /// Bytes in the log after the last whole batch: of a batch that is being written, or of one that was never
+    /// acknowledged and that the next writer removes.
+    pub fn unfinished_bytes(&self) -> Result<u64, StoreError> {
+        let position = self.state.log.position();
+        let name = names::segment(position.segment);
+        let length = self.directory.open(&name)?.length().map_err(self.directory.io(&name))?;
+        Ok(length.saturating_sub(position.bytes))
     }
 
     /// Reads what is new. Returns whether there was anything: changes, the register file of a checkpoint, or another

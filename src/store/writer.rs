@@ -97,7 +97,7 @@ impl Writer {
     pub(crate) fn of(directory: DataDirectory) -> Result<Writer, StoreError> {
         // Before the lock, which would create a file in any directory.
         if directory.contents()?.registers.is_empty() {
-            return Err(StoreError::NotOne(directory.path));
+            return Err(StoreError::not_one(&directory.path));
         }
         let lock = directory.lock()?;
         for name in directory.contents()?.partial {

@@ -173,9 +173,9 @@ fn a_differing_replica_is_detected_without_changes() {
     fleet.apply(1);
     fleet.work.done(&["publish", "source", "--nats", &stream, "--store", "store", "--once", "--quiet"]);
     fleet.work.done(&["init", &fixture("far"), "replica", "--quiet"]);
-    fleet.work.write("replica/replica-of", "far\n");
     fleet.work.write("other.jsonl", other);
     fleet.work.apply(&["replica", "other.jsonl"]);
+    fleet.work.write("replica/replica-of", "far\n");
     fleet.work.fails(3, &["diff", "-q", "source", "replica"]);
     let followed = fleet.work.run(&["follow", &stream, "replica", "--store", "store", "--once"]);
     assert!(String::from_utf8_lossy(&followed.stderr).contains("ALARM"), "{followed:?}");
@@ -294,4 +294,93 @@ fn a_publisher_waits_for_the_directory_to_come_back() {
     let ended = publisher.0.try_wait().expect("a process");
     assert!(ended.is_none(), "the publisher has ended: {ended:?}");
     fleet.converges("replica");
+}
+
+/// TUF's indefinite freeze. What is published expires, and the publisher renews it while nothing changes. A replica
+/// that gets only what has expired says so, and does not call itself up to date.
+#[test]
+fn what_a_publisher_states_expires_and_is_renewed() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let expires = |fleet: &Fleet| -> Option<jiff::Timestamp> {
+        let latest: Value = serde_json::from_str(&fleet.work.read("store/far/latest.json")).ok()?;
+        latest["expires"].as_str()?.parse().ok()
+    };
+    let follow = |fleet: &Fleet, directory: &str| {
+        let once = ["follow", &stream, directory, "--store", "store", "--once", "--quiet"];
+        fleet.work.run(&[&once[..], &["--trust", "source-key.pub"]].concat())
+    };
+    fleet.apply(20);
+    let publish = ["publish", "source", "--nats", &stream, "--store", "store", "--expires", "100ms"];
+    assert!(fleet.work.fails(2, &publish).contains("--expires is at least 1s"));
+    let publisher = fleet.publisher(&stream, &["--sign", "source-key.key", "--expires", "2s"]);
+    fleet.work.until("it is followed", || {
+        follow(&fleet, "replica").status.success() && fleet.work.sequence("replica") == 1020
+    });
+    // Renewed while nothing changes.
+    for _ in 0..2 {
+        let before = expires(&fleet).expect("an expiry");
+        fleet.work.until("it is renewed", || expires(&fleet).is_some_and(|now| now > before));
+    }
+    fleet.work.until("it is still followed", || follow(&fleet, "replica").status.success());
+
+    // Withheld from now on: a replica keeps what it has, and a new one does not begin with the old file.
+    drop(publisher);
+    let last = expires(&fleet).expect("an expiry");
+    fleet.work.until("it has expired", || jiff::Timestamp::now() > last);
+    for directory in ["replica", "new"] {
+        let output = follow(&fleet, directory);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && message.contains("expired at"), "{directory}: {message}");
+    }
+    assert!(!fleet.work.path("new").exists());
+    assert_eq!(fleet.work.sequence("replica"), 1020);
+
+    // The publisher is back.
+    let _publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
+    fleet.apply(20);
+    fleet.work.until("it is followed again", || {
+        follow(&fleet, "replica").status.success() && fleet.work.sequence("replica") == 1040
+    });
+}
+
+/// A store is not believed: neither a file name, nor a length, nor a digest that leads elsewhere.
+#[test]
+fn a_hostile_store_is_refused() {
+    let Some(fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let publish = ["publish", "source", "--nats", &stream, "--store", "store", "--once", "--quiet"];
+    fleet.work.done(&[&publish[..], &["--sign", "source-key.key"]].concat());
+    let follow = ["follow", &stream, "replica", "--store", "store", "--once", "--quiet"];
+    let trusting = [&follow[..], &["--trust", "source-key.pub"]].concat();
+    let genuine: Value = serde_json::from_str(&fleet.work.read("store/far/latest.json")).expect("JSON");
+    let refused = |arguments: &[&str], field: &str, value: Value, why: &str| {
+        let mut forged = genuine.clone();
+        forged[field] = value;
+        fleet.work.write("store/far/latest.json", forged.to_string());
+        let output = fleet.work.run(arguments);
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && message.contains(why), "{field}: {message}");
+        assert!(!fleet.work.path("replica").exists());
+    };
+    for (field, value) in [
+        ("bytes", Value::from(1u64 << 33)),
+        ("sequence", Value::from(999)),
+        ("latest", Value::from(1001)),
+        ("register", Value::from("krr")),
+        ("expires", Value::from("2099-01-01T00:00:00Z")),
+        ("digest", Value::from("0".repeat(64))),
+    ] {
+        refused(&trusting, field, value, "it was altered");
+    }
+    refused(&trusting, "signature_2", Value::from(""), "it is signed in format 1");
+    // Without keys, what is impossible is refused all the same.
+    refused(&follow, "digest", Value::from("../../../x"), "the digest of the register file is malformed");
+    refused(&follow, "bytes", Value::from(1u64 << 50), "are accepted");
+    refused(&follow, "latest", Value::from(u64::MAX), "is possible");
+    refused(&follow, "register", Value::from("far\nkrr"), "the name of its register is malformed");
+    refused(&follow, "sequence", Value::from(1001), "newer than the register");
+    refused(&follow, "time", Value::from("x".repeat(1 << 17)), "it is longer than");
+    fleet.work.write("store/far/latest.json", genuine.to_string());
+    assert!(fleet.work.run(&trusting).status.success());
 }

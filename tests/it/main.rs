@@ -1,7 +1,7 @@
 //! The integration tests: one binary, one module for each subject.
 //!
-//! Two tests need a process to themselves and are binaries of their own: `tests/memory.rs` (counting allocator) and
-//! `tests/commit.rs` (model checker).
+//! Three tests need a process to themselves and are binaries of their own: `tests/memory.rs` (counting allocator),
+//! `tests/commit.rs` (model checker) and `tests/budget.rs` (nothing may run beside it).
 
 mod changes;
 mod cli;
@@ -9,6 +9,7 @@ mod contracts;
 mod docs;
 mod examples;
 mod figures;
+mod files;
 mod fleet;
 mod follow;
 mod kill;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from operating import DISPATCHER, OTHER_DISPATCHER
 from running import Certificates
 from support import FAR, KRR, SENDER, serving
+
+# The service refuses keys that others can read.
+os.umask(0o077)
 
 
 @pytest.fixture(scope="session")

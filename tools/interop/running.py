@@ -70,6 +70,10 @@ def running(
 ) -> Iterator[Service]:
     """A service on a free port with `config`, started by a command or directly. Ends it, and checks that its log has no
     identities."""
+    if "refusals_per_second" not in config:
+        # All refusals of a test come from one address.
+        config = config if "[limits]" in config else f"{config}\n[limits]\n"
+        config = config.replace("[limits]\n", "[limits]\nrefusals_per_second = 1_000_000\n")
     (directory / "nabar.toml").write_text(config)
     command = [*by, NABAR, "serve", "--config", str(directory / "nabar.toml"), "--listen", "127.0.0.1:0", *arguments]
     log = directory / "log"

@@ -294,6 +294,42 @@ def test_a_list_that_is_replaced_takes_effect(
         assert let_in(service, first)
 
 
+def test_a_revoked_client_loses_its_open_connection(
+    tmp_path: Path, certificates: Certificates, revocation: Authority
+) -> None:
+    """Although the list of another authority is broken at the same time."""
+    other = Authority(certificates, "other")
+    other.client("third", [serial(SENDER)], 3)
+    (tmp_path / "the.crl").write_bytes(revocation.list(1000, 1))
+    (tmp_path / "other.crl").write_bytes(other.list(1000, 4))
+    lists = LIST + authority("other", more='crl = ["other.crl"]')
+    with running(tmp_path, REGISTER + tls(True) + lists) as service:
+        with certificates.client(service, "second") as http, certificates.client(service, "third") as kept:
+            assert http.get("/v1/senders").status_code == 200
+            assert kept.get("/v1/senders").status_code == 200
+            (tmp_path / "other.crl").write_bytes(b"")
+            (tmp_path / "the.crl").write_bytes(revocation.list(1000, 2))
+            service.hang_up()
+            replies: list[httpx.Response] = []
+
+            def closed() -> bool:
+                replies.append(http.get("/v1/senders"))
+                return replies[-1].status_code == 401
+
+            wait_until(closed)
+            assert replies[-1].json()["type"] == "urn:nabar:problem:bad-certificate"
+            assert replies[-1].headers["connection"] == "close"
+            assert {reply.status_code for reply in replies[:-1]} <= {200}
+            with pytest.raises(httpx.TransportError):
+                http.get("/v1/senders")
+            assert kept.get("/v1/senders").status_code == 200
+            assert let_in(service, certificates.context("third")), "the old list of its authority is in force"
+        (row,) = [row for row in service.logged() if row["message"] == "not authenticated"]
+        assert "no longer valid" in row["reason"] and "Revoked" in row["reason"]
+        (row, *_) = [row for row in service.logged() if row["level"] == "ERROR"]
+        assert row["message"] == STAY and "other.crl" in row["error"]
+
+
 def test_client_crl_is_the_list_of_client_ca(tmp_path: Path, certificates: Certificates, revocation: Authority) -> None:
     (tmp_path / "the.crl").write_bytes(revocation.list(1000, 1))
     config = tls(True).replace("ca.pem", "root.pem") + 'client_crl = ["the.crl"]\n'

@@ -363,7 +363,7 @@ def test_scopes_open_the_fields_of_the_feed(tmp_path: Path) -> None:
         refused_then_usable(service.address, "POST", f"/no{REST}", 401)
         problem(ask("openid", 0), 403)
     audit = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-    assert {row["endpoint"] for row in audit} == {"krr-endringer", "unknown"}
+    assert {row["endpoint"] for row in audit} == {"krr-endringer"}
     assert [row["ids"] for row in audit[:4]] == [len(known()) - 1] * 3 + [1]
     assert not [id for id in known() if any(id in json.dumps(row) for row in audit)]
 
@@ -376,13 +376,14 @@ def test_after_a_missing_scope_the_connection_is_usable_or_closed(tmp_path: Path
 
 
 def test_a_client_over_its_limit_can_continue_later(tmp_path: Path) -> None:
-    toml = f'[[register]]\npath = "{KRR}"\n[limits]\nids_per_second = 50\n'
+    toml = f'[[register]]\npath = "{KRR}"\n[limits]\nids_per_second = 200\n'
     with running(tmp_path, toml) as service, client_of(service) as http:
         asked = {"fraEndringsId": 0}
         assert http.post(REST, json=asked).status_code == 200
         response = http.post(REST, json=asked)
         problem(response, 429)
-        assert response.headers["retry-after"] == "1"
+        # All persons of the page count.
+        assert 1 <= int(response.headers["retry-after"]) <= 3
         wait_until(lambda: http.post(REST, json=asked).status_code == 200)
 
 

@@ -162,7 +162,7 @@ def test_a_stalled_request_times_out(tmp_path: Path, case: str, limits: str) -> 
 
 
 @pytest.mark.parametrize("limits", ["head_time = '1s'\n", BOTH_SHORT])
-@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\n"])
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"])
 def test_an_unfinished_head_times_out(tmp_path: Path, begun: bytes, limits: str) -> None:
     with running(tmp_path, f"{REGISTER}[limits]\n{limits}") as service:
         with closing(socket.create_connection(("127.0.0.1", service.port), 30)) as stream:
@@ -177,7 +177,7 @@ def long_answer(service: Service) -> socket.socket:
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     stream.settimeout(30)
     stream.connect(("127.0.0.1", service.port))
-    head = f"POST /v1/reachability?sender={SENDER} HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\n"
+    head = f"POST /v1/reachability?sender={SENDER} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n"
     stream.sendall(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
     return stream
 
@@ -208,7 +208,7 @@ def test_a_slow_reader_gets_the_complete_answer(tmp_path: Path) -> None:
 
 def test_a_list_that_waits_for_its_turn_gets_it(tmp_path: Path) -> None:
     """The list before it arrives slowly, and takes longer than the limits."""
-    limits = f"[limits]\n{BOTH_SHORT}jobs = 1\n"
+    limits = f"[limits]\n{BOTH_SHORT}jobs = 1\nbytes_per_second_min = 1\n"
     with running(tmp_path, REGISTER + limits) as service:
         with ExitStack() as stack:
             slow = stack.enter_context(closing(post_head(service, "Transfer-Encoding: chunked", "/v1/check")))

@@ -103,6 +103,33 @@ def test_refusals_are_in_the_audit_log_and_health_is_not(tmp_path: Path, certifi
     rows = audited(tmp_path)
     assert [row["status"] for row in rows] == [403, 404, 500, 200]
     assert {row["caller"] for row in rows} == {OTHER_DISPATCHER}
+    assert [(row.get("fault"), row.get("sender")) for row in rows] == [
+        ("not-allowed", SENDER),
+        ("not-found", None),
+        ("5002", SENDER),
+        (None, None),
+    ]
+
+
+def test_requests_without_a_caller_are_audited_with_their_sender(tmp_path: Path, certificates: Certificates) -> None:
+    """The certificate names no organisation. A sender that is the number of a person is not recorded."""
+    certificates.make("person", "/CN=person/serialNumber=196810199809")
+    with running(tmp_path, REGISTER + tls(True) + AUDIT) as service, certificates.client(service, "person") as http:
+        assert reachability(http, registered()[:2]).status_code == 401
+        assert http.get("/v1/senders", params={"sender": "196810199809"}).status_code == 401
+        assert post(http, "/Recipient/v3", envelope(is_reachable(SENDER, registered()[:1]))).status_code == 401
+        wait_until(lambda: service.count("not authenticated") == 3)
+        reasons = [row for row in service.logged() if row["message"] == "not authenticated"]
+    rows = audited(tmp_path)
+    assert [(row["endpoint"], row["fault"], row.get("sender"), row.get("caller")) for row in rows] == [
+        ("reachability", "missing-credentials", SENDER, None),
+        ("senders", "missing-credentials", None, None),
+        ("far-recipient", "missing-credentials", None, None),
+    ]
+    for row, reason in zip(rows, reasons, strict=True):
+        assert (row["request_id"], row["endpoint"]) == (reason["request_id"], reason["endpoint"])
+        assert "serialNumber in its subject is not the number of an organisation" in reason["reason"]
+        assert reason["address"] == "127.0.0.1"
 
 
 def test_no_identity_is_in_the_audit_log(tmp_path: Path) -> None:

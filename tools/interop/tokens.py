@@ -54,8 +54,11 @@ def claims(**other: Any) -> Row:
     return {name: value for name, value in {**good, **other}.items() if value is not None}
 
 
-def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "rsa", **other: Any) -> str:
-    return jwt.encode(claims(**other), key, algorithm, {"kid": kid} if kid else {})
+def token(
+    key: Any = RSA, algorithm: str = "RS256", kid: str | None = "rsa", header: Row | None = None, **other: Any
+) -> str:
+    """A token of the sender, with other claims or a header with more members."""
+    return jwt.encode(claims(**other), key, algorithm, {**({"kid": kid} if kid else {}), **(header or {})})
 
 
 def config(keys: Path, algorithms: list[str] | None, more: str = "") -> str:

@@ -1,6 +1,7 @@
 //! Valid and invalid changes as lines of JSON and as bytes of the log.
 
 use super::*;
+use crate::limits::SEQUENCE_MAX;
 
 /// A line of each kind of change of FaR, without sequence and time.
 const FAR: &str = r#"
@@ -83,7 +84,7 @@ fn lines(kind: Kind) -> impl Iterator<Item = &'static str> {
     lines.trim().lines().chain([FOR_BOTH])
 }
 
-fn changes(kind: Kind) -> Vec<Change> {
+pub(super) fn changes(kind: Kind) -> Vec<Change> {
     lines(kind).map(|line| parse(kind, line).expect("a change")).collect()
 }
 
@@ -133,6 +134,10 @@ fn sequence_number_and_time_of_a_bad_line_are_kept() {
     for line in ["", "[]", "199001022384", r#"{"sequence":-1}"#, r#"{"sequence":8"#, r#"{"time":""}"#] {
         assert_eq!(rejected(line), (None, None, "bad_json".to_owned()), "{line}");
     }
+    for sequence in [SEQUENCE_MAX + 1, u64::MAX] {
+        let line = format!(r#"{{"sequence":{sequence},"time":"2026-06-01T04:00:00Z",{change}"#);
+        assert_eq!(rejected(&line).2, "bad_value in sequence");
+    }
     let not_text = json::parse(b"{\"sequence\":8,\"\xFF\":1}", Kind::Far).expect_err("bad");
     assert_eq!(not_text.reason.to_string(), "bad_json");
 }
@@ -154,10 +159,21 @@ fn changes_do_not_show_identities() {
     }
 }
 
+/// Numbers changes as those after a sequence number.
+pub(super) fn number_from(after: u64, changes: &mut [Change]) {
+    for (change, before) in changes.iter_mut().zip(after..) {
+        change.sequence = before + 1;
+        if let ChangeBody::PutPersons { previous, .. } = &mut change.what {
+            *previous = before;
+        }
+    }
+}
+
 /// Truncated changes are not read, and damaged ones never panic.
 #[test]
 fn truncated_and_damaged_changes() {
-    for changes in [Kind::Far, Kind::Krr].map(changes) {
+    for mut changes in [Kind::Far, Kind::Krr].map(changes) {
+        number_from(7, &mut changes);
         let (mut bytes, mut ends) = (Vec::new(), vec![0]);
         for change in &changes {
             encode(change, &mut bytes);

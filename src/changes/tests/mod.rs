@@ -2,6 +2,7 @@
 //! applied, and must not change later.
 
 mod far;
+mod frames;
 mod krr;
 mod lines;
 

@@ -33,14 +33,17 @@ impl Encoding {
         // UTF-8 has valid multi-byte characters, and perhaps some broken ones; in Windows-1252 sequences that are valid
         // UTF-8 are rare. A character that is cut at the end of the sample does not count.
         let (mut valid_characters, mut broken, mut rest) = (0, 0, sample);
-        while let Err(error) = std::str::from_utf8(rest) {
+        loop {
+            let Err(error) = std::str::from_utf8(rest) else {
+                valid_characters += long_characters(rest);
+                break;
+            };
             let (valid, after) = rest.split_at(error.valid_up_to());
             valid_characters += long_characters(valid);
             let Some(length) = error.error_len() else { break };
             broken += 1;
             rest = &after[length..];
         }
-        valid_characters += long_characters(rest);
         if broken > valid_characters { Encoding::Windows1252 } else { Encoding::Utf8 }
     }
 
@@ -59,4 +62,18 @@ impl Encoding {
 fn long_characters(text: &[u8]) -> usize {
     let count = |part: &[u8]| part.iter().map(|&byte| u8::from(byte >= 0xC0)).sum::<u8>();
     text.chunks(255).map(|part| usize::from(count(part))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_that_the_sample_cuts_does_not_count_and_those_before_it_count_once() {
+        let latin: &[u8] = b"\xE5 \xE5 \xC3\xA5";
+        assert_eq!(Encoding::of(latin), Encoding::Windows1252, "two broken, one valid");
+        assert_eq!(Encoding::of(&[latin, b"\xE5"].concat()), Encoding::Windows1252, "and one that is cut");
+        assert_eq!(Encoding::of(b"\xE5 \xC3\xA5 \xE5"), Encoding::Utf8, "one of each");
+        assert_eq!(Encoding::of(b"\xE5"), Encoding::Utf8);
+    }
 }

@@ -5,10 +5,12 @@ use super::ground::Ground;
 use super::names;
 use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, HEADER_ROWS, SAMPLE_ROWS};
+use crate::mailing::cells::QuoteChain;
 use crate::mailing::error::ListError;
 use crate::mailing::guard::without_line_end;
 use crate::mailing::options::ListOptions;
-use crate::mailing::rows::{Cells, Layout, line_end};
+use crate::mailing::rows::{Layout, line_end};
+use crate::plain_text::plain;
 use std::ops::Range;
 
 /// A column of identities has at least this percentage of them.
@@ -64,15 +66,20 @@ impl<'a> Sampler<'a> {
 
     /// The first rows from `start` on. The last one is left out if it may be cut.
     fn rows(&self, start: usize, delimiter: Option<u8>) -> Vec<SampleRow> {
-        let (mut at, mut rows) = (start, Vec::new());
+        let (mut at, mut rows, mut chain) = (start, Vec::new(), QuoteChain::default());
         while at < self.bytes.len() && rows.len() <= SAMPLE_ROWS {
             let line = at..line_end(self.bytes, at);
-            let mut cells = Cells::new(self.bytes, line.clone(), delimiter);
-            let row: Result<Vec<_>, _> = cells.by_ref().collect();
-            let end = if row.is_ok() { cells.end() } else { line.end };
+            let mut cells = Vec::new();
+            let row = chain.end_of_row(self.bytes, line.clone(), delimiter, |number, cell| {
+                cells.truncate(number);
+                cells.push(cell);
+            });
+            if row.is_err() {
+                cells.clear();
+            }
+            let end = row.unwrap_or(line.end);
             let cut = !self.whole && end == self.bytes.len() && !rows.is_empty();
             if !cut {
-                let cells = row.unwrap_or_default();
                 let identities = cells.iter().map(|cell| self.is_identity(cell)).collect();
                 // A badly quoted row has no cells.
                 let from = if cells.is_empty() { line.start } else { line.end };
@@ -394,7 +401,7 @@ impl SampleTable<'_> {
             let (identities, rows) = self.share(column, header);
             let percent = identities * 100 / rows.max(1);
             match titles.get(column).filter(|name| !name.is_empty() && may_be_shown(name)) {
-                Some(name) => format!("{} \"{name}\" ({percent} % identities)", column + 1),
+                Some(name) => format!("{} \"{}\" ({percent} % identities)", column + 1, plain(name)),
                 None => format!("{} ({percent} % identities)", column + 1),
             }
         };

@@ -14,6 +14,7 @@ use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
 use crate::snapshot::Snapshot;
 use crate::store::{FileWatch, Log, Reader, StoreError, Writer};
+use jiff::Timestamp;
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
@@ -178,6 +179,7 @@ impl Source for WholeRegister<'_> {
             register: register.kind().name().to_owned(),
             digest: snapshot.digest(),
             bytes: snapshot.as_ref().len() as u64,
+            sequence: snapshot.header().sequence,
             latest: register.sequence(),
         })
     }
@@ -200,6 +202,11 @@ impl Source for WholeRegister<'_> {
         let of_part = changes::changes_of_part(&self.part, &changes, here)?.ok_or(FollowError::Gone)?;
         let name = register.kind().name().to_owned();
         Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content: None })
+    }
+
+    /// The whole register is on this machine: an account that can write it can write the part as well.
+    fn now(&self) -> Option<Timestamp> {
+        None
     }
 
     fn pause(&self, time: Duration) {

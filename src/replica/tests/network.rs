@@ -151,7 +151,7 @@ impl Source for Link {
         let from = here.sequence();
         match self.ask(Request::Changes { from })? {
             Reply::Response(Response::Changes { from: said, to, latest, content, frames }) => {
-                let changes = changes_of_frames(&frames, from).filter(|_| said == from);
+                let changes = changes_of_frames(&frames, from, usize::MAX).filter(|_| said == from);
                 let changes = changes.ok_or_else(damaged)?;
                 Ok(ChangeBatch { register: "far".to_owned(), changes, to, latest, content })
             }

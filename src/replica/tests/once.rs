@@ -2,7 +2,8 @@
 
 use super::fast_directory;
 use super::model::{FIRST, begin};
-use crate::register::Register;
+use crate::changes::{Change, json};
+use crate::register::{Kind, Register};
 use crate::replica::following::run;
 use crate::replica::{ChangeBatch, Event, Follow, FollowError, Offer, Source};
 use std::cell::RefCell;
@@ -25,6 +26,8 @@ enum Scripted {
     Unsigned,
     /// Later changes exist, but none are sent.
     NoChanges,
+    /// Later changes exist, and the next one is sent.
+    OneChange,
     /// It refuses.
     Refuses,
 }
@@ -35,13 +38,14 @@ impl Script {
         Script { says: RefCell::new(says), pauses: RefCell::default() }
     }
 
-    fn says(&self) -> Result<(), FollowError> {
+    fn says(&self) -> Result<Scripted, FollowError> {
         let mut says = self.says.borrow_mut();
         let now = if says.len() > 1 { says.pop() } else { says.last().copied() };
-        match now.expect("something") {
+        let now = now.expect("something");
+        match now {
             Scripted::Unreachable => Err(FollowError::Unreachable("no response".to_owned())),
             Scripted::Unsigned => Err(FollowError::Untrusted("it is not signed".to_owned())),
-            Scripted::NoChanges => Ok(()),
+            Scripted::NoChanges | Scripted::OneChange => Ok(now),
             Scripted::Refuses => Err(FollowError::Refused { status: 403, detail: "no".to_owned() }),
         }
     }
@@ -49,7 +53,7 @@ impl Script {
 
 impl Source for Script {
     fn offer(&self) -> Result<Offer, FollowError> {
-        self.says().map(|()| panic!("it has no register file"))
+        self.says().map(|_| panic!("it has no register file"))
     }
 
     fn snapshot(&self, _: &Offer, _: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError> {
@@ -57,9 +61,13 @@ impl Source for Script {
     }
 
     fn changes(&self, here: &Register, _: usize, _: Duration) -> Result<ChangeBatch, FollowError> {
-        let (to, latest) = (here.sequence(), here.sequence() + 1);
-        self.says()?;
-        Ok(ChangeBatch { register: "far".to_owned(), changes: Vec::new(), to, latest, content: None })
+        let (from, to) = (here.sequence(), here.sequence() + 1);
+        let (changes, to) = match self.says()? {
+            Scripted::OneChange => (vec![change(from, to)], to),
+            _ => (Vec::new(), from),
+        };
+        let latest = from + 2;
+        Ok(ChangeBatch { register: "far".to_owned(), changes, to, latest, content: None })
     }
 
     fn pause(&self, time: Duration) {
@@ -79,6 +87,12 @@ fn followed(directory: &Path, once: bool, says: &[Scripted]) -> Ended {
     let follow = Follow { directory: directory.to_owned(), once, checkpoint_at: u64::MAX };
     let result = run(&follow, &source, &mut |event| events.push(event));
     Ended { result, events, pauses: source.pauses.into_inner() }
+}
+
+/// A change that uses up the number after `from`.
+fn change(from: u64, to: u64) -> Change {
+    let line = format!(r#"{{"sequence":{to},"time":"2026-06-01T05:00:00Z","others":{{"previous":{from}}}}}"#);
+    json::parse(line.as_bytes(), Kind::Far).expect("a change")
 }
 
 /// Paths of an existing replica and of a missing one.
@@ -138,13 +152,27 @@ fn without_once_an_unreachable_source_is_retried_forever() {
 fn a_success_resets_the_backoff() {
     let (_files, [replica, _]) = paths();
     let says =
-        [[Scripted::Unreachable; 8].as_slice(), &[Scripted::NoChanges], &[Scripted::Unreachable]].concat();
+        [[Scripted::Unreachable; 8].as_slice(), &[Scripted::OneChange], &[Scripted::Unreachable]].concat();
     let once = followed(&replica, true, &[Scripted::Unreachable]).pauses.len();
     let ended = followed(&replica, true, &says);
     assert!(matches!(ended.result, Err(FollowError::Unreachable(_))), "{:?}", ended.result);
     assert_eq!(ended.pauses.len(), 8 + once);
     assert_eq!(count(&ended.events, away), 2, "{:?}", ended.events);
-    assert!(ended.events.contains(&Event::Progress(FIRST, FIRST + 1)), "{:?}", ended.events);
+    assert!(ended.events.contains(&Event::Progress(FIRST + 1, FIRST + 2)), "{:?}", ended.events);
+    // Reported once when it is away, each failure counted, and once when it is back.
+    assert_eq!(count(&ended.events, |event| *event == Event::Reconnected), 1, "{:?}", ended.events);
+    assert_eq!(count(&ended.events, |event| *event == Event::AttemptFailed), 8 + once, "{:?}", ended.events);
+}
+
+/// A source that says that it has changes, and sends none, is not asked again at once for ever.
+#[test]
+fn a_source_that_sends_no_changes_is_lost() {
+    let (_files, [replica, _]) = paths();
+    let ended =
+        followed(&replica, false, &[[Scripted::NoChanges; 20].as_slice(), &[Scripted::Refuses]].concat());
+    assert_eq!((ended.pauses.len(), count(&ended.events, away)), (20, 1), "{:?}", ended.events);
+    let ended = followed(&replica, true, &[Scripted::NoChanges]);
+    assert!(matches!(ended.result, Err(FollowError::Unreachable(_))), "{:?}", ended.result);
 }
 
 /// An unsigned response is unlikely to be signed later: with `once` following ends at once, otherwise it retries and

@@ -3,6 +3,7 @@
 use super::model::content;
 use super::network::{Request, Response};
 use crate::replica::Offer;
+use crate::snapshot::Snapshot;
 use crate::store::{Log, Reader, StoreError};
 use std::fs;
 use std::io;
@@ -70,6 +71,7 @@ impl Served {
                     register: "far".to_owned(),
                     digest,
                     bytes: file.len() as u64,
+                    sequence: Snapshot::of_register(&register).expect("a register file").header().sequence,
                     latest,
                 })
             }

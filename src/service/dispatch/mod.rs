@@ -2,27 +2,29 @@
 
 use crate::service::audit::AuditEntry;
 use crate::service::authorization::Requirement;
-use crate::service::body::{MemoryReservation, RequestBody};
-use crate::service::caller::{Caller, Peer};
+use crate::service::body::RequestBody;
+use crate::service::caller::{AuthenticationError, Caller, Peer};
+use crate::service::client_limits::client_network;
+use crate::service::connection::Connection;
 use crate::service::context::RequestContext;
-use crate::service::problem::Problem;
-use crate::service::record::{RequestRecord, SharedRecord};
+use crate::service::memory::Reservation;
+use crate::service::origin;
+use crate::service::problem::{CLIENT_GONE, Problem};
+use crate::service::record::{RequestRecord, SharedRecord, StreamEnd};
 use crate::service::registers::ServedRegister;
 use crate::service::response::{self, Body};
 use crate::service::route::{Handler, HandlerResult, Route};
 use crate::service::routes::ROUTES;
 use crate::service::soap;
 use crate::service::state::Service;
-use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, HOST, HeaderName, HeaderValue, ORIGIN};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use crate::service::tls::normal;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Instant;
+use url::form_urlencoded;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -32,18 +34,30 @@ const UNKNOWN: &str = "unknown";
 /// Answers a request.
 pub(super) async fn answer(
     service: &Arc<Service>,
-    peer: &Peer,
+    connection: &Connection,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let started = Instant::now();
     let (request, unread) = RequestBody::split(request);
+    let (peer, invalid) = match connection.peer(&service.credentials) {
+        Ok(peer) => (peer, None),
+        Err(error) => (Arc::clone(connection.unverified()), Some(AuthenticationError::Certificate(error))),
+    };
+    let is_last = invalid.is_some();
+    let sender = service.audit.as_ref().and_then(|_| named_sender(request.uri().query()));
     // Always the service's own: an id from the client could contain an identity number, and it is logged.
     let id = uuid::Uuid::new_v4().to_string();
-    let (endpoint, organisation, result) = match check_head(service, &request) {
+    // Probes name the service by any address, and learn nothing of the register.
+    let hosts = service.credentials.allowed_hosts(peer.port).filter(|_| !peer.is_admin);
+    let checked = origin::check_head(request.version(), request.uri(), request.headers(), hosts);
+    let (endpoint, organisation, result) = match checked {
         Err(problem) => (UNKNOWN, None, Err(problem)),
         Ok(()) => {
-            let caller = service.credentials.authenticate(peer, request.headers());
-            answer_caller(service, peer, &id, caller, request).await
+            let caller = match invalid {
+                Some(error) => Err(error),
+                None => service.credentials.authenticate(&peer, request.headers()),
+            };
+            answer_caller(service, &peer, &id, caller, request).await
         }
     };
     unread.drain().await;
@@ -54,32 +68,22 @@ pub(super) async fn answer(
         endpoint,
         status: response.status().as_u16(),
         caller: organisation,
-        address: peer.address.clone(),
+        address: peer.address.to_string(),
+        sender,
         ..AuditEntry::default()
     };
     let mut response = record(service, entry, response, started);
     response.headers_mut().extend(request_id);
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
-/// Checks that a request has one `Host`, as HTTP/1.1 requires. If authentication is off, checks that it does not come
-/// from a page of another site in a browser on this machine.
-fn check_head(service: &Service, request: &Request<RequestBody>) -> Result<(), Problem> {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
-        return Err(Problem::bad_request("host", "a request has exactly one Host header"));
-    }
-    let is_local = |origin: &HeaderValue| {
-        let host =
-            origin.to_str().ok().and_then(|origin| origin.split_once("://")).map_or("", |(_, host)| host);
-        let host =
-            host.rsplit_once(':').map_or(host, |(name, port)| if port.ends_with(']') { host } else { name });
-        matches!(host, "localhost" | "127.0.0.1" | "[::1]")
-    };
-    match service.authenticates || request.headers().get_all(ORIGIN).iter().all(is_local) {
-        true => Ok(()),
-        false => Err(Problem::bad_request("origin", "requests from pages of other sites are refused")),
-    }
+/// The sender that a query string names, for the audit log, if it is the number of an organisation.
+fn named_sender(query: Option<&str>) -> Option<String> {
+    let mut parameters = form_urlencoded::parse(query?.as_bytes());
+    parameters.find(|(name, _)| name == "sender").and_then(|(_, sender)| normal(&sender))
 }
 
 /// The routes of a path.
@@ -94,15 +98,23 @@ struct RouteMatch<'s> {
 }
 
 impl<'s> RouteMatch<'s> {
-    fn find(service: &'s Service, method: &Method, path: &str, query: Option<&str>) -> RouteMatch<'s> {
-        let of_service = ROUTES.iter().any(|route| route.is_at(None, path, query));
+    fn find(
+        service: &'s Service,
+        peer: &Peer,
+        method: &Method,
+        path: &str,
+        query: Option<&str>,
+    ) -> RouteMatch<'s> {
+        let is_here = |route: &&Route| !service.has_admin || route.is_admin == peer.is_admin;
+        let routes = || ROUTES.iter().filter(is_here);
+        let of_service = routes().any(|route| route.is_at(None, path, query));
         let (served, path) = match service.registers.at(path).filter(|_| !of_service) {
             Some((served, path)) => (Some(served), path),
             None => (None, path),
         };
         let kind = served.map(|served| served.register().kind());
         let mut found = RouteMatch { route: None, first: None, served, allowed: (false, false) };
-        for route in ROUTES.iter().filter(|route| route.is_at(kind, path, query)) {
+        for route in routes().filter(|route| route.is_at(kind, path, query)) {
             found.first = found.first.or(Some(route));
             found.allowed.0 |= route.method == Method::GET;
             found.allowed.1 |= route.method == Method::POST;
@@ -127,21 +139,30 @@ async fn answer_caller(
     service: &Arc<Service>,
     peer: &Peer,
     id: &str,
-    caller: Result<Caller, Problem>,
+    caller: Result<Caller, AuthenticationError>,
     request: Request<RequestBody>,
 ) -> RoutedResult {
-    let found = RouteMatch::find(service, request.method(), request.uri().path(), request.uri().query());
+    let uri = request.uri();
+    let found = RouteMatch::find(service, peer, request.method(), uri.path(), uri.query());
+    let endpoint = found.route.or(found.first).map_or(UNKNOWN, |route| route.name);
     let caller = match caller {
-        Err(problem) if !found.is_public() => return (UNKNOWN, None, Err(problem)),
+        Err(error) if !found.is_public() => {
+            let problem = service.clients.count_refusal(peer.address).err();
+            if problem.is_none() && service.refusal_log.admits() {
+                let address = peer.address;
+                tracing::info!(request_id = id, endpoint, %address, reason = %error, "not authenticated");
+            }
+            return (endpoint, None, Err(problem.unwrap_or_else(|| Problem::from(&error))));
+        }
         caller => caller.unwrap_or(Caller::Unauthenticated),
     };
     let organisation = caller.organisation().map(str::to_owned);
-    let client = organisation.clone().unwrap_or_else(|| peer.address.clone());
-    let context = RequestContext { service, id: id.to_owned(), caller, client };
-    let (endpoint, result) = match (found.route, found.first) {
-        (Some(route), _) => (route.name, handle(&context, route, found.served, request).await),
-        (None, Some(other)) => (other.name, Ok(method_not_allowed(found.allowed))),
-        (None, None) => (UNKNOWN, Err(not_found())),
+    let client = organisation.clone().unwrap_or_else(|| client_network(peer.address).to_string());
+    let context = RequestContext { service, id: id.to_owned(), caller, client, stream: peer.stream.clone() };
+    let result = match (found.route, found.first) {
+        (Some(route), _) => handle(&context, route, found.served, request).await,
+        (None, Some(_)) => Ok(method_not_allowed(found.allowed)),
+        (None, None) => Err(not_found()),
     };
     (endpoint, organisation, result)
 }
@@ -165,12 +186,17 @@ async fn handle(
     if let Err(problem) = allowed {
         return Ok((route.refuse)(context, &problem));
     }
-    match (route.handler, served) {
-        (Handler::Service(handler), _) => Ok(handler(context)),
-        (Handler::Wsdl(text), _) => Ok(soap::wsdl(context, &request, text)),
-        (Handler::Register(handler), Some(served)) => Ok(handler(served)),
-        (Handler::Request(handler), Some(served)) => handler(context, served, request).await,
-        (Handler::Register(_) | Handler::Request(_), None) => Err(not_found()),
+    let mut response = match (route.handler, served) {
+        (Handler::Service(handler), _) => handler(context),
+        (Handler::Wsdl(text), _) => soap::wsdl(context, &request, text),
+        (Handler::Register(handler), Some(served)) => handler(served),
+        (Handler::Request(handler), Some(served)) => handler(context, served, request).await?,
+        (Handler::Register(_) | Handler::Request(_), None) => return Err(not_found()),
+    };
+    let unreserved = || Reservation::none(&service.memory, &context.client);
+    match response.body_mut().hold(unreserved) {
+        Ok(()) => Ok(response),
+        Err(_) => Ok((route.refuse)(context, &Problem::busy())),
     }
 }
 
@@ -198,21 +224,19 @@ fn record(
     mut response: Response<Body>,
     started: Instant,
 ) -> Response<Body> {
-    let memory = response.extensions_mut().remove::<MemoryReservation>();
     if let Some(shared) = response.extensions_mut().remove::<SharedRecord>() {
         // Before anything is sent, so that nothing is sent without an entry.
         let begun = AuditEntry { begun: true, time: jiff::Timestamp::now().to_string(), ..entry.clone() };
-        if let Some(Err(error)) = service.audit.as_ref().map(|audit| audit.write(&begun)) {
-            tracing::error!(%error, "the audit log cannot be written");
+        if service.audit.as_ref().is_some_and(|audit| audit.write(&begun).is_err()) {
             return not_audited();
         }
-        let at_end = Some(RecordAtEnd { service: Arc::clone(service), entry, shared, started });
-        return response.map(|body| GuardedBody { body, _at_end: at_end, _memory: memory }.boxed_unsync());
+        let at_end = RecordAtEnd { service: Arc::clone(service), entry, shared, started };
+        response.body_mut().guard(at_end);
+        return response;
     }
     let recorded = response.extensions_mut().remove::<RequestRecord>().unwrap_or_default();
     match service.record(&mut entry, recorded, started) {
-        Ok(()) if memory.is_none() => response,
-        Ok(()) => response.map(|body| GuardedBody { body, _at_end: None, _memory: memory }.boxed_unsync()),
+        Ok(()) => response,
         Err(_) => not_audited(),
     }
 }
@@ -228,8 +252,13 @@ impl Service {
         let elapsed = started.elapsed();
         let AuditEntry { request_id, endpoint, status, .. } = &*entry;
         let (ids, micros) = (record.ids, elapsed.as_micros() as u64);
-        self.metrics.count(endpoint, *status, ids, elapsed);
+        let fault = record.fault.as_deref().unwrap_or_default();
+        self.metrics.count(endpoint, *status, fault, ids, elapsed);
         match *status {
+            400.. if (*status < 500 || is_of_client(fault)) && !self.refusal_log.admits() => {}
+            500.. if is_of_client(fault) => {
+                tracing::info!(request_id, endpoint, status, fault, ids, micros, "refused");
+            }
             500.. => tracing::warn!(request_id, endpoint, status, ids, micros, "failed"),
             400.. => tracing::info!(request_id, endpoint, status, ids, micros, "refused"),
             _ => tracing::debug!(request_id, endpoint, status, ids, micros, "answered"),
@@ -237,22 +266,29 @@ impl Service {
         let Some(audit) = self.audit.as_ref().filter(|_| is_audited(entry.endpoint)) else {
             return Ok(());
         };
-        let RequestRecord { ids, outcomes, sender, sequence } = record;
+        let RequestRecord { ids, outcomes, sender, sequence, fault, end: _ } = record;
         *entry = AuditEntry {
             time: jiff::Timestamp::now().to_string(),
             ids,
             outcomes,
-            sender,
+            sender: sender.or(entry.sender.take()),
             sequence,
+            fault,
             micros,
             ..std::mem::take(entry)
         };
-        let written = audit.write(entry);
-        if let Err(error) = &written {
-            tracing::error!(%error, "the audit log cannot be written");
+        if entry.status >= 400 && ids == 0 {
+            audit.write_refusal(entry);
+            return Ok(());
         }
-        written
+        audit.write(entry)
     }
+}
+
+/// Whether a fault is the client's by the contract of its interface, although SOAP requires status 500: FaR's codes from
+/// 5000 on.
+fn is_of_client(fault: &str) -> bool {
+    fault.parse::<u16>().is_ok_and(|code| code >= 5000)
 }
 
 /// Endpoints that have a public route contain nothing about recipients and are not audited.
@@ -270,38 +306,16 @@ struct RecordAtEnd {
 
 impl Drop for RecordAtEnd {
     fn drop(&mut self) {
-        let record = std::mem::take(&mut *self.shared.0.lock().unwrap_or_else(PoisonError::into_inner));
-        // The response has been sent: an error can only be logged, which `record` does.
+        let record = std::mem::take(&mut *self.shared.lock());
+        self.entry.status = match record.end {
+            StreamEnd::Complete => self.entry.status,
+            StreamEnd::Failed => StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+            StreamEnd::Abandoned => CLIENT_GONE,
+        };
+        // The response has been sent: an error can only be logged, which the audit log does.
         let _ = self.service.record(&mut self.entry, record, self.started);
     }
 }
 
-/// A body, and what is released when it ends.
-struct GuardedBody {
-    body: Body,
-    _at_end: Option<RecordAtEnd>,
-    _memory: Option<MemoryReservation>,
-}
-
-impl HttpBody for GuardedBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

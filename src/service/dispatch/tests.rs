@@ -1,24 +1,25 @@
 //! Every route with every kind of caller.
 
 use super::*;
+use crate::service::FollowRules;
 use crate::service::caller::{CONTACT_SCOPE, MAILBOX_SCOPE};
-use crate::service::config::{Config, Replicas, Time, Tokens};
+use crate::service::config::{Config, Limits, Replicas};
 use crate::service::registers::Registers;
+use crate::service::tls::NoOrganisation;
+use crate::service::tokens::tests::TestIssuer;
+use http_body_util::BodyExt;
 use hyper::header::AUTHORIZATION;
-use jiff::SignedDuration;
-use jsonwebtoken::Algorithm;
+use serde_json::json;
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// The public key of RFC 8037, A.2. No test signs a token: callers are made directly.
-const JWKS: &str =
-    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 const STRANGER: &str = "165560000001";
 const REPLICA: &str = "991825827";
 
-/// A service of both fixtures, at `/far` and `/krr`, with authentication on.
-fn service() -> (TempDir, Arc<Service>) {
+/// A service of both fixtures, at `/far` and `/krr`, and the issuer of its tokens.
+pub(in crate::service) fn service() -> (TestService, Arc<Service>) {
     let work = tempfile::tempdir().expect("a directory");
     let register = |kind: &str| -> (String, PathBuf) {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(kind);
@@ -26,26 +27,27 @@ fn service() -> (TempDir, Arc<Service>) {
         crate::store::init(&fixture, &data).expect("a data directory");
         (kind.to_owned(), data)
     };
-    let jwks = work.path().join("jwks.json");
-    std::fs::write(&jwks, JWKS).expect("written");
+    let (issuer, tokens) = TestIssuer::new(1);
     let config = Config {
-        tokens: Some(Tokens {
-            issuer: "issuer".to_owned(),
-            audience: "audience".to_owned(),
-            jwks: jwks.display().to_string(),
-            algorithms: vec![Algorithm::EdDSA],
-            refresh: Time(SignedDuration::from_hours(1)),
-        }),
+        tokens: Some(tokens),
         replicas: Replicas { organisations: vec![REPLICA.to_owned()], ..Replicas::default() },
+        // All callers come from one address.
+        limits: Limits { refusals_per_second: NonZeroU32::MAX, ..Limits::default() },
         ..Config::default()
     };
     let registers = vec![register("far"), register("krr")];
-    let registers = Registers::open(registers, None, &config.replicas).expect("registers");
-    (work, Arc::new(Service::new(registers, &config).expect("a service")))
+    let registers = Registers::open(registers, FollowRules::default(), &config.replicas).expect("registers");
+    let service = Arc::new(Service::new(registers, &config).expect("a service"));
+    (TestService { _work: work, issuer }, service)
 }
 
-/// A sender of the FaR fixture, a dispatcher of it, and a sender that neither is.
-fn organisations(service: &Service) -> [String; 3] {
+pub(in crate::service) struct TestService {
+    _work: TempDir,
+    issuer: TestIssuer,
+}
+
+/// A sender of the FaR fixture, a dispatcher of it, a sender that neither is, and a mailbox operator.
+pub(in crate::service) fn organisations(service: &Service) -> [String; 4] {
     let far = service.registers.all[0].register();
     let mut dispatchers = far.dispatchers().iter().filter(|dispatcher| !dispatcher.senders.is_empty());
     let dispatcher = dispatchers.next().expect("a dispatcher");
@@ -54,53 +56,115 @@ fn organisations(service: &Service) -> [String; 3] {
     let mut others = far.senders().iter().map(|other| &other.id);
     let other =
         others.find(|other| **other != sender_id && **other != dispatcher.id).expect("another sender");
-    [sender_id, dispatcher.id.clone(), other.clone()]
+    let is_other = |id: &String| ![&sender_id, &dispatcher.id, other].contains(&id);
+    let operator = far.operators().iter().map(|operator| &operator.id).find(|id| is_other(id));
+    [sender_id.clone(), dispatcher.id.clone(), other.clone(), operator.expect("an operator").clone()]
 }
 
-fn token(organisation: &str, scopes: &[&str]) -> Result<Caller, Problem> {
-    let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
-    Ok(Caller::Token { organisation: Some(organisation.to_owned()), scopes })
-}
+/// A caller, or why a request has none.
+pub(in crate::service) type Authenticated = Result<Caller, AuthenticationError>;
 
-fn certificate(organisation: &str, reads_krr: bool) -> Result<Caller, Problem> {
+fn certificate(organisation: &str, reads_krr: bool) -> Authenticated {
     Ok(Caller::Certificate { organisation: organisation.to_owned(), reads_krr })
 }
 
-/// All kinds of callers by name.
-fn callers(service: &Service) -> Vec<(&'static str, Result<Caller, Problem>)> {
-    let [sender, dispatcher, other] = organisations(service);
-    let authenticate = |authorization: &'static str| {
-        let mut headers = hyper::HeaderMap::new();
-        headers.insert(AUTHORIZATION, HeaderValue::from_static(authorization));
-        service.credentials.authenticate(&Peer::default(), &headers)
+/// The caller of a request with one or two `Authorization` headers, as the service decides it.
+fn authenticate(service: &Service, peer: &Peer, authorizations: &[String]) -> Authenticated {
+    let mut headers = hyper::HeaderMap::new();
+    for authorization in authorizations {
+        headers.append(AUTHORIZATION, HeaderValue::from_str(authorization).expect("a value"));
+    }
+    service.credentials.authenticate(peer, &headers)
+}
+
+/// All kinds of callers by name. Tokens are signed and verified.
+pub(in crate::service) fn callers(
+    test: &TestService,
+    service: &Service,
+) -> Vec<(&'static str, Authenticated)> {
+    let [sender, dispatcher, other, operator] = organisations(service);
+    let of = |other: serde_json::Value| format!("Bearer {}", test.issuer.token(other));
+    let with = |authorizations: &[String]| authenticate(service, &Peer::default(), authorizations);
+    let token = |organisation: &str, scope: &str| {
+        with(&[of(json!({"consumer": null, "organisation": organisation, "scope": scope}))])
     };
+    let (stranger, _) = TestIssuer::new(2);
+    let both = format!("{CONTACT_SCOPE} {MAILBOX_SCOPE}");
+    let expired = jiff::Timestamp::now().as_second() - 60;
+    let unnamed = Peer { unnamed: Some(NoOrganisation::Missing), ..Peer::default() };
+    let bound = of(json!({"cnf": {"x5t#S256": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc"}}));
+    let holder = Peer { certificate: Some([7; 32]), ..Peer::default() };
     vec![
-        ("no credentials", service.credentials.authenticate(&Peer::default(), &hyper::HeaderMap::new())),
-        ("invalid token", authenticate("Bearer x")),
-        ("token", token(STRANGER, &[])),
-        ("other scope", token(STRANGER, &["krr:global/other.read"])),
-        ("contact scope", token(STRANGER, &[CONTACT_SCOPE])),
-        ("mailbox scope", token(STRANGER, &[MAILBOX_SCOPE])),
-        ("both scopes", token(STRANGER, &[CONTACT_SCOPE, MAILBOX_SCOPE])),
-        ("token without organisation", Ok(Caller::Token { organisation: None, scopes: Vec::new() })),
-        ("sender", token(&sender, &[])),
+        ("no credentials", with(&[])),
+        ("invalid token", with(&["Bearer x".to_owned()])),
+        ("other scheme", with(&["Basic eDp5".to_owned()])),
+        ("expired token", with(&[of(json!({"scope": both, "exp": expired}))])),
+        ("token of another issuer", with(&[of(json!({"scope": both, "iss": "https://other.example/"}))])),
+        ("token for another audience", with(&[of(json!({"scope": both, "aud": "https://other.example"}))])),
+        ("token of another key", with(&[format!("Bearer {}", stranger.token(json!({"scope": both})))])),
+        ("token without organisation", with(&[of(json!({"scope": both, "consumer": null}))])),
+        ("two tokens", with(&[of(json!({"scope": both})), of(json!({"scope": both}))])),
+        ("bound token of another", with(std::slice::from_ref(&bound))),
+        ("certificate without organisation", authenticate(service, &unnamed, &[])),
+        (
+            "expired certificate",
+            Err(AuthenticationError::Certificate(rustls::CertificateError::Expired.into())),
+        ),
+        ("bound token", authenticate(service, &holder, &[bound])),
+        ("token", token(STRANGER, "")),
+        ("other scope", token(STRANGER, "krr:global/other.read")),
+        ("contact scope", token(STRANGER, CONTACT_SCOPE)),
+        ("mailbox scope", token(STRANGER, MAILBOX_SCOPE)),
+        ("both scopes", token(STRANGER, &both)),
+        ("sender", token(&sender, "")),
         ("sender's certificate", certificate(&sender, false)),
-        ("dispatcher", token(&dispatcher, &[])),
-        ("other sender", token(&other, &[])),
+        ("dispatcher", token(&dispatcher, "")),
+        ("dispatcher's certificate", certificate(&dispatcher, false)),
+        ("other sender", token(&other, "")),
         ("other sender's certificate", certificate(&other, false)),
-        ("replica", certificate(REPLICA, false)),
+        ("operator", token(&operator, "")),
+        ("operator's certificate", certificate(&operator, false)),
+        ("replica", token(REPLICA, "")),
+        ("replica's certificate", certificate(REPLICA, false)),
+        ("unrelated certificate", certificate(STRANGER, false)),
         ("certificate without tokens", certificate(STRANGER, true)),
         ("authentication off", Ok(Caller::Unrestricted)),
     ]
 }
 
 /// Callers whose credentials are missing or invalid.
-const UNAUTHENTICATED: [&str; 2] = ["no credentials", "invalid token"];
-const SENDERS: &[&str] = &["sender", "sender's certificate", "dispatcher", "authentication off"];
+const UNAUTHENTICATED: [&str; 12] = [
+    "no credentials",
+    "invalid token",
+    "other scheme",
+    "expired token",
+    "token of another issuer",
+    "token for another audience",
+    "token of another key",
+    "token without organisation",
+    "two tokens",
+    "bound token of another",
+    "certificate without organisation",
+    "expired certificate",
+];
+pub(in crate::service) const SENDERS: &[&str] =
+    &["sender", "sender's certificate", "dispatcher", "dispatcher's certificate", "authentication off"];
+/// Senders, dispatchers and operators of the FaR fixture.
+pub(in crate::service) const PARTICIPANTS: &[&str] = &[
+    "sender",
+    "sender's certificate",
+    "dispatcher",
+    "dispatcher's certificate",
+    "other sender",
+    "other sender's certificate",
+    "operator",
+    "operator's certificate",
+    "authentication off",
+];
 const BOTH_SCOPES: &[&str] = &["both scopes", "certificate without tokens", "authentication off"];
 const ONE_SCOPE: &[&str] =
     &["contact scope", "mailbox scope", "both scopes", "certificate without tokens", "authentication off"];
-const REPLICAS: &[&str] = &["replica", "authentication off"];
+const REPLICAS: &[&str] = &["replica", "replica's certificate", "authentication off"];
 
 /// Who may call a route.
 #[derive(Clone, Copy)]
@@ -152,15 +216,11 @@ fn request(method: &str, target: &str) -> Request<RequestBody> {
 
 /// Whether a caller is refused, in the form of the route's protocol. Requests have no body, so that callers who are
 /// allowed get other errors.
-async fn is_refused(
-    service: &Arc<Service>,
-    caller: Result<Caller, Problem>,
-    request: Request<RequestBody>,
-) -> bool {
+async fn is_refused(service: &Arc<Service>, caller: Authenticated, request: Request<RequestBody>) -> bool {
     let (_, _, result) = answer_caller(service, &Peer::default(), "id", caller, request).await;
     let response = result.unwrap_or_else(|problem| response::problem(&problem));
     let status = response.status();
-    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    let body = BodyExt::collect(response.into_body()).await.expect("a body").to_bytes();
     let fault = String::from_utf8_lossy(&body).contains("the token lacks");
     matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) || fault
 }
@@ -172,7 +232,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn every_route_admits_the_callers_that_it_should() {
-    let (_work, service) = service();
+    let (test, service) = service();
     let [sender, ..] = organisations(&service);
     let mut covered = BTreeSet::new();
     block_on(async {
@@ -180,10 +240,10 @@ fn every_route_admits_the_callers_that_it_should() {
             let target = target.replace("SENDER", &sender);
             let uri: hyper::Uri = target.parse().expect("a target");
             let method_ = Method::from_bytes(method.as_bytes()).expect("a method");
-            let found = RouteMatch::find(&service, &method_, uri.path(), uri.query());
+            let found = RouteMatch::find(&service, &Peer::default(), &method_, uri.path(), uri.query());
             let route = found.route.unwrap_or_else(|| panic!("no route: {method} {target}"));
             covered.insert(std::ptr::from_ref(route));
-            for (name, caller) in callers(&service) {
+            for (name, caller) in callers(&test, &service) {
                 let expected = match allowed {
                     Allowed::All => true,
                     Allowed::Authenticated => !UNAUTHENTICATED.contains(&name),
@@ -203,12 +263,18 @@ fn every_route_admits_the_callers_that_it_should() {
 /// FaR's outcomes for a sender in the body: the route admits the caller, and making the question refuses it.
 #[test]
 fn outcomes_require_the_sender_in_the_body_too() {
-    let (_work, service) = service();
+    let (test, service) = service();
     let [sender, ..] = organisations(&service);
     let served = &service.registers.all[0];
-    for (name, caller) in callers(&service) {
+    for (name, caller) in callers(&test, &service) {
         let caller = caller.unwrap_or(Caller::Unauthenticated);
-        let context = RequestContext { service: &service, id: String::new(), caller, client: String::new() };
+        let context = RequestContext {
+            service: &service,
+            id: String::new(),
+            caller,
+            client: String::new(),
+            stream: None,
+        };
         let query =
             crate::service::reachability::ReachabilityQuery::new(&context, served, Some(&sender), None);
         assert_eq!(query.is_ok(), SENDERS.contains(&name), "{name}");
@@ -217,7 +283,7 @@ fn outcomes_require_the_sender_in_the_body_too() {
 
 #[test]
 fn unknown_paths_and_other_methods_require_credentials_first() {
-    let (_work, service) = service();
+    let (test, service) = service();
     block_on(async {
         for (method, target, status) in [
             ("GET", "/none", 404),
@@ -226,7 +292,7 @@ fn unknown_paths_and_other_methods_require_credentials_first() {
             ("GET", "/krr/Authority?wsdl", 404),
             ("GET", "/far/Authority", 405),
         ] {
-            for (name, caller) in callers(&service) {
+            for (name, caller) in callers(&test, &service) {
                 let expected = if caller.is_err() { 401 } else { status };
                 let peer = Peer::default();
                 let answer = answer_caller(&service, &peer, "id", caller, request(method, target));
@@ -250,4 +316,24 @@ fn unknown_paths_and_other_methods_require_credentials_first() {
             );
         }
     });
+}
+
+/// A number of a person in the place of the sender must not get into the audit log.
+#[test]
+fn only_the_number_of_an_organisation_is_recorded_as_sender() {
+    for (query, expected) in [
+        (Some("sender=164821000025"), Some("164821000025")),
+        (Some("date=2026-06-01&sender=4821000025"), Some("164821000025")),
+        (Some("sender=196810199809"), None),
+        (Some("sender=6810199809&sender=164821000025"), None),
+        (Some("sender="), None),
+        (Some(""), None),
+        (None, None),
+    ] {
+        assert_eq!(named_sender(query).as_deref(), expected, "{query:?}");
+        let sender = query.and_then(|query| query.strip_prefix("sender="));
+        let record = RequestRecord::of_refusal("not-allowed", sender);
+        assert_eq!(record.fault.as_deref(), Some("not-allowed"));
+        assert!(record.sender.is_none() || record.sender.as_deref() == expected, "{query:?}");
+    }
 }

@@ -43,23 +43,26 @@ pub(super) async fn authority(
 
 /// Turns a refusal of the route into a fault.
 pub(super) fn refuse_recipient(context: &RequestContext<'_>, problem: &Problem) -> Response<Body> {
-    send_fault(context, FarService::Recipient, "", FarFault::of_refusal(problem))
+    send_fault(context, FarService::Recipient, None, FarFault::of_refusal(problem))
 }
 
 /// Turns a refusal of the route into a fault.
 pub(super) fn refuse_authority(context: &RequestContext<'_>, problem: &Problem) -> Response<Body> {
-    send_fault(context, FarService::Authority, "", FarFault::of_refusal(problem))
+    send_fault(context, FarService::Authority, None, FarFault::of_refusal(problem))
 }
 
 fn send_fault(
     context: &RequestContext<'_>,
     service: FarService,
-    operation: &str,
+    call: Option<&Call>,
     fault: FarFault,
 ) -> Response<Body> {
     let (call_id, code) = (&context.id, fault.code);
+    let operation = call.map_or("", |call| &call.operation);
     tracing::info!(call_id, code, operation = service.name_of(operation), "fault");
-    fault.into_response(service, operation, call_id)
+    let sender = call.and_then(|call| call.all("senderOrgNr").next());
+    let record = RequestRecord::of_refusal(code.to_string(), sender);
+    with_extension(fault.into_response(service, operation, call_id), record)
 }
 
 async fn respond_to_call(
@@ -70,11 +73,11 @@ async fn respond_to_call(
 ) -> Response<Body> {
     let call = match soap::call(context, request, Version::V11).await {
         Ok(call) => call,
-        Err(error) => return send_fault(context, service, "", error.into()),
+        Err(error) => return send_fault(context, service, None, error.into()),
     };
     match run(context, service, &call, register) {
         Ok((message, record)) => with_extension(with_version(respond(XML, message), register), record),
-        Err(fault) => send_fault(context, service, &call.operation, fault),
+        Err(fault) => send_fault(context, service, Some(&call), fault),
     }
 }
 
@@ -123,3 +126,6 @@ fn authorize(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ static AUTHORITY_OPERATIONS: [FarOperation; 7] = {
 };
 
 impl FarService {
-    fn operations(self) -> &'static [FarOperation] {
+    pub(super) fn operations(self) -> &'static [FarOperation] {
         match self {
             FarService::Recipient => &RECIPIENT_OPERATIONS,
             FarService::Authority => &AUTHORITY_OPERATIONS,

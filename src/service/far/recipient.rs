@@ -55,7 +55,7 @@ fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<Re
     let ids = ids_of(call)?;
     let (index, sender) = sender_of(register, call)?;
     let mut record = RequestRecord::of(register, Some(sender), ids.len());
-    let accounts = register.accounts(index, &ordinals(&ids)).map_err(|damage| damaged(&damage))?;
+    let accounts = register.accounts(index, &ordinals(&ids)).map_err(|damage| damaged(register, &damage))?;
     out.reserve(ids.len() * 700);
     // The text of each state, formatted for the first recipient in that state.
     let mut statuses: HashMap<u32, String> = HashMap::new();
@@ -170,7 +170,7 @@ struct FarAccount {
 
 fn find(register: &Register, id: &str) -> Result<Option<FarAccount>, FarFault> {
     let Ok(identity) = identity(id) else { return Ok(None) };
-    Ok(match register.recipient(&identity).map_err(|damage| damaged(&damage))? {
+    Ok(match register.recipient(&identity).map_err(|damage| damaged(register, &damage))? {
         Some(Recipient::Far { state, rule, last_registration, .. }) => {
             Some(FarAccount { state, rule, last_registration })
         }
@@ -189,7 +189,8 @@ fn ordinals(ids: &[&str]) -> Vec<Ordinal> {
     ids.iter().map(ordinal).collect()
 }
 
-fn damaged(damage: &Damage) -> FarFault {
+fn damaged(register: &Register, damage: &Damage) -> FarFault {
+    register.note_damage();
     tracing::error!(%damage, "the register is damaged");
     FarFault::technical()
 }

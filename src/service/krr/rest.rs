@@ -72,7 +72,8 @@ pub(in crate::service) async fn persons(
     let (register, day) = (served.register(), RequestDate::today()?);
     let scopes = KrrScopes::of(&context.caller);
     let persons = ids.iter().map(|id| find(&register, id, day).map(|person| scopes.limit(person)));
-    let personer: Vec<Person> = persons.collect::<Result<_, Damage>>()?;
+    let personer = persons.collect::<Result<Vec<Person>, Damage>>();
+    let personer = personer.map_err(|damage| Problem::damaged(&register, &damage))?;
     let record = RequestRecord::of(&register, None, ids.len());
     Ok(with_extension(with_version(json(&PersonsResponse { personer }), &register), record))
 }
@@ -93,7 +94,8 @@ pub(in crate::service) async fn changes(
         FeedError::TooHigh => {
             Problem::new(StatusCode::NOT_IMPLEMENTED, "sequence-too-high", error.to_string())
         }
-        FeedError::Damaged(_) | FeedError::Log(_) => Problem::damaged(&error),
+        FeedError::Damaged(_) => Problem::damaged(&register, &error),
+        FeedError::Log(_) => Problem::unreadable(&error),
     })?;
     context.count_ids(page.persons.len())?;
     let scopes = KrrScopes::of(&context.caller);
@@ -111,6 +113,9 @@ pub(in crate::service) async fn changes(
     Ok(with_extension(with_version(json(&changes), &register), record))
 }
 
+/// Bytes of memory per byte of a request: an id may be as short as two quotation marks.
+const JSON_WEIGHT: usize = 12;
+
 /// Reads a request in JSON of the form that `form` shows.
 async fn read<R: DeserializeOwned>(
     context: &RequestContext<'_>,
@@ -120,7 +125,7 @@ async fn read<R: DeserializeOwned>(
     if content_type(request.headers()) != JSON {
         return Err(unsupported_content_type("send the request as application/json"));
     }
-    let body = context.read_body(request, context.service.limits.message_bytes, 1).await?;
+    let body = context.read_body(request, context.service.limits.message_bytes, JSON_WEIGHT).await?;
     from_json(&body.bytes, form)
 }
 

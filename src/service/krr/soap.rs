@@ -44,9 +44,10 @@ impl KrrFault {
     }
 
     fn into_response(self) -> Response<Body> {
+        let code = if self.sender { "Sender" } else { "Receiver" };
         let mut out = Version::V12.open();
         out.push_str("<s:Fault><s:Code>");
-        soap::element(&mut out, "s:Value", if self.sender { "s:Sender" } else { "s:Receiver" });
+        soap::element(&mut out, "s:Value", &format!("s:{code}"));
         out.push_str("</s:Code><s:Reason><s:Text xml:lang=\"en\">");
         out.push_str(&soap::escaped(&self.reason));
         out.push_str("</s:Text></s:Reason></s:Fault>");
@@ -55,7 +56,7 @@ impl KrrFault {
         // SOAP 1.2, part 2, 7.5.2.2.
         *response.status_mut() =
             if self.sender { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
-        response
+        with_extension(response, RequestRecord::of_refusal(code, None))
     }
 }
 
@@ -258,7 +259,7 @@ fn persons(
     let mut out = Version::V12.open();
     out.push_str(&format!("<o:HentPersonerRespons xmlns:o=\"{MESSAGES}\" xmlns:m=\"{TERMS}\">"));
     for id in &ids {
-        let person = find(register, id, day).map_err(Problem::from)?;
+        let person = find(register, id, day).map_err(|damage| Problem::damaged(register, &damage))?;
         // With VarslingsStatus, the contract withholds the addresses of persons who cannot be notified.
         let withhold = fields.notifiable && person.varslingsstatus != KAN_VARSLES;
         fields.put(&mut out, person, withhold);
@@ -283,7 +284,8 @@ fn changes(
         tokio::task::block_in_place(|| feed::page(register, served.log().as_ref(), from, CALL_IDS_MAX));
     let page = page.map_err(|error| match error {
         FeedError::Unknown | FeedError::TooHigh => KrrFault::sender(error.to_string()),
-        FeedError::Damaged(_) | FeedError::Log(_) => Problem::damaged(&error).into(),
+        FeedError::Damaged(_) => Problem::damaged(register, &error).into(),
+        FeedError::Log(_) => Problem::unreadable(&error).into(),
     })?;
     context.count_ids(page.persons.len())?;
     let day = RequestDate::today()?;

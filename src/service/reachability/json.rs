@@ -1,16 +1,23 @@
 //! Ids and results as JSON.
 
 use super::parameters::ReachabilityParameters;
-use super::query::{QueryResults, ReachabilityQuery, ResultCache};
+use super::query::{QueryResults, ReachabilityQuery, ResultCache, ResultFields};
+use crate::service::body::BufferedBody;
 use crate::service::context::RequestContext;
 use crate::service::organisations::RegisterVersion;
 use crate::service::problem::Problem;
+use crate::service::record::{SharedRecord, StreamEnd};
 use crate::service::registers::ServedRegister;
 use crate::service::request::from_json;
-use crate::service::response::{Body, JSON, respond, with_extension, with_version};
+use crate::service::response::{self, Body, JSON, respond, with_extension, with_version};
+use bytes::Bytes;
 use hyper::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Ids, and the sender and date of the question.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -59,46 +66,151 @@ pub(in crate::service) struct RecipientResult<'r> {
     operator_id: Option<&'r str>,
 }
 
+/// Memory per id while it is looked up: its text's place, its answer, and why it is rejected.
+const ID_BYTES: usize = 24 + 6 + 2 * 8;
+/// Memory per id afterwards.
+const RESULT_BYTES: usize = 2 + 2 * 8;
+/// Memory for the parts of a streamed response that are being sent.
+const STREAM_BYTES: usize = 1 << 18;
+/// Results of a response that is not streamed.
+const BUFFERED_RESULTS: usize = 2000;
+/// Results per part of a streamed response.
+const PART_RESULTS: usize = 500;
+
 /// Answers a request whose body is JSON.
 pub(super) fn respond_in_json(
     context: &RequestContext<'_>,
     served: &ServedRegister,
     parameters: &ReachabilityParameters,
-    body: &[u8],
+    body: BufferedBody,
 ) -> Result<Response<Body>, Problem> {
-    let request: ReachabilityRequest<'_> = from_json(body, "{\"sender\", \"recipients\"}")?;
+    let BufferedBody { bytes, mut memory } = body;
+    // Each id has two quotation marks.
+    let ids = memchr::memchr_iter(b'"', &bytes).count() / 2;
+    context.grow(&mut memory, bytes.len() + ids * ID_BYTES)?;
+    let request: ReachabilityRequest<'_> = from_json(&bytes, "{\"sender\", \"recipients\"}")?;
     let sender = parameters.sender.as_deref().or(request.sender.as_deref());
     let date = parameters.date.as_deref().or(request.date.as_deref());
-    let query = &ReachabilityQuery::new(context, served, sender, date)?;
+    let query = ReachabilityQuery::new(context, served, sender, date)?;
     context.count_ids(request.recipients.len())?;
     let results = query.results(request.recipients.iter().map(|id| id.0.as_bytes()))?;
-    let out = write(query, &results);
-    Ok(with_extension(with_version(respond(JSON, out), &query.register), results.record(query)))
+    let (register, record) = (query.register.clone(), results.record(&query));
+    drop(request);
+    drop(bytes);
+    if results.answers.len() <= BUFFERED_RESULTS {
+        let mut writer = JsonWriter::new(query, results);
+        let mut out = writer.beginning();
+        writer.write_part(BUFFERED_RESULTS, &mut out);
+        let mut response = with_extension(with_version(respond(JSON, out), &register), record);
+        response.body_mut().keep(memory);
+        return Ok(response);
+    }
+    memory.resize(results.answers.len() * RESULT_BYTES + STREAM_BYTES).map_err(|_| Problem::busy())?;
+    let mut writer = JsonWriter::new(query, results);
+    let beginning = writer.beginning();
+    let left = writer.length(beginning.len());
+    let record = SharedRecord::new(record);
+    let stream = JsonStream { writer, beginning: Some(beginning), left, record: record.clone() };
+    let response = response::stream(JSON, stream, memory);
+    Ok(with_extension(with_version(response, &register), record))
 }
 
 /// Writes a [`ReachabilityResponse`]: each distinct result is formatted once.
-fn write(query: &ReachabilityQuery, results: &QueryResults) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256 + results.answers.len() * 80);
-    out.push(b'{');
-    member(&mut out, "register", &RegisterVersion::of(&query.register));
-    out.push(b',');
-    member(&mut out, "sender", &query.sender);
-    out.push(b',');
-    member(&mut out, "date", &query.date.date.to_string());
-    out.extend_from_slice(b",\"results\":[");
-    let mut cache = ResultCache::new(|(outcome, reason, operator)| {
-        let present = |text: &&str| !text.is_empty();
-        let (reason, operator_id) = (Some(reason).filter(present), Some(operator).filter(present));
-        serde_json::to_vec(&RecipientResult { outcome, reason, operator_id }).unwrap_or_default()
-    });
-    for (index, answer) in results.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(cache.text(&query.register, answer));
+struct JsonWriter {
+    query: ReachabilityQuery,
+    results: QueryResults,
+    written: usize,
+    cache: ResultCache<fn(ResultFields<'_>) -> Vec<u8>>,
+}
+
+const END: &[u8] = b"]}";
+
+fn format_result((outcome, reason, operator): ResultFields<'_>) -> Vec<u8> {
+    let present = |text: &&str| !text.is_empty();
+    let (reason, operator_id) = (Some(reason).filter(present), Some(operator).filter(present));
+    serde_json::to_vec(&RecipientResult { outcome, reason, operator_id }).unwrap_or_default()
+}
+
+impl JsonWriter {
+    fn new(query: ReachabilityQuery, results: QueryResults) -> JsonWriter {
+        JsonWriter { query, results, written: 0, cache: ResultCache::new(format_result) }
     }
-    out.extend_from_slice(b"]}");
-    out
+
+    /// The text before the results.
+    fn beginning(&self) -> Vec<u8> {
+        let results = self.results.answers.len().min(BUFFERED_RESULTS);
+        let mut out = Vec::with_capacity(256 + results * 80);
+        out.push(b'{');
+        member(&mut out, "register", &RegisterVersion::of(&self.query.register));
+        out.push(b',');
+        member(&mut out, "sender", &self.query.sender);
+        out.push(b',');
+        member(&mut out, "date", &self.query.date.date.to_string());
+        out.extend_from_slice(b",\"results\":[");
+        out
+    }
+
+    /// Appends the next results; after the last one, the end.
+    fn write_part(&mut self, results: usize, out: &mut Vec<u8>) {
+        let part = self.written..self.results.answers.len().min(self.written + results);
+        for (index, answer) in part.clone().zip(self.results.part(part.clone())) {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(self.cache.text(&self.query.register, answer));
+        }
+        self.written = part.end;
+        if self.written == self.results.answers.len() {
+            out.extend_from_slice(END);
+        }
+    }
+
+    /// The length of the response in bytes.
+    fn length(&mut self, beginning: usize) -> usize {
+        let all = self.results.part(0..self.results.answers.len());
+        let texts: usize = all.map(|answer| self.cache.text(&self.query.register, answer).len()).sum();
+        beginning + texts + self.results.answers.len().saturating_sub(1) + END.len()
+    }
+}
+
+/// The body of a response that is written while it is sent.
+struct JsonStream {
+    writer: JsonWriter,
+    beginning: Option<Vec<u8>>,
+    /// Bytes that have not been written.
+    left: usize,
+    record: SharedRecord,
+}
+
+impl HttpBody for JsonStream {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        let mut out = this.beginning.take().unwrap_or_default();
+        out.reserve(PART_RESULTS * 80);
+        this.writer.write_part(PART_RESULTS, &mut out);
+        this.left = this.left.saturating_sub(out.len());
+        if this.left == 0 {
+            this.record.lock().end = StreamEnd::Complete;
+        }
+        Poll::Ready(Some(Ok(Frame::data(out.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left as u64)
+    }
 }
 
 fn member(out: &mut Vec<u8>, name: &str, value: &impl Serialize) {

@@ -1,16 +1,15 @@
 //! Ids one per line in, results one per line out, for any length.
 
 use super::query::{ReachabilityQuery, ResultCache, ResultFields};
+use crate::service::memory::Reservation;
 use crate::service::problem::Problem;
-use crate::service::record::{RequestRecord, SharedRecord};
+use crate::service::record::{RequestRecord, SharedRecord, StreamEnd};
 use crate::service::response::{Body, stream, with_extension, with_version};
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -21,8 +20,12 @@ const CSV: &str = "text/csv; charset=utf-8";
 const LINE_BYTES_MAX: usize = 1024;
 /// Looked up instead of a longer line: no id has so many digits.
 const TOO_LONG: &[u8] = b"00000000000000000000";
-/// Bytes of buffered lines per frame of the response.
-const CHUNK_BYTES: usize = 1 << 16;
+/// Bytes of lines per frame of the response.
+const CHUNK_BYTES: usize = 1 << 14;
+/// Memory for the answers of a chunk, in any case.
+pub(super) const STREAM_BYTES: usize = 1 << 19;
+/// Memory for the answer of a line, if they are fewer than those of a chunk.
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Time between attempts to count ids while the client is at its limit.
 const LIMIT_RETRY: Duration = Duration::from_millis(50);
@@ -32,12 +35,13 @@ const LIMIT_RETRY: Duration = Duration::from_millis(50);
 pub(super) fn respond_in_lines(
     query: ReachabilityQuery,
     source: LineSource,
+    memory: Reservation,
     stall: Duration,
     admit: impl Fn(usize) -> bool + Send + 'static,
 ) -> Response<Body> {
     let register = query.register.clone();
     let record = RequestRecord::of(&register, query.sender.as_deref(), 0);
-    let record = SharedRecord(Arc::new(Mutex::new(record)));
+    let record = SharedRecord::new(record);
     let lines = LineStream {
         query,
         source,
@@ -50,12 +54,16 @@ pub(super) fn respond_in_lines(
         admit: Box::new(admit),
         held: None,
     };
-    with_extension(with_version(stream(CSV, lines.boxed_unsync()), &register), record)
+    with_extension(with_version(stream(CSV, lines, memory), &register), record)
 }
 
 /// Where lines are read from.
 pub(super) enum LineSource {
-    Streamed(Incoming),
+    Streamed {
+        body: Incoming,
+        /// What has arrived and is not answered.
+        rest: Bytes,
+    },
     Buffered(Bytes),
 }
 
@@ -145,7 +153,7 @@ impl LineStream {
     fn answer(&self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         let written = write(&self.query, text, out);
         let record = written.map_err(|problem| io::Error::other(problem.detail().to_owned()))?;
-        self.record.0.lock().unwrap_or_else(PoisonError::into_inner).add(record);
+        self.record.lock().add(record);
         Ok(())
     }
 
@@ -164,19 +172,21 @@ impl LineStream {
 
     /// The next data of the request, `None` at its end.
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let body = match &mut self.source {
+        let next_of = |bytes: &mut Bytes| bytes.split_to(bytes.len().min(CHUNK_BYTES));
+        let (body, rest) = match &mut self.source {
             LineSource::Buffered(bytes) if bytes.is_empty() => return Poll::Ready(None),
-            LineSource::Buffered(bytes) => {
-                let length = bytes.len().min(CHUNK_BYTES);
-                return Poll::Ready(Some(Ok(bytes.split_to(length))));
-            }
-            LineSource::Streamed(body) => body,
+            LineSource::Buffered(bytes) => return Poll::Ready(Some(Ok(next_of(bytes)))),
+            LineSource::Streamed { body, rest } => (body, rest),
         };
+        if !rest.is_empty() {
+            return Poll::Ready(Some(Ok(next_of(rest))));
+        }
         match Pin::new(body).poll_frame(context) {
             Poll::Ready(next) => {
                 self.stalled = false;
                 Poll::Ready(next.map(|frame| {
-                    frame.map(|frame| frame.into_data().unwrap_or_default()).map_err(io::Error::other)
+                    *rest = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+                    Ok(next_of(rest))
                 }))
             }
             Poll::Pending => {
@@ -204,6 +214,7 @@ impl HttpBody for LineStream {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));
             }
             if lines.done {
+                lines.record.lock().end = StreamEnd::Complete;
                 return Poll::Ready(None);
             }
             let out = match ready!(lines.poll_source(context)) {
@@ -222,7 +233,7 @@ impl HttpBody for LineStream {
                     lines.held = Some((out, ids));
                 }
                 Err(error) => {
-                    lines.done = true;
+                    lines.record.lock().end = StreamEnd::Failed;
                     return Poll::Ready(Some(Err(error)));
                 }
             }

@@ -9,14 +9,15 @@ mod query;
 pub(super) use json::{ReachabilityRequest, ReachabilityResponse};
 pub(super) use query::ReachabilityQuery;
 
-use super::body::{self, RequestBody};
+use super::body::{self, BufferedBody, RequestBody};
 use super::context::RequestContext;
 use super::operation::{operation, problem, request_body, response, schema, string_schema};
 use super::problem::Problem;
 use super::registers::ServedRegister;
 use super::request::{content_type, query as parse_query, unsupported_content_type};
-use super::response::{Body, JSON, with_extension};
+use super::response::{Body, JSON};
 use crate::limits::INLINE_BODY_BYTES;
+use bytes::Bytes;
 use hyper::{Request, Response};
 use lines::LineSource;
 use parameters::ReachabilityParameters;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{OperationBuilder, ParameterIn};
 
-/// Bytes of memory per byte of a JSON body: an id may be as short as two quotation marks.
-const JSON_WEIGHT: usize = 24;
+/// Bytes of memory per byte of a JSON body whose ids have twelve digits: the body, its ids, and their answers.
+const JSON_WEIGHT: usize = 5;
 /// Bytes of memory per byte of a body of digits.
 const COMPACT_WEIGHT: usize = 3;
 
@@ -70,9 +71,7 @@ async fn in_json(
 ) -> Result<Response<Body>, Problem> {
     let limits = &context.service.limits;
     let body = context.read_body(request, limits.json_bytes.min(limits.body_bytes), JSON_WEIGHT).await?;
-    let bytes = &body.bytes;
-    let response = run(bytes.len(), || json::respond_in_json(context, served, parameters, bytes))?;
-    Ok(with_extension(response, body.memory))
+    run(body.bytes.len(), || json::respond_in_json(context, served, parameters, body))
 }
 
 async fn in_codes(
@@ -84,8 +83,9 @@ async fn in_codes(
     let query = new_query(context, served, parameters)?;
     let body = context.read_body(request, context.service.limits.body_bytes, COMPACT_WEIGHT).await?;
     context.count_ids(body.bytes.len() / compact::width(&query))?;
-    let response = run(body.bytes.len(), || compact::respond_in_codes(&query, &body.bytes))?;
-    Ok(with_extension(response, body.memory))
+    let mut response = run(body.bytes.len(), || compact::respond_in_codes(&query, &body.bytes))?;
+    response.body_mut().keep(body.memory);
+    Ok(response)
 }
 
 async fn in_lines(
@@ -99,19 +99,23 @@ async fn in_lines(
     // A client that announces the length may send the whole body before it reads: then the body is buffered.
     match request.body().content_length() {
         Some(length) if length <= limits.body_bytes => {
-            let body = context.read_body(request, limits.body_bytes, 1).await?;
-            let last = usize::from(!body.bytes.ends_with(b"\n") && !body.bytes.is_empty());
-            context.count_ids(memchr::memchr_iter(b'\n', &body.bytes).count() + last)?;
-            let source = LineSource::Buffered(body.bytes);
-            let response = lines::respond_in_lines(query, source, limits.stall_time, |_| true);
-            Ok(with_extension(response, body.memory))
+            let BufferedBody { bytes, mut memory } = context.read_body(request, limits.body_bytes, 1).await?;
+            let last = usize::from(!bytes.ends_with(b"\n") && !bytes.is_empty());
+            let lines = memchr::memchr_iter(b'\n', &bytes).count() + last;
+            context.count_ids(lines)?;
+            let needed = bytes.len() + (lines * lines::LINE_BYTES).min(lines::STREAM_BYTES);
+            context.grow(&mut memory, needed)?;
+            let source = LineSource::Buffered(bytes);
+            Ok(lines::respond_in_lines(query, source, memory, limits.stall_time, |_| true))
         }
         _ => {
             body::require_uncompressed(request.headers())?;
+            let memory = context.reserve_stream(lines::STREAM_BYTES).await?;
             let body = request.into_body().take().ok_or_else(body::truncated)?;
             let (counting, client) = (Arc::clone(service), context.client.clone());
             let admit = move |ids| counting.clients.count_ids(&client, ids).is_ok();
-            Ok(lines::respond_in_lines(query, LineSource::Streamed(body), limits.stall_time, admit))
+            let source = LineSource::Streamed { body, rest: Bytes::new() };
+            Ok(lines::respond_in_lines(query, source, memory, limits.stall_time, admit))
         }
     }
 }

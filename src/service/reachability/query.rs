@@ -8,6 +8,7 @@ use crate::service::problem::Problem;
 use crate::service::record::RequestRecord;
 use crate::service::registers::ServedRegister;
 use crate::service::request::RequestDate;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A question to one version of a register, with that version.
@@ -27,14 +28,16 @@ impl ReachabilityQuery {
         date: Option<&str>,
     ) -> Result<ReachabilityQuery, Problem> {
         let (register, date) = (served.register(), RequestDate::parse(date)?);
-        let decided = served.decided(&register, sender, date.date)?;
-        require_outcomes(&context.caller, &register, decided.sender)?;
+        let about = |problem: Problem| problem.about_sender(sender);
+        let decided = served.decided(&register, sender, date.date);
+        let decided = decided.map_err(|error| about(Problem::of_question(&register, error)))?;
+        require_outcomes(&context.caller, &register, decided.sender).map_err(about)?;
         let sender = decided.sender.map(|index| register.senders()[usize::from(index)].id.clone());
         Ok(ReachabilityQuery { register, sender, date, decided })
     }
 
     fn question(&self) -> Result<Question<'_>, Problem> {
-        self.register.question_of(&self.decided).map_err(|damage| Problem::damaged(&damage))
+        self.register.question_of(&self.decided).map_err(|damage| Problem::damaged(&self.register, &damage))
     }
 
     pub(super) fn country(&self) -> Country {
@@ -49,14 +52,15 @@ impl ReachabilityQuery {
             ordinals.push(match Identity::parse(id, self.country(), self.date.today) {
                 Ok(identity) => identity.ordinal(),
                 Err(rejection) => {
-                    rejected.push((index, rejection));
+                    rejected.push((index as u32, rejection));
                     Ordinal::ABSENT
                 }
             });
         }
         let mut answers = vec![Answer::default(); ordinals.len()];
         let lookup = question.ask_all(&ordinals, &mut answers);
-        lookup.and_then(|()| self.register.intact()).map_err(|damage: Damage| Problem::damaged(&damage))?;
+        let lookup = lookup.and_then(|()| self.register.intact());
+        lookup.map_err(|damage: Damage| Problem::damaged(&self.register, &damage))?;
         Ok(QueryResults { answers, rejected })
     }
 }
@@ -66,7 +70,7 @@ pub(super) struct QueryResults {
     /// One for each id; that of a rejected id has no meaning.
     pub(super) answers: Vec<Answer>,
     /// Rejected ids by their indexes, ascending.
-    rejected: Vec<(usize, Rejection)>,
+    rejected: Vec<(u32, Rejection)>,
 }
 
 impl QueryResults {
@@ -88,14 +92,21 @@ impl QueryResults {
 
     /// The indexes of rejected ids.
     pub(super) fn rejected(&self) -> impl Iterator<Item = usize> {
-        self.rejected.iter().map(|(index, _)| *index)
+        self.rejected.iter().map(|(index, _)| *index as usize)
     }
 
     /// Each answer, or why the id is rejected.
     pub(super) fn iter(&self) -> impl Iterator<Item = Result<Answer, Rejection>> {
-        let mut rejected = self.rejected.iter().peekable();
-        self.answers.iter().enumerate().map(move |(index, &answer)| {
-            match rejected.next_if(|(other, _)| *other == index) {
+        self.part(0..self.answers.len())
+    }
+
+    /// The answers of some ids, by their indexes.
+    pub(super) fn part(&self, indexes: Range<usize>) -> impl Iterator<Item = Result<Answer, Rejection>> {
+        let first = self.rejected.partition_point(|(index, _)| (*index as usize) < indexes.start);
+        let mut rejected = self.rejected[first..].iter().peekable();
+        indexes.map(move |index| {
+            let answer = self.answers[index];
+            match rejected.next_if(|(other, _)| *other as usize == index) {
                 Some((_, rejection)) => Err(*rejection),
                 None => Ok(answer),
             }

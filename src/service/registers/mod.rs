@@ -1,33 +1,76 @@
 //! The registers that are served.
 
+mod error;
 mod parts;
 mod served;
+mod source;
 
-pub use served::OpenRegisterError;
+pub use error::OpenRegisterError;
 pub(super) use served::ServedRegister;
+pub use served::{FollowRules, MAX_SOURCE_SILENCE};
 
 use super::config::Replicas;
-use jiff::SignedDuration;
+use crate::replica::FollowStatus;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How often a thread that follows a source is looked after.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All registers that are served. Each follows its files in a thread, until this is dropped.
 pub struct Registers {
     pub(in crate::service) all: Vec<Arc<ServedRegister>>,
+    threads: Threads,
+}
+
+/// The threads that follow registers. They end when the last copy but theirs is dropped, or else by a fault.
+#[derive(Clone)]
+pub(super) struct Threads {
     stop: Arc<AtomicBool>,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    running: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Whether one has ended by a fault.
+    broken: watch::Sender<bool>,
+}
+
+/// Notes the end of a thread, also by a panic.
+struct NoteEnd(Threads);
+
+impl Drop for NoteEnd {
+    fn drop(&mut self) {
+        if !self.0.stop.load(Ordering::Relaxed) {
+            self.0.broken.send_replace(true);
+        }
+    }
+}
+
+impl Threads {
+    fn new() -> Threads {
+        Threads { stop: Arc::default(), running: Arc::default(), broken: watch::Sender::new(false) }
+    }
+
+    /// Runs a function in a thread. It returns soon after the flag that it is given is set, and not before.
+    pub(super) fn spawn(&self, work: impl FnOnce(&Arc<AtomicBool>) + Send + 'static) {
+        let threads = self.clone();
+        let thread = thread::spawn(move || {
+            let end = NoteEnd(threads);
+            work(&end.0.stop);
+        });
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
 }
 
 impl Registers {
     /// Opens registers by their names. A single register may have the name "" and is then at the root.
     pub fn open(
         given: Vec<(String, PathBuf)>,
-        max_age: Option<SignedDuration>,
+        rules: FollowRules,
         replicas: &Replicas,
     ) -> Result<Registers, OpenRegisterError> {
-        let mut registers =
-            Registers { all: Vec::new(), stop: Arc::default(), threads: Vec::with_capacity(given.len()) };
+        let mut registers = Registers { all: Vec::new(), threads: Threads::new() };
         let single = given.len() == 1;
         for (name, path) in given {
             let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -37,13 +80,47 @@ impl Registers {
             if name.is_empty() && !single || registers.all.iter().any(|served| served.name == name) {
                 return Err(OpenRegisterError::Twice(name));
             }
-            let (mut served, source) = ServedRegister::open(name, &path, max_age)?;
-            served.parts = parts::keep(&path, &served, replicas, &registers.stop, &mut registers.threads)?;
+            let (mut served, source) = ServedRegister::open(name, &path, rules)?;
+            served.parts = parts::keep(&path, &served, replicas, &registers.threads)?;
             let served = Arc::new(served);
             registers.all.push(Arc::clone(&served));
-            registers.threads.push(served.follow_in_thread(source, &registers.stop));
+            served.follow_in_thread(source, &registers.threads);
         }
         Ok(registers)
+    }
+
+    /// Says that a thread follows a source into the directory of the first register, and notes its events in `status`.
+    pub fn follow_source(&self, status: Arc<FollowStatus>, thread: JoinHandle<()>) {
+        if let Some(first) = self.all.first() {
+            // The first call counts.
+            let _ = first.source.set(status);
+        }
+        self.threads.spawn(move |stop| {
+            while !stop.load(Ordering::Relaxed) && !thread.is_finished() {
+                thread::park_timeout(WATCH_INTERVAL);
+            }
+            // If it has ended by itself, the service goes on and is not ready; if it has panicked, the service ends.
+            let has_panicked = thread.is_finished() && thread.join().is_err();
+            while !has_panicked && !stop.load(Ordering::Relaxed) {
+                thread::park();
+            }
+        });
+    }
+
+    /// Waits until a thread that follows a register has ended by a fault.
+    pub(super) async fn broken(&self) {
+        // The sender lives as long as this.
+        let _ = self.threads.broken.subscribe().wait_for(|broken| *broken).await;
+    }
+
+    /// Whether all threads that follow registers run.
+    pub(super) fn are_followed(&self) -> bool {
+        !*self.threads.broken.borrow()
+    }
+
+    /// The number of registers and of parts of them.
+    pub(super) fn with_parts(&self) -> usize {
+        self.all.iter().map(|served| 1 + served.parts.len()).sum()
     }
 
     /// The names of all registers.
@@ -67,8 +144,11 @@ impl Registers {
 
 impl Drop for Registers {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
+        self.threads.stop.store(true, Ordering::Relaxed);
+        // A thread may begin another one while it is waited for.
+        loop {
+            let next = self.threads.running.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some(thread) = next else { return };
             thread.thread().unpark();
             let _ = thread.join();
         }

@@ -1,23 +1,24 @@
 //! Parts of a register that are kept for organisations that may not copy the whole.
 
-use super::served::{KeptPart, OpenRegisterError, ServedRegister};
+use super::Threads;
+use super::error::OpenRegisterError;
+use super::served::{KeptPart, ServedRegister};
 use crate::replica::{self, Event};
 use crate::service::config::Replicas;
 use crate::store::CHECKPOINT_AT;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
-/// Keeps the configured parts of a register up to date. `threads` gets the threads that do.
+/// Keeps the configured parts of a register up to date, in threads.
 ///
 /// Errors: the register is a file, which has no changes.
 pub(super) fn keep(
     whole: &Path,
     served: &ServedRegister,
     replicas: &Replicas,
-    stop: &Arc<AtomicBool>,
-    threads: &mut Vec<JoinHandle<()>>,
+    threads: &Threads,
 ) -> Result<Vec<Arc<KeptPart>>, OpenRegisterError> {
     let kind = served.register().kind();
     let parts = replicas.parts.iter().filter(|part| part.is_of(kind));
@@ -29,22 +30,23 @@ pub(super) fn keep(
         let name = part.to_string().replace(':', "-");
         let directory =
             replicas.directory.join(if served.name.is_empty() { kind.name() } else { &served.name });
-        let kept = Arc::new(KeptPart { part: part.clone(), served: OnceLock::new() });
+        let (served, is_followed) = (OnceLock::new(), AtomicBool::new(true));
+        let kept = Arc::new(KeptPart { part: part.clone(), served, is_followed });
         all.push(Arc::clone(&kept));
-        let (whole, stop) = (whole.to_owned(), Arc::clone(stop));
-        threads.push(thread::spawn(move || follow(&kept, &whole, &directory.join(name), &stop)));
+        let (whole, beside) = (whole.to_owned(), threads.clone());
+        threads.spawn(move |stop| follow(&kept, &whole, &directory.join(name), &beside, stop));
     }
     Ok(all)
 }
 
-fn follow(kept: &KeptPart, whole: &Path, directory: &Path, stop: &Arc<AtomicBool>) {
+fn follow(kept: &KeptPart, whole: &Path, directory: &Path, threads: &Threads, stop: &Arc<AtomicBool>) {
     let part = kept.part.to_string();
     let ended =
         replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, |event| match event {
             Event::Open(sequence) => {
                 tracing::info!(part, sequence, "the part is ready");
                 if kept.served.get().is_none() {
-                    match ServedRegister::open_part(directory, &kept.part, stop) {
+                    match ServedRegister::open_part(directory, &kept.part, threads) {
                         Ok(served) => drop(kept.served.set(served)),
                         Err(error) => tracing::error!(part, %error, "the part cannot be served"),
                     }
@@ -55,9 +57,15 @@ fn follow(kept: &KeptPart, whole: &Path, directory: &Path, stop: &Arc<AtomicBool
                 tracing::error!(part, what, "the part is rebuilt")
             }
             Event::Waiting(what) => tracing::warn!(part, what, "the part waits"),
-            Event::Downloading(..) | Event::Progress(..) => {}
+            Event::Reconnected => tracing::info!(part, "the part follows again"),
+            Event::Downloading(..) | Event::Progress(..) | Event::AttemptFailed => {}
         });
     if let Err(error) = ended {
         tracing::error!(part, %error, "the part is no longer updated; its last version is still served");
+        kept.is_followed.store(false, Ordering::Relaxed);
+        // The service goes on, and is not ready.
+        while !stop.load(Ordering::Relaxed) {
+            thread::park();
+        }
     }
 }

@@ -1,20 +1,21 @@
 //! A register that is served: always the newest version of its file or data directory.
 
+use super::Threads;
+use super::error::OpenRegisterError;
+use super::source::RegisterSource;
 use crate::register::column::Bytes;
 use crate::register::{DecidedStates, QuestionError, Register};
-use crate::replica::Part;
-use crate::snapshot::{OpenError, Snapshot};
-use crate::store::{FileWatch, Log, Reader, StoreError};
+use crate::replica::{FollowStatus, Part};
+use crate::snapshot::Snapshot;
+use crate::store::{FileWatch, Log};
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use jiff::civil::Date;
 use std::collections::HashMap;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -28,31 +29,6 @@ const FALLBACK: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// Questions whose decisions are cached.
 const DECIDED_CACHE_MAX: usize = 512;
-
-/// Why a register cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenRegisterError {
-    /// The register file.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        error: OpenError,
-    },
-    /// The data directory.
-    #[error(transparent)]
-    Directory(#[from] StoreError),
-    /// A name that cannot be a segment of a path.
-    #[error("the name of a register has lower-case letters, digits and - only (NAME=REGISTER), not {0:?}")]
-    Name(String),
-    /// Parts of a register file.
-    #[error("{} is a register file: replicas.parts needs a data directory, which `nabar init` makes", .0.display())]
-    NoParts(PathBuf),
-    /// Two registers at one path.
-    #[error("two registers have the name {0:?}; name each differently: NAME=REGISTER")]
-    Twice(String),
-}
 
 /// The mapped bytes of a register file.
 type MappedFile = dyn Bytes;
@@ -77,17 +53,37 @@ pub(in crate::service) struct ServedRegister {
     digest: Mutex<Option<(Weak<MappedFile>, String)>>,
     /// Number of changes that were applied since the start.
     pub(in crate::service) applied: AtomicU64,
-    /// Whether the last attempt to read new changes failed.
-    pub(in crate::service) failing: AtomicBool,
-    /// The age beyond which the service is not ready.
-    max_age: Option<SignedDuration>,
+    /// Why the last attempt to read what is new failed, if it did.
+    failure: Mutex<Option<String>>,
+    rules: FollowRules,
+    /// The state of the replica in its directory, if the service follows a source into it.
+    pub(super) source: OnceLock<Arc<FollowStatus>>,
 }
+
+/// How a register is followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FollowRules {
+    /// The age beyond which the service is not ready.
+    pub max_age: Option<SignedDuration>,
+    /// Whether a register with a lower sequence number may replace one.
+    pub allow_rollback: bool,
+    /// Time for which a source may be silent before the service is not ready; [`MAX_SOURCE_SILENCE`] if `None`.
+    pub max_source_silence: Option<SignedDuration>,
+}
+
+/// The default of [`FollowRules::max_source_silence`]. A source that has nothing new answers every 25 seconds.
+pub const MAX_SOURCE_SILENCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// How far ahead of the clock the as-of time of a register may be.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// A part of a register, which is kept for its organisation.
 pub(in crate::service) struct KeptPart {
     pub(in crate::service) part: Part,
     /// Empty while the part is being made.
     pub(in crate::service) served: OnceLock<Arc<ServedRegister>>,
+    /// False if it is no longer kept up to date, because of an error.
+    pub(super) is_followed: AtomicBool,
 }
 
 /// The decisions of one version by sender and day: most questions repeat both.
@@ -97,29 +93,13 @@ struct DecisionCache {
     by_question: HashMap<(Option<String>, Date), Arc<DecidedStates>>,
 }
 
-/// What a register is read from.
-pub(super) enum RegisterSource {
-    File(FileId),
-    Directory(Box<Reader>),
-}
-
-/// Distinguishes files that have the same path at different times.
-#[derive(PartialEq, Eq)]
-pub(super) struct FileId(u64, u64, i64, i64, u64);
-
-impl FileId {
-    fn of(metadata: &Metadata) -> FileId {
-        FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
-    }
-}
-
 impl ServedRegister {
     pub(super) fn open(
         name: String,
         path: &Path,
-        max_age: Option<SignedDuration>,
+        rules: FollowRules,
     ) -> Result<(ServedRegister, RegisterSource), OpenRegisterError> {
-        let (register, source) = open_source(path)?;
+        let (register, source) = RegisterSource::open(path)?;
         let served = ServedRegister {
             name,
             part: None,
@@ -132,8 +112,9 @@ impl ServedRegister {
             digest: Mutex::default(),
             current: ArcSwap::new(register),
             applied: AtomicU64::new(0),
-            failing: AtomicBool::new(false),
-            max_age,
+            failure: Mutex::default(),
+            rules,
+            source: OnceLock::new(),
         };
         Ok((served, source))
     }
@@ -142,12 +123,14 @@ impl ServedRegister {
     pub(super) fn open_part(
         path: &Path,
         part: &Part,
-        stop: &Arc<AtomicBool>,
+        threads: &Threads,
     ) -> Result<Arc<ServedRegister>, OpenRegisterError> {
-        let (mut served, source) = ServedRegister::open(part.to_string(), path, None)?;
+        // A part that is rebuilt begins again.
+        let rules = FollowRules { allow_rollback: true, ..FollowRules::default() };
+        let (mut served, source) = ServedRegister::open(part.to_string(), path, rules)?;
         served.part = Some(part.clone());
         let served = Arc::new(served);
-        served.follow_in_thread(source, stop);
+        served.follow_in_thread(source, threads);
         Ok(served)
     }
 
@@ -211,10 +194,33 @@ impl ServedRegister {
         versions.len()
     }
 
-    /// Whether it is not older than `max_age`.
+    /// Whether it is not older than `max_age`, and not from the future.
     pub(in crate::service) fn is_fresh(&self) -> bool {
         let age = jiff::Timestamp::now().duration_since(self.register().as_of());
-        self.max_age.is_none_or(|max| age <= max)
+        age >= -CLOCKS_DIFFER && self.rules.max_age.is_none_or(|max| age <= max)
+    }
+
+    /// Whether the last attempt to read what is new succeeded, also of its parts.
+    pub(in crate::service) fn is_following(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+            && self.parts.iter().all(|part| part.is_followed.load(Ordering::Relaxed))
+    }
+
+    /// The state of the replica, if the service follows a source.
+    pub(in crate::service) fn source(&self) -> Option<&FollowStatus> {
+        self.source.get().map(|source| &**source)
+    }
+
+    /// Whether its source, if it has one, has answered lately.
+    pub(in crate::service) fn hears_its_source(&self) -> bool {
+        let max = self.rules.max_source_silence.unwrap_or(MAX_SOURCE_SILENCE);
+        self.source().is_none_or(|source| source.is_followed(max))
+    }
+
+    /// Whether requests can be answered, as far as is known.
+    pub(in crate::service) fn is_intact(&self) -> bool {
+        let register = self.register();
+        register.is_intact() && !register.is_damaged()
     }
 
     fn publish(&self, register: Arc<Register>) {
@@ -226,52 +232,28 @@ impl ServedRegister {
         self.published.send_replace(register.sequence());
     }
 
-    /// Publishes a newer version if there is one.
+    /// Publishes the newest version if it is another one.
     fn refresh(&self, source: &mut RegisterSource) -> Result<(), OpenRegisterError> {
-        match source {
-            RegisterSource::Directory(reader) => {
-                if reader.refresh()? {
-                    self.publish(reader.register());
-                }
-            }
-            RegisterSource::File(id) => {
-                // While the file is being replaced it may be missing.
-                let Ok(metadata) = std::fs::metadata(&self.path) else { return Ok(()) };
-                if FileId::of(&metadata) != *id {
-                    let (register, opened) = open_source(&self.path)?;
-                    *source = opened;
-                    self.publish(register);
-                    tracing::info!(
-                        register = self.name,
-                        sequence = self.register().sequence(),
-                        "new register file"
-                    );
-                }
+        let newest = source.newest(&self.path, &self.register(), self.rules.allow_rollback)?;
+        if let Some(register) = newest {
+            let sequence = register.sequence();
+            self.publish(register);
+            if let RegisterSource::File(_) = source {
+                tracing::info!(register = self.name, sequence, "new register file");
             }
         }
         Ok(())
     }
 
-    /// Publishes new versions until `stop` is set.
-    pub(super) fn follow_in_thread(
-        self: &Arc<Self>,
-        mut source: RegisterSource,
-        stop: &Arc<AtomicBool>,
-    ) -> JoinHandle<()> {
-        let (served, stop) = (Arc::clone(self), Arc::clone(stop));
-        thread::spawn(move || {
+    /// Publishes new versions in a thread.
+    pub(super) fn follow_in_thread(self: &Arc<Self>, mut source: RegisterSource, threads: &Threads) {
+        let served = Arc::clone(self);
+        threads.spawn(move |stop| {
             let this = thread::current();
             let mut watch = FileWatch::new(std::slice::from_ref(&served.path), move || this.unpark());
             while !stop.load(Ordering::Relaxed) {
                 watch.renew();
-                let refreshed = served.refresh(&mut source);
-                let failed = refreshed.is_err();
-                if let Err(error) = refreshed
-                    && !served.failing.load(Ordering::Relaxed)
-                {
-                    tracing::error!(register = served.name, %error, "cannot read new changes; retrying");
-                }
-                served.failing.store(failed, Ordering::Relaxed);
+                let failed = served.note(served.refresh(&mut source));
                 let poll = match source {
                     _ if failed => RETRY,
                     RegisterSource::Directory(_) => DIRECTORY_POLL,
@@ -279,18 +261,21 @@ impl ServedRegister {
                 };
                 thread::park_timeout(watch.interval(poll).unwrap_or(FALLBACK));
             }
-        })
+        });
     }
-}
 
-fn open_source(path: &Path) -> Result<(Arc<Register>, RegisterSource), OpenRegisterError> {
-    if path.is_dir() {
-        let reader = Reader::open(path)?;
-        return Ok((reader.register(), RegisterSource::Directory(Box::new(reader))));
+    /// Notes and logs how an attempt to read what is new ended. Returns whether it failed.
+    fn note(&self, refreshed: Result<(), OpenRegisterError>) -> bool {
+        let now = refreshed.err().map(|error| error.to_string());
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*failure, &now) {
+            (before, Some(error)) if before.as_ref() != Some(error) => {
+                tracing::error!(register = self.name, error, "cannot read what is new; retrying");
+            }
+            (Some(_), None) => tracing::info!(register = self.name, "what is new can be read again"),
+            _ => {}
+        }
+        *failure = now;
+        failure.is_some()
     }
-    let failed = |error| OpenRegisterError::File { path: path.to_owned(), error };
-    // The metadata first: if the file is replaced now, the next refresh sees another id.
-    let metadata = std::fs::metadata(path).map_err(|error| failed(error.into()))?;
-    let register = Snapshot::open(path).and_then(|snapshot| snapshot.register()).map_err(failed)?;
-    Ok((Arc::new(register), RegisterSource::File(FileId::of(&metadata))))
 }

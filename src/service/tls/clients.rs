@@ -9,25 +9,23 @@
 //! certificate or the revocation list has expired.
 
 use super::organisation::{NoOrganisation, organisation_of};
-use super::revocation::{self, Lists};
-use super::{CredentialsError, Expiry, certificates, expiry};
+use super::revocation::{Check, Lists};
+use super::{CredentialsError, Expiry, certificates, expiry, or_last, unusable};
 use crate::service::config::{ClientAuthority, SubjectAttribute, Tls};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor, UnixTime};
+use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 type Verifier = Arc<dyn ClientCertVerifier>;
-/// A revocation list and its file.
-type List = (PathBuf, CertificateRevocationListDer<'static>);
 
 /// What rustls requires of revocation lists.
 const SUPPORTED_LISTS: &str = "a list must be as RFC 5280 requires, with nextUpdate and a CRL number, and \
@@ -36,7 +34,8 @@ const SUPPORTED_LISTS: &str = "a list must be as RFC 5280 requires, with nextUpd
 /// The authorities whose certificates are accepted.
 #[derive(Debug)]
 pub(in crate::service) struct Authorities {
-    authorities: Vec<Authority>,
+    /// In the order of the configuration.
+    authorities: Vec<Arc<Authority>>,
     /// Subjects of all roots. Clients choose their certificate by them.
     subjects: Vec<DistinguishedName>,
     mandatory: bool,
@@ -45,35 +44,64 @@ pub(in crate::service) struct Authorities {
 
 #[derive(Debug)]
 struct Authority {
+    roots: Arc<Roots>,
     /// Each must accept a chain.
     verifiers: Vec<Verifier>,
     organisation_from: Vec<SubjectAttribute>,
+    lists: Lists,
 }
 
-/// When roots and revocation lists expire.
-#[derive(Debug, Default)]
-pub(super) struct Expiries {
-    pub(super) roots: Vec<Expiry>,
-    /// `nextUpdate` of the lists.
-    pub(super) next_updates: Vec<Expiry>,
+/// The roots of an authority.
+#[derive(Debug)]
+struct Roots {
+    certificates: Vec<CertificateDer<'static>>,
+    store: Arc<RootCertStore>,
+    expiry: Option<Expiry>,
+}
+
+impl Roots {
+    fn read(path: &Path) -> Result<Roots, CredentialsError> {
+        let certificates = certificates(path)?;
+        let mut store = RootCertStore::empty();
+        for certificate in &certificates {
+            store.add(certificate.clone()).map_err(|error| unusable(path, &error))?;
+        }
+        Ok(Roots { expiry: expiry(path, &certificates), store: Arc::new(store), certificates })
+    }
 }
 
 impl Authorities {
-    /// Reads roots and revocation lists.
+    /// Reads roots and revocation lists. `last` is what was read the last time: a file that cannot be used is replaced by
+    /// what it contained then, or else its authority stays as it was, with an error in `failures`.
     pub(super) fn read(
         tls: &Tls,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<(Authorities, Expiries), CredentialsError> {
+        last: Option<&Authorities>,
+        failures: &mut Vec<CredentialsError>,
+    ) -> Result<Authorities, CredentialsError> {
         let algorithms = provider.signature_verification_algorithms;
-        let (mut authorities, mut expiries) = (Vec::new(), Expiries::default());
+        let mut authorities = Vec::new();
         let mut all_roots = RootCertStore::empty();
-        for given in tls.authorities() {
-            let (roots, lists) = read_files(&given, &algorithms, &mut expiries)?;
-            add_once(&mut all_roots, &roots, &given.ca)?;
-            authorities.push(Authority::new(&given, roots, lists, provider)?);
+        for (index, given) in tls.authorities().iter().enumerate() {
+            // The configuration is read once, so that an authority keeps its place.
+            let last = last.and_then(|last| last.authorities.get(index));
+            let read = Authority::read(given, provider, last.map(|last| &**last), failures);
+            let authority = or_last(read.map(Arc::new), last, failures)?;
+            add_once(&mut all_roots, &authority.roots.store, &given.ca)?;
+            authorities.push(authority);
         }
         let (subjects, mandatory) = (all_roots.subjects(), !tls.client_optional);
-        Ok((Authorities { authorities, subjects, mandatory, algorithms }, expiries))
+        Ok(Authorities { authorities, subjects, mandatory, algorithms })
+    }
+
+    /// When the roots of each authority begin to expire.
+    pub(super) fn root_expiries(&self) -> impl Iterator<Item = &Expiry> {
+        self.authorities.iter().filter_map(|authority| authority.roots.expiry.as_ref())
+    }
+
+    /// `nextUpdate` of the lists in force.
+    pub(super) fn next_updates(&self) -> impl Iterator<Item = &Expiry> {
+        self.authorities.iter().flat_map(|authority| authority.lists.next_updates())
     }
 
     /// The organisation of a client by its chain; `None` if the client sent no certificate. Errors: the chain
@@ -81,9 +109,10 @@ impl Authorities {
     pub(in crate::service) fn organisation(
         &self,
         chain: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<Option<Result<String, NoOrganisation>>, Error> {
         let Some((end_entity, intermediates)) = chain.split_first() else { return Ok(None) };
-        let authority = self.authority_of(end_entity, intermediates, UnixTime::now())?;
+        let authority = self.authority_of(end_entity, intermediates, now)?;
         Ok(Some(organisation_of(end_entity, &authority.organisation_from)))
     }
 
@@ -102,7 +131,7 @@ impl Authorities {
         for authority in &self.authorities {
             match (authority.accept(end_entity, intermediates, now), &found) {
                 (Err(error), _) if is_about_revocation(&error) => return Err(error),
-                (Ok(()), Err(_)) => found = Ok(authority),
+                (Ok(()), Err(_)) => found = Ok(&**authority),
                 // More specific than "unknown issuer", which every other authority gives.
                 (Err(error), Err(other)) if *other == unknown => found = Err(error),
                 _ => {}
@@ -113,39 +142,46 @@ impl Authorities {
 }
 
 impl Authority {
-    fn new(
+    fn read(
         given: &ClientAuthority,
-        roots: RootCertStore,
-        lists: Vec<List>,
         provider: &Arc<CryptoProvider>,
+        last: Option<&Authority>,
+        failures: &mut Vec<CredentialsError>,
     ) -> Result<Authority, CredentialsError> {
-        let roots = Arc::new(roots);
-        let builder = || WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
-        // One by one first: an error of all lists together does not say which list is at fault.
-        for (file, list) in &lists {
-            builder().with_crls([list.clone()]).build().map_err(|error| CredentialsError {
-                path: file.clone(),
-                finding: format!("{error}; {SUPPORTED_LISTS}"),
-            })?;
-        }
-        let lists: Vec<_> = lists.into_iter().map(|(_, list)| list).collect();
-        let verifiers = if lists.is_empty() {
+        let roots = Roots::read(&given.ca).map(Arc::new);
+        let roots = or_last(roots, last.map(|last| &last.roots), failures)?;
+        let store = &roots.store;
+        let builder = || WebPkiClientVerifier::builder_with_provider(store.clone(), provider.clone());
+        // One by one: an error of all lists together does not say which list is at fault.
+        let is_supported = |list: &CertificateRevocationListDer<'static>| match builder()
+            .with_crls([list.clone()])
+            .build()
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{error}; {SUPPORTED_LISTS}")),
+        };
+        let check = Check {
+            roots: &roots.certificates,
+            algorithms: &provider.signature_verification_algorithms,
+            is_supported,
+        };
+        let lists = Lists::read(&given.crl, &check, last.map(|last| &last.lists), failures)?;
+        let verifiers = if lists.in_force.is_empty() {
             vec![builder().build()]
         } else {
             // Intermediates are checked if a list covers them. The client's own certificate must be covered:
             // otherwise a missing list would admit the certificates that it revokes.
-            let chain = builder().with_crls(lists.clone()).allow_unknown_revocation_status();
-            let end_entity = builder().with_crls(lists).only_check_end_entity_revocation();
+            let lists = || lists.in_force.iter().map(|list| list.der.clone());
+            let chain = builder().with_crls(lists()).allow_unknown_revocation_status();
+            let end_entity = builder().with_crls(lists()).only_check_end_entity_revocation();
             [chain, end_entity].map(|builder| builder.enforce_revocation_expiration().build()).into()
         };
         let verifiers = verifiers.into_iter().collect::<Result<_, _>>();
-        let bad = |error: VerifierBuilderError| CredentialsError {
-            path: given.ca.clone(),
-            finding: error.to_string(),
-        };
         Ok(Authority {
-            verifiers: verifiers.map_err(bad)?,
+            verifiers: verifiers.map_err(|error| unusable(&given.ca, &error))?,
+            roots,
             organisation_from: given.organisation_from.clone(),
+            lists,
         })
     }
 
@@ -159,24 +195,6 @@ impl Authority {
             .iter()
             .try_for_each(|one| one.verify_client_cert(end_entity, intermediates, now).map(drop))
     }
-}
-
-fn read_files(
-    given: &ClientAuthority,
-    algorithms: &WebPkiSupportedAlgorithms,
-    expiries: &mut Expiries,
-) -> Result<(RootCertStore, Vec<List>), CredentialsError> {
-    let ders = certificates(&given.ca)?;
-    let Lists { lists, next_updates } = revocation::read(&given.crl, &ders, algorithms)?;
-    expiries.roots.extend(expiry(&given.ca, &ders));
-    expiries.next_updates.extend(next_updates);
-    let mut roots = RootCertStore::empty();
-    for der in ders {
-        roots
-            .add(der)
-            .map_err(|error| CredentialsError { path: given.ca.clone(), finding: error.to_string() })?;
-    }
-    Ok((roots, lists))
 }
 
 /// Adds the roots of an authority to those of all. Errors: a root belongs to another authority already, and

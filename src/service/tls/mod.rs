@@ -7,12 +7,17 @@ mod revocation;
 pub(in crate::service) use organisation::{NoOrganisation, normal};
 
 use super::config::Tls;
-use clients::{Authorities, Expiries};
+use crate::files::{has_no_private_key, read_secret};
+use clients::Authorities;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,9 @@ impl Expiry {
 /// What handshakes need, and when it expires.
 pub(super) struct Material {
     pub(super) server: Arc<ServerConfig>,
+    /// Different for each load.
+    pub(super) generation: u64,
+    identity: Arc<Identity>,
     clients: Option<Arc<Authorities>>,
     /// Expiries of certificates.
     pub(super) expiries: Vec<Expiry>,
@@ -46,45 +54,104 @@ pub(super) struct Material {
     pub(super) next_updates: Vec<Expiry>,
 }
 
+/// The server's certificate and key.
+struct Identity {
+    key: Arc<CertifiedKey>,
+    expiry: Option<Expiry>,
+}
+
 impl Material {
     /// Loads certificates, keys and revocation lists.
-    pub(super) fn load(tls: &Tls) -> Result<Material, CredentialsError> {
-        let chain = certificates(&tls.certificate)?;
-        let bad = |path: &Path| {
-            let path = path.to_owned();
-            move |error: &dyn std::fmt::Display| CredentialsError {
-                path: path.clone(),
-                finding: error.to_string(),
+    ///
+    /// With the material of the last load, what cannot be used does not stop the rest: the part stays as it was (the
+    /// server's certificate with its key, each authority, each file of revocation lists), and its error is added to
+    /// `failures`.
+    pub(super) fn load(
+        tls: &Tls,
+        last: Option<&Material>,
+        failures: &mut Vec<CredentialsError>,
+    ) -> Result<Material, CredentialsError> {
+        static LOADS: AtomicU64 = AtomicU64::new(0);
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let identity = Identity::read(tls, &provider).map(Arc::new);
+        let identity = or_last(identity, last.map(|last| &last.identity), failures)?;
+        let clients = match tls.requests_client_certificates() {
+            false => None,
+            true => {
+                let last = last.and_then(|last| last.clients.as_ref());
+                let read = Authorities::read(tls, &provider, last.map(|last| &**last), failures);
+                Some(or_last(read.map(Arc::new), last, failures)?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| bad(&tls.key)(&error))?;
-        let mut expiries = Vec::from_iter(expiry(&tls.certificate, &chain[..1]));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let (clients, Expiries { roots, next_updates }) = match tls.requests_client_certificates() {
-            false => (None, Expiries::default()),
-            true => Authorities::read(tls, &provider).map(|(read, ends)| (Some(Arc::new(read)), ends))?,
-        };
-        expiries.extend(roots);
         let builder = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| bad(&tls.certificate)(&error))?;
+            .map_err(|error| unusable(&tls.certificate, &error))?;
         let builder = match &clients {
             None => builder.with_no_client_auth(),
             Some(clients) => builder.with_client_cert_verifier(clients.clone()),
         };
-        let mut server = builder.with_single_cert(chain, key).map_err(|error| bad(&tls.key)(&error))?;
+        let resolver = SingleCertAndKey::from(CertifiedKey::clone(&identity.key));
+        let mut server = builder.with_cert_resolver(Arc::new(resolver));
         server.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Material { server: Arc::new(server), clients, expiries, next_updates })
+        let roots = clients.iter().flat_map(|clients| clients.root_expiries());
+        Ok(Material {
+            server: Arc::new(server),
+            generation: LOADS.fetch_add(1, Ordering::Relaxed),
+            expiries: identity.expiry.iter().chain(roots).cloned().collect(),
+            next_updates: clients.iter().flat_map(|clients| clients.next_updates()).cloned().collect(),
+            identity,
+            clients,
+        })
     }
 
     /// The organisation of a client by the chain of a completed handshake; `None` if the client sent no
     /// certificate. Errors: the chain is no longer valid.
-    pub(super) fn organisation(
+    pub(in crate::service) fn organisation(
         &self,
         chain: &[CertificateDer<'_>],
+        now: UnixTime,
     ) -> Result<Option<Result<String, NoOrganisation>>, rustls::Error> {
-        self.clients.as_ref().map_or(Ok(None), |clients| clients.organisation(chain))
+        self.clients.as_ref().map_or(Ok(None), |clients| clients.organisation(chain, now))
     }
+}
+
+impl Identity {
+    fn read(tls: &Tls, provider: &CryptoProvider) -> Result<Identity, CredentialsError> {
+        let chain = certificates(&tls.certificate)?;
+        let expiry = expiry(&tls.certificate, &chain[..1]);
+        let key = read_secret(&tls.key, has_no_private_key).map_err(|error| unusable(&tls.key, &error))?;
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| unusable(&tls.key, &error))?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(&tls.key, &error))?;
+        Ok(Identity { key: Arc::new(key), expiry })
+    }
+}
+
+/// What was read, or if that failed, what was read the last time.
+fn or_last<T: Clone>(
+    read: Result<T, CredentialsError>,
+    last: Option<&T>,
+    failures: &mut Vec<CredentialsError>,
+) -> Result<T, CredentialsError> {
+    match (read, last) {
+        (Err(error), Some(last)) => {
+            failures.push(error);
+            Ok(last.clone())
+        }
+        (read, _) => read,
+    }
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> CredentialsError {
+    CredentialsError { path: path.to_owned(), finding: error.to_string() }
+}
+
+/// A SHA-256 digest of a certificate, which names it in tokens that are bound to it (RFC 8705).
+pub(super) type Thumbprint = [u8; 32];
+
+/// The digest of a certificate.
+pub(super) fn thumbprint(certificate: &CertificateDer<'_>) -> Option<Thumbprint> {
+    let suite = TLS13_AES_128_GCM_SHA256.tls13()?;
+    suite.common.hash_provider.hash(certificate).as_ref().try_into().ok()
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
@@ -108,4 +175,4 @@ fn expiry(path: &Path, certificates: &[CertificateDer<'_>]) -> Option<Expiry> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,6 +4,7 @@ mod crashes;
 mod damage;
 mod disk;
 mod failures;
+mod forged;
 mod life;
 mod model;
 mod promise;

@@ -41,7 +41,11 @@ fn commands_refuse_other_directories_and_init_needs_an_empty_one() {
     work.write("mine/notes.txt", "keep");
     work.fails(2, &["init", &fixture("far"), "mine"]);
     fs::create_dir(work.path("empty")).expect("made");
-    for (name, code) in [("mine", 2), ("empty", 2), ("mine/notes.txt", 1)] {
+    for (name, advice) in [
+        ("mine", "is not a data directory: make one with `nabar init`"),
+        ("empty", "is not a data directory: make one with `nabar init`"),
+        ("mine/notes.txt", "is a file, not a data directory: `nabar init FILE DIR` makes one"),
+    ] {
         let changes = fixture(CHANGES);
         let question = ["--sender", SENDER, "--date", "2026-06-01"];
         for command in [
@@ -51,9 +55,11 @@ fn commands_refuse_other_directories_and_init_needs_an_empty_one() {
             &["inspect", name],
             &[&["lookup", "-r", name, "196810199809"], &question[..]].concat(),
         ] {
-            let message = work.fails(code, command);
+            // These two also read register files.
+            let reads_files = ["inspect", "lookup"].contains(&command[0]) && work.path(name).is_file();
+            let message = work.fails(if reads_files { 1 } else { 2 }, command);
             assert!(message.contains(name), "{message}");
-            assert!(code != 2 || message.contains("make one with `nabar init`"), "{message}");
+            assert!(reads_files || message.contains(advice), "{message}");
         }
     }
     work.fails(2, &["apply", "none", &fixture(CHANGES)]);
@@ -203,6 +209,14 @@ fn a_batch_that_was_cut_short_is_passed_over_and_removed() {
     assert_eq!(work.sequence("data"), 1050);
     assert_eq!(work.changes("data", 1000).lines().count(), 50);
     assert_eq!(fs::metadata(&log).expect("there").len() as usize, bytes.len() - 9, "reading removes nothing");
+    // It is mentioned, and is no damage.
+    let unfinished =
+        work.json(&["inspect", "data", "--json"])["unfinished_bytes"].as_u64().expect("a number");
+    assert!(unfinished > 0);
+    assert!(work.done(&["inspect", "data"]).contains(&format!("unfinished  {unfinished} bytes")));
+    let verified = work.run(&["verify", "data"]);
+    let note = String::from_utf8(verified.stderr).expect("text");
+    assert!(verified.status.success() && note.contains(&format!("note: {unfinished} bytes after")), "{note}");
     let output = work.run(&["apply", "data", &fixture(CHANGES), "--json"]);
     let error = String::from_utf8(output.stderr).expect("text");
     assert!(
@@ -211,6 +225,7 @@ fn a_batch_that_was_cut_short_is_passed_over_and_removed() {
     );
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((report["from"].as_u64(), report["to"].as_u64()), (Some(1050), Some(1300)));
+    assert_eq!(work.json(&["inspect", "data", "--json"])["unfinished_bytes"], 0);
     work.apply(&["whole", &fixture(CHANGES)]);
     assert!(work.export("data") == work.export("whole"));
     assert!(work.changes("data", 1000) == work.changes("whole", 1000));

@@ -54,8 +54,8 @@ fn outputs_replace_neither_inputs_nor_foreign_files() {
     work.fails(2, &over_list.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(fs::read(&senders).expect("fixture"), before);
     assert!(work.fails(2, &["build", &far, "-o", "list.csv"]).contains("was not made by nabar"));
-    fs::write(work.path("rejected.csv"), "my own").expect("written");
-    assert!(work.fails(2, &["build", &far, "-o", "new.nabar"]).contains("rejected.csv"));
+    fs::write(work.path("new.nabar.rejected.csv"), "my own").expect("written");
+    assert!(work.fails(2, &["build", &far, "-o", "new.nabar"]).contains("new.nabar.rejected.csv"));
     work.done(&["build", &far, "-o", "new.nabar", "--force", "--quiet"]);
     work.done(&["build", &far, "-o", "new.nabar", "--quiet"]);
 }

@@ -383,6 +383,7 @@ fn limits_are_as_documented() {
     let text = document("data-directory.md");
     let expected = [
         ("BATCH_BYTES_MAX", limits::BATCH_BYTES_MAX as usize),
+        ("SEQUENCE_MAX", limits::SEQUENCE_MAX as usize),
         ("OPERATORS_MAX", limits::OPERATORS_MAX),
         ("SENDERS_MAX", limits::SENDERS_MAX),
         ("DISPATCHERS_MAX", limits::DISPATCHERS_MAX),
@@ -394,6 +395,27 @@ fn limits_are_as_documented() {
     let documented: Vec<_> = documented.iter().map(|row| (&row[1][..], number(&row[2]))).collect();
     assert_eq!(documented, expected);
     assert!(document("changes.md").contains(&format!("{} bytes in the log", limits::BATCH_BYTES_MAX)));
+}
+
+#[test]
+fn limits_of_replicas_are_as_documented() {
+    let expected = [
+        ("REPLICA_FILE_BYTES_MAX", limits::REPLICA_FILE_BYTES_MAX),
+        ("REPLICA_CHANGES_BYTES_MAX", limits::REPLICA_CHANGES_BYTES_MAX),
+        ("REPLICA_CHANGES_MAX", limits::REPLICA_CHANGES_MAX as u64),
+        ("REPLICA_SEQUENCE_AHEAD_MAX", limits::REPLICA_SEQUENCE_AHEAD_MAX),
+        ("REPLICA_SEQUENCE_FIRST_MAX", limits::REPLICA_SEQUENCE_FIRST_MAX),
+        ("REPLICA_TIME_AHEAD_SECONDS_MAX", limits::REPLICA_TIME_AHEAD_SECONDS_MAX.unsigned_abs()),
+        ("REPLICA_RATE_MIN", limits::REPLICA_RATE_MIN),
+        ("REPLICA_GRACE_SECONDS", limits::REPLICA_GRACE_SECONDS),
+    ];
+    let documented = table(&document("replicas.md"), "Limits");
+    let documented: Vec<_> = documented.iter().map(|row| (&row[1][..], number(&row[2]) as u64)).collect();
+    assert_eq!(documented, expected);
+    for name in ["security.md", "replicas.md"] {
+        assert!(document(name).contains(&limits::REPLICA_SEQUENCE_AHEAD_MAX.to_string()), "{name}");
+        assert!(document("security.md").contains(&limits::SEQUENCE_MAX.to_string()));
+    }
 }
 
 #[test]
@@ -573,6 +595,9 @@ fn documented_messages_and_metrics_exist() {
         "src/store/init.rs",
         "src/cli/changes.rs",
         "src/extract/error.rs",
+        "src/files/folder.rs",
+        "src/files/mod.rs",
+        "src/files/secret.rs",
         "src/register/mod.rs",
     ];
     let source = files.map(|name| fs::read_to_string(root().join(name)).expect(name)).concat();

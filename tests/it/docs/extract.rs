@@ -140,9 +140,11 @@ fn reasons_of_extracts_are_documented() {
     let rows = fs::read_to_string(&recipients).expect("rows") + "1,Secure,,,,,,\n";
     fs::write(&recipients, rows).expect("written");
     done(directory.path(), 3, &["build", "far", "-o", "far.nabar", "--strict"]);
-    assert!(!directory.path().join("far.nabar").exists() && !directory.path().join("rejected.csv").exists());
+    assert!(!directory.path().join("far.nabar").exists());
+    assert!(!directory.path().join("far.nabar.rejected.csv").exists());
     done(directory.path(), 0, &["build", "far", "-o", "far.nabar", "-q"]);
-    let rejected = fs::read_to_string(directory.path().join("rejected.csv")).expect("rejected.csv");
+    let rejected = fs::read_to_string(directory.path().join("far.nabar.rejected.csv"));
+    let rejected = rejected.expect("the rejected rows");
     let lines = [&first_column(&set_aside[0]).join(",")[..], "recipients.csv,702,bad_length,recipient_id"];
     assert_eq!(rejected.lines().collect::<Vec<_>>(), lines);
 }

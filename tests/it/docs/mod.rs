@@ -6,6 +6,7 @@ mod extract;
 mod format;
 mod registers;
 mod schema;
+mod security;
 
 use crate::support::workspace::{nabar, root};
 use nabar::identities::{Country, Identity, Rejection, Today};

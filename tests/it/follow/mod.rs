@@ -1,6 +1,8 @@
 //! `nabar follow` through the real binary: a replica becomes equal to its source despite interruptions.
 
+mod attacks;
 mod keys;
+mod logged;
 mod proxy;
 mod refusals;
 
@@ -32,6 +34,15 @@ fn follow(work: &Workspace, server: &Server) -> String {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{message}");
     message
+}
+
+/// Applies changes to a replica, which `apply` refuses: as a faulty program or disk would change it.
+pub(crate) fn change_replica(work: &Workspace, replica: &str, changes: &str) {
+    let of = work.path(replica).join("replica-of");
+    let name = fs::read(&of).expect("a replica");
+    fs::remove_file(&of).expect("removed");
+    work.apply(&[replica, changes]);
+    fs::write(&of, name).expect("written");
 }
 
 /// Source and replica have the same content: the register files made of both are equal, byte for byte.
@@ -219,6 +230,32 @@ fn only_a_replica_of_the_register_is_written_to() {
     assert!(!work.path("replica").exists());
 }
 
+/// Changes of a replica come from its source: `apply` would make it differ, and following would start over.
+#[test]
+fn apply_refuses_a_replica() {
+    let (work, server) = served("far");
+    follow(&work, &server);
+    let changes = fixture("changes/far.jsonl");
+    let message = work.fails(2, &["apply", "replica", &changes]);
+    assert!(
+        message.contains("is a replica (far)") && message.contains("apply the changes to its source"),
+        "{message}"
+    );
+    assert!(message.contains("replica-of"), "{message}");
+    assert_eq!(work.sequence("replica"), 1000);
+    // Folding its log changes nothing.
+    work.done(&["checkpoint", "replica", "--quiet"]);
+    apply(&work, &server, &lines_of("changes/far.jsonl")[..10]);
+    follow(&work, &server);
+    same(&work);
+    // What was a replica becomes a register of its own, which does not follow any more.
+    fs::remove_file(work.path("replica/replica-of")).expect("removed");
+    work.apply(&["replica", &changes]);
+    assert_eq!(work.sequence("replica"), 1300);
+    let message = work.fails(1, &["follow", "--once", &address(&server), "replica"]);
+    assert!(message.contains("`nabar follow` has not made"), "{message}");
+}
+
 /// A replica that is removed while it follows is not created again.
 #[test]
 fn a_replica_that_is_removed_ends() {
@@ -258,8 +295,11 @@ fn a_signed_replica_refuses_what_is_not_signed() {
         assert!(message.contains("refused") && message.contains(why), "{message}");
     };
     refused("other.pub", "snapshot: it is not signed by a trusted key");
-    proxy.does(|answer| Some(answer.without("nabar-signature")));
+    proxy.does(|answer| Some(answer.without("nabar-signature").without("nabar-signature-2")));
     refused("old.pub", "snapshot: it is not signed");
+    // A source of an older version signs without the length.
+    proxy.does(|answer| Some(answer.without("nabar-signature-2")));
+    refused("old.pub", "snapshot: it is signed in format 1");
     assert!(!work.path("replica").exists(), "nothing of it was taken");
     proxy.does(Some);
     assert!(follow("old.pub").status.success());
@@ -338,7 +378,7 @@ fn a_replica_that_differs_from_its_source_is_rebuilt() {
             "put_sender": {"id": "162021005489", "name": "Another", "attention": ""}});
     });
     work.write("other.jsonl", text(&changes[..19]) + &other);
-    work.apply(&["replica", "other.jsonl"]);
+    change_replica(&work, "replica", "other.jsonl");
     let replica = Server::start(&work, &["replica"]);
     let output = work.run(&["follow", "--once", &address(&server), "replica", "--quiet"]);
     let message = String::from_utf8_lossy(&output.stderr);

@@ -74,8 +74,16 @@ fn quotes() -> Vec<Example> {
             &[b"@A;\"", &b"x".repeat((1 << 20) - 16)[..], b"\n\"\n@B;x\n"].concat(),
         )
         .rows("A digital, B digital"),
-        quoted("more than a mebibyte", &[b"@A;\"\n", &b"x".repeat(1 << 20)[..], b"\"\n@B;x\n"].concat())
-            .rows("- bad_quoting, - bad_character, B digital"),
+        quoted(
+            "more than a mebibyte",
+            &[b"@A;\"\n", &b"x".repeat((1 << 20) - 1)[..], b"\"\n@B;x\n"].concat(),
+        )
+        .rows("- bad_quoting, - bad_character, B digital"),
+        quoted(
+            "more than a mebibyte in a line",
+            &[b"@B;x\n", &b"x".repeat((1 << 20) + 1)[..], b"\n@A;x\n"].concat(),
+        )
+        .exits(3),
     ]
 }
 

@@ -1,12 +1,12 @@
 //! The expected output of a split, one row at a time.
 
-use super::form::{ListFormat, Refusal, form};
+use super::form::{ListFormat, NOT_A_LIST, Refusal, form};
 use super::guard::{has_mark_between_rows, identities_in, is_same};
 use super::identities::parse;
 use super::lists::List;
 use super::names::is_footer;
 use super::registers::{Answer, Register};
-use super::rows::Row;
+use super::rows::{ROW_BYTES_MAX, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
@@ -75,6 +75,9 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Result
     let (mut more_than_one, mut second_ids) = (0, 0);
     while at < bytes.len() {
         let row = form.row(bytes, at, register.country(), list.day);
+        if row.text.len() > ROW_BYTES_MAX {
+            return Err(NOT_A_LIST);
+        }
         rows += 1;
         if let Some(&cell) = row.cells.as_ref().and_then(|cells| cells.get(form.ids[0]))
             && !cell.iter().any(|byte| b"\r\n".contains(byte))
@@ -193,10 +196,16 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
     };
     // In joined rows the cells do not match their columns.
     let is_joined = is_wider || has_mark_between_rows(row.text);
-    let searched = (0..cells.len())
-        .filter(|place| is_joined || !form.ids.contains(place) && !form.expected.contains(place));
+    let is_own = |place: &usize| form.ids.contains(place) || form.expected.contains(place);
+    let searched: Vec<&[u8]> = match form.fixed {
+        Some(_) if is_joined => vec![row.text],
+        Some(_) => beside_field(cells),
+        None => {
+            (0..cells.len()).filter(|place| is_joined || !is_own(place)).map(|place| cells[place]).collect()
+        }
+    };
     let mut found =
-        searched.flat_map(|place| identities_in(cells[place], register.country(), list.day, is_wider));
+        searched.into_iter().flat_map(|text| identities_in(text, register.country(), list.day, is_wider));
     let further = found.any(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)));
     if further && is_joined {
         return Fate::Rejected("joined_rows");
@@ -213,6 +222,22 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
         letters.truncate(1);
     }
     Fate::Letters(letters, further)
+}
+
+/// What is before and after the field of a list of fixed width, without the digits that continue those of the field.
+fn beside_field<'a>(cells: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let [before, field, after @ ..] = cells else { return Vec::new() };
+    let touches = |end: Option<&u8>| end.is_some_and(u8::is_ascii_digit);
+    let mut texts = vec![*before];
+    if touches(field.first()) {
+        let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        texts[0] = &before[..before.len() - digits];
+    }
+    for after in after {
+        let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        texts.push(&after[if touches(field.last()) { digits } else { 0 }..]);
+    }
+    texts
 }
 
 /// The reason why a row without identity is clearly not a letter.

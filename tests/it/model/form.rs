@@ -108,7 +108,7 @@ pub(crate) struct ListFormat {
 /// The exit code of a refused job.
 pub(crate) type Refusal = i32;
 const CANNOT_BE_DONE: Refusal = 2;
-const NOT_A_LIST: Refusal = 3;
+pub(crate) const NOT_A_LIST: Refusal = 3;
 
 /// The first bytes of files that are not lists.
 const NOT_LISTS: [&[u8]; 15] = [
@@ -133,7 +133,8 @@ const NOT_LISTS: [&[u8]; 15] = [
 fn is_no_list(bytes: &[u8]) -> bool {
     let first = &bytes[..bytes.len().min(SAMPLE_BYTES)];
     let zeros = first.iter().filter(|&&byte| byte == 0).count();
-    NOT_LISTS.iter().any(|other| bytes.starts_with(other)) || (zeros > 0 && zeros * 5 >= first.len())
+    let is_other = |other: &&[u8]| bytes.starts_with(other) && (zeros > 0 || !other.starts_with(b"BZh"));
+    NOT_LISTS.iter().any(is_other) || zeros * 5 > first.len()
 }
 
 impl ListFormat {
@@ -187,7 +188,9 @@ fn encoding(bytes: &[u8]) -> &'static str {
 /// The delimiter of a first line `sep=;`.
 fn separator(line: &[u8]) -> Option<u8> {
     match without_marks(line) {
-        [s, e, p, b'=', delimiter] if !delimiter.is_ascii_alphanumeric() => {
+        [s, e, p, b'=', delimiter, rest @ ..]
+            if !delimiter.is_ascii_alphanumeric() && rest.iter().all(u8::is_ascii_whitespace) =>
+        {
             [s, e, p].map(u8::to_ascii_lowercase).eq(b"sep").then_some(*delimiter)
         }
         _ => None,
@@ -538,15 +541,15 @@ impl Sample<'_> {
     /// The columns of the identities, with the number of rows up to the header.
     fn ids(&self, below: usize, header: Option<&[&[u8]]>) -> Result<Vec<usize>, Refusal> {
         if !self.options.ids.is_empty() {
-            return self.options.ids.iter().map(|id| self.column(id, header)).collect();
-        }
-        if self.columns == 1 {
-            return Ok(vec![0]);
+            let ids = self.options.ids.iter().map(|id| self.column(id, header));
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
+            let is_twice = ids.len() > 1 && ids[0] == ids[1];
+            return if is_twice { Err(CANNOT_BE_DONE) } else { Ok(ids) };
         }
         // Without a header the rows above the first identity do not count.
         let from = if header.is_some() { below } else { self.first().unwrap_or(0) };
         let rows = &self.rows[from..];
-        let widest = rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
+        let widest = self.rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
         let holds = |column: &usize| {
             let count = identities(rows, *column, self.is_identity);
             count > 0 && count * 2 >= rows.len()
@@ -565,14 +568,20 @@ impl Sample<'_> {
         let best = candidates.iter().map(|&column| title(column)).max().unwrap_or(Known::No);
         let best_ones: Vec<usize> =
             candidates.into_iter().filter(|&column| best != Known::No && title(column) == best).collect();
-        if best_ones.len() == 1 { Ok(best_ones) } else { Err(CANNOT_BE_DONE) }
+        match best_ones.len() {
+            1 => Ok(best_ones),
+            _ if widest <= 1 => Ok(vec![0]),
+            _ => Err(CANNOT_BE_DONE),
+        }
     }
 
     /// The column with a name or number.
     fn column(&self, name: &str, header: Option<&[&[u8]]>) -> Result<usize, Refusal> {
         if is_number(name) {
             let number: usize = name.parse().map_err(|_| CANNOT_BE_DONE)?;
-            return number.checked_sub(1).ok_or(CANNOT_BE_DONE);
+            let widest = self.rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
+            let column = number.checked_sub(1).filter(|&column| widest == 0 || column < widest);
+            return column.ok_or(CANNOT_BE_DONE);
         }
         self.named(name, header.unwrap_or(&[])).ok_or(CANNOT_BE_DONE)
     }

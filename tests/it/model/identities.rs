@@ -50,8 +50,9 @@ pub(super) fn days_in_month(year: u32, month: u32) -> u32 {
 /// The canonical digits of a cell, or the reason why it has none.
 pub(crate) fn parse(cell: &[u8], country: Country, today: Day) -> Result<String, &'static str> {
     let id = read(cell, country, today)?;
-    // A change of a generator must not put the number of a living person into a list.
-    assert!(is_test_number(&id), "a generated list holds a valid number that is no test number");
+    // A change of a generator must not put the number of a living person into a list. A fuzzer may find one by chance.
+    let is_found = cfg!(fuzzing);
+    assert!(is_found || is_test_number(&id), "a generated list holds a valid number that is no test number");
     Ok(id)
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn words(text: &str) -> Vec<String> {
             'é' | 'è' | 'ê' | 'ë' => words.last_mut().expect("a word").push('e'),
             'ü' => words.last_mut().expect("a word").push('u'),
             'æ' => words.last_mut().expect("a word").push_str("ae"),
-            'a'..='z' | '0'..='9' => words.last_mut().expect("a word").push(character),
+            character if character.is_alphanumeric() => words.last_mut().expect("a word").push(character),
             _ => words.push(String::new()),
         }
     }
@@ -158,6 +158,8 @@ pub(crate) fn known(title: &str, country: Country) -> Known {
         return Known::Name;
     }
     let words = words(title);
+    let words: Vec<&str> =
+        words.iter().map(|word| unnumbered(word)).filter(|word| !word.is_empty()).collect();
     let says = |word: &str| is_known(word, country) && !TOO_COMMON.contains(&unnumbered(word));
     let one = words.iter().any(|word| says(word));
     let two = words.windows(2).any(|pair| says(&pair.concat()));

@@ -1,7 +1,7 @@
 //! The rows of a list, found byte by byte by a plain state machine.
 
-/// Bytes within which a quoted cell must end, from the beginning of its row.
-const ROW_BYTES_MAX: usize = 1 << 20;
+/// Bytes that a row may have, and within which a quoted cell must end.
+pub(crate) const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// A row: its bytes without the line end, where the next one begins, and its cells. There are none if a quoted
 /// cell does not end as one.

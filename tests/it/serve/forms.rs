@@ -246,7 +246,7 @@ fn lines_that_are_not_utf8_are_returned_unchanged() {
 /// The head of a request with a chunked body.
 fn streaming(target: &str) -> Vec<u8> {
     format!(
-        "POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
     .into_bytes()
 }

@@ -51,18 +51,18 @@ fn bytes_that_are_not_http_are_refused() {
         b"GET /healthz",
         b"GET /healthz HTTP/1.1\r\nHost",
         b"GET /healthz HTTP/9.9\r\n\r\n",
-        b"GET /heal\0thz HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET /heal\0thz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: t\0\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHo st: t\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost : t\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\n: t\r\n\r\n",
         b"GET  /healthz HTTP/1.1\r\n\r\n",
         b"G\xe5T /healthz HTTP/1.1\r\n\r\n",
-        b"GET healthz HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"CONNECT t:443 HTTP/1.1\r\nHost: t\r\n\r\n",
-        b"GET http://other.test/none HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"CONNECT t:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://other.test/none HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let status = refusal_status(&server, bytes);
         assert!(status.is_none_or(|status| status >= 400), "{status:?}: {}", bytes.escape_ascii());
@@ -115,7 +115,7 @@ fn truncated_bodies_have_no_answer() {
     for kind in ["application/json", "text/csv", "text/plain", "application/vnd.nabar.ids"] {
         for length in ["100", "1000000", "67108864", "67108865", "18446744073709551615"] {
             let head = format!(
-                "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{line}"
+                "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{line}"
             );
             let mut client = server.connect();
             let _ = client.try_send(head.as_bytes());
@@ -138,7 +138,7 @@ fn truncated_bodies_have_no_answer() {
             "0\r\nX",
         ] {
             let head = format!(
-                "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n{rest}"
+                "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n{rest}"
             );
             let mut client = server.connect();
             let _ = client.try_send(head.as_bytes());
@@ -155,7 +155,7 @@ fn truncated_bodies_have_no_answer() {
     }
     for path in ["/v1/check?sender=164821000025", "/Recipient/v3", "/Authority"] {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: text/xml\r\nContent-Length: 1000\r\n\r\n<a"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: 1000\r\n\r\n<a"
         );
         assert!(refusal_status(&server, head.as_bytes()).is_none_or(|status| status >= 400));
         server.is_well(path);
@@ -166,9 +166,9 @@ fn truncated_bodies_have_no_answer() {
 #[test]
 fn requests_cannot_be_smuggled() {
     let (_work, server) = served();
-    let hidden = "GET /healthz HTTP/1.1\r\nHost: hidden\r\n\r\n";
+    let hidden = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let post = |headers: &str, body: &str| {
-        format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\n{headers}\r\n{body}")
+        format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n{headers}\r\n{body}")
             .into_bytes()
     };
     let answers = |bytes: &[u8]| {
@@ -225,7 +225,7 @@ fn requests_cannot_be_smuggled() {
     // HTTP/1.0 has no chunks.
     let old = String::from_utf8(post(chunked, &pieces))
         .expect("text")
-        .replace("HTTP/1.1\r\nHost: t", "HTTP/1.0\r\nHost: t");
+        .replace("HTTP/1.1\r\nHost: localhost", "HTTP/1.0\r\nHost: localhost");
     assert!(!answers(old.as_bytes()).contains(&200), "HTTP/1.0");
     server.is_well("HTTP/1.0");
 }
@@ -234,14 +234,14 @@ fn requests_cannot_be_smuggled() {
 #[test]
 fn both_lengths_end_the_connection() {
     let (_work, server) = served();
-    let hidden = "GET /healthz HTTP/1.1\r\nHost: hidden\r\n\r\n";
+    let hidden = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for both in [
         "Content-Length: 50\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 50",
     ] {
         let mut client = server.connect();
         let head = format!(
-            "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\n{both}\r\n\r\n0\r\n\r\n{hidden}"
+            "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n{both}\r\n\r\n0\r\n\r\n{hidden}"
         );
         client.send(head.as_bytes());
         let first = client.try_reply("POST").map(|reply| reply.status).ok();
@@ -262,7 +262,7 @@ fn requests_on_one_connection_are_answered_in_their_order() {
             1 => request("POST", TARGET, &format!("{name}Content-Type: text/plain\r\n"), id.as_bytes()),
             2 => request("GET", "/none", name, b""),
             3 => [
-                format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\n{name}Content-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
+                format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\n{name}Content-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes(),
                 &chunk(id.as_bytes()),
                 b"0\r\n\r\n",
             ]
@@ -340,7 +340,7 @@ fn clients_that_do_not_read_do_not_delay_others() {
     for _ in 0..8 {
         let mut client = server.connect();
         let head = format!(
-            "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         client.send(head.as_bytes());
         let piece = chunk(&body);
@@ -412,11 +412,18 @@ fn more_connections_than_allowed_are_closed() {
 fn the_service_survives_running_out_of_file_descriptors() {
     let work = Workspace::with_register_files();
     let nabar = env!("CARGO_BIN_EXE_nabar");
-    let script = format!("ulimit -n 40; exec {nabar} serve -r far.nabar --listen 127.0.0.1:0 --log warn");
-    let mut command = std::process::Command::new("sh");
-    command.args(["-c", &script]).current_dir(work.path(""));
-    command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-    let server = Server::of(command.spawn().expect("spawned"));
+    let limited = |files: usize| {
+        let script =
+            format!("ulimit -n {files}; exec {nabar} serve -r far.nabar --listen 127.0.0.1:0 --log warn");
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &script]).current_dir(work.path(""));
+        command.stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let refused = limited(40).output().expect("run");
+    let message = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && message.contains("ulimit -n"), "{message}");
+    let server = Server::of(limited(160).spawn().expect("spawned"));
     let mut first = server.connect();
     first.send(&request("GET", "/healthz", "", b""));
     assert_eq!(first.reply().status, 200);

@@ -157,7 +157,7 @@ impl Clients<'_> {
         while !self.over.load(Ordering::Relaxed) {
             let mut client = self.server.connect();
             let head = format!(
-                "POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
             );
             client.send(head.as_bytes());
             let mut writer = client.writer();
@@ -258,7 +258,7 @@ fn a_register_file_that_replaces_another_is_loaded() {
     };
     let expected = BTreeMap::from([(1000, answered("served.nabar")), (1300, answered("later.nabar"))]);
     assert_ne!(expected[&1000], expected[&1300]);
-    let server = Server::start(&work, &["served.nabar"]);
+    let server = Server::with(&work, &["served.nabar"], &["--allow-rollback"]);
     let put = |name: &str| {
         std::fs::copy(work.path(name), work.path("next")).expect("copied");
         std::fs::rename(work.path("next"), work.path("served.nabar")).expect("renamed");
@@ -299,7 +299,7 @@ fn a_register_file_that_is_overwritten_in_place_gives_no_answers() {
     work.done(&["export", "data", "-o", "later"]);
     work.done(&["build", "later", "-o", "later.nabar", "--quiet"]);
     let good = std::fs::read(work.path("far.nabar")).expect("register");
-    let server = Server::start(&work, &["far.nabar"]);
+    let server = Server::with(&work, &["far.nabar"], &["--allow-rollback"]);
     let ids: String = far_ids().iter().map(|id| format!("{id}\n")).collect();
     let ask = || {
         let question = json!({"sender": SENDER, "recipients": far_ids()}).to_string();

@@ -6,10 +6,13 @@
 
 mod documented;
 mod forms;
+mod health;
 mod hostile;
 mod ids;
+mod limits;
 mod live;
 mod load;
+mod origins;
 mod privacy;
 mod problems;
 mod regressions;

@@ -110,8 +110,8 @@ fn no_id_that_was_sent_is_logged_or_counted_by_name() {
                     for bytes in [
                         format!("{id}\r\n\r\n").into_bytes(),
                         format!("GET /{id} HTTP/1.1\r\n{id}\0: {id}\r\n\r\n").into_bytes(),
-                        format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {id}x\r\n\r\n").into_bytes(),
-                        format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n{id}x\r\n").into_bytes(),
+                        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {id}x\r\n\r\n").into_bytes(),
+                        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n{id}x\r\n").into_bytes(),
                         request("POST", &target, "Content-Type: text/csv\r\nExpect: x\r\n", id.as_bytes()),
                     ] {
                         let mut client = server.connect();

@@ -96,18 +96,44 @@ fn every_invalid_request_gets_its_problem() {
         let mut client = server.connect();
         // A client that sends Expect: 100-continue need not send it.
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
         );
         client.send(head.as_bytes());
         assert_problem(&client.reply(), status, "body-too-large", target);
     }
     // A body that turns out to be too long.
     let mut client = server.connect();
-    let head = "POST /krr/rest/v2/personer HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /krr/rest/v2/personer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     client.send(head.as_bytes());
     client.send(&crate::support::client::chunk(&vec![b' '; (1 << 20) + 1]));
     assert_problem(&client.reply(), 413, "body-too-large", "in pieces");
     server.is_well("wrong questions");
+}
+
+#[test]
+fn a_bad_query_names_the_parameter_and_not_its_value() {
+    let (_work, server) = both();
+    let id = &far_ids()[0];
+    let check = format!("/far/v1/check?sender={SENDER}");
+    for (target, expected) in [
+        (format!("{check}&postage={id}x"), "the parameter postage of the query string is malformed"),
+        (format!("{check}&id_column=1&id_column={id}"), "the query string has the parameter id_column twice"),
+        (
+            format!("{check}&colour={id}"),
+            "the query string has an unknown parameter colour; its parameters are: sender, date,",
+        ),
+        (
+            format!("{check}&{id}={id}"),
+            "the query string has an unknown parameter; its parameters are: sender, date,",
+        ),
+        ("/far/v1/changes?from=x".to_owned(), "the parameter from of the query string is malformed"),
+    ] {
+        let reply = server.ask(if target.contains("changes") { "GET" } else { "POST" }, &target, "", b"");
+        assert_problem(&reply, 400, "bad-query", &target);
+        let problem = reply.json();
+        let detail = problem["detail"].as_str().expect("a text");
+        assert!(detail.starts_with(expected) && !detail.contains(id.as_str()), "{target}: {detail}");
+    }
 }
 
 /// A nonce is short and plain, so that a client cannot have other lines signed.

@@ -14,7 +14,7 @@ fn served() -> (Workspace, Server) {
 
 fn streamed(server: &Server, pieces: &[&[u8]]) -> Vec<u8> {
     let mut client = server.connect();
-    client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
+    client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
     pieces.iter().for_each(|piece| client.send(&chunk(piece)));
     client.send(b"0\r\n\r\n");
     client.reply().body
@@ -84,17 +84,21 @@ fn short_lines_do_not_take_all_memory() {
 /// until its client has read it: every connection may hold one.
 #[test]
 fn unread_answers_do_not_take_all_memory() {
-    let (_work, server) = served();
+    let work = Workspace::with_register_files();
+    work.write("nabar.toml", "[limits]\nwait_time = \"1s\"\n");
+    let config = work.path("nabar.toml").display().to_string();
+    let server = Server::with(&work, &["far.nabar"], &["--config", &config]);
     let body = format!("{}\n", far_ids()[0]).repeat((24 << 20) / 13);
     let mut deaf = Vec::new();
-    // 21 of them fit.
-    for _ in 0..21 {
+    // Some ten of them fit what one address may hold.
+    for number in 0..14 {
         let mut client = server.connect();
         client.send(&request("POST", TARGET, "Content-Type: text/plain\r\n", body.as_bytes()));
-        assert_eq!(client.head().expect("a head").0, 200);
+        let status = client.head().expect("a head").0;
+        assert!(if number < 8 { status == 200 } else { number < 12 || status == 503 }, "{number}: {status}");
         deaf.push(client);
     }
-    server.is_well("21 clients that do not read");
+    server.is_well("clients that do not read");
 }
 
 /// Whether an answer arrives within the time that a test has.
@@ -112,7 +116,7 @@ fn announced_bodies_do_not_block_others() {
     for _ in 0..8 {
         let mut client = server.connect();
         let length = 16 << 20;
-        client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n").as_bytes());
         assert_eq!(client.reply().status, 100);
         holding.push(client);
     }
@@ -129,7 +133,7 @@ fn small_chunked_bodies_do_not_block_others() {
     let mut holding = Vec::new();
     for _ in 0..8 {
         let mut client = server.connect();
-        client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
+        client.send(format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n").as_bytes());
         assert_eq!(client.reply().status, 100);
         client.send(&chunk(b"{"));
         holding.push(client);
@@ -149,7 +153,7 @@ fn lists_that_do_not_arrive_do_not_block_others() {
         let mut client = server.connect();
         client.send(
             format!(
-                "POST {target} HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
+                "POST {target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n"
             )
             .as_bytes(),
         );
@@ -181,7 +185,7 @@ fn half_closed_connections_are_answered() {
 fn a_list_is_refused_before_its_end() {
     let (_work, server) = served();
     let mut client = server.connect();
-    client.send(b"POST /v1/check?sender=164821000025&id_column=none HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send(b"POST /v1/check?sender=164821000025&id_column=none HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n");
     // More than the sample that decides the columns, and less than what is read ahead.
     let list = format!("id;name\n{}", format!("{};x\n", far_ids()[0]).repeat(200_000));
     client.send(&chunk(&list.as_bytes()[..(1 << 20) + 200_000]));
@@ -260,7 +264,7 @@ fn requests_name_their_host() {
 fn concurrent_large_bodies_are_all_answered() {
     let work = Workspace::with_data_directories("far", &["far.nabar"]);
     // Less than one of them may take.
-    work.write("nabar.toml", "[limits]\nbodies_bytes = 200_000_000\n");
+    work.write("nabar.toml", "[limits]\nmemory_bytes = 872_415_232\n");
     let config = work.path("nabar.toml");
     let server = Server::with(&work, &["far.nabar"], &["--config", &config.display().to_string()]);
     let recipients = format!("\"{}\",", far_ids()[0]).repeat(1_000_000);
@@ -294,7 +298,7 @@ fn concurrent_large_bodies_are_all_answered() {
 /// A JSON body in chunks of `bytes` bytes.
 fn chunked_in(body: &str, bytes: usize) -> Vec<u8> {
     let head = format!(
-        "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     let pieces = body.as_bytes().chunks(bytes).flat_map(chunk);
     head.into_bytes().into_iter().chain(pieces).chain(*b"0\r\n\r\n").collect()

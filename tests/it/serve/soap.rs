@@ -292,7 +292,7 @@ fn authority_lists_permitted_senders() {
     for path in ["/Recipient/v3", "/Authority"] {
         let wsdl = server.get(&format!("{path}?wsdl"));
         assert_eq!(wsdl.status, 200);
-        assert!(wsdl.text().contains(&format!("http://nabar.test{path}\"")), "{path}");
+        assert!(wsdl.text().contains(&format!("http://localhost{path}\"")), "{path}");
         assert!(!wsdl.text().contains("{address}"));
         assert_eq!(server.get(path).status, 405);
     }

@@ -18,7 +18,7 @@ fn closed(server: &Server) {
 fn begun(server: &Server, target: &str, kind: &str, length: usize) -> Client {
     let mut client = server.connect();
     let head = format!(
-        "POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
+        "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n"
     );
     client.send(head.as_bytes());
     assert_eq!(client.reply().status, 100);
@@ -42,7 +42,7 @@ fn requests_in_progress_are_answered_before_the_end() {
     // One is in the middle of a stream.
     let mut stream = server.connect();
     let head = format!(
-        "POST {TARGET} HTTP/1.1\r\nHost: t\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+        "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     stream.send(head.as_bytes());
     stream.send(&chunk(format!("{}\n", ids[0]).as_bytes()));

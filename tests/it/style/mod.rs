@@ -64,8 +64,9 @@ fn unsafe_code_is_in_four_files_and_each_block_says_why() {
 }
 
 /// Modules from the lowest to the highest: each may use those before it.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "limits",
+    "plain_text",
     "cpu",
     "memory",
     "files",
@@ -109,6 +110,41 @@ fn modules_depend_downwards_only() {
             if let Some(other) = place(name) {
                 assert!(other <= own, "{}: {module} uses {name}, which is above it", path.display());
             }
+        }
+    }
+}
+
+/// What creates files and directories, or removes whole trees. `src/files` does so without following links, exclusively,
+/// and with private permissions.
+const CREATING: [&str; 12] = [
+    "File::create",
+    "File::options().write(true).create",
+    "OpenOptions",
+    "clap_mangen::generate_to",
+    "create_dir(",
+    "create_dir_all(",
+    "create_new(true)",
+    "fs::copy(",
+    "fs::write(",
+    "remove_dir_all(",
+    "temp_dir()",
+    "tempfile::",
+];
+
+#[test]
+fn files_are_created_in_one_place() {
+    // Man pages have no personal data.
+    let exceptions =
+        ["std::fs::create_dir_all(output)?;", "Ok(clap_mangen::generate_to(Cli::command(), output)?)"];
+    for (path, text) in sources() {
+        let is_test = path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs");
+        if !path.starts_with("src") || path.starts_with("src/files") || is_test {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for line in code.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
+            let is_creating = CREATING.iter().any(|creating| line.contains(creating));
+            assert!(!is_creating || exceptions.contains(&line), "{}: {line}", path.display());
         }
     }
 }

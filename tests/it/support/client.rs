@@ -1,10 +1,11 @@
 //! A running service, and a client that sends exactly the given bytes.
 
 use crate::support::workspace::Workspace;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -84,6 +85,24 @@ impl Server {
         client.reply_to(method)
     }
 
+    /// The answer at another address of the service.
+    pub(crate) fn get_at(address: SocketAddr, target: &str) -> Reply {
+        let mut client = Client::new(TcpStream::connect(address).expect("connected"));
+        client.send(&request("GET", target, "", b""));
+        client.reply()
+    }
+
+    /// A connection from an address of its own: all of 127.0.0.0/8 is this machine.
+    pub(crate) fn connect_from(&self, client: u8) -> io::Result<TcpStream> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, client), 0))?;
+        connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.address.port()))?;
+        let stream = TcpStream::from(socket);
+        stream.set_write_timeout(Some(HANGS))?;
+        stream.set_read_timeout(Some(HANGS))?;
+        Ok(stream)
+    }
+
     pub(crate) fn get(&self, target: &str) -> Reply {
         self.ask("GET", target, "", b"")
     }
@@ -92,14 +111,24 @@ impl Server {
         self.ask("POST", target, &format!("Content-Type: {content_type}\r\n"), body.as_ref())
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Standard error until now.
     pub(crate) fn errors(&self) -> String {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn resident(&self) -> u64 {
+        self.status_field("VmHWM:")
+    }
+
+    /// A field of the process's status, in KiB.
+    pub(crate) fn status_field(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
@@ -149,7 +178,7 @@ pub(crate) fn request(method: &str, target: &str, headers: &str, body: &[u8]) ->
         length => format!("Content-Length: {length}\r\n"),
     };
     let mut out =
-        format!("{method} {target} HTTP/1.1\r\nHost: nabar.test\r\n{headers}{length}\r\n").into_bytes();
+        format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n").into_bytes();
     out.extend_from_slice(body);
     out
 }
@@ -166,7 +195,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn new(stream: TcpStream) -> Client {
+    pub(crate) fn new(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(HANGS)).expect("set");
         stream.set_write_timeout(Some(HANGS)).expect("set");
         stream.set_nodelay(true).expect("set");

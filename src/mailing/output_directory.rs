@@ -1,0 +1,260 @@
+//! The directory of a split's files.
+//!
+//! They are written to an incomplete directory with a random name, readable by this user only. When all are complete they
+//! get their final names: if the output directory is new, all at once by a rename; if it exists, one by one, the report
+//! last.
+
+use super::error::ListError;
+use super::report::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
+use crate::files::{FileMode, Folder, Others, PartialDirectory, is_ours, is_partial_of, is_regular};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Incomplete directories in an existing output directory are named after this.
+const WITHIN: &str = "nabar";
+/// File of an incomplete directory that is no output.
+const LOCK: &str = "lock";
+
+/// The directory of a job's files.
+pub(super) struct OutputDirectory {
+    wanted: PathBuf,
+    partial: PartialDirectory,
+    /// The output directory, if it existed before the job.
+    existing: Option<Folder>,
+}
+
+pub(super) fn write_error(path: &Path) -> impl Fn(io::Error) -> ListError + use<> {
+    let path = path.to_owned();
+    move |error| ListError::Write { path: path.clone(), error }
+}
+
+impl OutputDirectory {
+    /// Makes the incomplete directory, and removes those that killed jobs left.
+    ///
+    /// Errors: `wanted` is not empty and `force` is false; a file to be replaced is another user's; another job is
+    /// writing there.
+    pub(super) fn create(wanted: &Path, force: bool) -> Result<OutputDirectory, ListError> {
+        let failed = write_error(wanted);
+        let busy = |error: io::Error| match error.kind() {
+            io::ErrorKind::WouldBlock => ListError::Busy(wanted.to_owned()),
+            _ => failed(error),
+        };
+        let existing = match Folder::open(wanted) {
+            Ok(folder) => Some(folder),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let partial = match &existing {
+            Some(folder) => {
+                check_contents(folder, force)?;
+                let folder = Folder::open(wanted).map_err(&failed)?;
+                PartialDirectory::create(folder, OsStr::new(WITHIN), Others::Exclude)
+            }
+            None => {
+                let parent = wanted.parent().unwrap_or(Path::new(""));
+                let parent = Folder::create_all(parent, FileMode::of_process()).map_err(&failed)?;
+                PartialDirectory::create(parent, name_of(wanted)?, Others::Exclude)
+            }
+        };
+        Ok(OutputDirectory { wanted: wanted.to_owned(), partial: partial.map_err(busy)?, existing })
+    }
+
+    /// The path of an incomplete file, for messages.
+    pub(super) fn partial_path(&self, name: &str) -> PathBuf {
+        self.partial.folder().path().join(name)
+    }
+
+    /// Creates a file.
+    pub(super) fn create_file(&self, name: &str) -> Result<File, ListError> {
+        let created = self.partial.folder().create_file(name, FileMode::of_process());
+        created.map_err(write_error(&self.partial_path(name)))
+    }
+
+    /// Writes a file.
+    pub(super) fn add(&self, name: &str, content: &[u8], sync: bool) -> Result<(), ListError> {
+        let mut file = self.create_file(name)?;
+        let written = file.write_all(content).and_then(|()| if sync { file.sync_data() } else { Ok(()) });
+        written.map_err(write_error(&self.partial_path(name)))
+    }
+
+    /// Names of all complete files.
+    fn outputs(&self) -> Result<Vec<OsString>, ListError> {
+        let mut names = self.partial.folder().names().map_err(write_error(&self.partial_path("")))?;
+        names.retain(|name| name != LOCK);
+        Ok(names)
+    }
+
+    /// Removes all files but these.
+    pub(super) fn keep_only(&self, names: &[&str]) -> Result<(), ListError> {
+        for name in self.outputs()?.iter().filter(|name| !names.iter().any(|kept| *name == kept)) {
+            self.partial.folder().remove(name).map_err(write_error(&self.partial_path("")))?;
+        }
+        Ok(())
+    }
+
+    /// Renames the files to their final names, after removing the files that an earlier job's report in the same
+    /// directory lists.
+    pub(super) fn finish(self, sync: bool) -> Result<(), ListError> {
+        let failed = write_error(&self.wanted);
+        if let Some(existing) = &self.existing {
+            remove_earlier(existing)?;
+            let mut names = self.outputs()?;
+            names.sort_by_key(|name| name == REPORT);
+            for name in names {
+                let renamed = self.partial.folder().rename(&name, (existing, &name));
+                renamed.map_err(|error| ListError::Finish { path: self.wanted.join(&name), error })?;
+            }
+            if sync {
+                existing.sync().map_err(&failed)?;
+            }
+            return Ok(());
+        }
+        if sync {
+            self.partial.folder().sync().map_err(&failed)?;
+        }
+        self.partial.finish(name_of(&self.wanted)?, FileMode::of_process()).map_err(&failed)?;
+        if sync {
+            crate::files::sync_directory(&self.wanted).map_err(&failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn name_of(wanted: &Path) -> Result<&OsStr, ListError> {
+    wanted.file_name().ok_or_else(|| write_error(wanted)(io::ErrorKind::InvalidFilename.into()))
+}
+
+/// Checks that a job may write to an existing directory.
+fn check_contents(existing: &Folder, force: bool) -> Result<(), ListError> {
+    let failed = write_error(existing.path());
+    for name in existing.names().map_err(&failed)? {
+        if is_partial_of(&name, OsStr::new(WITHIN)) {
+            continue;
+        }
+        if !force {
+            return Err(ListError::Occupied(existing.path().to_owned()));
+        }
+        let foreign = existing.entry(&name).map_err(&failed)?.is_some_and(|entry| !is_ours(&entry));
+        if foreign && name.to_str().is_some_and(is_output) {
+            return Err(ListError::OtherOwner(existing.path().join(name)));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a split may have written a file of this name.
+fn is_output(name: &str) -> bool {
+    let is_rows = name.ends_with(".csv")
+        && (name.starts_with("digital-")
+            || ["notify.csv", "paper.csv", REJECTED, "duplicates.csv"].contains(&name));
+    is_rows || [FEEDBACK, REPORT, REPORT_HTML].contains(&name)
+}
+
+/// Removes the files of an earlier job, as far as they belong to this user.
+fn remove_earlier(existing: &Folder) -> Result<(), ListError> {
+    let failed = write_error(&existing.path().join(REPORT));
+    let is_own_file = |name: &str| {
+        let entry = existing.entry(name);
+        entry.is_ok_and(|entry| entry.is_some_and(|entry| is_ours(&entry) && is_regular(&entry)))
+    };
+    if !is_own_file(REPORT) {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    existing.open_own(REPORT).and_then(|mut file| file.read_to_end(&mut text)).map_err(&failed)?;
+    let listed =
+        serde_json::from_slice::<EarlierReport>(&text).map(|report| report.files).unwrap_or_default();
+    existing.remove(REPORT).map_err(&failed)?;
+    let listed = listed.into_iter().map(|file| file.path);
+    for name in [FEEDBACK, REPORT_HTML].map(str::to_owned).into_iter().chain(listed) {
+        // The report may have been edited: only names that a split gives.
+        if is_output(&name) && !name.contains('/') && is_own_file(&name) {
+            // Best effort: a file of the same name is replaced.
+            let _ = existing.remove(&name);
+        }
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct EarlierReport {
+    #[serde(default)]
+    files: Vec<EarlierFile>,
+}
+
+#[derive(serde::Deserialize)]
+struct EarlierFile {
+    path: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).expect("read").flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn one_job_at_a_time_and_no_partial_files_left() {
+        let root = tempfile::tempdir().expect("directory");
+        let (new, old) = (root.path().join("new"), root.path().join("old"));
+        fs::create_dir(&old).expect("made");
+        for wanted in [&new, &old] {
+            let first = OutputDirectory::create(wanted, false).expect("free");
+            first.add("paper.csv", b"half", false).expect("written");
+            assert!(matches!(OutputDirectory::create(wanted, false), Err(ListError::Busy(_))));
+            let half = first.partial_path("paper.csv");
+            assert!(half.exists(), "the second job does not touch it");
+            drop(first);
+            assert!(!half.exists());
+            let second = OutputDirectory::create(wanted, false).expect("free again");
+            second.add(REPORT, b"{}", true).expect("written");
+            second.finish(true).expect("named");
+            assert_eq!(names(wanted), [REPORT]);
+            assert_eq!(fs::metadata(wanted.join(REPORT)).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(names(root.path()), ["new", "old"]);
+        assert_eq!(fs::metadata(&new).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn planted_links_and_directories_are_neither_followed_nor_emptied() {
+        let root = tempfile::tempdir().expect("directory");
+        let (precious, wanted) = (root.path().join("precious"), root.path().join("out"));
+        fs::create_dir(&precious).expect("made");
+        fs::write(precious.join("thesis"), "years").expect("written");
+        let as_partial = root.path().join(".out.0123456789abcdef.partial");
+        // A link with the name of an incomplete directory, with the fixed name of earlier versions, and a directory of
+        // this user that someone has renamed.
+        symlink(&precious, &as_partial).expect("linked");
+        symlink(&precious, root.path().join(".out.partial")).expect("linked");
+        let renamed = root.path().join(".out.fedcba9876543210.partial");
+        fs::create_dir(&renamed).expect("made");
+        fs::write(renamed.join("lock"), "").expect("written");
+        fs::write(renamed.join("thesis"), "years").expect("written");
+        let job = OutputDirectory::create(&wanted, false).expect("free");
+        job.add(REPORT, b"{}", false).expect("written");
+        job.finish(false).expect("named");
+        assert_eq!(names(&precious), ["thesis"]);
+        assert_eq!(names(&renamed), ["lock", "thesis"]);
+        // A report that lists other names than a split gives.
+        let report = r#"{"files":[{"path":"thesis"},{"path":"../precious/thesis"},{"path":"paper.csv"}]}"#;
+        fs::write(wanted.join(REPORT), report).expect("written");
+        fs::write(wanted.join("thesis"), "years").expect("written");
+        fs::write(wanted.join("paper.csv"), "old").expect("written");
+        let job = OutputDirectory::create(&wanted, true).expect("free");
+        job.add(REPORT, b"{}", false).expect("written");
+        job.finish(false).expect("named");
+        assert_eq!(names(&wanted), [REPORT, "thesis"]);
+        assert_eq!(names(&precious), ["thesis"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! Where a served register is read from, and which versions of it are accepted.
+
+use super::error::OpenRegisterError;
+use crate::register::Register;
+use crate::snapshot::Snapshot;
+use crate::store::Reader;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The file or data directory that a register is read from.
+pub(super) enum RegisterSource {
+    File(RegisterFile),
+    Directory(Box<Reader>),
+}
+
+/// A register file.
+pub(super) struct RegisterFile {
+    /// The file that is served, or the last one that was refused.
+    id: FileId,
+    /// Why the file that is there now is not served.
+    refusal: Option<String>,
+    /// Whether it was missing at the last look: it may be missing while it is replaced.
+    was_missing: bool,
+}
+
+/// Distinguishes files that have the same path at different times.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64, i64, i64, u64);
+
+impl FileId {
+    fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+    }
+}
+
+impl RegisterSource {
+    /// Opens a register file or a data directory. Damage that the opening does not show is found by requests.
+    pub(super) fn open(path: &Path) -> Result<(Arc<Register>, RegisterSource), OpenRegisterError> {
+        if path.is_dir() {
+            let reader = Reader::open(path)?;
+            return Ok((reader.register(), RegisterSource::Directory(Box::new(reader))));
+        }
+        let failed = |error| OpenRegisterError::File { path: path.to_owned(), error };
+        // The metadata first: if the file is replaced now, the next look sees another id.
+        let metadata = std::fs::metadata(path).map_err(|error| failed(error.into()))?;
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("it is neither a regular file nor a directory").into()));
+        }
+        let register = Snapshot::open(path).and_then(|snapshot| snapshot.register()).map_err(failed)?;
+        let file = RegisterFile { id: FileId::of(&metadata), refusal: None, was_missing: false };
+        Ok((Arc::new(register), RegisterSource::File(file)))
+    }
+
+    /// The newest version, if it is another than `current` and may replace it.
+    ///
+    /// Errors: there is one that may not, because it is damaged, of another kind, or (unless `allow_rollback`) earlier.
+    pub(super) fn newest(
+        &mut self,
+        path: &Path,
+        current: &Arc<Register>,
+        allow_rollback: bool,
+    ) -> Result<Option<Arc<Register>>, OpenRegisterError> {
+        let metadata = std::fs::metadata(path);
+        if metadata.as_ref().is_ok_and(|metadata| metadata.is_dir() != matches!(self, Self::Directory(_))) {
+            return self.replace(path, current, allow_rollback);
+        }
+        match self {
+            RegisterSource::Directory(reader) => {
+                reader.refresh()?;
+                let register = reader.register();
+                if Arc::ptr_eq(&register, current) {
+                    return Ok(None);
+                }
+                check_successor(path, current, &register, allow_rollback)?;
+                Ok(Some(register))
+            }
+            RegisterSource::File(file) => match metadata {
+                Err(error) if std::mem::replace(&mut file.was_missing, true) => {
+                    Err(OpenRegisterError::File { path: path.to_owned(), error: error.into() })
+                }
+                Err(_) => Ok(None),
+                Ok(metadata) if file.id == FileId::of(&metadata) => {
+                    file.was_missing = false;
+                    match &file.refusal {
+                        None => Ok(None),
+                        Some(why) => Err(OpenRegisterError::Refused(path.to_owned(), why.clone())),
+                    }
+                }
+                Ok(metadata) => {
+                    let replaced = self.replace(path, current, allow_rollback);
+                    // What cannot be opened is tried again; what was read is refused until it changes.
+                    if let (Err(OpenRegisterError::Refused(_, why)), RegisterSource::File(file)) =
+                        (&replaced, &mut *self)
+                    {
+                        (file.id, file.refusal) = (FileId::of(&metadata), Some(why.clone()));
+                    }
+                    replaced
+                }
+            },
+        }
+    }
+
+    /// Opens what is at the path now, and verifies all of it.
+    fn replace(
+        &mut self,
+        path: &Path,
+        current: &Register,
+        allow_rollback: bool,
+    ) -> Result<Option<Arc<Register>>, OpenRegisterError> {
+        let (register, opened) = RegisterSource::open(path)?;
+        check_successor(path, current, &register, allow_rollback)?;
+        if let RegisterSource::File(_) = opened {
+            verify(path, &register)?;
+        }
+        *self = opened;
+        Ok(Some(register))
+    }
+}
+
+/// Checks that a version may follow another one.
+fn check_successor(
+    path: &Path,
+    current: &Register,
+    next: &Register,
+    allow_rollback: bool,
+) -> Result<(), OpenRegisterError> {
+    let refused = |why: String| Err(OpenRegisterError::Refused(path.to_owned(), why));
+    if next.kind() != current.kind() {
+        return refused(format!(
+            "it is a register of {}, not of {}",
+            next.kind().name(),
+            current.kind().name()
+        ));
+    }
+    if next.sequence() < current.sequence() && !allow_rollback {
+        return refused(format!(
+            "its sequence number {} is below {}, which is served; start the service with --allow-rollback if that is \
+             meant",
+            next.sequence(),
+            current.sequence()
+        ));
+    }
+    Ok(())
+}
+
+/// Verifies a register file as `nabar verify` does, on half of the cores: requests are answered meanwhile.
+fn verify(path: &Path, register: &Register) -> Result<(), OpenRegisterError> {
+    let failed = |error| OpenRegisterError::File { path: path.to_owned(), error };
+    let snapshot = Snapshot::of_register(register).map_err(failed)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cores.div_ceil(2)).build();
+    let pool = pool.map_err(|error| failed(io::Error::other(error).into()))?;
+    match pool.install(|| snapshot.verify()).first() {
+        None => Ok(()),
+        Some(finding) => {
+            Err(OpenRegisterError::Refused(path.to_owned(), format!("it is damaged: {finding}")))
+        }
+    }
+}

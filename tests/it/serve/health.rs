@@ -1,0 +1,233 @@
+//! Readiness: what the last attempt of each part did.
+
+use super::ids::far_ids;
+use crate::support::client::{Reply, Server, request};
+use crate::support::workspace::{SENDER, Workspace, fixture};
+use nabar::snapshot::Snapshot;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+const TARGET: &str = "/v1/reachability?sender=164821000025";
+
+/// A service with a configuration.
+fn configured(work: &Workspace, registers: &[&str], toml: &str, options: &[&str]) -> Server {
+    work.write("nabar.toml", toml);
+    let config = work.path("nabar.toml").display().to_string();
+    Server::with(work, registers, &[&["--config", &config], options].concat())
+}
+
+/// Waits until `/readyz` has a value in a place.
+fn until(work: &Workspace, server: &Server, place: &str, value: &Value) {
+    work.until(&format!("{place} is {value}"), || server.get("/readyz").json().pointer(place) == Some(value));
+    let ready = server.get("/readyz");
+    assert_eq!(ready.status, if ready.json()["ready"] == true { 200 } else { 503 });
+}
+
+fn ask(server: &Server) -> Reply {
+    server.post(TARGET, "text/csv", far_ids()[0].clone() + "\n")
+}
+
+/// The value of a metric.
+fn metric(server: &Server, name: &str) -> f64 {
+    let metrics = server.get("/metrics");
+    let value = metrics.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name}: {}", metrics.text()))
+}
+
+/// A copy of the fixture `far` with another sequence number and time, built to a file.
+fn built(work: &Workspace, name: &str, sequence: u64, as_of: &str) {
+    let extract = work.path(&format!("{name}.extract"));
+    fs::create_dir(&extract).expect("made");
+    for entry in fs::read_dir(fixture("far")).expect("listed").flatten() {
+        fs::copy(entry.path(), extract.join(entry.file_name())).expect("copied");
+    }
+    let text = format!("kind = \"far\"\nsequence = {sequence}\nas_of = \"{as_of}\"\n");
+    fs::write(extract.join("register.toml"), text).expect("written");
+    work.done(&["build", &extract.display().to_string(), "-o", name, "--quiet"]);
+}
+
+fn replace(work: &Workspace, by: &str, register: &str) {
+    fs::copy(work.path(by), work.path("copy")).expect("copied");
+    fs::rename(work.path("copy"), work.path(register)).expect("renamed");
+}
+
+/// Changes a byte in a section of a register file.
+fn damage(path: &Path, section: &str) {
+    let entries = Snapshot::open(path).expect("whole").sections().to_vec();
+    let entry = entries.iter().find(|entry| entry.section.name() == section).expect("a section");
+    let mut bytes = fs::read(path).expect("read");
+    bytes[(entry.offset + entry.bytes / 2) as usize] ^= 1;
+    fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn a_service_that_cannot_audit_is_not_ready_until_it_can() {
+    let work = Workspace::with_register_files();
+    symlink("/dev/full", work.path("audit.log")).expect("linked");
+    let server = configured(&work, &["far.nabar"], "[audit]\npath = \"audit.log\"\n", &[]);
+    assert_eq!(server.get("/readyz").status, 200);
+    let refused = ask(&server);
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
+    until(&work, &server, "/audit", &false.into());
+    assert_eq!(
+        (metric(&server, "nabar_ready"), metric(&server, "nabar_healthy{part=\"audit\"}")),
+        (0.0, 0.0)
+    );
+    fs::remove_file(work.path("audit.log")).expect("removed");
+    server.signal("HUP");
+    until(&work, &server, "/audit", &true.into());
+    assert_eq!(ask(&server).status, 200);
+    let lines = work.read("audit.log");
+    assert!(lines.contains("\"resumed\":true") && lines.contains("\"outcomes\""), "{lines}");
+}
+
+#[test]
+fn credentials_that_cannot_be_reloaded_make_the_service_not_ready() {
+    let work = Workspace::with_register_files();
+    let jwks =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    work.write("jwks.json", jwks);
+    let toml = "[tokens]\nissuer = \"i\"\naudience = \"a\"\njwks = \"jwks.json\"\nalgorithms = [\"EdDSA\"]\n";
+    let server = configured(&work, &["far.nabar"], toml, &[]);
+    assert_eq!(server.get("/readyz").json()["credentials"], true);
+    work.write("jwks.json", "{}");
+    until(&work, &server, "/credentials", &false.into());
+    work.write("jwks.json", jwks);
+    until(&work, &server, "/credentials", &true.into());
+}
+
+#[test]
+fn a_register_file_is_verified_before_it_is_served() {
+    let work = Workspace::new();
+    built(&work, "first", 1000, "2026-06-01T04:00:00Z");
+    built(&work, "earlier", 999, "2026-06-01T03:00:00Z");
+    built(&work, "later", 1001, "2026-06-01T05:00:00Z");
+    built(&work, "damaged", 1002, "2026-06-01T06:00:00Z");
+    damage(&work.path("damaged"), "records");
+    work.done(&["build", &fixture("krr"), "-o", "krr", "--quiet"]);
+    work.write("nothing", "not a register");
+    fs::copy(work.path("first"), work.path("far.nabar")).expect("copied");
+    let server = Server::start(&work, &["far.nabar"]);
+    assert_eq!(ask(&server).sequence(), 1000);
+    for (by, why) in [
+        ("damaged", "it is damaged: records: its checksum does not match"),
+        ("earlier", "its sequence number 999 is below 1000"),
+        ("krr", "it is a register of krr, not of far"),
+        ("nothing", "not a register"),
+    ] {
+        replace(&work, by, "far.nabar");
+        work.until(why, || server.errors().contains(why));
+        until(&work, &server, "/registers/0/following", &false.into());
+        assert_eq!(metric(&server, "nabar_register_following{register=\"\"}"), 0.0);
+        assert_eq!((ask(&server).status, ask(&server).sequence()), (200, 1000), "{by}");
+        replace(&work, "first", "far.nabar");
+        until(&work, &server, "/registers/0/following", &true.into());
+    }
+    replace(&work, "later", "far.nabar");
+    work.until("it is served", || ask(&server).sequence() == 1001);
+    // A data directory in its place, and back.
+    fs::remove_file(work.path("far.nabar")).expect("removed");
+    work.done(&["init", &fixture("far"), "far.nabar", "--quiet"]);
+    until(&work, &server, "/registers/0/following", &false.into());
+    fs::remove_dir_all(work.path("far.nabar")).expect("removed");
+    replace(&work, "later", "far.nabar");
+    until(&work, &server, "/registers/0/following", &true.into());
+    server.is_well("all replacements");
+}
+
+#[test]
+fn a_rollback_that_is_meant_is_served() {
+    let work = Workspace::new();
+    built(&work, "far.nabar", 1000, "2026-06-01T04:00:00Z");
+    built(&work, "earlier", 999, "2026-06-01T03:00:00Z");
+    let server = Server::with(&work, &["far.nabar"], &["--allow-rollback"]);
+    assert_eq!(ask(&server).sequence(), 1000);
+    replace(&work, "earlier", "far.nabar");
+    work.until("it is served", || ask(&server).sequence() == 999);
+    assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[test]
+fn damage_that_a_request_finds_makes_the_service_not_ready() {
+    let work = Workspace::with_register_files();
+    damage(&work.path("far.nabar"), "records");
+    let ids = far_ids();
+    let soap = super::soap::is_reachable(SENDER, &ids[..1000.min(ids.len())]);
+    let in_json = serde_json::json!({"recipients": ids}).to_string();
+    for (target, kind, body) in [
+        (TARGET, "application/json", &*in_json),
+        (TARGET, "application/vnd.nabar.ids", &ids.concat()),
+        ("/v1/check?sender=164821000025", "text/csv", &ids.join("\n")),
+        ("/Recipient/v3", "text/xml", &soap),
+    ] {
+        let server = Server::start(&work, &["far.nabar"]);
+        assert_eq!(server.get("/readyz").status, 200, "nothing is known yet");
+        assert_eq!(server.post(target, kind, body).status, 500, "{target} {kind}");
+        work.until("it is logged", || server.errors().contains("the register is damaged"));
+        let ready = server.get("/readyz");
+        assert_eq!((ready.status, &ready.json()["registers"][0]["intact"]), (503, &Value::from(false)));
+    }
+    // An answer that has begun ends in an error, and is not counted as a success.
+    let server = Server::start(&work, &["far.nabar"]);
+    let mut client = server.connect();
+    client.send(&request("POST", TARGET, "Content-Type: text/csv\r\n", ids.join("\n").as_bytes()));
+    assert!(client.try_reply("POST").is_err());
+    let counted =
+        |status| format!("nabar_requests_total{{endpoint=\"reachability\",status=\"{status}\",fault=\"\"}}");
+    work.until("it is counted", || server.get("/metrics").text().contains(&counted(500)));
+    assert!(!server.get("/metrics").text().contains(&counted(200)));
+}
+
+#[test]
+fn a_register_from_the_future_is_not_fresh() {
+    let work = Workspace::new();
+    built(&work, "far.nabar", 1000, "2099-06-01T04:00:00Z");
+    let server = Server::with(&work, &["far.nabar"], &["--max-age", "36500d"]);
+    let ready = server.get("/readyz");
+    assert_eq!((ready.status, &ready.json()["registers"][0]["fresh"]), (503, &Value::from(false)));
+}
+
+#[test]
+fn probes_and_metrics_have_an_address_of_their_own() {
+    let work = Workspace::with_register_files();
+    let server = configured(&work, &["far.nabar"], "admin_listen = \"127.0.0.1:0\"\n", &[]);
+    let address = server.errors().lines().find_map(|line| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        (line["message"] == "probes and metrics").then(|| line["address"].as_str().map(str::to_owned))?
+    });
+    let address = address.expect("an address").parse().expect("an address");
+    let admin = |path| Server::get_at(address, path).status;
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!((admin(path), server.get(path).status), (200, 404), "{path}");
+    }
+    assert_eq!((admin("/v1/register"), server.get("/v1/register").status), (404, 200));
+}
+
+/// A replica whose source has gone says so, in readiness, metrics and the log, and is ready again when it is back.
+#[test]
+fn a_lost_source_makes_the_service_not_ready() {
+    let work = Workspace::with_data_directories("far", &["source"]);
+    let source = Server::start(&work, &["source"]);
+    let url = format!("http://{}", source.address());
+    let toml = "max_source_silence = \"1s\"\n";
+    let server = configured(&work, &["replica"], toml, &["--follow", &url]);
+    let address = source.address().to_string();
+    until(&work, &server, "/registers/0/source/connected", &true.into());
+    let reply = server.get("/readyz").json();
+    let contact = reply["registers"][0]["source"]["last_contact"].as_str().expect("a time").to_owned();
+    assert!(contact.parse::<jiff::Timestamp>().is_ok(), "{contact}");
+    until(&work, &server, "/registers/0/source/sequence", &1000.into());
+    assert_eq!(metric(&server, "nabar_source_sequence{register=\"\"}"), 1000.0);
+    drop(source);
+    until(&work, &server, "/registers/0/source/connected", &false.into());
+    until(&work, &server, "/registers/0/source/heard", &false.into());
+    assert_eq!(server.get("/readyz").json()["ready"], false);
+    assert_eq!(ask(&server).status, 200, "what it has is served");
+    assert_eq!(metric(&server, "nabar_source_connected{register=\"\"}"), 0.0);
+    work.until("it is logged", || server.errors().contains("\"level\":\"WARN\""));
+    let again = work.spawn(&["serve", "-r", "source", "--listen", &address]);
+    let _source = Server::of(again);
+    until(&work, &server, "/registers/0/source/connected", &true.into());
+}
