@@ -90,6 +90,7 @@ impl RegisterSource {
                     }
                 }
                 Ok(metadata) => {
+                    file.was_missing = false;
                     let replaced = self.replace(path, current, allow_rollback);
                     // What cannot be opened is tried again; what was read is refused until it changes.
                     if let (Err(OpenRegisterError::Refused(_, why)), RegisterSource::File(file)) =

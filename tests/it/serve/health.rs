@@ -125,6 +125,11 @@ fn a_register_file_is_verified_before_it_is_served() {
         replace(&work, "first", "far.nabar");
         until(&work, &server, "/registers/0/following", &true.into());
     }
+    // A pipe in its place stops nothing.
+    let made = std::process::Command::new("mkfifo").arg(work.path("pipe")).status().expect("run");
+    assert!(made.success());
+    fs::rename(work.path("pipe"), work.path("far.nabar")).expect("renamed");
+    until(&work, &server, "/registers/0/following", &false.into());
     replace(&work, "later", "far.nabar");
     work.until("it is served", || ask(&server).sequence() == 1001);
     // A data directory in its place, and back.
