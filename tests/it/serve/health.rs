@@ -83,6 +83,25 @@ fn a_service_that_cannot_audit_is_not_ready_until_it_can() {
     assert!(lines.contains("\"resumed\":true") && lines.contains("\"outcomes\""), "{lines}");
 }
 
+/// A log that cannot be opened again is not hidden by lines that still reach the old file.
+#[test]
+fn an_audit_log_that_cannot_be_opened_again_is_a_fault_until_it_can() {
+    let work = Workspace::with_register_files();
+    let server = configured(&work, &["far.nabar"], "[audit]\npath = \"audit.log\"\n", &[]);
+    assert_eq!(ask(&server).status, 200);
+    fs::rename(work.path("audit.log"), work.path("old")).expect("renamed");
+    fs::create_dir(work.path("audit.log")).expect("made");
+    server.signal("HUP");
+    until(&work, &server, "/audit", &false.into());
+    assert_eq!(ask(&server).status, 200, "the old file is written");
+    assert_eq!(server.get("/readyz").json()["audit"], false);
+    fs::remove_dir(work.path("audit.log")).expect("removed");
+    // It is tried again without a signal.
+    until(&work, &server, "/audit", &true.into());
+    assert_eq!(ask(&server).status, 200);
+    assert!(work.read("audit.log").contains("\"outcomes\""));
+}
+
 #[test]
 fn credentials_that_cannot_be_reloaded_make_the_service_not_ready() {
     let work = Workspace::with_register_files();
