@@ -277,3 +277,49 @@ fn large_answers_are_whole() {
         assert_eq!(small.json()["results"].as_array().expect("results"), part);
     }
 }
+
+#[test]
+fn limits_that_would_break_the_service_are_refused_at_its_start() {
+    let work = Workspace::with_register_files();
+    for limit in [
+        "head_bytes = 4096",
+        "headers = 9_223_372_036_854_775_807",
+        "jobs = 0",
+        "jobs = 9_223_372_036_854_775_807",
+        "connections = 0",
+        "connections_per_client = 0",
+        "memory_bytes = 1_000_000",
+        "memory_bytes = 9_223_372_036_854_775_807",
+    ] {
+        work.write("nabar.toml", format!("[limits]\n{limit}\n"));
+        let refused = work.run(&["serve", "-r", "far.nabar", "--config", "nabar.toml"]);
+        let message = String::from_utf8_lossy(&refused.stderr);
+        let name = limit.split(' ').next().expect("a name");
+        assert!(refused.status.code() == Some(2) && message.contains(name), "{limit}: {message}");
+    }
+}
+
+/// Lists of many organisations, and of many rejected rows, fit what one client may hold.
+#[test]
+fn ordinary_lists_are_checked_within_the_memory_of_a_client() {
+    let (_work, server) = configured("");
+    let known = &far_ids()[0];
+    let organisations = (0..60_000).map(|n| {
+        let digits = format!("{:09}", 556_000_000 + n * 7);
+        let sum: u32 = digits
+            .bytes()
+            .enumerate()
+            .map(|(at, digit)| {
+                let digit = u32::from(digit - b'0') * if at % 2 == 0 { 2 } else { 1 };
+                digit / 10 + digit % 10
+            })
+            .sum();
+        format!("16{digits}{}\n", (10 - sum % 10) % 10)
+    });
+    let organisations: String = organisations.collect();
+    let rejected = format!("{known};x\n;y\n").repeat(150_000);
+    for list in [organisations, rejected] {
+        let reply = server.post(CHECK, "text/csv", &list);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+    }
+}
