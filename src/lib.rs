@@ -38,6 +38,7 @@ pub mod fleet;
 pub mod identities;
 mod index;
 pub mod limits;
+pub mod line_reader;
 pub mod mailing;
 mod memory;
 mod organisations;

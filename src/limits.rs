@@ -54,6 +54,21 @@ pub const REPLICA_RATE_MIN: u64 = 16 << 10;
 /// Time in seconds that a transfer to a replica may take in addition to that of the least rate.
 pub const REPLICA_GRACE_SECONDS: u64 = 60;
 
+/// Maximum length in bytes of a line or record of an extract, of changes, or of ids, without its line feed.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+/// Maximum size in bytes of the pages of changes of one input, and of a line of changes that holds a page.
+pub const PAGES_BYTES_MAX: usize = 64 << 20;
+/// Maximum size in bytes of an input that is applied as one batch.
+pub const BATCH_TEXT_BYTES_MAX: u64 = 1 << 30;
+/// Size in bytes of the text of a batch of several at which the batch ends before it has all its lines.
+pub const BATCH_TEXT_BYTES: u64 = 64 << 20;
+/// Maximum number of lines of a batch.
+pub const BATCH_LINES_MAX: usize = 1 << 24;
+/// Maximum number of consecutive lines of changes without a legible sequence number.
+pub const UNNUMBERED_LINES_MAX: usize = 1 << 20;
+/// Bytes of an extract that are decoded at a time.
+pub(crate) const DECODED_BYTES: usize = 16 << 20;
+
 /// Maximum number of ids per call in the contracts of the registers.
 pub const CALL_IDS_MAX: usize = 1000;
 /// Maximum size in bytes of a request body that is processed on the thread that reads it, which takes some milliseconds
@@ -90,6 +105,9 @@ const _: () = {
     assert!(SENDERS_MAX <= u16::MAX as usize, "sender numbers have 16 bits");
     assert!(REPLICA_SEQUENCE_FIRST_MAX < SEQUENCE_MAX - REPLICA_SEQUENCE_AHEAD_MAX);
     assert!(REPLICA_CHANGES_BYTES_MAX <= BATCH_BYTES_MAX, "what is accepted can be applied as one batch");
+    assert!(LINE_BYTES_MAX == ROW_BYTES_MAX, "one limit for lists, extracts and changes");
+    assert!(LINE_BYTES_MAX > CONTACT_BYTES_MAX);
+    assert!(LINE_BYTES_MAX < PAGES_BYTES_MAX && PAGES_BYTES_MAX as u64 <= BATCH_TEXT_BYTES);
     assert!(ROW_BYTES_MAX <= CHUNK_BYTES, "a row never spans more than two chunks");
     assert!(SAMPLE_BYTES <= CHUNK_BYTES, "the sample is the first chunk");
 };

@@ -1,4 +1,5 @@
-//! The command line of nabar. One of the four files in which `unsafe` is allowed: it configures the allocator.
+//! The command line of nabar. One of the four files in which `unsafe` is allowed: it configures the allocator and ignores a
+//! signal.
 #![allow(unsafe_code)]
 
 mod cli;
@@ -17,5 +18,8 @@ const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 fn main() -> std::process::ExitCode {
     // SAFETY: sets an option of the allocator to a number, which is allowed at any time.
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEEP_FREED_MS) };
+    // SAFETY: no thread has been started yet, and ignoring a signal runs no code. Without it, the first write beyond the
+    // limit of the size of files (`ulimit -f`) ends the process; ignored, the write fails like one to a full disk.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     cli::main()
 }

@@ -298,7 +298,7 @@ pub(crate) struct Apply {
     /// The changes: JSON Lines, or pages of KRR's HentEndringer as XML or JSON; also as .gz or .zst; - for
     /// standard input
     pub(crate) changes: PathBuf,
-    /// Lines per batch [default: the whole input is one batch]
+    /// Lines per batch, which ends earlier at 64 MiB of text [default: the whole input is one batch]
     #[arg(long, value_name = "N")]
     pub(crate) batch: Option<std::num::NonZeroU64>,
     /// Reject lines that are not changes or do not fit the register; rejected.csv in the directory lists them

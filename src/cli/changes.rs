@@ -1,18 +1,16 @@
 //! `init`, `apply`, `changes` and `checkpoint`: data directories.
 
 use super::args::{Apply, ChangesArgs, CheckpointArgs, Init};
+use super::change_feed::ChangeFeed;
 use super::{CommandResult, Failure, interrupted, listen};
-use jiff::Timestamp;
 use nabar::extract::BuildOptions;
-use nabar::register::Kind;
 use nabar::store::{self, ApplyError, Batch, Lines, Pending, SetAside, StoreError, Writer};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufWriter, Write};
-use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -214,98 +212,6 @@ fn wait_durable(writer: &Writer, pending: &Receiver<Option<Pending>>) -> Command
     pending.iter().try_for_each(|pending| Ok(writer.wait(pending)?))
 }
 
-/// The source of changes.
-struct ChangeFeed {
-    changes: PathBuf,
-    kind: Kind,
-    batch: Option<NonZeroU64>,
-    skip_bad: bool,
-    time: Option<Timestamp>,
-}
-
-impl ChangeFeed {
-    fn of(args: &Apply, kind: Kind) -> ChangeFeed {
-        let Apply { batch, skip_bad, time, .. } = *args;
-        ChangeFeed { changes: args.changes.clone(), kind, batch, skip_bad, time }
-    }
-
-    /// Reads batches of lines until the end of the input, or until the receiver is gone.
-    fn read(&self, batches: &SyncSender<Result<Lines, Failure>>) {
-        // The receiver is gone only if something else has failed.
-        let send = |batch| _ = batches.send(batch);
-        let opened: io::Result<Box<dyn BufRead + Send>> = match self.changes.as_os_str() == "-" {
-            true => Ok(Box::new(io::BufReader::with_capacity(1 << 18, io::stdin()))),
-            false => store::input(&self.changes),
-        };
-        let mut input = match opened {
-            Ok(input) => input,
-            Err(error) => return send(Err(unreadable(error))),
-        };
-        let mut first = 1;
-        let mut carried: Option<Lines> = None;
-        loop {
-            let mut text = Vec::new();
-            match self.read_batch(&mut input, first, &mut text) {
-                Ok(0) => return carried.into_iter().for_each(|lines| send(Ok(lines))),
-                Err(error) => return send(Err(unreadable(error))),
-                Ok(_) => {}
-            }
-            let mut lines = match self.lines_of(&mut input, &mut text, first) {
-                Ok(lines) => lines,
-                Err(failure) => return send(Err(failure)),
-            };
-            first += memchr::memchr_iter(b'\n', &text).count() as u64;
-            if let Some(before) = carried.take() {
-                lines = before.followed_by(lines);
-            }
-            if self.skip_bad && self.batch.is_some() {
-                carried = Some(lines.split_unnumbered()).filter(|lines| !lines.is_empty());
-            }
-            if batches.send(Ok(lines)).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Reads the text of a batch; returns its number of lines or bytes.
-    fn read_batch(&self, input: &mut dyn BufRead, first: u64, text: &mut Vec<u8>) -> io::Result<u64> {
-        let Some(count) = self.batch else {
-            return input.read_to_end(text).map(|bytes| bytes as u64);
-        };
-        let mut read = read_lines(input, count.get(), text)?;
-        while first == 1 && Lines::may_be_pages(text) {
-            match read_lines(input, 1, text)? {
-                0 => break,
-                more => read += more,
-            }
-        }
-        Ok(read)
-    }
-
-    /// Parses the lines of a text, or its pages, after reading the rest of the input.
-    fn lines_of(&self, input: &mut dyn BufRead, text: &mut Vec<u8>, first: u64) -> Result<Lines, Failure> {
-        if first == 1 && Lines::are_pages(text) {
-            input.read_to_end(text).map_err(unreadable)?;
-            let time = self.time.unwrap_or_else(Timestamp::now);
-            return Ok(Lines::of_pages(text, &self.changes, time)?);
-        }
-        Ok(Lines::parse_from(text, first, self.kind))
-    }
-}
-
-fn unreadable(error: io::Error) -> Failure {
-    Failure::Failed(format!("cannot read the changes: {error}"))
-}
-
-/// Reads up to `count` lines; returns their number.
-fn read_lines(input: &mut dyn BufRead, count: u64, text: &mut Vec<u8>) -> io::Result<u64> {
-    let mut lines = 0;
-    while lines < count && input.read_until(b'\n', text)? > 0 {
-        lines += 1;
-    }
-    Ok(lines)
-}
-
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         match error {
@@ -325,6 +231,10 @@ impl From<ApplyError> for Failure {
             ApplyError::TooManyRejected { .. } => {
                 Failure::Refused(format!("{error}; --max-rejected sets the limit"))
             }
+            ApplyError::Bad { reason, .. } if reason.name == "line_too_long" => Failure::Failed(format!(
+                "{error}; a line of changes has at most 1 MiB: is this a file of JSON Lines? --skip-bad rejects such lines \
+                 and applies the others"
+            )),
             ApplyError::Bad { .. } => {
                 Failure::Failed(format!("{error}; --skip-bad rejects such lines and applies the others"))
             }

@@ -2,7 +2,7 @@
 
 use super::args::{FollowArgs, PublishArgs};
 use super::follow::log_line;
-use super::{CommandResult, Failure, disable_core_dumps};
+use super::{CommandResult, Failure, check_open_files, disable_core_dumps, log};
 use jiff::SignedDuration;
 use nabar::fleet::{self, Fleet, FleetError, Publish, Published, Stream};
 use nabar::replica::{Event, Follow};
@@ -12,6 +12,8 @@ use tracing::Level;
 
 pub(super) fn publish(args: &PublishArgs) -> CommandResult {
     disable_core_dumps()?;
+    check_open_files()?;
+    let _written = log::start();
     if args.expires < SignedDuration::from_secs(1) {
         let text = "--expires is at least 1s: what has expired is refused by replicas";
         return Err(Failure::Usage(text.to_owned()));

@@ -2,7 +2,7 @@
 
 use super::args::{Connection, FollowArgs, KeygenArgs};
 use super::follow_metrics::FollowMetrics;
-use super::{CommandResult, Failure, disable_core_dumps, fleet};
+use super::{CommandResult, Failure, check_open_files, disable_core_dumps, fleet, log};
 use nabar::plain_text::plain_lines;
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
 use nabar::signing::{self, KeyError};
@@ -11,6 +11,8 @@ use tracing::Level;
 
 pub(super) fn follow(args: &FollowArgs) -> CommandResult {
     disable_core_dumps()?;
+    check_open_files()?;
+    let _written = log::start();
     let follow = Follow {
         directory: args.directory.clone(),
         once: args.once,
@@ -86,7 +88,7 @@ impl Connection {
 
 /// Writes a line of the log: time, level, text. The command continues if standard error is closed.
 pub(super) fn log_line(level: Level, text: &str) {
-    let _ = writeln!(io::stderr(), "{:.3} {level} {}", jiff::Timestamp::now(), plain_lines(text));
+    log::write_line(&format!("{:.3} {level} {}", jiff::Timestamp::now(), plain_lines(text)));
 }
 
 /// The level of an event in a log.

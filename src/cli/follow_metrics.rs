@@ -12,6 +12,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -19,9 +20,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
-/// Connections at a time. Further ones wait.
+/// Connections at a time; the oldest gives way to a further one.
 const CONNECTIONS: usize = 16;
 /// Longest time for the head of a request, and for a whole connection.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -105,16 +106,15 @@ impl FollowMetrics {
 }
 
 async fn accept(listener: &tokio::net::TcpListener, metrics: &FollowMetrics) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
-    // The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
+    let mut open = VecDeque::new();
+    loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file descriptors, or the client has closed the connection.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let metrics = metrics.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let handler = service_fn(|request| {
                 let response = respond(&metrics, &request);
                 async move { Ok::<_, Infallible>(response) }
@@ -122,11 +122,19 @@ async fn accept(listener: &tokio::net::TcpListener, metrics: &FollowMetrics) {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIME)
+                .keep_alive(false)
                 .serve_connection(TokioIo::new(stream), handler);
             // The client's errors are its own.
             let _ = tokio::time::timeout(CONNECTION_TIME, connection).await;
-            drop(permit);
         });
+        open.retain(|task: &AbortHandle| !task.is_finished());
+        open.push_back(task.abort_handle());
+        // A scrape takes a millisecond: the oldest connection is one that sends nothing.
+        if open.len() > CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
     }
 }
 

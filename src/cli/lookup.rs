@@ -3,10 +3,12 @@
 use super::args::Lookup;
 use super::{CommandResult, Failure, day, source_of};
 use nabar::identities::{Country, Identity, Rejection, Today};
+use nabar::limits::LINE_BYTES_MAX;
+use nabar::line_reader::{LineReader, ReadLine};
 use nabar::plain_text::plain;
 use nabar::register::{Damage, Kind, Outcome, Question, Recipient};
 use serde_json::{Map, Value, json};
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 
 pub(super) fn lookup(args: &Lookup) -> CommandResult {
     let mut source = source_of(&args.question)?;
@@ -52,15 +54,16 @@ struct IdSource<'a> {
     /// Number of the next id, from 1.
     position: usize,
     given: std::slice::Iter<'a, String>,
-    input: Option<BufReader<io::StdinLock<'static>>>,
-    next: Option<Vec<u8>>,
+    input: Option<LineReader<BufReader<io::StdinLock<'static>>>>,
+    /// `None` at the end. A line that is too long is no id.
+    next: Option<Result<Vec<u8>, Rejection>>,
 }
 
 impl IdSource<'_> {
     /// Whether the id after the next one has not arrived yet.
-    fn must_wait(&self) -> bool {
-        match &self.input {
-            Some(input) => !input.buffer().contains(&b'\n'),
+    fn must_wait(&mut self) -> bool {
+        match &mut self.input {
+            Some(input) => !input.input().buffer().contains(&b'\n'),
             None => self.given.as_slice().first().is_some_and(|id| id == "-"),
         }
     }
@@ -70,19 +73,26 @@ impl IdSource<'_> {
         loop {
             if let Some(input) = &mut self.input {
                 let mut line = Vec::new();
-                let read = input.read_until(b'\n', &mut line);
-                read.map_err(|error| Failure::Failed(format!("cannot read the ids: {error}")))?;
-                if !line.is_empty() {
-                    line.pop_if(|last| *last == b'\n');
-                    self.next = Some(line);
+                let read = input.read(&mut line);
+                let read = read.map_err(|error| Failure::Failed(format!("cannot read the ids: {error}")))?;
+                line.pop_if(|last| *last == b'\n');
+                self.next = match read {
+                    ReadLine::Whole => Some(Ok(line)),
+                    ReadLine::TooLong => Some(Err(Rejection::BadLength)),
+                    ReadLine::End => None,
+                };
+                if self.next.is_some() {
                     return Ok(());
                 }
                 self.input = None;
             }
             match self.given.next().map(String::as_str) {
-                Some("-") => self.input = Some(BufReader::new(io::stdin().lock())),
+                Some("-") => {
+                    let input = BufReader::new(io::stdin().lock());
+                    self.input = Some(LineReader::new(input, LINE_BYTES_MAX));
+                }
                 id => {
-                    self.next = id.map(|id| id.as_bytes().to_vec());
+                    self.next = id.map(|id| Ok(id.as_bytes().to_vec()));
                     return Ok(());
                 }
             }
@@ -98,14 +108,15 @@ struct LookupResponse {
 impl LookupResponse {
     fn of(
         question: &Question<'_>,
-        id: &[u8],
+        id: &Result<Vec<u8>, Rejection>,
         country: Country,
         today: Today,
     ) -> Result<LookupResponse, Failure> {
         let register = question.register();
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| _ = fields.insert(name.to_owned(), value);
-        match Identity::parse(id, country, today) {
+        let parsed = id.as_ref().map_err(|rejection| *rejection);
+        match parsed.and_then(|id| Identity::parse(id, country, today)) {
             Err(rejection) => put_rejected(&mut put, rejection),
             Ok(identity) => {
                 let outcome = question.ask(&identity)?;
@@ -210,8 +221,9 @@ mod tests {
         let today = Today::new(2026, 6, 1).expect("a day");
         let row = |position, id: &[u8]| {
             let mut row = Vec::new();
-            let response =
-                LookupResponse::of(&question, id, Country::Sweden, today).ok().expect("a response");
+            let response = LookupResponse::of(&question, &Ok(id.to_vec()), Country::Sweden, today)
+                .ok()
+                .expect("a response");
             response.write_row(position, &mut row).expect("written");
             String::from_utf8(row).expect("text")
         };

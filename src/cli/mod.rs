@@ -1,11 +1,13 @@
 //! Runs the commands, and maps their errors to messages and exit codes.
 
 mod args;
+mod change_feed;
 mod changes;
 mod diff;
 mod fleet;
 mod follow;
 mod follow_metrics;
+mod log;
 mod lookup;
 mod mailing;
 mod mode;
@@ -15,19 +17,20 @@ mod serve;
 
 use args::{Cli, Command, QuestionArgs};
 use clap::{CommandFactory, Parser};
+use clap_mangen::Man;
 use jiff::tz::Offset;
 use jiff::{Timestamp, civil::Date};
 use nabar::extract::{BuildError, ExportError};
-use nabar::files::NotReplaced;
+use nabar::files::{self, NotReplaced};
 use nabar::identities::Today;
 use nabar::mailing::{Hint, ListError};
 use nabar::plain_text::plain_lines;
 use nabar::register::{Damage, QuestionError, Register};
 use nabar::snapshot::{OpenError, Snapshot};
 use nabar::store::Reader;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,15 +228,41 @@ fn disable_core_dumps() -> CommandResult {
     disabled.map_err(|error| Failure::Failed(format!("cannot disable core dumps: {error}")))
 }
 
+/// Open files without which nothing that runs for long can start: sockets, signals, registers, logs.
+const OPEN_FILES_MIN: u64 = 64;
+
+/// Raises the limit of open files as far as the system allows. Errors: it is too low; some libraries panic then.
+fn check_open_files() -> CommandResult {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    match limit {
+        Some(limit) if limit < OPEN_FILES_MIN => Err(Failure::Failed(format!(
+            "the limit of open files (ulimit -n) is {limit}; set it to {OPEN_FILES_MIN} at least, or to 1024 for a service"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn completions(shell: clap_complete::Shell) -> CommandResult {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "nabar", &mut script);
     Ok(io::stdout().write_all(&script)?)
 }
 
-fn man(output: &PathBuf) -> CommandResult {
-    std::fs::create_dir_all(output)?;
-    Ok(clap_mangen::generate_to(Cli::command(), output)?)
+fn man(output: &Path) -> CommandResult {
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    let commands = root.get_subcommands().filter(|command| !command.is_hide_set()).chain([&root]);
+    for command in commands {
+        let (page, mut text) = (Man::new(command.clone()), Vec::new());
+        page.render(&mut text)?;
+        let name = page.get_filename();
+        files::write_public(output, &name, &text).map_err(|error| {
+            Failure::Failed(format!("cannot write {}: {error}", output.join(name).display()))
+        })?;
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<Snapshot, Failure> {

@@ -2,18 +2,18 @@
 
 use super::args::Serve;
 use super::follow::{FollowProgress, level};
-use super::{CommandResult, Failure, disable_core_dumps};
+use super::{CommandResult, Failure, check_open_files, disable_core_dumps, log};
 use nabar::replica::{self, Event, Follow, FollowStatus};
 use nabar::service::{self, Config, FollowRules, OpenRegisterError, Registers, ServeError, Service};
 use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
-use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use tracing::Level;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 /// The address without `--listen` and `listen`.
@@ -21,6 +21,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALH
 
 pub(super) fn serve(args: &Serve) -> CommandResult {
     disable_core_dumps()?;
+    check_open_files()?;
     let config = args.config.as_deref().map(Config::read).transpose();
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
@@ -34,7 +35,7 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         let text = "no register: name one with --register, or as [[register]] in the configuration";
         return Err(Failure::Usage(text.to_owned()));
     }
-    log(&args.log)?;
+    let _written = start_log(&args.log)?;
     let followed = match &args.follow {
         Some(address) => Some(follow_beside(args, address, &registers)?),
         None => {
@@ -58,7 +59,8 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         registers.follow_source(status, thread);
     }
     config.admin_listen = args.admin_listen.or(config.admin_listen);
-    let service = Service::new(registers, &config)?;
+    let mut service = Service::new(registers, &config)?;
+    service.count_lost_log_lines(log::lost);
     let listen = args.listen.or(config.listen).unwrap_or(LISTEN);
     let admin = config.admin_listen;
     let authentication = config.authenticates();
@@ -71,7 +73,7 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
             "message": format!("listening on {scheme}://{address}"),
             "authentication": if authentication { "on" } else { "off: loopback only" }, "target": module_path!(),
         });
-        let _ = writeln!(io::stderr(), "{line}");
+        log::write_line(&line.to_string());
     })?;
     Ok(())
 }
@@ -128,16 +130,19 @@ impl From<ServeError> for Failure {
     }
 }
 
-fn log(level: &str) -> CommandResult {
+/// Starts the log; it is written until the guard is dropped.
+fn start_log(level: &str) -> Result<WorkerGuard, Failure> {
     let filter = EnvFilter::builder().parse(level);
     let filter = filter.map_err(|_| Failure::Usage("--log is error, warn, info, debug or off".to_owned()))?;
+    let guard = log::start();
+    let Some(writer) = log::writer() else { return Ok(guard) };
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer)
         // It would report a failed write to standard error, and panic there.
         .log_internal_errors(false)
         .init();
-    Ok(())
+    Ok(guard)
 }

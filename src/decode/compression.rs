@@ -1,5 +1,6 @@
 //! Compressed files.
 
+use crate::files::explained;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -8,7 +9,7 @@ const BUFFER_BYTES: usize = 1 << 18;
 
 /// The bytes of a file, decompressed if its name ends in `.gz` or `.zst`.
 pub(crate) fn decompressed(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path)?;
+    let file = File::open(path).map_err(|error| explained(path, error))?;
     let extension = path.extension().and_then(|extension| extension.to_str());
     Ok(match extension {
         Some("gz") => {

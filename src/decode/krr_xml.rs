@@ -1,5 +1,6 @@
 //! KRR's XML: its export `kontaktregister.xml` (export-14-05, metadata-14-05), and pages of `HentEndringer`.
 
+use crate::limits::LINE_BYTES_MAX;
 use crate::register::{DigitalPost, Kontaktinformasjon, Person, moment};
 use jiff::Timestamp;
 use quick_xml::escape::resolve_predefined_entity;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// File name of an export.
 pub(crate) const KRR_XML_FILE: &str = "kontaktregister.xml";
+const TOO_LONG: &str = "an element is longer than 1 MiB, or never ends";
 const SEVERAL_PAGES: &str = "it holds more than one page of changes: apply the pages one by one";
 
 /// Why XML of KRR cannot be read.
@@ -24,7 +26,7 @@ pub(crate) enum XmlError {
 
 /// Reads an export or a page, person by person. Elements are matched by their local names, with any prefix.
 pub(crate) struct KrrXmlReader {
-    reader: Reader<LineCounter>,
+    reader: Reader<BoundedInput>,
     buffer: Vec<u8>,
     path: PathBuf,
     sequence: u64,
@@ -41,7 +43,12 @@ impl KrrXmlReader {
     }
 
     fn new(reader: Box<dyn BufRead + Send>, path: PathBuf) -> Self {
-        let mut reader = Reader::from_reader(LineCounter { inner: reader, line: 1 });
+        let mut reader = Reader::from_reader(BoundedInput {
+            inner: reader,
+            line: 1,
+            left: LINE_BYTES_MAX,
+            is_exceeded: false,
+        });
         reader.config_mut().expand_empty_elements = true;
         let (buffer, as_of) = (Vec::new(), Timestamp::UNIX_EPOCH);
         KrrXmlReader { reader, buffer, path, sequence: 0, as_of, closed: false }
@@ -71,6 +78,7 @@ impl KrrXmlReader {
             Ok(Event::Eof) => Err(self.malformed("the file is truncated")),
             Ok(Event::DocType(_)) => Err(self.malformed("a document type declaration is not allowed")),
             Ok(event) => Ok(event.into_owned()),
+            Err(_) if self.reader.get_ref().is_exceeded => Err(self.malformed(TOO_LONG)),
             // The error may quote the content, so only its kind is kept.
             Err(quick_xml::Error::Io(error)) => {
                 Err(XmlError::Read { path: self.path.clone(), error: io::Error::from(error.kind()) })
@@ -79,8 +87,14 @@ impl KrrXmlReader {
         }
     }
 
+    /// Begins an element, with all that it holds, or what is between elements: it may be as long as the limit.
+    fn begin_record(&mut self) {
+        self.reader.get_mut().left = LINE_BYTES_MAX;
+    }
+
     fn start(&mut self) -> Result<BytesStart<'static>, XmlError> {
         loop {
+            self.begin_record();
             if let Event::Start(element) = self.next()? {
                 return Ok(element);
             }
@@ -90,6 +104,7 @@ impl KrrXmlReader {
     /// Reads the end of an element; only white space may precede it.
     fn end(&mut self) -> Result<(), XmlError> {
         loop {
+            self.begin_record();
             match self.next()? {
                 Event::End(_) => return Ok(()),
                 Event::Text(text) if text.trim().is_empty() => {}
@@ -101,6 +116,7 @@ impl KrrXmlReader {
 
     fn end_of_file(&mut self) -> Result<(), XmlError> {
         loop {
+            self.begin_record();
             self.buffer.clear();
             match self.reader.read_event_into(&mut self.buffer) {
                 Ok(Event::Eof) => return Ok(()),
@@ -129,14 +145,21 @@ impl KrrXmlReader {
         Ok(())
     }
 
-    /// The next persons, at most `count`, each with the line on which it begins. `None` at the end.
-    pub(crate) fn persons(&mut self, count: usize) -> Result<Option<Vec<(u64, Person)>>, XmlError> {
-        let mut persons = Vec::new();
-        while persons.len() < count && !self.closed {
+    /// The next persons, at most `count` and little more than `bytes` of text, each with the line on which it begins.
+    /// `None` at the end.
+    pub(crate) fn persons(
+        &mut self,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Option<Vec<(u64, Person)>>, XmlError> {
+        let (mut persons, mut read) = (Vec::new(), 0);
+        while persons.len() < count && read < bytes && !self.closed {
+            self.begin_record();
             match self.next()? {
                 Event::Start(element) if element.local_name().into_inner() == "Person" => {
                     let line = self.reader.get_ref().line;
                     persons.push((line, self.person()?));
+                    read += LINE_BYTES_MAX - self.reader.get_ref().left;
                 }
                 Event::Start(_) => self.skip()?,
                 Event::End(_) => self.closed = true,
@@ -261,7 +284,7 @@ impl ChangesPage {
         };
         let from = xml.change_number(&root, "fraEndringsNummer")?;
         let to = xml.change_number(&root, "tilEndringsNummer")?;
-        let persons = xml.persons(usize::MAX)?.unwrap_or_default();
+        let persons = xml.persons(usize::MAX, usize::MAX)?.unwrap_or_default();
         for _ in 0..wrappers {
             xml.end()?;
         }
@@ -280,23 +303,34 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Counts the lines that are read through it.
-struct LineCounter {
+/// Counts the lines that are read through it, and fails after a number of bytes.
+struct BoundedInput {
     inner: Box<dyn BufRead + Send>,
     line: u64,
+    /// Bytes that may be read.
+    left: usize,
+    /// Whether there were more.
+    is_exceeded: bool,
 }
 
-impl Read for LineCounter {
+impl Read for BoundedInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.line += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64;
-        Ok(read)
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
     }
 }
 
-impl BufRead for LineCounter {
+impl BufRead for BoundedInput {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf()
+        let available = self.inner.fill_buf()?;
+        if self.left == 0 && !available.is_empty() {
+            self.is_exceeded = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(&available[..available.len().min(self.left)])
     }
 
     fn consume(&mut self, amount: usize) {
@@ -304,5 +338,6 @@ impl BufRead for LineCounter {
             self.line += memchr::memchr_iter(b'\n', &buffer[..amount.min(buffer.len())]).count() as u64;
         }
         self.inner.consume(amount);
+        self.left = self.left.saturating_sub(amount);
     }
 }

@@ -4,12 +4,13 @@ use super::error::BuildError;
 use super::source;
 use crate::decode::KRR_XML_FILE;
 use crate::identities::Today;
-use crate::limits::SEQUENCE_MAX;
+use crate::limits::{LINE_BYTES_MAX, SEQUENCE_MAX};
 use crate::register::{Kind, moment};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Deserialize;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The content of `register.toml`.
@@ -33,7 +34,10 @@ impl Description {
     pub(super) fn read(extract: &Path) -> Result<Description, BuildError> {
         let path = extract.join("register.toml");
         let error = |finding: String| BuildError::Description { path: path.clone(), finding };
-        let text = match std::fs::read_to_string(&path) {
+        let text = match read_bounded(&path) {
+            Ok(text) if text.len() > LINE_BYTES_MAX => {
+                return Err(error("it is longer than 1 MiB".to_owned()));
+            }
             Ok(text) => text,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 if extract.is_dir() && source::open_if_present(extract, KRR_XML_FILE)?.is_some() {
@@ -84,6 +88,13 @@ impl Description {
             (_, None, _) => Err(self.error("it has no as_of: add `as_of = \"2026-06-01T04:00:00Z\"`")),
         }
     }
+}
+
+/// The text of a file, of which not much more than the limit is read.
+fn read_bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LINE_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The day from which the century of a short identity is derived: that of the extract, never today's, so that

@@ -4,16 +4,17 @@ use super::description::{Description, day_of};
 use super::error::BuildError;
 use super::far_actors::check_limit;
 use super::rejected::Rejected;
-use super::source::{self, Source};
+use super::source;
 use crate::decode::{DecodedPerson, KRR_XML_FILE, KrrXmlReader, Reason, decode_person, reason};
 use crate::identities::Today;
-use crate::limits::{OPERATORS_MAX, RECIPIENTS_MAX};
+use crate::limits::{DECODED_BYTES, LINE_BYTES_MAX, OPERATORS_MAX, RECIPIENTS_MAX};
+use crate::line_reader::{LineReader, ReadLine};
 use crate::register::Person;
 use crate::snapshot::krr::{KrrDraft, KrrRow};
 use crate::snapshot::write::Draft;
 use rayon::prelude::*;
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) const FILE: &str = "personer.jsonl";
 /// Persons that are decoded at a time.
@@ -38,7 +39,7 @@ pub(super) fn read(
             let mut xml = KrrXmlReader::of_export(xml.reader, xml.path)?;
             let (sequence, as_of) = description.version(Some((xml.sequence(), xml.as_of())))?;
             let today = day_of(as_of);
-            while let Some(batch) = xml.persons(BATCH_PERSONS)? {
+            while let Some(batch) = xml.persons(BATCH_PERSONS, DECODED_BYTES)? {
                 collector.take(KRR_XML_FILE, decode(batch, today, Ok), rejected)?;
             }
             (sequence, as_of)
@@ -46,9 +47,10 @@ pub(super) fn read(
         (None, Some(lines)) => {
             let (sequence, as_of) = description.version(None)?;
             let today = day_of(as_of);
-            let mut lines = Lines { source: lines, line: 0 };
+            let (path, reader) = (lines.path, LineReader::new(lines.reader, LINE_BYTES_MAX));
+            let mut lines = Lines { path, reader };
             while let Some(batch) = lines.batch(BATCH_PERSONS)? {
-                collector.take(FILE, decode(batch, today, |text| person_of_json(&text)), rejected)?;
+                collector.take(FILE, decode(batch, today, |text| person_of_json(&text?)), rejected)?;
             }
             (sequence, as_of)
         }
@@ -57,31 +59,35 @@ pub(super) fn read(
     collector.finish(sequence, as_of, file, rejected)
 }
 
-/// A line and its number, from 1.
-type Line = (u64, Vec<u8>);
+/// A line, unless it is too long, and its number, from 1.
+type Line = (u64, Result<Vec<u8>, Reason>);
 
 struct Lines {
-    source: Source,
-    line: u64,
+    path: PathBuf,
+    reader: LineReader<Box<dyn BufRead + Send>>,
 }
 
 impl Lines {
     /// The next lines that are not blank, at most `count`, each with its number. `None` at the end.
     fn batch(&mut self, count: usize) -> Result<Option<Vec<Line>>, BuildError> {
-        let mut batch = Vec::with_capacity(count);
-        while batch.len() < count {
+        let (mut batch, mut bytes) = (Vec::with_capacity(count), 0);
+        while batch.len() < count && bytes < DECODED_BYTES {
             let mut text = Vec::new();
-            let read = self.source.reader.read_until(b'\n', &mut text);
-            let read = read.map_err(|error| BuildError::Read { path: self.source.path.clone(), error })?;
-            if read == 0 {
-                break;
-            }
-            self.line += 1;
-            if self.line == 1 && text.starts_with(b"\xEF\xBB\xBF") {
-                text.drain(..3);
-            }
-            if !text.trim_ascii().is_empty() {
-                batch.push((self.line, text));
+            let read = self.reader.read(&mut text);
+            let read = read.map_err(|error| BuildError::Read { path: self.path.clone(), error })?;
+            let line = self.reader.number();
+            match read {
+                ReadLine::End => break,
+                ReadLine::TooLong => batch.push((line, Err(reason("line_too_long", "")))),
+                ReadLine::Whole => {
+                    if line == 1 && text.starts_with(b"\xEF\xBB\xBF") {
+                        text.drain(..3);
+                    }
+                    bytes += text.len();
+                    if !text.trim_ascii().is_empty() {
+                        batch.push((line, Ok(text)));
+                    }
+                }
             }
         }
         Ok((!batch.is_empty()).then_some(batch))

@@ -4,15 +4,35 @@ use super::error::BuildError;
 use super::rejected::Rejected;
 use super::source::Source;
 use crate::decode::{Reason, reason};
-use std::io::{BufRead, Read};
-use std::path::PathBuf;
+use crate::limits::LINE_BYTES_MAX;
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
 
-/// A file with a line feed after its end.
-type Terminated = std::io::Chain<Box<dyn BufRead + Send>, &'static [u8]>;
+/// A file with a line feed after its end, which fails when more of it is read than allowed.
+struct BoundedInput {
+    inner: io::Chain<Box<dyn BufRead + Send>, &'static [u8]>,
+    read: u64,
+    /// Bytes of the file that may be read. The parser reads more only when it has used up what it has, so a row that it
+    /// has not finished then is longer than allowed.
+    allowed: u64,
+    is_exceeded: bool,
+}
+
+impl Read for BoundedInput {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.read > self.allowed {
+            self.is_exceeded = true;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let read = self.inner.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
 
 /// A CSV file of an extract. Columns may be in any order, and unknown ones are ignored.
 pub(super) struct Table {
-    reader: csv::Reader<Terminated>,
+    reader: csv::Reader<BoundedInput>,
     record: csv::ByteRecord,
     /// Index in the file of each wanted column.
     columns: Vec<Option<usize>>,
@@ -35,8 +55,21 @@ impl Table {
             .flexible(true)
             .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(1 << 18)
-            .from_reader(reader.chain(&b"\n"[..]));
-        let header = reader.byte_headers().map_err(|error| read_error(&path, error))?;
+            .from_reader(BoundedInput {
+                inner: reader.chain(&b"\n"[..]),
+                read: 0,
+                allowed: LINE_BYTES_MAX as u64,
+                is_exceeded: false,
+            });
+        if let Err(error) = reader.byte_headers() {
+            return Err(read_error(&path, 1, &reader, error));
+        }
+        if reader.position().byte() > LINE_BYTES_MAX as u64 + 1 {
+            return Err(too_long(&path, 1));
+        }
+        let header = reader
+            .byte_headers()
+            .map_err(|error| BuildError::Read { path: path.clone(), error: error.into() })?;
         let columns: Vec<_> = names
             .iter()
             .map(|name| header.iter().position(|column| column.trim_ascii() == name.as_bytes()))
@@ -50,9 +83,17 @@ impl Table {
     /// Reads the next row that is not blank. `false` at the end.
     fn advance(&mut self) -> Result<bool, BuildError> {
         loop {
-            let read = self.reader.read_byte_record(&mut self.record);
-            if !read.map_err(|error| read_error(&self.path, error))? {
-                return Ok(false);
+            let (begin, line) = (self.reader.position().byte(), self.reader.position().line());
+            let end_max = begin + LINE_BYTES_MAX as u64;
+            self.reader.get_mut().allowed = end_max;
+            match self.reader.read_byte_record(&mut self.record) {
+                Err(error) => return Err(read_error(&self.path, line, &self.reader, error)),
+                // A row without its line feed may have as many bytes as are allowed.
+                Ok(_) if self.reader.position().byte() > end_max + 1 => {
+                    return Err(too_long(&self.path, line));
+                }
+                Ok(false) => return Ok(false),
+                Ok(true) => {}
             }
             if self.record.len() > 1 || !self.record.as_slice().trim_ascii().is_empty() {
                 return Ok(true);
@@ -109,6 +150,15 @@ impl Table {
     }
 }
 
-fn read_error(path: &std::path::Path, error: csv::Error) -> BuildError {
-    BuildError::Read { path: path.to_owned(), error: error.into() }
+/// The error for a row that begins on a line, from 1.
+fn read_error(path: &Path, line: u64, reader: &csv::Reader<BoundedInput>, error: csv::Error) -> BuildError {
+    match reader.get_ref().is_exceeded {
+        true => too_long(path, line),
+        false => BuildError::Read { path: path.to_owned(), error: error.into() },
+    }
+}
+
+fn too_long(path: &Path, line: u64) -> BuildError {
+    let finding = "the row that begins here is longer than 1 MiB: is a quotation mark not closed?".to_owned();
+    BuildError::Malformed { path: path.to_owned(), line, finding }
 }

@@ -5,12 +5,14 @@
 //! user's: links in it are followed, but not if its last component is a link of another user.
 
 use super::mode::FileMode;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use super::owner::this_user;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Most links that lead to a directory.
@@ -24,11 +26,6 @@ pub(crate) struct Folder {
 
 fn read_only() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW
-}
-
-/// The user that files are created for.
-fn this_user() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 /// Whether an entry belongs to this user.
@@ -95,6 +92,11 @@ impl Folder {
     /// Path as it was given, for messages and for libraries that need one.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The entry of the directory itself.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(&self.file)?)
     }
 
     /// Errors: the directory belongs to a user who is neither this one nor root.
@@ -207,6 +209,18 @@ impl Folder {
         Ok(rustix::fs::renameat(&self.file, from.as_ref(), &to.0.file, to.1)?)
     }
 
+    /// Renames an entry. Errors: `AlreadyExists`.
+    pub(crate) fn rename_new(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match rustix::fs::renameat_with(&self.file, from, &self.file, to, RenameFlags::NOREPLACE) {
+            // Some file systems cannot, but have links.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::linkat(&self.file, from, &self.file, to, AtFlags::empty())?;
+                self.remove(from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
     /// Removes a file, or a link itself.
     pub(crate) fn remove(&self, name: impl AsRef<OsStr>) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::empty())?)
@@ -262,6 +276,16 @@ fn follow(link: &Path) -> io::Result<PathBuf> {
 ///
 /// Errors: the file, or the link that leads to it, belongs to a user who is neither this one nor root.
 pub(crate) fn append(path: &Path) -> io::Result<File> {
+    append_with(path, OFlags::empty())
+}
+
+/// As [`append`], but neither opening nor writing waits for the reader of a pipe or for a device: then they fail.
+#[cfg(feature = "service")]
+pub(crate) fn append_without_waiting(path: &Path) -> io::Result<File> {
+    append_with(path, OFlags::NONBLOCK)
+}
+
+fn append_with(path: &Path, flags: OFlags) -> io::Result<File> {
     let (folder, name) = Folder::of(path)?;
     let Some(entry) = folder.entry(name)? else {
         folder.create_file(name, FileMode::of_process())?;
@@ -271,7 +295,8 @@ pub(crate) fn append(path: &Path) -> io::Result<File> {
         return Err(foreign(path, "a file"));
     }
     // A link, a device such as /dev/stdout, or a pipe is the choice of this user or of root.
-    let file = File::options().append(true).open(path)?;
+    let flags = (flags | OFlags::CLOEXEC | OFlags::NOCTTY).bits() as i32;
+    let file = File::options().append(true).custom_flags(flags).open(path)?;
     match is_trusted(&rustix::fs::fstat(&file)?) {
         true => Ok(file),
         false => Err(foreign(path, "a file")),

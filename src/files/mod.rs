@@ -12,14 +12,23 @@
 //! that the user gives, and refuse links and `..` in it, which are legitimate.)
 
 mod folder;
+#[cfg(feature = "replica")]
+mod input;
 mod mode;
 mod names;
+mod owner;
 mod partial;
+#[cfg(feature = "replica")]
 mod secret;
 
+#[cfg(feature = "service")]
+pub(crate) use folder::append_without_waiting;
 pub(crate) use folder::{Folder, append, is_ours, is_regular};
+#[cfg(feature = "replica")]
+pub(crate) use input::{read_regular, read_regular_text};
 pub use mode::FileMode;
 pub(crate) use names::with_suffix;
+pub(crate) use owner::explained;
 pub use partial::WorkDirectory;
 pub(crate) use partial::{Others, PartialDirectory, PartialFile, is_partial_of};
 #[cfg(feature = "replica")]
@@ -67,6 +76,17 @@ pub fn write_output(path: impl AsRef<Path>, content: &[u8]) -> io::Result<()> {
         return append(path)?.write_all(content);
     }
     replace(path, |file| file.write_all(content)).map(drop)
+}
+
+/// Writes a file without personal data, which all users may read, into a directory, which is created if it does not exist.
+/// An earlier file is replaced.
+pub fn write_public(directory: impl AsRef<Path>, name: &str, content: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    let directory = directory.as_ref();
+    Folder::create_all(directory, FileMode::PUBLIC)?;
+    let mut partial = PartialFile::begin(&directory.join(name), FileMode::PUBLIC)?;
+    partial.file().write_all(content)?;
+    partial.finish_unsynced()
 }
 
 /// Why a file is not replaced.
@@ -155,6 +175,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn only_files_made_by_nabar_are_replaced() {
@@ -329,6 +350,21 @@ mod tests {
         assert!(Folder::open(&path("real")).expect("opened").check_owner().is_err());
         let checked = check_replaceable(path("audit.log"), &[], |_| true);
         assert!(matches!(checked, Err(NotReplaced::OtherOwner(_))));
+    }
+
+    /// The bit by which the files of a group's directory belong to the group.
+    #[test]
+    fn directories_keep_the_group_of_their_parent() {
+        let directory = tempfile::tempdir().expect("directory");
+        let group = directory.path().join("group");
+        fs::create_dir(&group).expect("made");
+        fs::set_permissions(&group, fs::Permissions::from_mode(0o2770)).expect("set");
+        for (name, mode, expected) in [("private", 0o600, 0o2700), ("shared", 0o640, 0o2750)] {
+            let mode_of_files = FileMode::of_permissions(mode);
+            Folder::create_all(&group.join(name), mode_of_files).expect("created");
+            let found = fs::metadata(group.join(name)).expect("there").permissions().mode();
+            assert_eq!(found & 0o7777, expected, "{name}");
+        }
     }
 
     #[test]

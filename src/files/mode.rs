@@ -38,9 +38,18 @@ impl FileMode {
         FileMode(permissions & 0o664 | FileMode::PRIVATE.0)
     }
 
+    /// The mode of files that only writers may open: with permission for the group if it may write.
+    pub(crate) fn of_writers(self) -> FileMode {
+        FileMode(if self.0 & 0o020 == 0 { 0o600 } else { 0o660 })
+    }
+
     /// The mode of directories: those who may read a file may also enter its directory.
     pub(crate) fn of_directory(self) -> FileMode {
         FileMode(self.0 | (self.0 & 0o444) >> 2)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        self.0
     }
 
     pub(super) fn raw(self) -> Mode {
@@ -85,6 +94,10 @@ mod tests {
             ["", "rw-r-----", "0400", "0666", "0602", "0700", "4600", "06400", "-600", "0o600", "0680"]
         {
             assert!(text.parse::<FileMode>().is_err(), "{text}");
+        }
+        for (mode, of_writers) in [("0600", "0600"), ("0644", "0600"), ("0640", "0600"), ("0664", "0660")] {
+            let mode: FileMode = mode.parse().expect("a mode");
+            assert_eq!(mode.of_writers().to_string(), of_writers);
         }
         assert_eq!(FileMode::of_permissions(0o100_777).to_string(), "0664");
         assert_eq!(FileMode::of_permissions(0o100_400).to_string(), "0600");

@@ -114,6 +114,17 @@ impl PartialFile {
         Ok(length)
     }
 
+    /// As [`finish`](Self::finish), unless a file has the final name. Errors: `AlreadyExists`.
+    pub(crate) fn finish_new(mut self) -> io::Result<()> {
+        if self.mode != FileMode::PRIVATE {
+            rustix::fs::fchmod(&self.file, self.mode.raw())?;
+        }
+        self.file.sync_all()?;
+        self.folder.rename_new(&self.name, &self.target)?;
+        self.finished = true;
+        self.folder.sync()
+    }
+
     /// Renames the file to its final name, not durably.
     pub(crate) fn finish_unsynced(mut self) -> io::Result<()> {
         self.rename()

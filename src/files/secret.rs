@@ -1,9 +1,8 @@
 //! Private keys and tokens, which other users must not be able to read.
 
-use rustix::fs::OFlags;
-use std::fs::File;
+use super::input::open_regular;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Most bytes of a file with keys or a token.
@@ -12,10 +11,10 @@ const SECRET_BYTES_MAX: u64 = 1 << 20;
 /// Reads a file with a private key or a token, unless its content is `public`: then it holds no secret, and was given by
 /// mistake.
 ///
-/// Errors: others may read or write it, or the group may. Only if the file belongs to root, its group may read it: such a
+/// Errors: it is not a regular file; others may read or write it, or the group may. Only if the file belongs to root, its group may read it: such a
 /// group was made for the key.
 pub(crate) fn read_secret(path: &Path, is_public: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
-    let file = File::options().read(true).custom_flags(OFlags::CLOEXEC.bits() as i32).open(path)?;
+    let file = open_regular(path)?;
     let metadata = file.metadata()?;
     let mut secret = Vec::new();
     file.take(SECRET_BYTES_MAX).read_to_end(&mut secret)?;

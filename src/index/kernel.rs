@@ -274,3 +274,30 @@ impl SingleLookup<'_> {
         with_codes!(codes, codes => Kernel { first, trusted, pages, codes }.look_up(ordinal))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+
+    /// A file that is overwritten after its blocks were checked: counts that lead beyond the records read none of them.
+    #[test]
+    fn counts_that_were_overwritten_lead_to_the_last_record() {
+        let overwritten: Page = bytemuck::cast([u64::MAX; 8]);
+        let mut pages = vec![Page::zeroed(); BLOCK_PAGES as usize];
+        pages.extend(vec![overwritten; BLOCK_PAGES as usize]);
+        let directory = [AtomicU64::new(trusted(1, 1)), AtomicU64::new(ABSENT)];
+        let codes = [0u8, 7, 9];
+        let kernel = Kernel { first: 0, trusted: &directory, pages: &pages, codes: &codes };
+        let ordinals = [Ordinal(0), Ordinal(PAGE_ORDINALS - 1), Ordinal(5 * PAGE_ORDINALS + 70)];
+        let mut hits = [Hit { slot: Slot(0), code: 0 }; 3];
+        let trust = |_: &[Ordinal]| Err(());
+        let groups = Groups { kernel, ordinals: &ordinals, sink: &mut hits[..], trust };
+        assert_eq!(groups.run(), Ok(()));
+        for (ordinal, hit) in ordinals.into_iter().zip(hits) {
+            assert_eq!((hit.slot.0, hit.code), (2, 9), "the last record");
+            let single = kernel.look_up(ordinal).expect("trusted");
+            assert_eq!((single.slot.0, single.code), (2, 9));
+        }
+    }
+}

@@ -78,7 +78,7 @@ pub enum ListError {
     /// The output directory is not empty.
     #[error("{} is not empty", .0.display())]
     Occupied(PathBuf),
-    /// A file that would be replaced belongs to another user.
+    /// The output directory, or a file that would be replaced, belongs to another user.
     #[error("{} belongs to another user", .0.display())]
     OtherOwner(PathBuf),
     /// The list is in the output directory.

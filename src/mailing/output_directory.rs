@@ -33,7 +33,7 @@ pub(super) fn write_error(path: &Path) -> impl Fn(io::Error) -> ListError + use<
 impl OutputDirectory {
     /// Makes the incomplete directory, and removes those that killed jobs left.
     ///
-    /// Errors: `wanted` is not empty and `force` is false; a file to be replaced is another user's; another job is
+    /// Errors: `wanted` is another user's, or not empty and `force` is false; a file to be replaced is another user's; another job is
     /// writing there.
     pub(super) fn create(wanted: &Path, force: bool) -> Result<OutputDirectory, ListError> {
         let failed = write_error(wanted);
@@ -48,6 +48,10 @@ impl OutputDirectory {
         };
         let partial = match &existing {
             Some(folder) => {
+                folder.check_owner().map_err(|error| match error.kind() {
+                    io::ErrorKind::PermissionDenied => ListError::OtherOwner(wanted.to_owned()),
+                    _ => failed(error),
+                })?;
                 check_contents(folder, force)?;
                 let folder = Folder::open(wanted).map_err(&failed)?;
                 PartialDirectory::create(folder, OsStr::new(WITHIN), Others::Exclude)

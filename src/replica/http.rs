@@ -10,12 +10,11 @@ use crate::register::Register;
 use crate::signing::{self, Statement, TrustedKeys, header};
 use crate::store::changes_of_frames;
 use bytes::Bytes;
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -123,9 +122,7 @@ impl HttpSource {
             request = request.header(*name, value);
         }
         if let Some(token) = &self.options.token {
-            let text = files::read_secret(token, |_| false).map_err(|error| unusable(token, error))?;
-            let token = String::from_utf8(text).map_err(|_| unusable(token, "it is not UTF-8"))?;
-            request = request.header("authorization", format!("Bearer {}", token.trim()));
+            request = request.header("authorization", bearer(token)?);
         }
         // The time-outs start when the request is made, which needs the runtime.
         let response = self.runtime.block_on(async { timeout(HEADERS_TIMEOUT, request.send()).await });
@@ -333,7 +330,23 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, FollowError> 
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FollowError> {
-    fs::read(path).map_err(|error| unusable(path, error))
+    /// Most bytes of a file with certificates.
+    const BYTES_MAX: u64 = 16 << 20;
+    files::read_regular(path, BYTES_MAX).map_err(|error| unusable(path, error))
+}
+
+/// The value of `Authorization` with the token in a file.
+fn bearer(path: &Path) -> Result<HeaderValue, FollowError> {
+    let text = files::read_secret(path, |_| false).map_err(|error| unusable(path, error))?;
+    let token = text.trim_ascii();
+    // Anything else would fail in each request, and be taken for a fault of the network.
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(unusable(path, "it is not a token, which is one word of letters, digits and signs"));
+    }
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token].concat())
+        .map_err(|_| unusable(path, "it is not a token"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn unusable(path: &Path, error: impl ToString) -> FollowError {

@@ -1,5 +1,6 @@
 //! The audit log: callers, senders, counts and outcomes of requests. It never contains an id of a recipient.
 
+use super::attempts::Attempts;
 use super::config;
 use crate::files;
 use serde::Serialize;
@@ -9,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A line of the log.
@@ -52,10 +53,15 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The line after the log could not be written for some time.
-#[derive(Serialize)]
-struct Resumed {
+/// A line about the log itself.
+#[derive(Default, Serialize)]
+struct AuditNote {
     time: String,
+    /// The file was opened: at the start, or again. It is written to at once, since only that shows that it can be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    opened: bool,
+    /// The log could not be written for some time.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     resumed: bool,
 }
 
@@ -64,6 +70,9 @@ struct AuditFile {
     file: File,
     incomplete: bool,
 }
+
+/// Time that a write may take. Then other requests no longer wait for it, and the log is failing.
+const WRITE_TIME: Duration = Duration::from_secs(5);
 
 /// Refusals of one kind that have lines of their own, in each [`REFUSALS_TIME`]; further ones are counted.
 const REFUSALS_WRITTEN: u64 = 5;
@@ -86,7 +95,11 @@ type RefusalKind = (String, Option<String>, &'static str, u16, Option<String>);
 /// Appends to a file, each line with one write.
 pub(super) struct AuditLog {
     path: PathBuf,
-    file: Mutex<AuditFile>,
+    /// `None` while it is written to.
+    file: Mutex<Option<AuditFile>>,
+    returned: Condvar,
+    attempts: Attempts,
+    write_time: Duration,
     refusals: Mutex<HashMap<RefusalKind, Refusals>>,
     /// Whether the last attempt to write failed.
     failing: AtomicBool,
@@ -95,30 +108,76 @@ pub(super) struct AuditLog {
 }
 
 impl AuditLog {
+    /// Opens the file. If it can be opened and not written, the log is failing.
     pub(super) fn open(config: &config::Audit) -> io::Result<AuditLog> {
-        let file = Mutex::new(AuditFile { file: files::append(&config.path)?, incomplete: false });
-        let (refusals, path) = (Mutex::default(), config.path.clone());
-        Ok(AuditLog {
-            path,
-            file,
-            refusals,
-            failing: AtomicBool::new(false),
-            is_stale: AtomicBool::new(false),
-        })
+        AuditLog::open_for(config, WRITE_TIME)
     }
 
-    /// Whether the last attempt to write, or to open the file again, failed.
+    fn open_for(config: &config::Audit, write_time: Duration) -> io::Result<AuditLog> {
+        let file = AuditFile { file: files::append_without_waiting(&config.path)?, incomplete: false };
+        let log = AuditLog {
+            path: config.path.clone(),
+            file: Mutex::new(Some(file)),
+            returned: Condvar::new(),
+            attempts: Attempts::new(write_time),
+            write_time,
+            refusals: Mutex::default(),
+            failing: AtomicBool::new(false),
+            is_stale: AtomicBool::new(false),
+        };
+        log.note_opened();
+        Ok(log)
+    }
+
+    /// Whether the last attempt to write, or to open the file again, failed or does not end.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed) || self.is_stale.load(Ordering::Relaxed)
+        self.failing.load(Ordering::Relaxed)
+            || self.is_stale.load(Ordering::Relaxed)
+            || self.attempts.is_overdue()
+    }
+
+    /// The attempts to write and to open the file.
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    fn note_opened(&self) {
+        let time = jiff::Timestamp::now().to_string();
+        // The error is noted and logged.
+        let _ = self.append(&AuditNote { time, opened: true, resumed: self.failing.load(Ordering::Relaxed) });
+    }
+
+    /// The file, once it is not written to. `None` if the current write takes too long.
+    fn take(&self) -> Option<AuditFile> {
+        let file = self.lock();
+        let left = self.write_time.saturating_sub(self.attempts.running());
+        let waited = self.returned.wait_timeout_while(file, left, |file| file.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
+    }
+
+    /// Gives the file back, unless it was opened again meanwhile.
+    fn put(&self, file: AuditFile) {
+        self.lock().get_or_insert(file);
+        self.returned.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<AuditFile>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the path again, after the file was renamed by log rotation.
     pub(super) fn reopen(&self) {
-        match files::append(&self.path) {
+        let opened = {
+            let _attempt = self.attempts.begin();
+            files::append_without_waiting(&self.path)
+        };
+        match opened {
             Ok(file) => {
-                *self.file.lock().unwrap_or_else(PoisonError::into_inner) =
-                    AuditFile { file, incomplete: false };
+                // Also if a write to the old file does not end.
+                *self.lock() = Some(AuditFile { file, incomplete: false });
+                self.returned.notify_one();
                 self.is_stale.store(false, Ordering::Relaxed);
+                self.note_opened();
             }
             Err(error) => {
                 self.is_stale.store(true, Ordering::Relaxed);
@@ -135,13 +194,21 @@ impl AuditLog {
     fn append(&self, entry: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.incomplete {
-            // The previous write failed part-way, for example on a full disk.
-            line.insert(0, b'\n');
-        }
-        let written = file.file.write_all(&line);
-        file.incomplete = written.is_err();
+        let written = match self.take() {
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "an earlier write does not end")),
+            Some(mut file) => {
+                if file.incomplete {
+                    // The previous write failed part-way, for example on a full disk.
+                    line.insert(0, b'\n');
+                }
+                let attempt = self.attempts.begin();
+                let written = file.file.write_all(&line);
+                drop(attempt);
+                file.incomplete = written.is_err();
+                self.put(file);
+                written
+            }
+        };
         let failed_before = self.failing.swap(written.is_err(), Ordering::Relaxed);
         match &written {
             Err(error) if !failed_before => tracing::error!(%error, "the audit log cannot be written"),
@@ -188,15 +255,61 @@ impl AuditLog {
         for entry in &due {
             let _ = self.append(entry);
         }
-        let is_removed = {
-            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
-        };
+        let is_removed = self.take().is_some_and(|file| {
+            let attempt = self.attempts.begin();
+            let is_removed = file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+            drop(attempt);
+            self.put(file);
+            is_removed
+        });
         if is_removed || self.is_stale.load(Ordering::Relaxed) {
             self.reopen();
         }
         if self.failing.load(Ordering::Relaxed) {
-            let _ = self.append(&Resumed { time: jiff::Timestamp::now().to_string(), resumed: true });
+            let _ = self.append(&AuditNote {
+                time: jiff::Timestamp::now().to_string(),
+                resumed: true,
+                ..AuditNote::default()
+            });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(path: &PathBuf) -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).expect("read");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// The write of another thread does not end: nothing waits for it, the log is failing, and a new file mends it.
+    #[test]
+    fn a_write_that_does_not_end_stops_no_other() {
+        let directory = tempfile::tempdir().expect("directory");
+        let config = config::Audit { path: directory.path().join("audit.log") };
+        let log = AuditLog::open_for(&config, Duration::ZERO).expect("opened");
+        assert!(!log.is_failing(), "the start was written");
+        let (hung, attempt) = (log.take().expect("the file"), log.attempts.begin());
+        let refused = log.write(&AuditEntry::default()).expect_err("not written");
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert!(log.is_failing());
+        std::fs::rename(&config.path, directory.path().join("old")).expect("renamed");
+        log.reopen();
+        log.write(&AuditEntry { ids: 7, ..AuditEntry::default() }).expect("written");
+        drop(attempt);
+        log.put(hung);
+        assert!(!log.is_failing());
+        log.write(&AuditEntry { ids: 8, ..AuditEntry::default() }).expect("written");
+        let written = lines(&config.path);
+        assert_eq!((&written[0]["opened"], &written[0]["resumed"]), (&true.into(), &true.into()));
+        assert_eq!((&written[1]["ids"], &written[2]["ids"]), (&7.into(), &8.into()));
+    }
+
+    #[test]
+    fn a_log_that_was_never_written_is_failing() {
+        let config = config::Audit { path: PathBuf::from("/dev/full") };
+        assert!(AuditLog::open(&config).expect("opened").is_failing());
     }
 }

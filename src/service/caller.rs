@@ -68,6 +68,9 @@ pub(super) enum AuthenticationError {
     /// The certificate was valid in the handshake.
     #[error("the client certificate is no longer valid: {0}")]
     Certificate(rustls::Error),
+    /// The request has begun with another one.
+    #[error("the credentials of the request name another caller, or other scopes, than when it began")]
+    OtherCaller,
 }
 
 impl From<&AuthenticationError> for Problem {
@@ -77,7 +80,9 @@ impl From<&AuthenticationError> for Problem {
                 "missing-credentials",
                 "send a client certificate that names an organisation, or a bearer token",
             ),
-            AuthenticationError::Repeated | AuthenticationError::Token(_) => (
+            AuthenticationError::Repeated
+            | AuthenticationError::Token(_)
+            | AuthenticationError::OtherCaller => (
                 "bad-token",
                 "the token has expired, is not an access token that is signed by a known key, has another issuer or \
                  audience, names no organisation, or is bound to another holder",
@@ -91,7 +96,7 @@ impl From<&AuthenticationError> for Problem {
 }
 
 /// The caller of a request. If authentication is on, every caller is an organisation, which the audit log names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Authentication is off: everything is allowed.
     Unrestricted,

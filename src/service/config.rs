@@ -1,6 +1,7 @@
 //! `nabar.toml`, the service's configuration. `docs/service.md` lists every key.
 
 use super::origin::AllowedHost;
+use crate::files::read_regular_text;
 use crate::replica::Part;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use jsonwebtoken::Algorithm;
@@ -366,11 +367,14 @@ pub struct ConfigError {
     pub finding: String,
 }
 
+/// Most bytes of a configuration file.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
 impl Config {
     /// Reads a configuration file. Relative paths start from its directory.
     pub fn read(path: &Path) -> Result<Config, ConfigError> {
         let bad = |finding: String| ConfigError { path: path.to_owned(), finding };
-        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        let text = read_regular_text(path, CONFIG_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
         let mut config: Config = toml::from_str(&text).map_err(|error| bad(error.to_string()))?;
         let directory = path.parent().unwrap_or(Path::new(""));
         config.paths().for_each(|path| *path = directory.join(&*path));

@@ -1,5 +1,6 @@
 //! Server certificate, client authorities, token keys and signing keys: loading, reloading, authentication.
 
+use super::attempts::Attempts;
 use super::caller::{AuthenticationError, Caller, Peer};
 use super::config::{Config, Tls};
 use super::origin::AllowedHosts;
@@ -21,7 +22,11 @@ pub(super) struct Credentials {
     tokens: ArcSwapOption<TokenKeys>,
     signing: ArcSwap<signing::SigningKeys>,
     last_load: Mutex<LastLoad>,
+    attempts: Attempts,
 }
+
+/// Time that loading may take, with fetching a JWKS.
+const LOAD_TIME: Duration = Duration::from_secs(60);
 
 /// What the last load read.
 struct LastLoad {
@@ -50,8 +55,10 @@ impl Credentials {
                 at: Instant::now(),
                 expired_lists: Vec::new(),
             }),
+            attempts: Attempts::new(LOAD_TIME),
         };
-        credentials.last_load().modified = credentials.modification_times();
+        let modified = credentials.modification_times();
+        credentials.last_load().modified = modified;
         if let Some(error) = credentials.load().into_iter().next() {
             return Err(error);
         }
@@ -87,9 +94,11 @@ impl Credentials {
 
     /// Reloads if `force` is set, a file has changed, or the token keys are to be fetched again.
     pub(super) fn reload_if_due(&self, force: bool) {
+        let _attempt = self.attempts.begin();
+        // Not under the lock: the file system may hang.
+        let modified = self.modification_times();
         let (due, repeated) = {
             let mut last = self.last_load();
-            let modified = self.modification_times();
             let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
             let refresh =
                 remote.is_some_and(|tokens| last.at.elapsed().as_secs_f64() > tokens.refresh.0.as_secs_f64());
@@ -134,9 +143,14 @@ impl Credentials {
         last.expired_lists = expired;
     }
 
-    /// Whether the last attempt to load them succeeded.
+    /// Whether the last attempt to load them succeeded, and the current one does not take too long.
     pub(super) fn are_loaded(&self) -> bool {
-        !self.last_load().failed
+        !self.last_load().failed && !self.attempts.is_overdue()
+    }
+
+    /// The attempts to load them again.
+    pub(super) fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 
     fn last_load(&self) -> MutexGuard<'_, LastLoad> {

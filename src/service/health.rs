@@ -1,5 +1,6 @@
 //! Liveness, readiness and metrics.
 
+use super::attempts::Attempts;
 use super::context::RequestContext;
 use super::metrics::CurrentState;
 use super::operation::{json_object, operation, text};
@@ -45,6 +46,18 @@ impl Health {
     }
 }
 
+/// The attempts of the parts of the service, by name.
+fn attempts(service: &Service) -> impl Iterator<Item = (&'static str, &Attempts)> {
+    let audit = service.audit.iter().map(|audit| ("audit", audit.attempts()));
+    audit.chain([("credentials", service.credentials.attempts())])
+}
+
+/// Logs attempts that take too long, once.
+pub(super) fn report_hanging(service: &Service) {
+    attempts(service).for_each(|(part, attempts)| attempts.report(part));
+    service.registers.all.iter().for_each(|served| served.attempts().report(&served.name));
+}
+
 pub(super) fn healthz(_: &RequestContext<'_>) -> Response<Body> {
     respond("text/plain", "ok\n")
 }
@@ -65,13 +78,15 @@ pub(super) fn readyz(context: &RequestContext<'_>) -> Response<Body> {
         serde_json::json!({
             "name": served.name, "sequence": register.sequence(), "as_of": register.as_of().to_string(),
             "ready": ready, "fresh": served.is_fresh(), "intact": served.is_intact(),
-            "following": served.is_following(), "source": source,
+            "following": served.is_following(), "hangs": served.attempts().is_overdue(), "source": source,
         })
     });
     let registers: Vec<_> = registers.collect();
+    let hanging = attempts(service).filter(|(_, attempts)| attempts.is_overdue()).map(|(part, _)| part);
+    let hanging: Vec<_> = hanging.collect();
     let mut response = json(&serde_json::json!({
         "ready": health.is_ready(), "audit": health.audit, "credentials": health.credentials,
-        "threads": health.threads, "registers": registers,
+        "threads": health.threads, "hanging": hanging, "registers": registers,
     }));
     if !health.is_ready() {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -84,8 +99,10 @@ pub(super) fn metrics(context: &RequestContext<'_>) -> Response<Body> {
     let current = CurrentState {
         ready: health.is_ready(),
         parts: [("audit", health.audit), ("credentials", health.credentials), ("threads", health.threads)],
+        attempts: attempts(service).map(|(part, attempts)| (part, attempts.running())).collect(),
         memory: service.memory.reserved(),
         jobs: service.jobs.held(),
+        lost_log_lines: service.lost_log_lines.map_or(0, |lost| lost()),
     };
     let tls = service.credentials.tls();
     respond(OPEN_METRICS, service.metrics.text(&service.registers, tls.as_deref(), &current))

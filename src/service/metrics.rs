@@ -41,10 +41,14 @@ pub(super) struct CurrentState {
     pub(super) ready: bool,
     /// Whether each part of the service works, by its name.
     pub(super) parts: [(&'static str, bool); 3],
+    /// For how long the current attempt of each part has been running.
+    pub(super) attempts: Vec<(&'static str, Duration)>,
     /// Bytes of the memory budget that requests hold.
     pub(super) memory: usize,
     /// Lists that are being checked.
     pub(super) jobs: usize,
+    /// Lines of the log that were lost.
+    pub(super) lost_log_lines: usize,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -60,6 +64,7 @@ pub(super) struct Metrics {
     seconds: Family<ByEndpoint, Histogram>,
     pub(super) connections: Gauge,
     pub(super) refused: Counter,
+    pub(super) gave_way: Counter,
     sequence: Family<ByRegister, Gauge>,
     age: Family<ByRegister, Gauge<f64, AtomicU64>>,
     recipients: Family<ByRegister, Gauge>,
@@ -71,8 +76,11 @@ pub(super) struct Metrics {
     source_contact: Family<ByRegister, Gauge<f64, AtomicU64>>,
     ready: Gauge,
     healthy: Family<ByPart, Gauge>,
+    attempts: Family<ByPart, Gauge<f64, AtomicU64>>,
+    register_attempts: Family<ByRegister, Gauge<f64, AtomicU64>>,
     memory: Gauge,
     jobs: Gauge,
+    lost_log_lines: Gauge,
     expiry: Family<ByFile, Gauge>,
     next_update: Family<ByFile, Gauge>,
 }
@@ -86,6 +94,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(|| Histogram::new(BOUNDS)),
             connections: Gauge::default(),
             refused: Counter::default(),
+            gave_way: Counter::default(),
             sequence: Family::default(),
             age: Family::default(),
             recipients: Family::default(),
@@ -97,8 +106,11 @@ impl Metrics {
             source_contact: Family::default(),
             ready: Gauge::default(),
             healthy: Family::default(),
+            attempts: Family::default(),
+            register_attempts: Family::default(),
             memory: Gauge::default(),
             jobs: Gauge::default(),
+            lost_log_lines: Gauge::default(),
             expiry: Family::default(),
             next_update: Family::default(),
             registry: Registry::default(),
@@ -117,6 +129,11 @@ impl Metrics {
             "connections_refused",
             "Connections that were closed at once because of limits",
             metrics.refused.clone(),
+        );
+        registry.register(
+            "connections_gave_way",
+            "Idle connections that were closed for new ones",
+            metrics.gave_way.clone(),
         );
         registry.register(
             "register_sequence",
@@ -165,9 +182,26 @@ impl Metrics {
             "1 if the part of the service works: audit, credentials, threads",
             metrics.healthy.clone(),
         );
+        registry.register_with_unit(
+            "attempt",
+            "Time for which the current attempt of the part has been running: audit, credentials",
+            Unit::Seconds,
+            metrics.attempts.clone(),
+        );
+        registry.register_with_unit(
+            "register_attempt",
+            "Time for which the current attempt to read what is new has been running",
+            Unit::Seconds,
+            metrics.register_attempts.clone(),
+        );
         let memory = metrics.memory.clone();
         registry.register_with_unit("memory", "Memory that requests hold", Unit::Bytes, memory);
         registry.register("jobs", "Lists that are being checked", metrics.jobs.clone());
+        registry.register(
+            "log_lines_lost",
+            "Lines of the log that were lost because standard error was not read",
+            metrics.lost_log_lines.clone(),
+        );
         let expiry = metrics.expiry.clone();
         registry.register_with_unit(
             "certificate_expiry",
@@ -212,8 +246,12 @@ impl Metrics {
         for (part, works) in current.parts {
             self.healthy.get_or_create(&ByPart { part }).set(i64::from(works));
         }
+        for (part, running) in &current.attempts {
+            self.attempts.get_or_create(&ByPart { part }).set(running.as_secs_f64());
+        }
         self.memory.set(current.memory as i64);
         self.jobs.set(current.jobs as i64);
+        self.lost_log_lines.set(current.lost_log_lines as i64);
         if let Some(Material { expiries, next_updates, .. }) = tls {
             for (family, ends) in [(&self.expiry, expiries), (&self.next_update, next_updates)] {
                 for end in ends {
@@ -231,6 +269,8 @@ impl Metrics {
             self.applied.get_or_create(&by).set(served.applied.load(Ordering::Relaxed) as i64);
             self.versions.get_or_create(&by).set(served.versions_in_memory() as i64);
             self.following.get_or_create(&by).set(i64::from(served.is_following()));
+            let running = served.attempts().running().as_secs_f64();
+            self.register_attempts.get_or_create(&by).set(running);
             if let Some(source) = served.source() {
                 self.source_sequence.get_or_create(&by).set(source.source_sequence() as i64);
                 self.source_connected.get_or_create(&by).set(i64::from(source.is_connected()));

@@ -7,6 +7,7 @@
 //! Modules depend on each other in one direction, which a test checks: configuration and responses; shared state
 //! (`state`) and the request's `context`; handlers; the table of routes; `dispatch`; `server`.
 
+mod attempts;
 mod audit;
 mod authorization;
 mod body;
@@ -24,6 +25,7 @@ mod health;
 mod krr;
 mod memory;
 mod metrics;
+mod open_connections;
 mod openapi;
 mod operation;
 mod organisations;
@@ -41,6 +43,7 @@ mod route;
 mod routes;
 mod server;
 mod soap;
+mod standing;
 mod state;
 mod stream;
 mod tls;

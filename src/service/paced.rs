@@ -1,7 +1,9 @@
 //! Connections whose clients take responses too slowly.
 
+use super::open_connections::Usage;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,15 +20,35 @@ pub(super) struct PacedStream<S> {
     waited: Duration,
     /// Since when the connection takes nothing.
     blocked: Option<Instant>,
+    usage: Option<Arc<Usage>>,
 }
 
 impl<S> PacedStream<S> {
     pub(super) fn new(inner: S, grace: Duration, bytes_per_second: u64) -> PacedStream<S> {
         let bytes_per_second = bytes_per_second.max(1);
-        PacedStream { inner, grace, bytes_per_second, written: 0, waited: Duration::ZERO, blocked: None }
+        PacedStream {
+            inner,
+            grace,
+            bytes_per_second,
+            written: 0,
+            waited: Duration::ZERO,
+            blocked: None,
+            usage: None,
+        }
+    }
+
+    /// Also notes in `usage` whether a write waits.
+    pub(super) fn noted_in(mut self, usage: Arc<Usage>) -> PacedStream<S> {
+        self.usage = Some(usage);
+        self
     }
 
     fn note(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if polled.is_pending() != self.blocked.is_some()
+            && let Some(usage) = &self.usage
+        {
+            usage.set_blocked(polled.is_pending());
+        }
         if polled.is_pending() {
             self.blocked.get_or_insert_with(Instant::now);
             return Poll::Pending;

@@ -31,6 +31,8 @@ pub(super) enum StreamEnd {
     Abandoned,
     Complete,
     Failed,
+    /// The caller was no longer accepted.
+    Refused,
 }
 
 impl RequestRecord {

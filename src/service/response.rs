@@ -13,6 +13,8 @@ use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
 
 /// Sequence number of the version that the response was made from.
 pub(super) const SEQUENCE: HeaderName = HeaderName::from_static("nabar-sequence");
@@ -31,7 +33,37 @@ pub(super) struct Body {
     /// Memory that was reserved for the request.
     memory: Reservation,
     /// Dropped when the body has been taken or abandoned.
-    guard: Option<Box<dyn Any + Send>>,
+    guard: Vec<Box<dyn Any + Send>>,
+    watch: Option<BodyWatch>,
+}
+
+/// Bytes of a mapped file per frame of a body.
+const MAPPED_BYTES: usize = 1 << 20;
+
+/// Checks from time to time whether a body may still be sent, also while nothing can be sent.
+pub(super) struct BodyWatch {
+    interval: Duration,
+    timer: Pin<Box<Sleep>>,
+    check: Box<dyn FnMut() -> io::Result<()> + Send>,
+}
+
+impl BodyWatch {
+    /// An error of `check` ends the body before its end, so that it is not complete for its client.
+    pub(super) fn new(
+        interval: Duration,
+        check: impl FnMut() -> io::Result<()> + Send + 'static,
+    ) -> BodyWatch {
+        let timer = Box::pin(tokio::time::sleep(interval));
+        BodyWatch { interval, timer, check: Box::new(check) }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.timer.as_mut().poll(context).is_ready() {
+            (self.check)()?;
+            self.timer.as_mut().reset(Instant::now() + self.interval);
+        }
+        Ok(())
+    }
 }
 
 enum Content {
@@ -56,7 +88,7 @@ impl AsRef<[u8]> for HeldBytes {
 
 impl Body {
     fn new(content: Content) -> Body {
-        Body { content, memory: Reservation::default(), guard: None }
+        Body { content, memory: Reservation::default(), guard: Vec::new(), watch: None }
     }
 
     /// Attaches what the request has reserved. It is kept until the body has been sent.
@@ -66,7 +98,17 @@ impl Body {
 
     /// Attaches a value that is dropped when the body has been taken or abandoned.
     pub(super) fn guard(&mut self, guard: impl Any + Send) {
-        self.guard = Some(Box::new(guard));
+        self.guard.push(Box::new(guard));
+    }
+
+    /// Whether it may take long to send: it is neither in memory nor empty.
+    pub(super) fn is_long(&self) -> bool {
+        !matches!(self.content, Content::Bytes(_)) && !self.is_end_stream()
+    }
+
+    /// Checks from time to time whether the body may still be sent.
+    pub(super) fn watch(&mut self, watch: BodyWatch) {
+        self.watch = Some(watch);
     }
 
     /// Reserves memory for a body in memory, until its last byte has been sent. `unreserved`: a reservation of the
@@ -95,11 +137,17 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut self.get_mut().content {
-            Content::Bytes(bytes) | Content::Mapped(bytes) => {
-                let all = std::mem::take(bytes);
-                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))))
-            }
+        let this = self.get_mut();
+        if let Some(Err(error)) = this.watch.as_mut().map(|watch| watch.poll(context)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let next = |bytes: &mut Bytes, most: usize| {
+            let next = bytes.split_to(bytes.len().min(most));
+            Poll::Ready((!next.is_empty()).then(|| Ok(Frame::data(next))))
+        };
+        match &mut this.content {
+            Content::Bytes(bytes) => next(bytes, usize::MAX),
+            Content::Mapped(bytes) => next(bytes, MAPPED_BYTES),
             Content::Stream(stream) => Pin::new(stream).poll_frame(context),
         }
     }

@@ -1,9 +1,12 @@
 //! Listening, connections, TLS handshakes, and shutdown.
 
 use super::audit::AuditLog;
+use super::client_limits::client_network;
 use super::config::Limits;
 use super::connection::Connection;
 use super::dispatch;
+use super::health;
+use super::open_connections::{OpenConnection, Usage};
 use super::paced::PacedStream;
 use super::response::Body;
 use super::state::{ServeError, Service};
@@ -15,16 +18,20 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, Semaphore};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,8 +39,10 @@ use tokio_rustls::TlsAcceptor;
 const CREDENTIALS_POLL: Duration = Duration::from_secs(2);
 /// How often they are examined in any case, and idle clients are removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// Open connections of probes and metrics.
+/// Open connections of probes and metrics; the oldest gives way to a further one.
 const ADMIN_CONNECTIONS: usize = 64;
+/// If fewer connections are free than this share of all, each new one closes an idle one.
+const RESERVE_SHARE: usize = 16;
 /// Time for the head of a request of a probe.
 const ADMIN_HEAD_TIME: Duration = Duration::from_secs(5);
 /// Time after a connection could not be accepted.
@@ -42,6 +51,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const KEEP_THREADS: Duration = Duration::from_millis(100);
 /// Requests besides jobs that have a thread of their own at a time.
 const LONG_REQUESTS: usize = 32;
+/// Threads that answer requests, at least.
+const WORKERS_MIN: usize = 2;
 /// Time that a TLS handshake may take.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
@@ -60,7 +71,13 @@ pub fn serve(
     let failed = |error| ServeError::Listen(listen, error);
     let threads = service.limits.jobs + LONG_REQUESTS;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(threads).thread_keep_alive(KEEP_THREADS);
+    // A thread whose write to the audit log does not end must leave others.
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let runtime = runtime
+        .worker_threads(cores.max(WORKERS_MIN))
+        .enable_all()
+        .max_blocking_threads(threads)
+        .thread_keep_alive(KEEP_THREADS);
     let runtime = runtime.build().map_err(failed)?;
     let service = Arc::new(service);
     let served = runtime.block_on(run(&service, listen, admin, ready));
@@ -103,7 +120,9 @@ async fn run(
     // Without systemd there is no recipient.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let connections = GracefulShutdown::new();
-    let mut housekeeping = tokio::spawn(housekeeping(Arc::clone(service), hang_up));
+    let reload = Arc::new(Reload::default());
+    let reloading = tokio::spawn(keep_credentials(Arc::clone(service), Arc::clone(&reload)));
+    let mut housekeeping = tokio::spawn(housekeeping(Arc::clone(service), hang_up, reload));
     tokio::select! {
         () = accept(service, &listener, &connections) => {}
         () = accept_admin(service, admin.as_ref(), &connections) => {}
@@ -113,6 +132,7 @@ async fn run(
         _ = interrupt.recv() => {}
     }
     housekeeping.abort();
+    reloading.abort();
     drop(listener);
     // Connections in their handshake have no request.
     service.stopping.send_replace(true);
@@ -131,38 +151,70 @@ async fn run(
     Ok(())
 }
 
-/// Reloads certificates and keys when their files change or on SIGHUP, which also reopens the audit log.
-async fn housekeeping(service: Arc<Service>, mut hang_up: Signal) {
-    let changed = Arc::new(Notify::new());
-    let waker = Arc::clone(&changed);
-    let mut watch = FileWatch::new(service.credentials.files(), move || waker.notify_one());
+/// Whether credentials are to be loaded again, also if no file has changed.
+#[derive(Default)]
+struct Reload {
+    is_forced: AtomicBool,
+    due: Notify,
+}
+
+/// Reloads certificates and keys when their files change or on SIGHUP. A file system that hangs stops nothing else.
+async fn keep_credentials(service: Arc<Service>, reload: Arc<Reload>) {
+    let waker = Arc::clone(&reload);
+    let files = service.credentials.files().to_vec();
+    let watch = tokio::task::spawn_blocking(move || FileWatch::new(&files, move || waker.due.notify_one()));
+    let Ok(mut watch) = watch.await else { return };
     loop {
-        watch.renew();
-        let interval = match watch.interval(CREDENTIALS_POLL) {
-            Some(poll) => poll,
-            None => HOUSEKEEPING.min(service.credentials.refresh_interval()),
-        };
-        let hung_up = tokio::select! {
-            _ = hang_up.recv() => true,
-            () = changed.notified() => false,
-            () = tokio::time::sleep(interval) => false,
-        };
-        if hung_up {
-            service.audit.iter().for_each(AuditLog::reopen);
-        }
+        let renewed = tokio::task::spawn_blocking(move || {
+            watch.renew();
+            let poll = watch.interval(CREDENTIALS_POLL);
+            (watch, poll)
+        });
+        let Ok((same, poll)) = renewed.await else { return };
+        watch = same;
+        let interval = poll.unwrap_or_else(|| HOUSEKEEPING.min(service.credentials.refresh_interval()));
+        // Either way the files are examined.
+        let _ = tokio::time::timeout(interval, reload.due.notified()).await;
+        let is_forced = reload.is_forced.swap(false, Ordering::Relaxed);
         let blocking = Arc::clone(&service);
         // Token keys may be fetched from a URL.
-        let _ = tokio::task::spawn_blocking(move || blocking.credentials.reload_if_due(hung_up)).await;
+        let _ = tokio::task::spawn_blocking(move || blocking.credentials.reload_if_due(is_forced)).await;
+    }
+}
+
+/// Writes what was counted, and forgets clients that have gone. SIGHUP reopens the audit log and reloads credentials.
+async fn housekeeping(service: Arc<Service>, mut hang_up: Signal, reload: Arc<Reload>) {
+    let mut flush: Option<JoinHandle<()>> = None;
+    loop {
+        let hung_up = tokio::select! {
+            _ = hang_up.recv() => true,
+            () = tokio::time::sleep(HOUSEKEEPING) => false,
+        };
+        if hung_up {
+            reload.is_forced.store(true, Ordering::Relaxed);
+            reload.due.notify_one();
+        }
+        // Not another one while it waits for a hung file system, unless the file is to be replaced.
+        if hung_up || flush.as_ref().is_none_or(JoinHandle::is_finished) {
+            let service = Arc::clone(&service);
+            flush = Some(tokio::task::spawn_blocking(move || {
+                if hung_up {
+                    service.audit.iter().for_each(AuditLog::reopen);
+                }
+                service.audit.iter().for_each(|audit| audit.write_counted(false));
+            }));
+        }
         service.clients.remove_idle();
         service.memory.remove_idle();
         service.jobs.remove_idle();
-        service.audit.iter().for_each(|audit| audit.write_counted(false));
         service.refusal_log.sum_up();
+        health::report_hanging(&service);
     }
 }
 
 async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &GracefulShutdown) {
     let free = Arc::new(Semaphore::new(service.capacity.connections));
+    let reserve = service.capacity.connections.div_ceil(RESERVE_SHARE);
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -174,6 +226,9 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
             }
         };
         let guard = service.clients.connect(address.ip());
+        if guard.is_some() && free.available_permits() < reserve {
+            service.open.close_idle();
+        }
         let (Some(guard), Ok(permit)) = (guard, Arc::clone(&free).try_acquire_owned()) else {
             service.metrics.refused.inc();
             continue;
@@ -181,7 +236,12 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
         let (service, watcher) = (Arc::clone(service), connections.watcher());
         tokio::spawn(async move {
             service.metrics.connections.inc();
-            handle_connection(&service, stream, address, watcher).await;
+            let open = service.open.open(client_network(address.ip()));
+            tokio::select! {
+                () = handle_connection(&service, stream, address, watcher, &open) => {}
+                () = open.closed() => drop(service.metrics.gave_way.inc()),
+            }
+            drop(open);
             service.metrics.connections.dec();
             drop((permit, guard));
         });
@@ -195,19 +255,25 @@ async fn accept_admin(
     connections: &GracefulShutdown,
 ) {
     let Some(listener) = listener else { return std::future::pending().await };
-    let free = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
+    let mut open = VecDeque::new();
     loop {
-        // Further connections wait.
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
                 let (service, watcher) = (Arc::clone(service), connections.watcher());
-                tokio::spawn(async move {
+                let task = tokio::spawn(async move {
                     let local = stream.local_addr().ok();
                     let stream = timed(&service.limits, shared(stream));
-                    serve_requests(&service, stream, Connection::for_admin(address, local), watcher).await;
-                    drop(permit);
+                    let connection = Connection::for_admin(address, local);
+                    serve_requests(&service, stream, connection, watcher, None).await;
                 });
+                open.retain(|task: &AbortHandle| !task.is_finished());
+                open.push_back(task.abort_handle());
+                // A probe takes a millisecond: the oldest connection is one that sends nothing.
+                if open.len() > ADMIN_CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -231,12 +297,19 @@ fn timed(limits: &Limits, stream: SharedStream) -> PacedStream<Pin<Box<TimeoutSt
     PacedStream::new(Box::pin(stream), limits.stall_time, limits.bytes_per_second_min)
 }
 
-async fn handle_connection(service: &Arc<Service>, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+async fn handle_connection(
+    service: &Arc<Service>,
+    stream: TcpStream,
+    address: SocketAddr,
+    watcher: Watcher,
+    open: &OpenConnection<'_>,
+) {
     let (local, shared) = (stream.local_addr().ok(), shared(stream));
-    let stream = timed(&service.limits, shared.clone());
+    let stream = timed(&service.limits, shared.clone()).noted_in(Arc::clone(&open.usage));
     match service.credentials.tls() {
         None => {
-            serve_requests(service, stream, Connection::new(address, local, &[], Some(shared)), watcher).await
+            let connection = Connection::new(address, local, &[], Some(shared));
+            serve_requests(service, stream, connection, watcher, Some(&open.usage)).await
         }
         Some(tls) => {
             let acceptor = TlsAcceptor::from(Arc::clone(&tls.server));
@@ -250,7 +323,7 @@ async fn handle_connection(service: &Arc<Service>, stream: TcpStream, address: S
                     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
                     let connection = Connection::new(address, local, chain, Some(shared));
                     if is_admitted(service, &connection) {
-                        serve_requests(service, stream, connection, watcher).await;
+                        serve_requests(service, stream, connection, watcher, Some(&open.usage)).await;
                     }
                 }
                 _ if !service.refusal_log.admits() => {}
@@ -278,17 +351,27 @@ fn is_admitted(service: &Service, connection: &Connection) -> bool {
     }
 }
 
-async fn serve_requests<S>(service: &Arc<Service>, stream: S, connection: Connection, watcher: Watcher)
-where
+async fn serve_requests<S>(
+    service: &Arc<Service>,
+    stream: S,
+    connection: Connection,
+    watcher: Watcher,
+    usage: Option<&Arc<Usage>>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (limits, client) = (&service.limits, Arc::new(connection));
     let is_admin = client.unverified().is_admin;
     let handler = {
-        let service = Arc::clone(service);
+        let (service, usage) = (Arc::clone(service), usage.map(Arc::clone));
         service_fn(move |request: Request<Incoming>| {
             let (service, client) = (Arc::clone(&service), Arc::clone(&client));
-            async move { Ok::<Response<Body>, Infallible>(dispatch::answer(&service, &client, request).await) }
+            let busy = usage.as_ref().map(Usage::begin_request);
+            async move {
+                let mut response = dispatch::answer(&service, &client, request).await;
+                response.body_mut().guard(busy);
+                Ok::<Response<Body>, Infallible>(response)
+            }
         })
     };
     let connection = http1::Builder::new()

@@ -7,6 +7,7 @@ use super::config::{Config, Limits};
 use super::credentials::Credentials;
 use super::memory::{MemoryBudget, Pool};
 use super::metrics::Metrics;
+use super::open_connections::OpenConnections;
 use super::refusal_log::RefusalLog;
 use super::registers::Registers;
 use super::tls::CredentialsError;
@@ -53,6 +54,9 @@ pub struct Service {
     pub(super) audit: Option<AuditLog>,
     pub(super) clients: ClientLimits,
     pub(super) capacity: Capacity,
+    pub(super) open: OpenConnections,
+    /// Lines of the log that were lost.
+    pub(super) lost_log_lines: Option<fn() -> usize>,
     pub(super) memory: Arc<MemoryBudget>,
     /// One permit per list that is being checked.
     pub(super) jobs: Pool,
@@ -85,6 +89,8 @@ impl Service {
             },
             clients: ClientLimits::new(&limits, capacity),
             capacity,
+            open: OpenConnections::default(),
+            lost_log_lines: None,
             memory: Arc::new(MemoryBudget::new(&limits, capacity.connections, has_tls)),
             jobs: Pool::new(limits.jobs.max(1), limits.jobs.div_ceil(2).max(1)),
             stopping: watch::Sender::new(false),
@@ -92,6 +98,11 @@ impl Service {
             authenticates: config.authenticates(),
             has_admin: config.admin_listen.is_some(),
         })
+    }
+
+    /// Says how the lines of the log are counted that were lost, for the metric `nabar_log_lines_lost`.
+    pub fn count_lost_log_lines(&mut self, lost: fn() -> usize) {
+        self.lost_log_lines = Some(lost);
     }
 
     /// Waits until the service stops.

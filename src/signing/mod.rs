@@ -8,7 +8,7 @@ mod statement;
 pub use statement::Statement;
 pub(crate) use statement::header;
 
-use crate::files::{FileMode, Folder, has_no_private_key, read_secret};
+use crate::files::{FileMode, PartialFile, has_no_private_key, read_regular_text, read_secret};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
@@ -181,24 +181,29 @@ pub fn generate(name: impl AsRef<Path>) -> Result<[PathBuf; 2], KeyError> {
     // OpenSSL 3.0 cannot read a private key that includes the public key.
     let bytes = KeypairBytes { secret_key: secret, public_key: None };
     let pem = bytes.to_pkcs8_pem(LineEnding::LF).map_err(|_| unusable(&private))?;
-    write_new(&private, pem.as_bytes(), FileMode::PRIVATE)?;
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| KeyError::Io { path, error }
+    };
+    // Both are complete before one has its name.
+    let written = write(&private, pem.as_bytes(), FileMode::PRIVATE).map_err(io(&private))?;
     let pem = key.verifying_key().to_public_key_pem(LineEnding::LF).map_err(|_| unusable(&public))?;
-    if let Err(error) = write_new(&public, pem.as_bytes(), FileMode::PUBLIC) {
+    let written_public = write(&public, pem.as_bytes(), FileMode::PUBLIC).map_err(io(&public))?;
+    written.finish_new().map_err(io(&private))?;
+    if let Err(error) = written_public.finish_new() {
         // A private key without its public key is useless.
         let _ = fs::remove_file(&private);
-        return Err(error);
+        return Err(io(&public)(error));
     }
     Ok([private, public])
 }
 
-fn write_new(path: &Path, bytes: &[u8], mode: FileMode) -> Result<(), KeyError> {
-    let written = Folder::of(path).and_then(|(folder, name)| {
-        let mut file = folder.create_file(name, mode)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        folder.sync()
-    });
-    written.map_err(|error| KeyError::Io { path: path.to_owned(), error })
+/// Writes a file under a temporary name.
+fn write(path: &Path, bytes: &[u8], mode: FileMode) -> io::Result<PartialFile> {
+    let mut partial = PartialFile::begin(path, mode)?;
+    partial.file().write_all(bytes)?;
+    partial.file().sync_all()?;
+    Ok(partial)
 }
 
 /// Identifier of a key: the first half of its BLAKE3, hexadecimal.
@@ -207,7 +212,9 @@ fn id(key: &VerifyingKey) -> String {
 }
 
 fn text(path: &Path) -> Result<String, KeyError> {
-    fs::read_to_string(path).map_err(|error| KeyError::Io { path: path.to_owned(), error })
+    /// Most bytes of a public key.
+    const BYTES_MAX: u64 = 1 << 20;
+    read_regular_text(path, BYTES_MAX).map_err(|error| KeyError::Io { path: path.to_owned(), error })
 }
 
 /// A nonce that a replica sends to have it signed: 32 hexadecimal digits.

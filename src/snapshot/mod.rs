@@ -17,6 +17,7 @@ pub(crate) mod write;
 pub use format::{Header, OpenError};
 pub use verify::Finding;
 
+use crate::files::explained;
 use crate::index::Page;
 use crate::memory;
 use crate::organisations::{OperatorNumbers, SenderNumbers};
@@ -54,7 +55,8 @@ impl Snapshot {
     /// # Ok::<(), nabar::snapshot::OpenError>(())
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Snapshot, OpenError> {
-        Self::of_storage(Arc::new(memory::map_path(path.as_ref())?))
+        let path = path.as_ref();
+        Self::of_storage(Arc::new(memory::map_path(path).map_err(|error| explained(path, error))?))
     }
 
     /// Opens a copy of a file's bytes.

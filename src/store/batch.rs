@@ -4,7 +4,7 @@ use super::disk::mode_of_files;
 use super::error::StoreError;
 use crate::changes::json::{self, BadLine};
 use crate::changes::{BadPage, Change, pages};
-use crate::decode::{Reason, decompressed};
+use crate::decode::{Reason, decompressed, reason};
 use crate::files::{self, Folder};
 use crate::register::Kind;
 use crate::rejected::RejectedLimit;
@@ -14,6 +14,7 @@ use std::io;
 use std::path::Path;
 
 /// Parsed lines of changes, good and bad.
+#[derive(Default)]
 pub struct Lines {
     pub(crate) lines: Vec<(u64, Result<Change, BadLine>)>,
 }
@@ -39,6 +40,36 @@ impl Lines {
         Lines { lines }
     }
 
+    /// A line that is longer than [`LINE_BYTES_MAX`](crate::limits::LINE_BYTES_MAX): a bad line.
+    pub fn too_long(number: u64) -> Lines {
+        let reason = reason("line_too_long", "");
+        Lines { lines: vec![(number, Err(BadLine { sequence: None, time: None, reason }))] }
+    }
+
+    /// Whether a line, of which this is the beginning, holds a page, which may be longer than other lines: its persons
+    /// are one change.
+    pub fn holds_page(beginning: &[u8]) -> bool {
+        memchr::memmem::find(beginning, b"\"put_persons\"").is_some()
+    }
+
+    /// Whether a line is not a change.
+    pub fn has_bad(&self) -> bool {
+        self.lines.iter().any(|(_, read)| read.is_err())
+    }
+
+    /// Number of lines at the end without a legible sequence number.
+    pub fn unnumbered(&self) -> usize {
+        self.lines.len() - self.end_of_numbered()
+    }
+
+    fn end_of_numbered(&self) -> usize {
+        let numbered = |(_, read): &(u64, Result<Change, BadLine>)| match read {
+            Ok(_) => true,
+            Err(bad) => bad.sequence.is_some(),
+        };
+        self.lines.iter().rposition(numbered).map_or(0, |last| last + 1)
+    }
+
     /// Whether a text consists of pages of KRR's `HentEndringer`, not of lines.
     pub fn are_pages(text: &[u8]) -> bool {
         pages::is_page(text)
@@ -52,12 +83,11 @@ impl Lines {
     /// Splits off the lines at the end without a legible sequence number: whether they use up numbers depends on the
     /// lines that follow.
     pub fn split_unnumbered(&mut self) -> Lines {
-        let numbered = |(_, read): &(u64, Result<Change, BadLine>)| match read {
-            Ok(_) => true,
-            Err(bad) => bad.sequence.is_some(),
-        };
-        let end = self.lines.iter().rposition(numbered).map_or(0, |last| last + 1);
-        Lines { lines: self.lines.split_off(end) }
+        match self.end_of_numbered() {
+            // Not copied: such lines may be split off again and again.
+            0 => std::mem::take(self),
+            end => Lines { lines: self.lines.split_off(end) },
+        }
     }
 
     /// Appends the lines that follow these.
@@ -107,9 +137,9 @@ impl SetAside {
     /// Writes rejected lines to a file: line, sequence, reason, column; no content.
     pub fn write(all: &[SetAside], path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();
-        let mode =
-            Folder::open(path.parent().unwrap_or(Path::new(""))).map(|folder| mode_of_files(&folder))?;
-        let written = files::replace_with_mode(path, mode, |file| {
+        let folder = Folder::open(path.parent().unwrap_or(Path::new("")))?;
+        let written = files::replace_with_mode(path, mode_of_files(&folder), |file| {
+            folder.adopt(file)?;
             let mut csv = csv::Writer::from_writer(file);
             csv.write_record(["line", "sequence", "reason", "column"])?;
             for SetAside { line, sequence, reason } in all {

@@ -3,9 +3,10 @@
 use crate::files::{FileMode, Folder, is_regular};
 use crate::memory;
 use crate::register::column::Storage;
-use std::fs::{self, File, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,8 +46,11 @@ pub(crate) trait DiskFile: Send + Sync {
 /// A directory of the file system.
 pub(crate) struct FileSystem(pub(crate) PathBuf);
 
-/// Name of the file that the writer locks. Its permissions are those of all files of the directory.
+/// Name of the file that the writer locks. Only those who may write can open it, because a process
+/// that can open a file can lock it.
 pub(crate) const LOCK: &str = "lock";
+/// Name of the file whose permissions are those of all files of the directory.
+pub(crate) const MODE: &str = "mode";
 
 impl Disk for FileSystem {
     fn identity(&self) -> Option<(u64, u64)> {
@@ -69,7 +73,11 @@ impl Disk for FileSystem {
         // Without permission to write, the file is opened for reading, and writing fails later.
         let file = match folder.open_file(name, true) {
             Err(error) if refuses_writing(&error) => folder.open_file(name, false)?,
-            opened => opened?,
+            opened => {
+                let file = opened?;
+                folder.check_writable(&rustix::fs::fstat(&file)?)?;
+                file
+            }
         };
         Ok(Box::new(file))
     }
@@ -81,15 +89,18 @@ impl Disk for FileSystem {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Box::new(folder.create_file(name, mode_of_files(&folder))?))
+        let file = folder.create_file(name, mode_of_files(&folder))?;
+        folder.adopt(&file)?;
+        Ok(Box::new(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.0.join(from), self.0.join(to))
+        let folder = Folder::open(&self.0)?;
+        folder.rename(from, (&folder, OsStr::new(to)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        fs::remove_file(self.0.join(name))
+        Folder::open(&self.0)?.remove(name)
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -97,7 +108,16 @@ impl Disk for FileSystem {
     }
 
     fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
-        let file = Folder::open(&self.0)?.open_lock(LOCK, FileMode::of_process())?;
+        let folder = Folder::open(&self.0)?;
+        folder.check_writer()?;
+        // The lock of earlier versions had the mode of the files.
+        let earlier = folder.entry(LOCK)?.map(|entry| FileMode::of_permissions(entry.st_mode));
+        keep_mode(&folder, earlier.unwrap_or_else(FileMode::of_process))?;
+        let mode = mode_of_files(&folder).of_writers();
+        let file = folder.open_lock(LOCK, mode)?;
+        folder.adopt(&file)?;
+        // Best effort: only its owner may do so.
+        let _ = file.set_permissions(Permissions::from_mode(mode.bits()));
         file.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
@@ -106,10 +126,18 @@ impl Disk for FileSystem {
     }
 }
 
-/// The mode of the files of a data directory: that of its lock, so that those who could read the first file can read all
+/// Chooses the mode of the files of a data directory, unless that was done before.
+pub(crate) fn keep_mode(directory: &Folder, mode: FileMode) -> io::Result<()> {
+    match directory.create_file(MODE, mode) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        file => directory.adopt(&file?),
+    }
+}
+
+/// The mode of the files of a data directory: that of its file `mode`, so that those who could read the first file can read all
 /// later ones.
 pub(crate) fn mode_of_files(directory: &Folder) -> FileMode {
-    match directory.entry(LOCK) {
+    match directory.entry(MODE) {
         Ok(Some(entry)) if is_regular(&entry) => FileMode::of_permissions(entry.st_mode),
         _ => FileMode::of_process(),
     }
@@ -176,5 +204,26 @@ impl Seek for Stream<'_> {
             SeekFrom::End(by) => self.file.length()?.saturating_add_signed(by),
         };
         Ok(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link that was planted under the name of a segment leads to no other file.
+    #[test]
+    fn segments_are_not_opened_through_links() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("data")).expect("made");
+        fs::write(path("precious"), b"precious").expect("written");
+        std::os::unix::fs::symlink(path("precious"), path("data/segment")).expect("linked");
+        let disk = FileSystem(path("data"));
+        assert!(disk.open("segment").is_err());
+        let created = disk.create("segment").expect("in place of the link");
+        created.write_at(b"new", 0).expect("written");
+        assert_eq!(fs::read(path("precious")).expect("read"), b"precious");
+        assert_eq!(disk.open("segment").expect("a file").length().expect("known"), 3);
     }
 }

@@ -1,5 +1,6 @@
 //! Errors of data directories.
 
+use crate::files::explained;
 use crate::snapshot::OpenError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,12 @@ impl StoreError {
     pub(super) fn not_one(path: &Path) -> StoreError {
         let is_extract = || EXTRACT_FILES.iter().any(|name| path.join(name).is_file());
         match path {
+            // It may be one: it cannot be seen.
+            path if is_denied(path) => {
+                let denied = io::ErrorKind::PermissionDenied;
+                let error = std::fs::metadata(path).err().unwrap_or_else(|| denied.into());
+                StoreError::io(path, "")(error)
+            }
             path if path.is_file() => StoreError::IsFile(path.to_owned()),
             path if is_extract() => StoreError::IsExtract(path.to_owned()),
             path => StoreError::NotOne(path.to_owned()),
@@ -104,6 +111,10 @@ impl StoreError {
 
     pub(super) fn io(directory: &Path, name: &str) -> impl Fn(io::Error) -> StoreError + use<> {
         let path = directory.join(name);
-        move |error| StoreError::Io { path: path.clone(), error }
+        move |error| StoreError::Io { path: path.clone(), error: explained(&path, error) }
     }
+}
+
+fn is_denied(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }

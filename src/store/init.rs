@@ -1,7 +1,7 @@
 //! Making a data directory.
 
 use super::directory::DataDirectory;
-use super::disk::{LOCK, mode_of_files};
+use super::disk::{LOCK, MODE, keep_mode, mode_of_files};
 use super::error::StoreError;
 use super::format::root_sum;
 use super::names::{self, REJECTED};
@@ -38,7 +38,7 @@ pub(crate) fn create_directory_like(path: &Path, earlier: &Path) -> std::io::Res
     let folder = Folder::create_all(path, mode)?;
     folder.check_owner()?;
     // The later files have its permissions.
-    folder.open_lock(LOCK, mode)?;
+    keep_mode(&folder, mode)?;
     Ok(mode)
 }
 
@@ -71,7 +71,7 @@ pub fn init_with(
     create_directory(directory).map_err(io)?;
     let data = DataDirectory::new(directory);
     let existing = data.disk.names().map_err(io)?;
-    let is_leftover = |name: &String| name == LOCK || name.ends_with(".partial");
+    let is_leftover = |name: &String| [LOCK, MODE].contains(&&name[..]) || name.ends_with(".partial");
     let contents = data.contents()?;
     // An earlier attempt may have ended before the register file was complete.
     let unfinished = contents.registers.is_empty()

@@ -1,7 +1,8 @@
 //! Names of the files of a data directory.
 
-use super::disk::{Disk, FileSystem, LOCK};
+use super::disk::{Disk, FileSystem, LOCK, MODE};
 use super::error::StoreError;
+use crate::files::explained;
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -62,7 +63,7 @@ impl Contents {
 pub(crate) fn is_file_of_data_directory(name: &str) -> bool {
     let is_between = |prefix: &str, suffix: &str| name.starts_with(prefix) && name.ends_with(suffix);
     let is_version = is_between("register-", ".nabar") || is_between("changes-", ".log");
-    is_version || is_between(".", ".partial") || [LOCK, REJECTED].contains(&name)
+    is_version || is_between(".", ".partial") || [LOCK, MODE, REJECTED].contains(&name)
 }
 
 /// Name of the list of rejected rows of an extract, and of rejected lines of changes.
@@ -81,9 +82,10 @@ pub(crate) const REPLICA_OF: &str = "replica-of";
 /// The register that a data directory is a replica of: `far` or `krr`, for a part followed by a space and the part.
 /// `None` if it is not a replica. The changes of a replica come from its source only: others make it differ.
 pub fn replica_of(directory: impl AsRef<Path>) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(directory.as_ref().join(REPLICA_OF)) {
+    let path = directory.as_ref().join(REPLICA_OF);
+    match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(explained(&path, error)),
     }
 }

@@ -75,6 +75,8 @@ fn everything_that_commands_create_is_private_unless_a_mode_is_given() {
             let expected = match work.path(&path) {
                 made if path == "existing" && made.is_dir() => 0o755,
                 made if made.is_dir() => directory,
+                // Only writers can lock it.
+                _ if path.ends_with("/lock") && file != 0o660 => 0o600,
                 _ => file,
             };
             assert_eq!(found, expected, "{umask} {mode:?}: {path} has {found:o}");
@@ -129,6 +131,27 @@ fn planted_links_lead_nowhere() {
         assert!(work.fails(1, &["init", "far.nabar", "shared/mine"]).contains("of another user"));
         assert_eq!(work.names("home/letters"), ["thesis"]);
     }
+}
+
+#[test]
+fn man_pages_replace_planted_links() {
+    let work = Workspace::new();
+    work.write("precious", "precious");
+    fs::create_dir(work.path("man")).expect("made");
+    for name in ["nabar.1", "nabar-split.1", ".nabar.1.0123456789abcdef.partial"] {
+        symlink(work.path("precious"), work.path("man").join(name)).expect("linked");
+    }
+    done_with_umask(&work, "077", &["man", "-o", "man"]);
+    done_with_umask(&work, "000", &["man", "-o", "new/man1"]);
+    assert_eq!(work.read("precious"), "precious");
+    for name in ["man/nabar.1", "man/nabar-split.1", "new/man1/nabar-split.1"] {
+        let page = fs::symlink_metadata(work.path(name)).expect("there");
+        assert!(page.is_file() && page.mode() & 0o7777 == 0o644, "{name}: {:o}", page.mode());
+        assert!(work.read(name).contains(".TH"), "{name}");
+    }
+    assert_eq!(fs::metadata(work.path("new/man1")).expect("there").mode() & 0o777, 0o755);
+    let pages = work.names("new/man1");
+    assert!(pages.len() > 15 && pages.iter().all(|name| name.ends_with(".1")), "{pages:?}");
 }
 
 #[test]
@@ -325,8 +348,8 @@ fn replicas_are_private_and_keep_their_mode() {
         for (path, found) in modes(&work.path(&format!("copies{}", mode.len()))) {
             let expected = match work.path(&format!("copies{}/{path}", mode.len())) {
                 made if made.is_dir() => directory,
-                // Only locked, by the one user who follows.
-                _ if path == ".far.lock" => 0o600,
+                // Only locked, by writers.
+                _ if path.ends_with("lock") => 0o600,
                 _ => file,
             };
             assert_eq!(found, expected, "{path} has {found:o}");

@@ -14,6 +14,7 @@ mod fleet;
 mod follow;
 mod kill;
 mod model;
+mod owners;
 mod packages;
 mod readers;
 mod serve;

@@ -44,10 +44,10 @@ AUDIT = '[audit]\npath = "audit"\n'
 
 
 def audited(directory: Path, name: str = "audit") -> list[Row]:
-    """The final line of each exchange, without the lines for begun answers."""
+    """The final line of each exchange, without the lines for begun answers and for the opened file."""
     file = directory / name
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    return [row for row in rows if not row.get("begun")]
+    return [row for row in rows if not row.get("begun") and not row.get("opened")]
 
 
 def outcomes(ids: list[str]) -> Row:

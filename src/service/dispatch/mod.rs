@@ -16,11 +16,12 @@ use crate::service::response::{self, Body};
 use crate::service::route::{Handler, HandlerResult, Route};
 use crate::service::routes::ROUTES;
 use crate::service::soap;
+use crate::service::standing::Standing;
 use crate::service::state::Service;
 use crate::service::tls::normal;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, CONNECTION, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,11 +35,11 @@ const UNKNOWN: &str = "unknown";
 /// Answers a request.
 pub(super) async fn answer(
     service: &Arc<Service>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let started = Instant::now();
-    let (request, unread) = RequestBody::split(request);
+    let (mut request, unread) = RequestBody::split(request);
     let (peer, invalid) = match connection.peer(&service.credentials) {
         Ok(peer) => (peer, None),
         Err(error) => (Arc::clone(connection.unverified()), Some(AuthenticationError::Certificate(error))),
@@ -49,7 +50,10 @@ pub(super) async fn answer(
     let id = uuid::Uuid::new_v4().to_string();
     // Probes name the service by any address, and learn nothing of the register.
     let hosts = service.credentials.allowed_hosts(peer.port).filter(|_| !peer.is_admin);
-    let checked = origin::check_head(request.version(), request.uri(), request.headers(), hosts);
+    let checked = check_form(request.uri(), request.headers(), service.limits.head_bytes);
+    let checked =
+        checked.and_then(|()| origin::check_head(request.version(), request.uri(), request.headers(), hosts));
+    let mut standing = None;
     let (endpoint, organisation, result) = match checked {
         Err(problem) => (UNKNOWN, None, Err(problem)),
         Ok(()) => {
@@ -57,6 +61,12 @@ pub(super) async fn answer(
                 Some(error) => Err(error),
                 None => service.credentials.authenticate(&peer, request.headers()),
             };
+            if let Ok(caller) = &caller {
+                standing = Standing::new(service, connection, request.headers(), caller);
+            }
+            if let Some(standing) = &standing {
+                request.extensions_mut().insert(Arc::clone(standing));
+            }
             answer_caller(service, &peer, &id, caller, request).await
         }
     };
@@ -72,7 +82,7 @@ pub(super) async fn answer(
         sender,
         ..AuditEntry::default()
     };
-    let mut response = record(service, entry, response, started);
+    let mut response = record(service, entry, response, started, standing);
     response.headers_mut().extend(request_id);
     if is_last {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -161,10 +171,38 @@ async fn answer_caller(
     let context = RequestContext { service, id: id.to_owned(), caller, client, stream: peer.stream.clone() };
     let result = match (found.route, found.first) {
         (Some(route), _) => handle(&context, route, found.served, request).await,
-        (None, Some(_)) => Ok(method_not_allowed(found.allowed)),
-        (None, None) => Err(not_found()),
+        (None, Some(_)) => count(&context, found.first).map(|()| method_not_allowed(found.allowed)),
+        (None, None) => count(&context, None).and_then(|()| Err(not_found())),
     };
     (endpoint, organisation, result)
+}
+
+/// Counts a request. Those of probes and of metrics are not limited.
+fn count(context: &RequestContext<'_>, route: Option<&Route>) -> Result<(), Problem> {
+    match route.is_some_and(|route| route.is_admin) {
+        true => Ok(()),
+        false => context.service.clients.count_request(&context.client),
+    }
+}
+
+/// Checks what hyper does not: the length of the head, of which its buffer may hold more, and how the body is encoded.
+fn check_form(target: &Uri, headers: &HeaderMap, head_bytes: usize) -> Result<(), Problem> {
+    let of_target = target.path_and_query().map_or(0, |target| target.as_str().len());
+    // Colon, blank and line end.
+    let of_headers = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if of_target + of_headers.sum::<usize>() > head_bytes {
+        let detail = format!("the head of the request is longer than {head_bytes} bytes");
+        return Err(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", detail));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match codings.next().is_none_or(is_chunked) && codings.next().is_none() {
+        true => Ok(()),
+        false => {
+            let detail = "the only transfer coding that is supported is chunked";
+            Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "transfer-encoding", detail))
+        }
+    }
 }
 
 /// Checks limits and the route's requirement, and runs the handler.
@@ -175,10 +213,7 @@ async fn handle(
     request: Request<RequestBody>,
 ) -> HandlerResult {
     let service = context.service;
-    let counted = match served {
-        Some(_) => service.clients.count_request(&context.client),
-        None => Ok(()),
-    };
+    let counted = count(context, Some(route));
     let query = request.uri().query();
     let served = served.map(|served| &**served);
     let allowed =
@@ -190,7 +225,20 @@ async fn handle(
         (Handler::Service(handler), _) => handler(context),
         (Handler::Wsdl(text), _) => soap::wsdl(context, &request, text),
         (Handler::Register(handler), Some(served)) => handler(served),
-        (Handler::Request(handler), Some(served)) => handler(context, served, request).await?,
+        (Handler::Request(handler), Some(served)) => {
+            let standing = request.extensions().get::<Arc<Standing>>().cloned();
+            let lost = async {
+                match standing {
+                    Some(standing) => standing.lost(&context.id, route.name).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                response = handler(context, served, request) => response?,
+                problem = lost => return Err(problem),
+            }
+        }
         (Handler::Register(_) | Handler::Request(_), None) => return Err(not_found()),
     };
     let unreserved = || Reservation::none(&service.memory, &context.client);
@@ -223,16 +271,36 @@ fn record(
     mut entry: AuditEntry,
     mut response: Response<Body>,
     started: Instant,
+    standing: Option<Arc<Standing>>,
 ) -> Response<Body> {
+    let (id, endpoint) = (entry.request_id.clone(), entry.endpoint);
     if let Some(shared) = response.extensions_mut().remove::<SharedRecord>() {
         // Before anything is sent, so that nothing is sent without an entry.
         let begun = AuditEntry { begun: true, time: jiff::Timestamp::now().to_string(), ..entry.clone() };
         if service.audit.as_ref().is_some_and(|audit| audit.write(&begun).is_err()) {
             return not_audited();
         }
+        if let Some(standing) = standing {
+            let shared = shared.clone();
+            let note = move |problem: &Problem| {
+                let mut record = shared.lock();
+                (record.end, record.fault) = (StreamEnd::Refused, Some(problem.word().to_owned()));
+            };
+            response.body_mut().watch(standing.watch(id, endpoint, note));
+        }
         let at_end = RecordAtEnd { service: Arc::clone(service), entry, shared, started };
         response.body_mut().guard(at_end);
         return response;
+    }
+    if let Some(standing) = standing.filter(|_| response.body().is_long()) {
+        // A file that is not sent completely: it has been recorded when it began.
+        let (service, entry) = (Arc::clone(service), entry.clone());
+        let note = move |problem: &Problem| {
+            let mut entry = AuditEntry { status: problem.status().as_u16(), ..entry.clone() };
+            // A refusal is sent without a line.
+            let _ = service.record(&mut entry, RequestRecord::of_refusal(problem.word(), None), started);
+        };
+        response.body_mut().watch(standing.watch(id, endpoint, note));
     }
     let recorded = response.extensions_mut().remove::<RequestRecord>().unwrap_or_default();
     match service.record(&mut entry, recorded, started) {
@@ -310,6 +378,7 @@ impl Drop for RecordAtEnd {
         self.entry.status = match record.end {
             StreamEnd::Complete => self.entry.status,
             StreamEnd::Failed => StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
+            StreamEnd::Refused => StatusCode::UNAUTHORIZED.as_u16(),
             StreamEnd::Abandoned => CLIENT_GONE,
         };
         // The response has been sent: an error can only be logged, which the audit log does.
@@ -318,4 +387,4 @@ impl Drop for RecordAtEnd {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::service) mod tests;

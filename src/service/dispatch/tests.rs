@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const STRANGER: &str = "165560000001";
-const REPLICA: &str = "991825827";
+pub(in crate::service) const REPLICA: &str = "991825827";
 
 /// A service of both fixtures, at `/far` and `/krr`, and the issuer of its tokens.
 pub(in crate::service) fn service() -> (TestService, Arc<Service>) {
@@ -43,7 +43,7 @@ pub(in crate::service) fn service() -> (TestService, Arc<Service>) {
 
 pub(in crate::service) struct TestService {
     _work: TempDir,
-    issuer: TestIssuer,
+    pub(in crate::service) issuer: TestIssuer,
 }
 
 /// A sender of the FaR fixture, a dispatcher of it, a sender that neither is, and a mailbox operator.

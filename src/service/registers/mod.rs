@@ -15,11 +15,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How often a thread that follows a source is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time that a thread has to end, and how often it is looked at.
+const END_TIME: Duration = Duration::from_secs(10);
+const END_POLL: Duration = Duration::from_millis(1);
 
 /// All registers that are served. Each follows its files in a thread, until this is dropped.
 pub struct Registers {
@@ -150,7 +154,14 @@ impl Drop for Registers {
             let next = self.threads.running.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some(thread) = next else { return };
             thread.thread().unpark();
-            let _ = thread.join();
+            // One that waits for a hung file system never ends, and must not keep the process from ending.
+            let began = Instant::now();
+            while !thread.is_finished() && began.elapsed() < END_TIME {
+                thread::park_timeout(END_POLL);
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use super::source::RegisterSource;
 use crate::register::column::Bytes;
 use crate::register::{DecidedStates, QuestionError, Register};
 use crate::replica::{FollowStatus, Part};
+use crate::service::attempts::Attempts;
 use crate::snapshot::Snapshot;
 use crate::store::{FileWatch, Log};
 use arc_swap::ArcSwap;
@@ -27,6 +28,8 @@ const FILE_POLL: Duration = Duration::from_secs(1);
 const FALLBACK: Duration = Duration::from_secs(1);
 /// Time between attempts to read a register that cannot be read.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time that an attempt to read what is new may take: a new register file is verified whole.
+const READ_TIME: Duration = Duration::from_secs(300);
 /// Questions whose decisions are cached.
 const DECIDED_CACHE_MAX: usize = 512;
 
@@ -55,6 +58,7 @@ pub(in crate::service) struct ServedRegister {
     pub(in crate::service) applied: AtomicU64,
     /// Why the last attempt to read what is new failed, if it did.
     failure: Mutex<Option<String>>,
+    attempts: Attempts,
     rules: FollowRules,
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
@@ -113,6 +117,7 @@ impl ServedRegister {
             current: ArcSwap::new(register),
             applied: AtomicU64::new(0),
             failure: Mutex::default(),
+            attempts: Attempts::new(READ_TIME),
             rules,
             source: OnceLock::new(),
         };
@@ -203,7 +208,17 @@ impl ServedRegister {
     /// Whether the last attempt to read what is new succeeded, also of its parts.
     pub(in crate::service) fn is_following(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-            && self.parts.iter().all(|part| part.is_followed.load(Ordering::Relaxed))
+            && !self.attempts.is_overdue()
+            && self.parts.iter().all(|part| {
+                // A part that has not been made yet is unknown.
+                let is_served = part.served.get().is_some_and(|served| served.is_following());
+                is_served && part.is_followed.load(Ordering::Relaxed)
+            })
+    }
+
+    /// The attempts to read what is new.
+    pub(in crate::service) fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 
     /// The state of the replica, if the service follows a source.
@@ -252,8 +267,10 @@ impl ServedRegister {
             let this = thread::current();
             let mut watch = FileWatch::new(std::slice::from_ref(&served.path), move || this.unpark());
             while !stop.load(Ordering::Relaxed) {
+                let attempt = served.attempts.begin();
                 watch.renew();
                 let failed = served.note(served.refresh(&mut source));
+                drop(attempt);
                 let poll = match source {
                     _ if failed => RETRY,
                     RegisterSource::Directory(_) => DIRECTORY_POLL,

@@ -7,7 +7,7 @@ mod revocation;
 pub(in crate::service) use organisation::{NoOrganisation, normal};
 
 use super::config::Tls;
-use crate::files::{has_no_private_key, read_secret};
+use crate::files::{has_no_private_key, read_regular, read_secret};
 use clients::Authorities;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -154,10 +154,15 @@ pub(super) fn thumbprint(certificate: &CertificateDer<'_>) -> Option<Thumbprint>
     suite.common.hash_provider.hash(certificate).as_ref().try_into().ok()
 }
 
+/// Most bytes of a file with certificates.
+const CERTIFICATES_BYTES_MAX: u64 = 16 << 20;
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
     let bad = |finding: String| CredentialsError { path: path.to_owned(), finding };
-    let read = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
-    let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
+    let pem = read_regular(path, CERTIFICATES_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem);
+    let certificates: Vec<_> =
+        certificates.collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?;
     let whole = certificates.iter().all(|der| x509_parser::parse_x509_certificate(der).is_ok());
     match whole && !certificates.is_empty() {
         true => Ok(certificates),

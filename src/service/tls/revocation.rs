@@ -1,6 +1,7 @@
 //! Certificate revocation lists in files.
 
 use super::{CredentialsError, Expiry};
+use crate::files::read_regular;
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -115,12 +116,15 @@ impl<S: Fn(&CertificateRevocationListDer<'static>) -> Result<(), String>> Check<
     }
 }
 
+/// Most bytes of a file with revocation lists. The longest known have some 10 MB.
+const LISTS_BYTES_MAX: u64 = 256 << 20;
+
 /// The lists in a file: one as DER, or any number as PEM.
 fn in_file(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, CredentialsError> {
     /// The tag of a SEQUENCE, which every DER list begins with and no PEM file does.
     const SEQUENCE: u8 = 0x30;
     let bad = |finding: String| CredentialsError { path: path.to_owned(), finding };
-    let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let bytes = read_regular(path, LISTS_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
     if bytes.first() == Some(&SEQUENCE) {
         return Ok(vec![bytes.into()]);
     }

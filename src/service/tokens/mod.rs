@@ -4,6 +4,7 @@ mod claims;
 
 use super::config::Tokens;
 use super::tls::{CredentialsError, Thumbprint};
+use crate::files::read_regular;
 use crate::replica::client;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, JwkSet, PublicKeyUse};
@@ -12,7 +13,7 @@ use reqwest::Response;
 use reqwest::redirect::Policy;
 use serde::de::IgnoredAny;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Most bytes of a JWKS.
@@ -111,7 +112,8 @@ impl TokenKeys {
     pub(super) fn load(tokens: &Tokens) -> Result<TokenKeys, CredentialsError> {
         let bad = |finding: String| CredentialsError { path: PathBuf::from(&tokens.jwks), finding };
         let text = match tokens.is_remote() {
-            false => std::fs::read(&tokens.jwks).map_err(|error| bad(error.to_string()))?,
+            false => read_regular(Path::new(&tokens.jwks), JWKS_BYTES_MAX as u64)
+                .map_err(|error| bad(error.to_string()))?,
             true => fetch(&tokens.jwks).map_err(|error| bad(error.to_string()))?,
         };
         let set: JwkSet =

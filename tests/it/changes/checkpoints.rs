@@ -119,7 +119,7 @@ fn a_checkpoint_is_the_register_that_a_build_of_the_export_makes() {
         let names = |sequences: &[u64], name: fn(u64) -> String| sequences.iter().map(|&s| name(s)).collect();
         let expected = |sequences: &[u64]| -> Vec<String> {
             let files: Vec<String> = names(sequences, segment);
-            let lock = ["lock".to_owned()];
+            let lock = ["lock", "mode"].map(str::to_owned);
             let registers: Vec<String> = names(sequences, register_file);
             let rejected = ["rejected.csv".to_owned()];
             [&files[..], &lock, &registers, &rejected].concat()

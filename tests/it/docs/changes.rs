@@ -264,6 +264,7 @@ fn reasons_are_documented_and_occur() {
         "changes/json.rs",
         "changes/pages.rs",
         "decode/person.rs",
+        "store/batch.rs",
     ] {
         let source = fs::read_to_string(root().join("src").join(name)).expect(name);
         for start in ["reason(\"", "Reason { name: \""] {
@@ -281,6 +282,7 @@ fn reasons_are_documented_and_occur() {
     let (known, operator) = ("196810199809", "164921000016");
     let far = [
         ("bad_json", "", json!("rubbish")),
+        ("line_too_long", "", json!("x".repeat((1 << 20) + 1))),
         ("bad_json", "", json!({"sequence": "next", "remove_sender": {"id": operator}})),
         ("unknown_field", "", change("remove_sender", json!({"id": operator, "x": 1}))),
         ("no_change", "", json!({"sequence": "next", "time": "2026-06-02T00:00:00Z"})),

@@ -518,7 +518,7 @@ fn leftovers_of_a_crash_are_handled() {
     assert_eq!(data.sequence("again"), 1300, "as after step 1");
     fs::write(register(&again, 1300), newer).expect("written");
     data.done(0, &["checkpoint", "again", "-q"]);
-    assert_eq!(names(&again).len(), 4, "register file, segment, lock, rejected.csv");
+    assert_eq!(names(&again).len(), 5, "register file, segment, lock, mode, rejected.csv");
     // One process writes.
     let mut writer = nabar(&["apply", "again", "-", "-q"])
         .current_dir(data.path())
@@ -597,6 +597,7 @@ fn documented_messages_and_metrics_exist() {
         "src/extract/error.rs",
         "src/files/folder.rs",
         "src/files/mod.rs",
+        "src/files/owner.rs",
         "src/files/secret.rs",
         "src/register/mod.rs",
     ];

@@ -3,6 +3,7 @@
 use super::{address, apply, served};
 use crate::support::client::Server;
 use crate::support::workspace::lines_of;
+use std::io::Read;
 
 /// The value of a metric.
 fn metric(replica: &Server, name: &str) -> f64 {
@@ -52,4 +53,20 @@ fn a_lost_source_is_reported_once_and_its_return_too() {
         assert!(time.parse::<jiff::Timestamp>().is_ok(), "{line}");
     }
     drop(server);
+}
+
+/// Connections that send nothing give way: the metrics are read before all of them have timed out.
+#[test]
+fn idle_connections_do_not_lock_metrics_out() {
+    let (work, server) = served("far");
+    let follow = ["follow", &address(&server), "replica", "--metrics-listen", "127.0.0.1:0"];
+    let replica = Server::of(work.spawn(&follow));
+    let connect = |_| std::net::TcpStream::connect(replica.address()).expect("connected");
+    let mut idle: Vec<_> = (0..32).map(connect).collect();
+    assert_eq!(replica.get("/metrics").status, 200);
+    let last = idle.last_mut().expect("one");
+    last.set_nonblocking(true).expect("set");
+    let open = last.read(&mut [0]).expect_err("neither data nor the end");
+    assert_eq!(open.kind(), std::io::ErrorKind::WouldBlock);
+    assert_eq!(idle[0].read(&mut [0]).expect("the end"), 0, "it gave way");
 }

@@ -5,6 +5,7 @@ mod keys;
 mod logged;
 mod proxy;
 mod refusals;
+mod tokens;
 
 use crate::support::client::Server;
 use crate::support::workspace::{Workspace, edited, fixture, lines_of, register_file, text};

@@ -67,7 +67,8 @@ fn a_service_that_cannot_audit_is_not_ready_until_it_can() {
     let work = Workspace::with_register_files();
     symlink("/dev/full", work.path("audit.log")).expect("linked");
     let server = configured(&work, &["far.nabar"], "[audit]\npath = \"audit.log\"\n", &[]);
-    assert_eq!(server.get("/readyz").status, 200);
+    // Before anything was asked: what has never been written is not known to work.
+    assert_eq!(server.get("/readyz").json()["audit"], false);
     let refused = ask(&server);
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{}", refused.text());
     until(&work, &server, "/audit", &false.into());
@@ -115,6 +116,42 @@ fn credentials_that_cannot_be_reloaded_make_the_service_not_ready() {
     until(&work, &server, "/credentials", &false.into());
     work.write("jwks.json", jwks);
     until(&work, &server, "/credentials", &true.into());
+    // A pipe in its place is refused, and not waited for.
+    pipe(&work, "pipe");
+    fs::rename(work.path("pipe"), work.path("jwks.json")).expect("renamed");
+    until(&work, &server, "/credentials", &false.into());
+    fs::remove_file(work.path("jwks.json")).expect("removed");
+    work.write("jwks.json", jwks);
+    until(&work, &server, "/credentials", &true.into());
+    assert!(metric(&server, "nabar_attempt_seconds{part=\"credentials\"}") >= 0.0);
+}
+
+fn pipe(work: &Workspace, name: &str) {
+    let made = std::process::Command::new("mkfifo").arg(work.path(name)).status().expect("run");
+    assert!(made.success());
+}
+
+/// Without a writer, opening it would wait for ever.
+#[test]
+fn a_pipe_in_place_of_a_file_ends_the_start() {
+    let work = Workspace::with_register_files();
+    pipe(&work, "pipe");
+    let start = |options: &[&str]| {
+        let options = [&["serve", "-r", "far.nabar", "--listen", "127.0.0.1:0"], options].concat();
+        let run = work.run(&options);
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(!run.status.success() && said.contains("pipe"), "{options:?}: {said}");
+    };
+    start(&["--config", "pipe"]);
+    start(&["--sign", "pipe"]);
+    for toml in [
+        "[tokens]\nissuer = \"i\"\naudience = \"a\"\njwks = \"pipe\"\n",
+        "[tls]\ncertificate = \"pipe\"\nkey = \"pipe\"\n",
+        "[audit]\npath = \"pipe\"\n",
+    ] {
+        work.write("nabar.toml", toml);
+        start(&["--config", "nabar.toml"]);
+    }
 }
 
 #[test]
@@ -145,8 +182,7 @@ fn a_register_file_is_verified_before_it_is_served() {
         until(&work, &server, "/registers/0/following", &true.into());
     }
     // A pipe in its place stops nothing.
-    let made = std::process::Command::new("mkfifo").arg(work.path("pipe")).status().expect("run");
-    assert!(made.success());
+    pipe(&work, "pipe");
     fs::rename(work.path("pipe"), work.path("far.nabar")).expect("renamed");
     until(&work, &server, "/registers/0/following", &false.into());
     replace(&work, "later", "far.nabar");

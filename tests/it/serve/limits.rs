@@ -323,3 +323,67 @@ fn ordinary_lists_are_checked_within_the_memory_of_a_client() {
         assert_eq!(reply.status, 200, "{}", reply.text());
     }
 }
+
+/// Four addresses may hold all connections between them. Idle ones give way, and those of clients with few stay.
+#[test]
+fn idle_connections_give_way() {
+    let (work, server) = configured("[limits]\nconnections = 40\n");
+    let connect = |client: u8| Client::new(server.connect_from(client).expect("connected"));
+    let answered = |client: &mut Client| {
+        client.send(&request("GET", "/v1/register", "", b""));
+        client.reply().status
+    };
+    let mut kept = connect(9);
+    assert_eq!(answered(&mut kept), 200);
+    let idle: Vec<Client> = (2..6).flat_map(|client| [client; 10]).map(connect).collect();
+    work.until("some give way", || {
+        let gave_way = metric(&server, "nabar_connections_gave_way_total");
+        gave_way.parse::<u32>().expect("a number") > 0
+    });
+    for client in 10..30 {
+        assert_eq!(answered(&mut connect(client)), 200, "{client}");
+    }
+    assert_eq!(answered(&mut kept), 200, "its client has one connection");
+    drop(idle);
+}
+
+/// Also those of paths that do not exist; not those of probes.
+#[test]
+fn requests_of_every_path_count() {
+    let (_work, server) = configured("[limits]\nrequests_per_second = 5\n");
+    for (method, target, status) in
+        [("GET", "/none", 404), ("PUT", "/v1/check", 405), ("GET", "/openapi.json", 200)]
+    {
+        let statuses: Vec<u16> = (0..100).map(|_| server.ask(method, target, "", b"").status).collect();
+        assert!(statuses.contains(&429), "{target}: {statuses:?}");
+        assert!(statuses.iter().all(|found| [status, 429].contains(found)), "{target}: {statuses:?}");
+    }
+    assert!((0..100).all(|_| server.get("/healthz").status == 200));
+}
+
+#[test]
+fn heads_have_a_limit_and_bodies_one_coding() {
+    let (_work, server) = configured("");
+    let padded =
+        |bytes: usize| server.ask("GET", "/v1/register", &format!("X-Pad: {}\r\n", "x".repeat(bytes)), b"");
+    assert_eq!(padded(60_000).status, 200);
+    // hyper's buffer would hold it.
+    assert_eq!(padded(70_000).status, 431);
+    for (coding, status) in [
+        ("chunked", 200),
+        ("Chunked", 200),
+        ("gzip, chunked", 501),
+        ("identity, chunked", 501),
+        ("chunked, chunked", 501),
+        ("gzip\r\nTransfer-Encoding: chunked", 501),
+    ] {
+        let mut client = server.connect();
+        let head = format!("POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\n");
+        client.send(format!("{head}Transfer-Encoding: {coding}\r\n\r\n").as_bytes());
+        // The connection may be closed before the body has been sent.
+        let _ = client.try_send(&[chunk(far_ids()[0].as_bytes()), b"0\r\n\r\n".to_vec()].concat());
+        let found = client.head().map(|head| head.0).expect("a head");
+        // Of codings that hyper refuses, it says 400.
+        assert!(found == status || status == 501 && found == 400, "{coding}: {found}");
+    }
+}

@@ -19,3 +19,4 @@ mod regressions;
 mod replicas;
 mod soap;
 mod stop;
+mod system;
