@@ -229,6 +229,7 @@ impl<'q> List<'q> {
             max_rejected: nabar::rejected::RejectedLimit::Percent(100.0),
             now: jiff::Timestamp::now(),
             prices: None,
+            asked: None,
             threads: rayon::current_num_threads(),
             progress: &(),
         }

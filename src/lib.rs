@@ -52,7 +52,10 @@ pub mod service;
 #[cfg(feature = "replica")]
 pub mod signing;
 pub mod snapshot;
+#[cfg(feature = "source")]
+pub mod source;
 pub mod store;
+pub mod time;
 
 pub use error::Error;
 pub use extract::{BuildOptions, build};

@@ -432,7 +432,7 @@ fn senders(texts: &[Text<'_>], column: &'static str) -> Result<Vec<OrganisationI
 }
 
 /// A person in the fields of REST, packed.
-pub(super) fn put_person(given: Person, today: Today) -> Result<PutPerson, Reason> {
+pub(crate) fn put_person(given: Person, today: Today) -> Result<PutPerson, Reason> {
     let decoded = decode_person(given, today)?;
     let mut contact = Vec::new();
     decoded.contact.pack(&mut contact).ok_or(reason("too_long", ""))?;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
 
 pub(super) fn lookup(args: &Lookup) -> CommandResult {
-    let mut source = source_of(&args.question)?;
+    let mut source = source_of(&args.question.register, &args.question.of)?;
     let as_table = io::stdout().is_terminal() && !args.json;
     let mut out = BufWriter::new(io::stdout().lock());
     if as_table {
@@ -23,8 +23,8 @@ pub(super) fn lookup(args: &Lookup) -> CommandResult {
     // A data directory may change during the command: each id is answered from the newest version.
     while ids.next.is_some() {
         let register = source.register();
-        let (date, today) = day(&args.question)?;
-        let question = register.question(args.question.sender.as_deref(), date)?;
+        let (date, today) = day(&args.question.of)?;
+        let question = register.question(args.question.of.sender.as_deref(), date)?;
         while let Some(id) = &ids.next {
             let response = LookupResponse::of(&question, id, register.kind().country(), today)?;
             if !register.is_intact() {
@@ -129,8 +129,13 @@ impl LookupResponse {
                 put("reason", Some(outcome.reason()).filter(|reason| !reason.is_empty()).into());
                 put("operator_id", operator.map(|operator| operator.id.as_str()).into());
                 put("operator_name", operator.map(|operator| operator.name.as_str()).into());
+                if let Some(answered) = register.answered(&identity)? {
+                    put("answered", json!(answered.to_string()));
+                }
                 let recipient = register.recipient(&identity)?;
                 match register.kind() {
+                    // Nothing is known.
+                    _ if matches!(outcome, Outcome::NotAsked | Outcome::Refused) => {}
                     Kind::Far => put_far(&mut put, question, recipient),
                     Kind::Krr => put_krr(&mut put, question, &identity, recipient),
                 }

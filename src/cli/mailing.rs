@@ -1,13 +1,17 @@
 //! `check` and `split`.
 
-use super::args::{Check, HeaderArg, ListArgs, QuestionArgs, Skipped, Split};
+use super::args::{Check, HeaderArg, ListArgs, MailingArgs, ReadingArgs, Skipped, Split};
 use super::report::TerminalReport;
-use super::{CommandResult, Failure, day, interrupted, listen, source_of};
+use super::sources;
+use super::{CommandResult, Failure, InputRegister, day, interrupted, listen, source_of};
 use indicatif::{ProgressBar, ProgressStyle};
-use nabar::files;
-use nabar::mailing::{self, Destination, ListOptions, Mailing, Progress, Report};
+use nabar::files::{self, WorkDirectory};
+use nabar::mailing::{self, AskedSummary, Destination, ListOptions, Mailing, Progress, Report};
+use nabar::register::Register;
+use nabar::source::{Resolved, journal_of};
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) fn check(args: &Check) -> CommandResult {
@@ -17,14 +21,16 @@ pub(super) fn check(args: &Check) -> CommandResult {
         return Err(Failure::Usage(text.to_owned()));
     }
     if let Some(html) = args.html.as_ref().filter(|_| !prints_page) {
-        let mut inputs = files::files_of(&args.question.register);
-        inputs.push(args.list.list.clone());
+        let register = args.question.register.iter().flat_map(files::files_of);
+        let inputs: Vec<PathBuf> = register.chain([args.list.list.clone()]).collect();
         files::check_is_no_input(html, &inputs)?;
         if !args.force {
             files::check_replaceable(html, &inputs, mailing::is_html_report)?;
         }
     }
-    let report = with_mailing(&args.question, &args.list, mailing::check)?;
+    // Without an output, what was answered so far is kept beside what the list is called, in this directory.
+    let here = PathBuf::from(args.list.list.file_name().unwrap_or_default());
+    let report = with_mailing(&args.question, &args.list, &here, mailing::check)?;
     let page = || report.to_html(args.list.lang.into());
     match &args.html {
         Some(_) if prints_page => return finish(&args.list, &report, Some(page())),
@@ -43,63 +49,126 @@ pub(super) fn split(args: &Split) -> CommandResult {
         language: args.list.lang.into(),
     };
     // The split may replace the files of the output directory.
-    let register = args.question.register.canonicalize().ok();
+    let register = args.question.register.as_ref().and_then(|register| register.canonicalize().ok());
     if let (Some(register), Ok(output)) = (register, args.output.canonicalize())
         && register.starts_with(&output)
     {
-        return Err(files::NotReplaced::IsInput(args.question.register.clone()).into());
+        return Err(files::NotReplaced::IsInput(register).into());
     }
-    let report = with_mailing(&args.question, &args.list, |mailing| mailing::split(mailing, &to))?;
+    if args.question.source.is_some() {
+        // Before anything is asked.
+        mailing::check_destination(&to)?;
+    }
+    let report =
+        with_mailing(&args.question, &args.list, &args.output, |mailing| mailing::split(mailing, &to))?;
     finish(&args.list, &report, None)
 }
 
+/// The register of a job, and what asking for it brought.
+struct JobRegister {
+    register: Arc<Register>,
+    /// What was asked for this job. Its files are removed with it.
+    asked: Option<(Resolved, WorkDirectory)>,
+}
+
+impl JobRegister {
+    /// Opens the register of a job, or asks the live one for the recipients of its list. `output` is where the job writes.
+    fn open(question: &MailingArgs, list: &ListArgs, output: &Path) -> Result<JobRegister, Failure> {
+        let path = match (&question.register, &question.source) {
+            (Some(register), _) => {
+                let register = source_of(register, &question.of)?.register();
+                return Ok(JobRegister { register, asked: None });
+            }
+            (None, Some(source)) => source,
+            (None, None) => return Err(Failure::Usage("name a register or a source".to_owned())),
+        };
+        let source = sources::open(path, &question.asking)?;
+        let found =
+            sources::recipients(&source, &question.of, &list.reading, &[&list.list], list.max_rejected)?;
+        let Some(ids) = found else {
+            // The job is refused, and its report says why.
+            let register = Arc::new(source.empty(question.of.sender.as_deref())?);
+            return Ok(JobRegister { register, asked: None });
+        };
+        let journal = journal_of(output);
+        let parent = journal.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let work = WorkDirectory::create(parent)?;
+        let answers = work.path().join("answers.nabar");
+        let asked =
+            sources::ask(&source, &question.of, &question.asking, &ids, (&answers, &journal), list.quiet)?;
+        let register = InputRegister::open_any(&answers)?.register();
+        Ok(JobRegister { register, asked: Some((asked, work)) })
+    }
+}
+
 fn with_mailing(
-    question: &QuestionArgs,
+    question: &MailingArgs,
     list: &ListArgs,
+    output: &Path,
     job: impl FnOnce(&Mailing<'_>) -> Result<Report, mailing::ListError>,
 ) -> Result<Report, Failure> {
-    if list.two_ids.is_some() && list.id_columns.len() != 2 {
+    let reading = &list.reading;
+    if reading.two_ids.is_some() && reading.id_columns.len() != 2 {
         return Err(Failure::Usage("--two-ids needs --id-column twice, once for each column".to_owned()));
     }
-    let register = source_of(question)?.register();
-    let (date, today) = day(question)?;
-    let sender = question.sender.as_deref();
-    let question = register.question(sender, date)?;
     listen();
+    let JobRegister { register, asked } = JobRegister::open(question, list, output)?;
+    let (date, today) = day(&question.of)?;
+    let question = register.question(question.of.sender.as_deref(), date)?;
     let progress = JobProgress::new(list);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let mailing = Mailing {
         question: &question,
         list: &list.list,
-        options: ListOptions {
-            delimiter: list.delimiter.map(|delimiter| delimiter.0),
-            id_columns: list.id_columns.clone(),
-            two_ids: list.two_ids.map(Into::into).unwrap_or_default(),
-            expected_ids: list.expected_ids.clone(),
-            strict_rows: list.strict_rows,
-            skip_rows: list.skip_rows,
-            drop_skipped: list.skipped == Skipped::Drop,
-            id_at: list.id_at,
-            header: match list.header {
-                HeaderArg::Auto => None,
-                HeaderArg::Yes => Some(true),
-                HeaderArg::No => Some(false),
-            },
-        },
+        options: list_options(reading),
         today,
         now: jiff::Timestamp::now(),
         duplicates: list.duplicates.into(),
         max_rejected: list.max_rejected,
         prices: list.postage.zip(list.digital_cost),
-        threads: list.threads.map_or(cores, std::num::NonZeroUsize::get),
+        asked: asked.as_ref().map(|(resolved, _)| asked_summary(resolved)),
+        threads: reading.threads.map_or(cores, std::num::NonZeroUsize::get),
         progress: &progress,
     };
     let report = job(&mailing);
     progress.finish();
-    report.map_err(|error| match error.is_about_list() {
+    let report = report.map_err(|error| match error.is_about_list() {
         true => Failure::from(error).about(&list.list),
         false => error.into(),
-    })
+    })?;
+    if let Some((asked, _work)) = asked {
+        asked.finish()?;
+    }
+    Ok(report)
+}
+
+/// What was asked for a job, for its report.
+pub(super) fn asked_summary(resolved: &Resolved) -> AskedSummary {
+    AskedSummary {
+        ids: resolved.asked.ids,
+        taken_over: resolved.taken_over,
+        calls: resolved.asked.calls,
+        retries: resolved.asked.retries,
+    }
+}
+
+/// How a list is read.
+pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
+    ListOptions {
+        delimiter: reading.delimiter.map(|delimiter| delimiter.0),
+        id_columns: reading.id_columns.clone(),
+        two_ids: reading.two_ids.map(Into::into).unwrap_or_default(),
+        expected_ids: reading.expected_ids.clone(),
+        strict_rows: reading.strict_rows,
+        skip_rows: reading.skip_rows,
+        drop_skipped: reading.skipped == Skipped::Drop,
+        id_at: reading.id_at,
+        header: match reading.header {
+            HeaderArg::Auto => None,
+            HeaderArg::Yes => Some(true),
+            HeaderArg::No => Some(false),
+        },
+    }
 }
 
 /// Prints the report, or a page instead.
@@ -125,9 +194,14 @@ fn finish(list: &ListArgs, report: &Report, page: Option<String>) -> CommandResu
 }
 
 /// Progress on a terminal, and interruption by signals.
-struct JobProgress(Option<ProgressBar>);
+pub(super) struct JobProgress(Option<ProgressBar>);
 
 impl JobProgress {
+    /// Nothing is shown; signals end the job.
+    pub(super) fn silent() -> JobProgress {
+        JobProgress(None)
+    }
+
     fn new(list: &ListArgs) -> JobProgress {
         if list.quiet || !io::stderr().is_terminal() {
             return JobProgress(None);

@@ -14,8 +14,9 @@ mod mode;
 mod registers;
 mod report;
 mod serve;
+mod sources;
 
-use args::{Cli, Command, QuestionArgs};
+use args::{Cli, Command, SenderArgs};
 use clap::{CommandFactory, Parser};
 use clap_mangen::Man;
 use jiff::tz::Offset;
@@ -61,6 +62,19 @@ impl Failure {
             Failure::Usage(message) => Failure::Usage(named(message)),
             Failure::Refused(message) => Failure::Refused(named(message)),
             Failure::Interrupted(message) => Failure::Interrupted(named(message)),
+            Failure::OutputClosed => Failure::OutputClosed,
+        }
+    }
+}
+
+impl Failure {
+    /// Adds what follows from it.
+    fn followed_by(self, text: &str) -> Failure {
+        match self {
+            Failure::Failed(message) => Failure::Failed(message + text),
+            Failure::Usage(message) => Failure::Usage(message + text),
+            Failure::Refused(message) => Failure::Refused(message + text),
+            Failure::Interrupted(message) => Failure::Interrupted(message + text),
             Failure::OutputClosed => Failure::OutputClosed,
         }
     }
@@ -116,6 +130,7 @@ fn advice(hint: Hint) -> &'static str {
         Hint::OtherOutput => "name another directory",
         Hint::ListIsRegister => "name the register with --register",
         Hint::VerifyRegister => VERIFY_ADVICE,
+        Hint::AskMissing => "ask for them with `nabar resolve --known REGISTER`",
     }
 }
 
@@ -182,6 +197,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Lookup(args) => lookup::lookup(&args),
         Command::Check(args) => mailing::check(&args),
         Command::Split(args) => mailing::split(&args),
+        Command::Resolve(args) => sources::resolve(&args),
+        Command::Source(args) => sources::source(&args),
+        Command::Recheck(args) => sources::recheck(&args),
+        Command::Purge(args) => sources::purge(&args),
         Command::Init(args) => changes::init(&args),
         Command::Apply(args) => changes::apply(&args),
         Command::Changes(args) => changes::changes(&args),
@@ -280,11 +299,24 @@ enum InputRegister {
 }
 
 impl InputRegister {
+    /// Opens a complete register.
     fn open(path: &Path) -> Result<InputRegister, Failure> {
+        InputRegister::open_with(path, Snapshot::complete_register)
+    }
+
+    /// Opens a register, which may have the answers for one mailing only.
+    fn open_any(path: &Path) -> Result<InputRegister, Failure> {
+        InputRegister::open_with(path, Snapshot::register)
+    }
+
+    fn open_with(
+        path: &Path,
+        read: impl FnOnce(&Snapshot) -> Result<Register, OpenError>,
+    ) -> Result<InputRegister, Failure> {
         if path.is_dir() {
             return Ok(InputRegister::Directory(Box::new(Reader::open(path)?)));
         }
-        let register = open(path)?.register().map_err(|error| open_failure(path, &error))?;
+        let register = read(&open(path)?).map_err(|error| open_failure(path, &error))?;
         Ok(InputRegister::File(Arc::new(register)))
     }
 
@@ -305,9 +337,14 @@ impl InputRegister {
 }
 
 /// Opens the register of a command, unless it is too old.
-fn source_of(args: &QuestionArgs) -> Result<InputRegister, Failure> {
-    let source = InputRegister::open(&args.register)?;
+fn source_of(register: &Path, args: &SenderArgs) -> Result<InputRegister, Failure> {
+    let source = InputRegister::open_any(register)?;
     let as_of = source.register().as_of();
+    if let Some(scope) = source.register().scope() {
+        scope
+            .usable_at(Timestamp::now())
+            .map_err(|error| Failure::Refused(error.to_string()).about(register))?;
+    }
     let age = Timestamp::now().duration_since(as_of);
     if let Some(max) = args.max_age.filter(|max| age > *max) {
         let text = format!(
@@ -359,7 +396,7 @@ fn interrupted() -> bool {
 }
 
 /// The day for which the register is queried.
-fn day(args: &QuestionArgs) -> Result<(Date, Today), Failure> {
+fn day(args: &SenderArgs) -> Result<(Date, Today), Failure> {
     let date = args.date.unwrap_or_else(|| Offset::UTC.to_datetime(Timestamp::now()).date());
     let today = Today::from_date(date)
         .ok_or_else(|| Failure::Usage("--date must be between 2000 and 2099".to_owned()))?;

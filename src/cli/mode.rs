@@ -1,6 +1,8 @@
 //! `--mode`: permissions of what commands create.
 
-use super::args::{Build, Check, Command, Export, FollowArgs, Init, PublishArgs, Split};
+use super::args::{
+    Build, Check, Command, Export, FollowArgs, Init, PublishArgs, RecheckArgs, ResolveArgs, Split,
+};
 use clap::Args;
 use nabar::files::FileMode;
 
@@ -20,6 +22,8 @@ impl Command {
             | Command::Export(Export { mode, .. })
             | Command::Check(Check { mode, .. })
             | Command::Split(Split { mode, .. })
+            | Command::Resolve(ResolveArgs { mode, .. })
+            | Command::Recheck(RecheckArgs { mode, .. })
             | Command::Init(Init { mode, .. })
             | Command::Follow(FollowArgs { mode, .. })
             | Command::Publish(PublishArgs { mode, .. }) => Some(mode.mode),

@@ -6,7 +6,7 @@ use nabar::extract::BuildOptions;
 use nabar::plain_text::plain;
 use nabar::register::{Census, Damage, Register};
 use nabar::snapshot::Snapshot;
-use nabar::snapshot::format::{Section, VERSION};
+use nabar::snapshot::format::Section;
 use nabar::store::Reader;
 use serde_json::{Value, json};
 use std::io::{self, Write};
@@ -137,7 +137,7 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
     writeln!(out, "register    {}", register.kind().name())?;
     writeln!(out, "sequence    {}", register.sequence())?;
     writeln!(out, "as of       {}", register.as_of())?;
-    writeln!(out, "format      {VERSION}")?;
+    writeln!(out, "format      {}", header.version())?;
     writeln!(out, "recipients  {}", census.recipients)?;
     writeln!(out, "senders     {}", register.senders().len())?;
     writeln!(out, "dispatchers {}", register.dispatchers().len())?;
@@ -192,7 +192,7 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census, unfinished
         "kind": register.kind().name(),
         "sequence": register.sequence(),
         "as_of": register.as_of().to_string(),
-        "format": VERSION,
+        "format": snapshot.header().version(),
         "recipients": census.recipients,
         "bytes": snapshot.header().file_bytes,
         "bytes_per_recipient": per_recipient(snapshot.header().file_bytes, census),

@@ -1,6 +1,6 @@
 //! The report of `check` and `split` on a terminal.
 
-use nabar::mailing::{self, Language, Report, RowProblem};
+use nabar::mailing::{self, Language, Report, RowProblem, SourceSummary};
 use nabar::plain_text::plain;
 use std::io::{self, Write};
 
@@ -180,6 +180,9 @@ impl TerminalReport<'_> {
             writeln!(out, "{saves} {saved} {of} {all} ({})", words.all_on_paper)?;
         }
         let register = &report.register;
+        if let Some(source) = &register.source {
+            self.print_source(source, out)?;
+        }
         writeln!(
             out,
             "{} {} {}, {} {}; {} s, {} {}",
@@ -192,6 +195,20 @@ impl TerminalReport<'_> {
             self.decimal(report.rows_per_second / 1e6, 1),
             self.pick("million rows/s", "miljoner rader/s")
         )
+    }
+
+    /// Where answers of a live register come from.
+    fn print_source(&self, source: &SourceSummary, out: &mut impl Write) -> io::Result<()> {
+        let words = self.language.words();
+        write!(out, "{}: {}, {} {}", words.asked, plain(&source.address), source.ids, words.ids_answered)?;
+        if source.refused > 0 {
+            write!(out, " ({} {})", source.refused, words.refused_by_register)?;
+        }
+        write!(out, " {} {} {} {}", words.from, source.oldest, words.to, source.newest)?;
+        if let Some(asked) = source.asked {
+            write!(out, "; {} {}, {} {}", asked.calls, words.calls, asked.retries, words.made_again)?;
+        }
+        writeln!(out)
     }
 
     /// An outcome or reason: the names of `report.json` in English, words in Swedish.

@@ -4,7 +4,7 @@ use super::file_kind::FileKind;
 use super::likely_cause::LikelyCause;
 use super::report::REPORT;
 use crate::plain_text::plain;
-use crate::register::Damage;
+use crate::register::{Damage, ScopeError};
 use std::io;
 use std::path::PathBuf;
 
@@ -90,6 +90,21 @@ pub enum ListError {
     /// The register is damaged.
     #[error("the register is damaged: {0}")]
     Damaged(#[from] Damage),
+    /// The register has the answers for some ids only, and these letters are to others.
+    #[error(
+        "the register was not asked for the recipients of {0} letters: that is not to say that they are not registered; \
+         nothing was left behind"
+    )]
+    NotAsked(u64),
+    /// The directory has no complete split.
+    #[error("{} has no report of a split: name the output directory of `nabar split`", .0.display())]
+    NoSplit(PathBuf),
+    /// The list of a split had ids in two columns.
+    #[error("the list of this split had ids in two columns: split it again instead")]
+    TwoColumns,
+    /// The answers of the register are too old.
+    #[error("the register: {0}")]
+    Stale(#[from] ScopeError),
     /// The list was changed during the job.
     #[error("the list was changed or truncated while it was read; nothing was left behind")]
     ListChanged,
@@ -127,6 +142,8 @@ pub enum Hint {
     ListIsRegister,
     /// Verify the register.
     VerifyRegister,
+    /// Ask the official register for the ids of this list.
+    AskMissing,
 }
 
 impl ListError {
@@ -139,6 +156,7 @@ impl ListError {
             ListError::InputInOutput(_) | ListError::OtherOwner(_) => Some(Hint::OtherOutput),
             ListError::NotAList(FileKind::Register) => Some(Hint::ListIsRegister),
             ListError::Damaged(_) => Some(Hint::VerifyRegister),
+            ListError::NotAsked(_) => Some(Hint::AskMissing),
             ListError::Read(_)
             | ListError::Memory(_)
             | ListError::Write { .. }
@@ -152,6 +170,9 @@ impl ListError {
             | ListError::TooLong(_)
             | ListError::ExpandsTooMuch(_)
             | ListError::Busy(_)
+            | ListError::Stale(_)
+            | ListError::NoSplit(_)
+            | ListError::TwoColumns
             | ListError::ListChanged
             | ListError::Interrupted
             | ListError::Sums => None,
@@ -177,7 +198,14 @@ impl ListError {
 
     /// Whether the list is refused as a whole.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, ListError::NotAList(_) | ListError::NotRows { .. } | ListError::RowTooLong(_))
+        matches!(
+            self,
+            ListError::NotAList(_)
+                | ListError::NotRows { .. }
+                | ListError::RowTooLong(_)
+                | ListError::NotAsked(_)
+                | ListError::Stale(_)
+        )
     }
 
     /// Whether the options of the job are wrong, rather than the job failed.
@@ -189,6 +217,8 @@ impl ListError {
                 | ListError::ColumnZero
                 | ListError::HeaderIsRow
                 | ListError::BadIdColumns
+                | ListError::NoSplit(_)
+                | ListError::TwoColumns
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)

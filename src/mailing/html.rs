@@ -155,6 +155,18 @@ fn basis(report: &Report, language: Language) -> Markup {
                 (if register.kind == "far" { "FaR" } else { "KRR" }) ", " (words.as_of) " " (register.as_of) ", "
                 (words.sequence) " " (register.sequence) ", " (register.age_days) " " (words.days_old)
             }
+            @if let Some(source) = &register.source {
+                dt { (words.asked) }
+                dd {
+                    (plain(&source.address)) ", " (language.number(source.ids)) " " (words.ids_answered)
+                    @if source.refused > 0 { " (" (language.number(source.refused)) " " (words.refused_by_register) ")" }
+                    " " (words.from) " " (source.oldest) " " (words.to) " " (source.newest)
+                    @if let Some(asked) = &source.asked {
+                        "; " (language.number(asked.calls)) " " (words.calls) ", "
+                        (language.number(asked.retries)) " " (words.made_again)
+                    }
+                }
+            }
             dt { (words.duplicates) } dd { (language.number(report.duplicates)) }
             @if report.more_than_one_identity > 0 {
                 dt { (words.more_than_one_identity) }

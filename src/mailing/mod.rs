@@ -17,6 +17,7 @@ mod options;
 mod output_directory;
 mod outputs;
 mod parse;
+mod recheck;
 mod report;
 mod rows;
 mod run;
@@ -33,16 +34,17 @@ pub use file_kind::FileKind;
 pub use html::is_html_report;
 pub use likely_cause::LikelyCause;
 pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
+pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked, SplitDirectory};
 pub use report::{
-    DecidedBy, FEEDBACK, FileSummary, ListSummary, OperatorSummary, REJECTED, REPORT, REPORT_HTML,
-    RegisterSummary, Report, Savings, SenderSummary, VERSION,
+    AskedSummary, DecidedBy, FEEDBACK, FileSummary, ListSummary, OperatorSummary, REJECTED, REPORT,
+    REPORT_HTML, RegisterSummary, Report, Savings, SenderSummary, SourceSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub use sniff::Encoding;
 pub use tally::Verdict;
 pub use words::{Language, ReportWords};
 
-use crate::identities::Today;
+use crate::identities::{Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
 use output_directory::OutputDirectory;
@@ -68,6 +70,7 @@ fn refusal(limit: RejectedLimit, rejected: u64, rows: u64) -> Option<&'static st
 }
 
 /// A mailing to be checked or split.
+#[derive(Clone)]
 pub struct Mailing<'a> {
     /// The register, with sender and day.
     pub question: &'a Question<'a>,
@@ -87,6 +90,8 @@ pub struct Mailing<'a> {
     pub prices: Option<(f64, f64)>,
     /// Threads, at least 1.
     pub threads: usize,
+    /// What was asked of a live register for this job, for the report.
+    pub asked: Option<AskedSummary>,
     /// Observes the job.
     pub progress: &'a dyn Progress,
 }
@@ -105,6 +110,7 @@ impl<'a> Mailing<'a> {
             duplicates: Duplicates::default(),
             max_rejected: MAX_REJECTED,
             prices: None,
+            asked: None,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
             progress: &(),
         }
@@ -147,9 +153,22 @@ pub fn check_stream(
 
 fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, ListError> {
     let started = Instant::now();
+    mailing.check_age()?;
     let form = mailing.form_of(&input)?;
     let result = run::run(&mailing.job(&form), input, None)?;
+    mailing.check_asked(&result)?;
     Ok(mailing.report(&form, &result, None, started))
+}
+
+/// The identities of a list's letters, ascending, each once; of a row with two identities both. Also whether the list has
+/// too many rejected rows for the job.
+pub fn recipients(mailing: &Mailing<'_>) -> Result<(Vec<Ordinal>, bool), ListError> {
+    let input = input::open(mailing.list)?;
+    let mut form = mailing.form_of(&input)?;
+    // Both identities of a row, whichever is reached better.
+    form.second = form.second.map(|(column, _)| (column, TwoIds::Both));
+    let result = run::run(&mailing.job(&form), input, None)?;
+    Ok((result.seen.ordinals().collect(), mailing.refusal(&result).is_some()))
 }
 
 /// Splits a list into files by outcome and operator.
@@ -157,6 +176,7 @@ fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, Lis
 /// If the limit of rejected rows is exceeded, the report says so, and only the rejected rows and the reports are kept.
 pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, ListError> {
     let started = Instant::now();
+    mailing.check_age()?;
     check_input_outside(mailing, to)?;
     // Before the list is read: the directory is locked also while the job waits for its list.
     let directory = OutputDirectory::create(to.directory, to.force)?;
@@ -165,6 +185,7 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let register = mailing.question.register();
     let outputs = Outputs::create(directory, register, mailing.duplicates, &form.beginning)?;
     let result = run::run(&mailing.job(&form), input, Some(&outputs))?;
+    mailing.check_asked(&result)?;
     let mut files = outputs.check(&result.tally, result.rows)?;
     if to.sync {
         outputs.sync()?;
@@ -181,6 +202,14 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     directory.add(REPORT_HTML, report.to_html(to.language).as_bytes(), to.sync)?;
     directory.finish(to.sync)?;
     Ok(report)
+}
+
+/// Checks that a split may write to its directory, without creating it.
+pub fn check_destination(to: &Destination<'_>) -> Result<(), ListError> {
+    match std::fs::read_dir(to.directory).map(|mut entries| entries.next().is_some()) {
+        Ok(true) if !to.force => Err(ListError::Occupied(to.directory.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the list is not in the output directory, where it could be replaced.
@@ -216,6 +245,25 @@ impl Mailing<'_> {
     fn by_verdict<'r>(&self, result: &'r ListResult) -> impl Iterator<Item = (Verdict, u64)> + use<'r> {
         let numbers = VerdictNumbers::new(self.question.register().operators().len());
         numbers.all().zip(result.tally.letters.iter().copied())
+    }
+
+    /// Errors: the answers of the register are too old.
+    fn check_age(&self) -> Result<(), ListError> {
+        let scope = self.question.register().scope();
+        Ok(scope.map_or(Ok(()), |scope| scope.usable_at(self.now))?)
+    }
+
+    /// Errors: there are letters to recipients for whom the register has no answer. (A job that is refused for its
+    /// rejected rows says so first.)
+    fn check_asked(&self, result: &ListResult) -> Result<(), ListError> {
+        if self.refusal(result).is_some() {
+            return Ok(());
+        }
+        let not_asked = |(verdict, _): &(Verdict, u64)| *verdict == Verdict::Decided(Outcome::NotAsked);
+        match self.by_verdict(result).find(not_asked) {
+            Some((_, letters @ 1..)) => Err(ListError::NotAsked(letters)),
+            _ => Ok(()),
+        }
     }
 
     /// Why the job is refused, if it is.
@@ -286,6 +334,14 @@ impl Mailing<'_> {
                 sequence: register.sequence(),
                 as_of: register.as_of().to_string(),
                 age_days: self.now.duration_since(register.as_of()).as_hours().div_euclid(24),
+                source: register.scope().map(|scope| SourceSummary {
+                    address: scope.source.clone(),
+                    ids: scope.ids,
+                    refused: scope.refused,
+                    oldest: scope.oldest().to_string(),
+                    newest: scope.newest().to_string(),
+                    asked: self.asked,
+                }),
             },
             sender: self.question.sender().map(|sender| {
                 let sender = &register.senders()[usize::from(sender)];

@@ -9,7 +9,7 @@ use super::sniff::ListForm;
 use super::tally::{Tally, VerdictNumbers};
 use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
 use crate::identities::{Identity, Ordinal};
-use crate::register::{Answer, Question};
+use crate::register::{Answer, Outcome, Question};
 use std::ops::Range;
 
 /// Most rows are at least this long; determines the memory that is reserved for rows.
@@ -384,7 +384,7 @@ impl ChunkRows {
                     self.tally.repeats += 1;
                     true
                 }
-                _ => answers.1.kind() > answers.0.kind(),
+                _ => takes_second(*answers.0, *answers.1),
             };
             let verdict = if takes_second { second } else { first };
             self.push_letter(pair[usize::from(takes_second)], verdict, end);
@@ -399,6 +399,13 @@ impl ChunkRows {
         self.verdicts.push(verdict);
         self.ends.push(end);
     }
+}
+
+/// Whether the letter of a row goes to the second of its identities: that one is reached in a better way. (If one was not
+/// asked, that is what the job must say.)
+fn takes_second(first: Answer, second: Answer) -> bool {
+    let not_asked = Answer::from(Outcome::NotAsked);
+    first != not_asked && (second == not_asked || second.kind() > first.kind())
 }
 
 /// The identity of a cell, and the cell.

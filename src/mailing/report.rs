@@ -111,6 +111,40 @@ pub struct RegisterSummary {
     pub as_of: String,
     /// Whole days since then.
     pub age_days: i64,
+    /// Of the answers of a live register: where they come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceSummary>,
+}
+
+/// The answers of a live register.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceSummary {
+    /// Its address.
+    pub address: String,
+    /// Ids that it was asked for.
+    pub ids: u64,
+    /// Ids that it refused.
+    pub refused: u64,
+    /// The time of the oldest answer, RFC 3339.
+    pub oldest: String,
+    /// The time of the newest answer, RFC 3339.
+    pub newest: String,
+    /// What was asked for this job; absent if the answers are those of an earlier one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedSummary>,
+}
+
+/// What a job asked of a live register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AskedSummary {
+    /// Ids that it was asked for now.
+    pub ids: u64,
+    /// Ids whose answers were there already.
+    pub taken_over: u64,
+    /// Calls.
+    pub calls: u64,
+    /// Calls that failed and were made again.
+    pub retries: u64,
 }
 
 /// The sender of the mailing.

@@ -127,9 +127,11 @@ pub enum RowProblem {
     RepeatedHeader,
     /// The row is the end of a report, such as a row of totals.
     Footer,
+    /// The official register was asked for the identity and refused it.
+    RefusedByRegister,
 }
 
-/// The problems that are not about the identity, in the order of their numbers.
+/// The problems that a row shows and that are not about the identity, in the order of their numbers.
 const ROW_PROBLEMS: [RowProblem; 7] = [
     RowProblem::MissingColumn,
     RowProblem::BadQuoting,
@@ -141,11 +143,17 @@ const ROW_PROBLEMS: [RowProblem; 7] = [
 ];
 
 impl RowProblem {
-    /// Number of different problems.
+    /// Number of different problems that a row shows.
     pub(crate) const COUNT: usize = Rejection::ALL.len() + ROW_PROBLEMS.len();
 
-    /// All problems, in the order of their numbers.
+    /// All problems.
     pub fn all() -> impl Iterator<Item = RowProblem> {
+        RowProblem::shown().chain([RowProblem::RefusedByRegister])
+    }
+
+    /// The problems that a row shows, in the order of their numbers. Whether the register refuses an identity is one of its
+    /// answers.
+    pub(crate) fn shown() -> impl Iterator<Item = RowProblem> {
         Rejection::ALL.into_iter().map(RowProblem::Identity).chain(ROW_PROBLEMS)
     }
 
@@ -175,6 +183,7 @@ impl RowProblem {
             RowProblem::BlankRow => "blank_row",
             RowProblem::RepeatedHeader => "repeated_header",
             RowProblem::Footer => "footer",
+            RowProblem::RefusedByRegister => "refused_by_register",
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct ListResult {
     /// Length and hash of the file, before decompression.
     pub(super) bytes: u64,
     pub(super) hash: blake3::Hash,
+    /// The identities of all letters.
+    pub(super) seen: SeenIdentities,
 }
 
 /// Runs a job, with or without outputs.
@@ -242,6 +244,7 @@ impl<'a> SharedState<'a> {
                 rows: order.rows,
                 bytes: order.bytes,
                 hash: order.digest.finish(),
+                seen: order.seen,
             }),
         }
     }

@@ -60,6 +60,17 @@ impl SeenIdentities {
         }
     }
 
+    /// The inserted ordinals, ascending.
+    pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
+        let words = self.bits.chunks(8).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
+        words.flat_map(|(word, bytes)| {
+            let first = self.first + 64 * word as u32;
+            let set =
+                (0..8 * bytes.len() as u32).filter(|bit| bytes[*bit as usize / 8] & (1 << (bit % 8)) != 0);
+            set.map(move |bit| Ordinal(first + bit)).collect::<Vec<_>>()
+        })
+    }
+
     /// Inserts an ordinal, and returns whether it was in the set. Never inserts [`Ordinal::ABSENT`].
     #[inline(always)]
     fn insert(&mut self, ordinal: Ordinal) -> bool {
@@ -85,6 +96,8 @@ mod tests {
                 assert!(!seen.insert(Ordinal(ordinal)));
                 assert!(seen.insert(Ordinal(ordinal)));
             }
+            let inserted: Vec<u32> = seen.ordinals().map(|ordinal| ordinal.0).collect();
+            assert_eq!(inserted, [range.start, range.start + 1, range.start + 64, range.end - 1]);
             assert!(!seen.insert(Ordinal::ABSENT) && !seen.insert(Ordinal::ABSENT));
         }
     }

@@ -64,8 +64,11 @@ impl VerdictNumbers {
 
     /// All verdicts, in the order of their numbers.
     pub(super) fn all(self) -> impl Iterator<Item = Verdict> {
-        let answers = (0..self.answers).map(|number| Verdict::Decided(Answer(number).outcome()));
-        answers.chain(RowProblem::all().map(Verdict::Rejected)).chain([Verdict::Duplicate])
+        let answers = (0..self.answers).map(|number| match Answer(number).outcome() {
+            Outcome::Refused => Verdict::Rejected(RowProblem::RefusedByRegister),
+            outcome => Verdict::Decided(outcome),
+        });
+        answers.chain(RowProblem::shown().map(Verdict::Rejected)).chain([Verdict::Duplicate])
     }
 }
 
@@ -154,6 +157,9 @@ mod tests {
                 number,
                 match verdict {
                     Verdict::Decided(outcome) => numbers.of_answer(outcome.into()),
+                    Verdict::Rejected(RowProblem::RefusedByRegister) => {
+                        numbers.of_answer(Outcome::Refused.into())
+                    }
                     Verdict::Rejected(problem) => numbers.of_rejected(problem),
                     Verdict::Duplicate => numbers.duplicate(),
                 }

@@ -39,6 +39,7 @@ impl Fixture {
             max_rejected: RejectedLimit::Percent(100.0),
             now: jiff::Timestamp::now(),
             prices: None,
+            asked: None,
             threads: 2,
             progress: &(),
         };

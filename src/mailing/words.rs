@@ -47,6 +47,13 @@ pub struct ReportWords {
     pub more_than_one_identity: &'static str,
     pub second_ids: &'static str,
     pub digest: &'static str,
+    pub asked: &'static str,
+    pub ids_answered: &'static str,
+    pub refused_by_register: &'static str,
+    pub from: &'static str,
+    pub to: &'static str,
+    pub calls: &'static str,
+    pub made_again: &'static str,
 }
 
 static ENGLISH: ReportWords = ReportWords {
@@ -79,6 +86,13 @@ static ENGLISH: ReportWords = ReportWords {
     more_than_one_identity: "Rows with another identity beside their own",
     second_ids: "Letters, and those to the second identity",
     digest: "Digest",
+    asked: "Register that was asked",
+    ids_answered: "answers",
+    refused_by_register: "refused",
+    from: "from",
+    to: "to",
+    calls: "calls",
+    made_again: "made again",
 };
 
 static SWEDISH: ReportWords = ReportWords {
@@ -111,6 +125,13 @@ static SWEDISH: ReportWords = ReportWords {
     more_than_one_identity: "Rader med ytterligare en identitet",
     second_ids: "Brev, och de till den andra identiteten",
     digest: "Kontrollsumma",
+    asked: "Tillfrågat register",
+    ids_answered: "svar",
+    refused_by_register: "avvisade",
+    from: "från",
+    to: "till",
+    calls: "anrop",
+    made_again: "omgjorda",
 };
 
 impl Language {
@@ -259,6 +280,7 @@ fn swedish_outcome(name: &str) -> Option<&'static str> {
         "blank_row" => "tom rad",
         "repeated_header" => "rubrikraden igen",
         "footer" => "summarad eller annat slut på listan",
+        "refused_by_register" => "avvisad av registret",
         _ => return None,
     })
 }

@@ -14,6 +14,7 @@ pub(crate) mod moment;
 mod outcome;
 pub(crate) mod person;
 mod question;
+mod scope;
 pub(crate) mod state;
 
 pub use crate::organisations::{OperatorIndex, OperatorNumber, SenderIndex, SenderNumber};
@@ -26,6 +27,7 @@ pub use outcome::{Answer, Outcome, PaperReason};
 pub use person::{DigitalPost, Kontaktinformasjon, Person};
 pub(crate) use question::DecidedStates;
 pub use question::{Question, QuestionError};
+pub use scope::{Scope, ScopeError};
 pub use state::{AccountType, FarState, KrrState, StateRule};
 
 use crate::consent::{RuleSet, RuleTail, Rules};
@@ -118,6 +120,10 @@ pub(crate) struct Parts {
     pub(crate) rule_heads: Guarded<u32>,
     pub(crate) rule_members: Guarded<SenderNumber>,
     pub(crate) cold: Cold,
+    /// Of a register that has the answers of an official one for some ids: what was asked.
+    pub(crate) scope: Option<Scope>,
+    /// With a scope: when each record was answered, in seconds since 1970.
+    pub(crate) answered: Option<Guarded<u32>>,
 }
 
 /// Data shared by all versions of a register that are derived from one file.
@@ -258,6 +264,20 @@ impl Register {
         self.version.as_of
     }
 
+    /// Of a register that has the answers of an official one for some ids only: what was asked. `None` for a complete
+    /// register.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.base.parts.scope.as_ref()
+    }
+
+    /// When the official register was asked for a recipient. `None` if it was not, or for a complete register.
+    pub fn answered(&self, identity: &Identity) -> Result<Option<Timestamp>, Damage> {
+        let Some(answered) = &self.base.parts.answered else { return Ok(None) };
+        let hit = self.index().look_up_one(&self.base.trust, identity.ordinal())?;
+        let seconds = answered.get()?.get(hit.slot.0 as usize).copied().filter(|_| hit.slot.0 != 0);
+        Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds.into()).ok()))
+    }
+
     /// Number of recipients, including those with account type `Not` or a deleted entry.
     pub fn recipients(&self) -> u32 {
         self.version.recipients
@@ -371,8 +391,12 @@ impl Register {
     ///
     /// Errors: the recipient's part of the register is damaged.
     pub fn recipient(&self, identity: &Identity) -> Result<Option<Recipient>, Damage> {
-        let at = self.locate(&self.index(), identity.ordinal())?.map(|at| self.read(identity, &at));
-        at.transpose()
+        let index = self.index();
+        let Some(at) = self.locate(&index, identity.ordinal())? else { return Ok(None) };
+        match self.state(at.view.codes.get(Slot(at.record))).is_answer_only() {
+            true => Ok(None),
+            false => self.read(identity, &at).map(Some),
+        }
     }
 
     /// The position of a recipient, `None` if the register does not have it. `index` is the register's.

@@ -1,4 +1,4 @@
-//! Outcomes of letters: digital, notify or paper, and the reasons for paper.
+//! Outcomes of letters: digital, notify or paper, and the reasons for paper; or that there is no answer.
 
 use crate::organisations::OperatorIndex;
 
@@ -11,6 +11,10 @@ pub enum Outcome {
     Notify,
     /// Printed.
     Paper(PaperReason),
+    /// Unknown: the register has answers for some recipients only ([`Scope`](super::Scope)), and not for this one.
+    NotAsked,
+    /// Unknown: the official register was asked and refused the id as invalid.
+    Refused,
 }
 
 /// Why a letter is printed.
@@ -65,12 +69,14 @@ impl PaperReason {
 }
 
 impl Outcome {
-    /// `digital`, `notify` or `paper`.
+    /// `digital`, `notify` or `paper`; `not_asked`, or `rejected` for an id that the official register refused.
     pub const fn name(self) -> &'static str {
         match self {
             Outcome::Digital(_) => "digital",
             Outcome::Notify => "notify",
             Outcome::Paper(_) => "paper",
+            Outcome::NotAsked => "not_asked",
+            Outcome::Refused => "rejected",
         }
     }
 
@@ -78,25 +84,28 @@ impl Outcome {
     pub const fn operator(self) -> Option<OperatorIndex> {
         match self {
             Outcome::Digital(operator) => Some(operator),
-            Outcome::Notify | Outcome::Paper(_) => None,
+            Outcome::Notify | Outcome::Paper(_) | Outcome::NotAsked | Outcome::Refused => None,
         }
     }
 
-    /// Name of the reason for paper; empty for other outcomes.
+    /// Name of the reason for paper, or for rejection; empty for other outcomes.
     pub const fn reason(self) -> &'static str {
         match self {
             Outcome::Paper(reason) => reason.name(),
-            Outcome::Digital(_) | Outcome::Notify => "",
+            Outcome::Refused => "refused_by_register",
+            Outcome::Digital(_) | Outcome::Notify | Outcome::NotAsked => "",
         }
     }
 }
 
-/// An [`Outcome`] in 16 bits: paper by reason, then notify, then digital by operator.
+/// An [`Outcome`] in 16 bits: paper by reason, then not asked and refused, then notify, then digital by operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Answer(pub(crate) u16);
 
 impl Answer {
-    const NOTIFY: u16 = PaperReason::ALL.len() as u16;
+    const NOT_ASKED: u16 = PaperReason::ALL.len() as u16;
+    const REFUSED: u16 = Self::NOT_ASKED + 1;
+    const NOTIFY: u16 = Self::REFUSED + 1;
     const FIRST_OPERATOR: u16 = Self::NOTIFY + 1;
 
     /// Number of distinct answers of a register with `operators` operators.
@@ -109,17 +118,19 @@ impl Answer {
         usize::from(self.0)
     }
 
-    /// 0 for paper, 1 for notify, 2 for digital.
+    /// 0 for paper and without an answer, 1 for notify, 2 for digital.
     pub(crate) fn kind(self) -> usize {
         usize::from(self.0 >= Self::NOTIFY) + usize::from(self.0 >= Self::FIRST_OPERATOR)
     }
 
     /// The answer as an [`Outcome`].
     pub fn outcome(self) -> Outcome {
-        match PaperReason::ALL.get(self.0 as usize) {
-            Some(&reason) => Outcome::Paper(reason),
-            None if self.0 == Self::NOTIFY => Outcome::Notify,
-            None => Outcome::Digital(OperatorIndex::new(self.0 - Self::FIRST_OPERATOR)),
+        match (PaperReason::ALL.get(self.0 as usize), self.0) {
+            (Some(&reason), _) => Outcome::Paper(reason),
+            (None, Self::NOT_ASKED) => Outcome::NotAsked,
+            (None, Self::REFUSED) => Outcome::Refused,
+            (None, Self::NOTIFY) => Outcome::Notify,
+            (None, _) => Outcome::Digital(OperatorIndex::new(self.0 - Self::FIRST_OPERATOR)),
         }
     }
 }
@@ -128,6 +139,8 @@ impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Answer {
         Answer(match outcome {
             Outcome::Paper(reason) => reason as u16,
+            Outcome::NotAsked => Answer::NOT_ASKED,
+            Outcome::Refused => Answer::REFUSED,
             Outcome::Notify => Answer::NOTIFY,
             Outcome::Digital(operator) => Answer::FIRST_OPERATOR + operator.get(),
         })

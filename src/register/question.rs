@@ -3,8 +3,8 @@
 //! A mailing has one sender and one day. So the outcome of every state is computed once, for recipients that accept the
 //! sender and for those that do not. A recipient then takes an index lookup and a table lookup.
 
-use super::outcome::{Answer, Outcome};
-use super::state::StateRule;
+use super::outcome::{Answer, Outcome, PaperReason};
+use super::state::{State, StateRule};
 use super::{Damage, DamagedSection, Kind, Register};
 use crate::consent::Rules;
 use crate::cpu::{Processor, Work};
@@ -25,6 +25,9 @@ pub enum QuestionError {
     /// The register does not have the sender.
     #[error("the register does not have this sender")]
     SenderUnknown,
+    /// The register has the answers for another sender only.
+    #[error("the register was asked for another sender: its answers hold for that one only")]
+    SenderNotAsked,
     /// A KRR question has no sender.
     #[error("a KRR register has no senders")]
     SenderUnwanted,
@@ -128,7 +131,10 @@ impl Register {
             (Kind::Far, None) => return Err(QuestionError::SenderMissing),
             (Kind::Krr, Some(_)) => return Err(QuestionError::SenderUnwanted),
             (Kind::Krr, None) => None,
-            (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(QuestionError::SenderUnknown)?),
+            (Kind::Far, Some(id)) => Some(self.sender(id).ok_or(match self.scope() {
+                None => QuestionError::SenderUnknown,
+                Some(_) => QuestionError::SenderNotAsked,
+            })?),
         };
         let (day, rules) = (super::day_number(date), self.rules_for(sender)?);
         let by_state = (0..self.states().len()).map(|code| self.decide(code, day, rules)).collect();
@@ -160,7 +166,17 @@ impl Register {
 
     fn decide(&self, code: usize, day: u32, rules: Option<(Rules<'_>, SenderNumber)>) -> StateAnswers {
         let (accepting, declining) = match (code, self.kind()) {
-            (0, _) => return StateAnswers { accepting: Answer::default(), declining: Answer::default() },
+            (0, _) => {
+                let absent = self.scope().map_or(Answer::default(), |_| Outcome::NotAsked.into());
+                return StateAnswers { accepting: absent, declining: absent };
+            }
+            _ if self.state(code as u32).is_answer_only() => {
+                let outcome = match self.state(code as u32) == State::REFUSED {
+                    true => Outcome::Refused,
+                    false => Outcome::Paper(PaperReason::NotRegistered),
+                };
+                (outcome, outcome)
+            }
             (_, Kind::Krr) => {
                 let outcome = self.krr_state(code as u32).decide(day);
                 (outcome, outcome)

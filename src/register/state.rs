@@ -29,6 +29,10 @@ const EXCEPTION: u16 = 1 << 3;
 const RESERVED: u16 = 1 << 4;
 const DELETED: u16 = 1 << 5;
 const MAILBOX: u16 = 1 << 6;
+/// Registers with a scope: the official register refused the id.
+const REFUSED: u16 = 1 << 7;
+/// Registers with a scope: the official register answered that it does not have the person.
+const UNREGISTERED: u16 = 1 << 8;
 /// Set for every recipient: distinguishes one without any property from an absent one.
 const PRESENT: u16 = 1 << 15;
 
@@ -157,6 +161,16 @@ fn flag(set: bool, flag: u16) -> u16 {
 }
 
 impl State {
+    /// The official register was asked and refused the id. In registers with a scope only.
+    pub(crate) const REFUSED: State = State { detail: 0, operator: 0, flags: PRESENT | REFUSED };
+    /// The official register was asked and does not have the person. In registers with a scope only.
+    pub(crate) const UNREGISTERED: State = State { detail: 0, operator: 0, flags: PRESENT | UNREGISTERED };
+
+    /// Whether there is no recipient with this state: the register has the answer of the official one only.
+    pub(crate) fn is_answer_only(self) -> bool {
+        self == State::REFUSED || self == State::UNREGISTERED
+    }
+
     pub(crate) fn operator(self) -> Option<OperatorNumber> {
         self.operator.checked_sub(1).map(OperatorNumber::new)
     }

@@ -1,17 +1,42 @@
 //! The HTTP client of replicas and token keys: HTTP/1.1, TLS by rustls with ring.
 
+use crate::files;
 use crate::plain_text::plain;
 use reqwest::{Client, ClientBuilder, Response};
 use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 
 /// Certificates and a private key that the client presents.
 pub(crate) type ClientIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Most bytes of a file with certificates.
+const CERTIFICATES_BYTES_MAX: u64 = 16 << 20;
+
+/// The certificates of a PEM file. Errors: a text that names the file.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let unusable = |error: &dyn ToString| format!("{}: {}", path.display(), error.to_string());
+    let pem = files::read_regular(path, CERTIFICATES_BYTES_MAX).map_err(|error| unusable(&error))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|error| unusable(&error))?;
+    match certificates.is_empty() {
+        true => Err(unusable(&"it holds no certificate")),
+        false => Ok(certificates),
+    }
+}
+
+/// The private key of a PEM file that others cannot read. Errors: a text that names the file.
+pub(crate) fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let unusable = |error: &dyn ToString| format!("{}: {}", path.display(), error.to_string());
+    let key = files::read_secret(path, files::has_no_private_key).map_err(|error| unusable(&error))?;
+    PrivateKeyDer::from_pem_slice(&key).map_err(|error| unusable(&error))
+}
 
 /// Root certificates for [`tls`].
 pub(crate) fn roots(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, rustls::Error> {

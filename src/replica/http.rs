@@ -13,8 +13,6 @@ use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -72,13 +70,18 @@ impl HttpSource {
         let trusted =
             TrustedKeys::read(&options.trusted).map_err(|error| FollowError::Options(error.to_string()))?;
         let failed = |error: &dyn ToString| FollowError::Options(error.to_string());
+        let read_certificates = |path| client::read_certificates(path).map_err(FollowError::Options);
         let roots = match &options.ca {
             None => None,
-            Some(path) => Some(client::roots(certificates(path)?).map_err(|error| unusable(path, error))?),
+            Some(path) => {
+                Some(client::roots(read_certificates(path)?).map_err(|error| unusable(path, error))?)
+            }
         };
         let identity = match &options.certificate {
             None => None,
-            Some((path, key)) => Some((certificates(path)?, private_key(key)?)),
+            Some((path, key)) => {
+                Some((read_certificates(path)?, client::read_private_key(key).map_err(FollowError::Options)?))
+            }
         };
         let tls = client::tls(roots, identity).map_err(|error| match &options.certificate {
             Some((path, _)) => unusable(path, error),
@@ -329,12 +332,6 @@ fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<&'h str, FollowError> 
     headers.get(name).and_then(|value| value.to_str().ok()).ok_or(FollowError::NotAService)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, FollowError> {
-    /// Most bytes of a file with certificates.
-    const BYTES_MAX: u64 = 16 << 20;
-    files::read_regular(path, BYTES_MAX).map_err(|error| unusable(path, error))
-}
-
 /// The value of `Authorization` with the token in a file.
 fn bearer(path: &Path) -> Result<HeaderValue, FollowError> {
     let text = files::read_secret(path, |_| false).map_err(|error| unusable(path, error))?;
@@ -351,20 +348,6 @@ fn bearer(path: &Path) -> Result<HeaderValue, FollowError> {
 
 fn unusable(path: &Path, error: impl ToString) -> FollowError {
     FollowError::Options(format!("{}: {}", path.display(), error.to_string()))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FollowError> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let certificates = certificates.map_err(|error| unusable(path, error))?;
-    if certificates.is_empty() {
-        return Err(unusable(path, "it holds no certificate"));
-    }
-    Ok(certificates)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FollowError> {
-    let key = files::read_secret(path, files::has_no_private_key).map_err(|error| unusable(path, error))?;
-    PrivateKeyDer::from_pem_slice(&key).map_err(|error| unusable(path, error))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod part;
 mod status;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use http::SourceOptions;
 pub use part::Part;

@@ -107,6 +107,7 @@ pub(super) async fn check(
             duplicates: Duplicates::Keep,
             max_rejected: mailing::MAX_REJECTED,
             prices,
+            asked: None,
             threads: 1,
             progress: &*progress,
         };
@@ -199,7 +200,13 @@ fn list_problem(register: &Register, error: &ListError) -> Problem {
             format!("{error}. Set the query parameter id_column to the name or number of the column")
         }
         Some(Hint::SkipRows) => format!("{error}; send the list without it"),
-        Some(Hint::ReplaceOutput | Hint::OtherOutput | Hint::ListIsRegister | Hint::VerifyRegister)
+        Some(
+            Hint::ReplaceOutput
+            | Hint::OtherOutput
+            | Hint::ListIsRegister
+            | Hint::VerifyRegister
+            | Hint::AskMissing,
+        )
         | None => error.to_string(),
     };
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-list", detail)

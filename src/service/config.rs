@@ -3,7 +3,8 @@
 use super::origin::AllowedHost;
 use crate::files::read_regular_text;
 use crate::replica::Part;
-use jiff::{SignedDuration, Span, SpanRelativeTo};
+pub use crate::time::Time;
+use jiff::SignedDuration;
 use jsonwebtoken::Algorithm;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -11,7 +12,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 /// The configuration of the service.
@@ -327,29 +327,6 @@ fn parts<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Vec<Part>, D::Err
 pub struct Audit {
     /// The file that lines are appended to. SIGHUP reopens it.
     pub path: PathBuf,
-}
-
-/// A time, such as `30s`, `36h` or `7d`. A day has 24 hours.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Time(pub SignedDuration);
-
-impl FromStr for Time {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Time, &'static str> {
-        let span = text.parse::<Span>().ok();
-        let time = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-        time.filter(|time| time.is_positive()).map(Time).ok_or("write it as 30m, 24h or 7d")
-    }
-}
-
-impl TryFrom<String> for Time {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Time, &'static str> {
-        text.parse()
-    }
 }
 
 fn time<'de, D: Deserializer<'de>>(given: D) -> Result<Duration, D::Error> {

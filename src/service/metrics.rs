@@ -132,7 +132,7 @@ impl Metrics {
         );
         registry.register(
             "connections_gave_way",
-            "Idle connections that were closed for new ones",
+            "Connections that were closed for new ones",
             metrics.gave_way.clone(),
         );
         registry.register(

@@ -1,8 +1,9 @@
-//! The open connections, of which idle ones give way when there are hardly any left.
+//! The open connections, of which some give way when there are hardly any left.
 //!
-//! A client has a quarter of all connections, so four clients can hold all of them without sending anything. When few are
-//! left, each new connection closes one: of the client that has the most, the one that has been idle for longest. A client
-//! with few connections keeps them.
+//! A client has a quarter of all connections, so a few clients can hold all of them: without sending anything, by not
+//! reading responses, or with bodies that do not end. When few are left, each new connection closes an idle one of a
+//! client that has more than its share of them; when none is left, any connection of such a client. A client with few
+//! connections keeps them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,6 +32,17 @@ pub(super) struct Usage {
     closed: Notify,
 }
 
+/// What a connection is used for, from what closes last to what closes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum ConnectionUse {
+    /// A request is received or answered.
+    Busy,
+    /// The client takes nothing of its response.
+    Blocked,
+    /// Nothing.
+    Idle,
+}
+
 /// A connection, until it is dropped.
 pub(super) struct OpenConnection<'a> {
     connections: &'a OpenConnections,
@@ -52,8 +64,12 @@ impl Usage {
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
-    fn is_idle(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0 && !self.is_blocked.load(Ordering::Relaxed)
+    fn kind(&self) -> ConnectionUse {
+        match (self.is_blocked.load(Ordering::Relaxed), self.requests.load(Ordering::Relaxed)) {
+            (true, _) => ConnectionUse::Blocked,
+            (false, 0) => ConnectionUse::Idle,
+            (false, _) => ConnectionUse::Busy,
+        }
     }
 
     fn since(&self) -> MutexGuard<'_, Instant> {
@@ -82,8 +98,8 @@ impl Drop for OpenConnection<'_> {
 }
 
 impl OpenConnections {
-    /// Notes a connection from a network.
-    pub(super) fn open(&self, network: IpAddr) -> OpenConnection<'_> {
+    /// Notes a connection from a network, before anything is done for it: also one whose task has not begun may give way.
+    pub(super) fn register(&self, network: IpAddr) -> (u64, Arc<Usage>) {
         let usage = Arc::new(Usage {
             network,
             requests: AtomicUsize::new(0),
@@ -93,18 +109,33 @@ impl OpenConnections {
         });
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.lock().insert(number, Arc::clone(&usage));
+        (number, usage)
+    }
+
+    /// A registered connection, which is forgotten when it is dropped.
+    pub(super) fn open(&self, (number, usage): (u64, Arc<Usage>)) -> OpenConnection<'_> {
         OpenConnection { connections: self, number, usage }
     }
 
-    /// Closes the connection that has been idle for longest, of the client that has the most connections and an idle one.
+    /// Closes a connection of a client with more than its share, which is what all clients could have alike: one that has
+    /// been idle for longest. If all connections are taken (`is_full`), also one whose client takes nothing of its
+    /// response, or any of its connections, or else an idle one of any client.
+    ///
     /// Returns whether there is one. Cost: in proportion to the number of connections.
-    pub(super) fn close_idle(&self) -> bool {
+    pub(super) fn close_one(&self, is_full: bool) -> bool {
         let mut all = self.lock();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         all.values().for_each(|usage| *counts.entry(usage.network).or_default() += 1);
-        let idle = all.iter().filter(|(_, usage)| usage.is_idle());
-        let found = idle.max_by_key(|(_, usage)| (counts[&usage.network], Reverse(*usage.since())));
-        let number = found.map(|(number, _)| *number);
+        let share = (all.len() / counts.len().max(1)).max(2);
+        let candidates = all.iter().filter_map(|(number, usage)| {
+            let (count, use_) = (counts[&usage.network], usage.kind());
+            let may_close = match use_ {
+                ConnectionUse::Idle => count >= share || is_full,
+                ConnectionUse::Blocked | ConnectionUse::Busy => count >= share && is_full,
+            };
+            may_close.then(|| ((count >= share, use_, count, Reverse(*usage.since())), *number))
+        });
+        let number = candidates.max().map(|(_, number)| number);
         let usage = number.and_then(|number| all.remove(&number));
         usage.inspect(|usage| usage.closed.notify_one()).is_some()
     }
@@ -122,7 +153,8 @@ mod tests {
     #[test]
     fn the_client_with_most_connections_gives_way() {
         let connections = OpenConnections::default();
-        let from = |client: u8| connections.open(Ipv4Addr::new(192, 0, 2, client).into());
+        let from =
+            |client: u8| connections.open(connections.register(Ipv4Addr::new(192, 0, 2, client).into()));
         let few = from(1);
         let many: Vec<_> = (0..4).map(|_| from(2)).collect();
         let busy = many[0].usage.begin_request();
@@ -131,14 +163,31 @@ mod tests {
         // 3 has been idle for longer than 2; the others are in use.
         let is_open = |open: &OpenConnection<'_>| connections.lock().contains_key(&open.number);
         let open = || many.iter().map(&is_open).collect::<Vec<_>>();
-        assert!(connections.close_idle());
+        assert!(connections.close_one(false));
         assert_eq!(open(), [true, true, true, false]);
-        assert!(connections.close_idle());
+        assert!(connections.close_one(false));
         assert_eq!(open(), [true, true, false, false]);
-        assert!(connections.close_idle() && !is_open(&few), "the last idle one");
-        assert!(!connections.close_idle());
+        assert!(!connections.close_one(false), "the others are in use, or of a client with few");
+        assert!(connections.close_one(true));
+        assert_eq!(open(), [true, false, false, false], "its client takes nothing");
+        assert!(is_open(&few));
         drop(busy);
-        assert!(connections.close_idle());
-        assert_eq!(open(), [false, true, false, false]);
+    }
+
+    /// Clients that hold all connections with requests that do not end, and one more.
+    #[test]
+    fn requests_of_clients_with_more_than_their_share_give_way() {
+        let connections = OpenConnections::default();
+        let from =
+            |client: u8| connections.open(connections.register(Ipv4Addr::new(192, 0, 2, client).into()));
+        let few: Vec<_> = (100..110).map(from).collect();
+        let many: Vec<_> = (0..5).flat_map(|client| [client; 20]).map(from).collect();
+        let _busy: Vec<_> = many.iter().map(|open| open.usage.begin_request()).collect();
+        let is_open = |open: &&OpenConnection<'_>| connections.lock().contains_key(&open.number);
+        for closed in 1..=50 {
+            assert!(connections.close_one(true));
+            assert_eq!(many.iter().filter(is_open).count(), 100 - closed);
+        }
+        assert!(few.iter().all(|open| is_open(&open)));
     }
 }

@@ -126,6 +126,9 @@ impl Problem {
             QuestionError::SenderUnknown => {
                 ("unknown-sender", "the register has no such sender; GET /v1/senders lists them")
             }
+            QuestionError::SenderNotAsked => {
+                ("unknown-sender", "the register has answers for another sender")
+            }
             QuestionError::SenderUnwanted => {
                 ("sender-unwanted", "a KRR register has no senders: omit the parameter sender")
             }

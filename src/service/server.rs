@@ -43,6 +43,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 const ADMIN_CONNECTIONS: usize = 64;
 /// If fewer connections are free than this share of all, each new one closes an idle one.
 const RESERVE_SHARE: usize = 16;
+/// Time that a connection has to end when it gives way to another one.
+const GIVE_WAY_TIME: Duration = Duration::from_secs(1);
 /// Time for the head of a request of a probe.
 const ADMIN_HEAD_TIME: Duration = Duration::from_secs(5);
 /// Time after a connection could not be accepted.
@@ -226,17 +228,25 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
             }
         };
         let guard = service.clients.connect(address.ip());
-        if guard.is_some() && free.available_permits() < reserve {
-            service.open.close_idle();
-        }
-        let (Some(guard), Ok(permit)) = (guard, Arc::clone(&free).try_acquire_owned()) else {
+        let left = free.available_permits();
+        let gives_way = guard.is_some() && left < reserve && service.open.close_one(left == 0);
+        let permit = match Arc::clone(&free).try_acquire_owned() {
+            // The connection that gives way has not ended yet.
+            Err(_) if gives_way => {
+                let freed = tokio::time::timeout(GIVE_WAY_TIME, Arc::clone(&free).acquire_owned()).await;
+                freed.ok().and_then(Result::ok)
+            }
+            permit => permit.ok(),
+        };
+        let (Some(guard), Some(permit)) = (guard, permit) else {
             service.metrics.refused.inc();
             continue;
         };
+        let registered = service.open.register(client_network(address.ip()));
         let (service, watcher) = (Arc::clone(service), connections.watcher());
         tokio::spawn(async move {
             service.metrics.connections.inc();
-            let open = service.open.open(client_network(address.ip()));
+            let open = service.open.open(registered);
             tokio::select! {
                 () = handle_connection(&service, stream, address, watcher, &open) => {}
                 () = open.closed() => drop(service.metrics.gave_way.inc()),

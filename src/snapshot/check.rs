@@ -49,8 +49,9 @@ fn are_distinct<'a>(kind: Kind, ids: impl Iterator<Item = &'a str>) -> bool {
 }
 
 /// Whether a state is one that a register of that kind can have, and refers to organisations and rules that exist.
-fn is_possible(kind: Kind, state: State, rules: u64) -> bool {
+fn is_possible(kind: Kind, has_scope: bool, state: State, rules: u64) -> bool {
     match kind {
+        _ if state.is_answer_only() => has_scope,
         Kind::Far => {
             let far = FarState::from(state);
             let has_rule = match far.rule {
@@ -84,6 +85,9 @@ impl Snapshot {
         if Some(records.bytes / u64::from(records.width)) != self.header.recipients.checked_add(1) {
             return Err(damaged("records", "their number differs from the header"));
         }
+        if self.header.has_scope && self.entry(Section::Answered).bytes / 4 != self.header.recipients + 1 {
+            return Err(damaged("answered", "its number of times differs from the header"));
+        }
         if self.header.recipients > RECIPIENTS_MAX as u64 {
             return Err(damaged("header", "there are more recipients than a register can have"));
         }
@@ -113,7 +117,7 @@ impl Snapshot {
         }
         let heads = self.entry(Section::RuleHeads);
         let rules = (heads.bytes / u64::from(heads.width)).saturating_sub(1);
-        if !states[1..].iter().all(|&state| is_possible(parts.kind, state, rules)) {
+        if !states[1..].iter().all(|&state| is_possible(parts.kind, parts.scope.is_some(), state, rules)) {
             return Err(damaged(
                 "states",
                 "a state refers to a rule that does not exist, or is not possible",

@@ -78,6 +78,7 @@ impl FarDraft {
             index: self.builder.finish(),
             rules,
             cold,
+            scope: None,
         }
     }
 }
@@ -95,7 +96,12 @@ impl StateCodes {
     /// Assigns separate states to the most frequent combinations of state and rule, as far as the record width allows
     /// and [`STATES_SPARE`] states remain for later changes.
     fn new(counts: HashMap<(State, u32), u32>) -> StateCodes {
-        let with_rule = |rule: StateRule, state: State| -> State { FarState { rule, ..state.into() }.into() };
+        let with_rule = |rule: StateRule, state: State| -> State {
+            match state.is_answer_only() {
+                true => state,
+                false => FarState { rule, ..state.into() }.into(),
+            }
+        };
         let mut plain: Vec<State> = counts.keys().map(|&(state, _)| state).collect();
         plain.sort_unstable();
         plain.dedup();
@@ -113,6 +119,7 @@ impl StateCodes {
             .chain(shared)
             .collect();
         states.sort_unstable();
+        states.dedup();
         let code = |state: State| states.binary_search(&state).unwrap_or(0) as u32;
         let all = plain.iter().map(|&state| ((state, 0), code(with_rule(StateRule::AcceptsAll, state))));
         let frequent = frequent

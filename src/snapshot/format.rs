@@ -8,8 +8,11 @@ use crate::register::Kind;
 /// First eight bytes of every register file. Programs that treat the file as text damage the line ends and the
 /// end-of-file character.
 pub const MAGIC: [u8; 8] = *b"nabar\r\n\x1a";
-/// The format version that is written, and the newest that can be read.
-pub const VERSION: u32 = 1;
+/// The format version of complete registers.
+const COMPLETE: u32 = 1;
+/// The newest format version that can be read: of registers with a scope. Programs that know version 1 only must not
+/// take a recipient that was not asked for one that is not registered.
+pub const VERSION: u32 = 2;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 128;
 /// Bytes of an entry of the section table.
@@ -61,6 +64,8 @@ pub enum Section {
     Contacts = 14,
     CertificateEnds = 15,
     Certificates = 16,
+    Scope = 17,
+    Answered = 18,
 }
 
 use Section::*;
@@ -80,15 +85,18 @@ const COMMON: [Section; 10] = [
 ];
 const FAR: [Section; 2] = [LastRegistration, LastSenderAcceptChange];
 const KRR: [Section; 4] = [ContactPlaces, Contacts, CertificateEnds, Certificates];
+/// Sections of registers with a scope.
+const SCOPED: [Section; 2] = [Scope, Answered];
 
 impl Section {
-    /// The sections of a register of a kind, in the order of the file.
-    pub fn of_kind(kind: Kind) -> impl Iterator<Item = Section> {
+    /// The sections of a register of a kind, with or without a scope, in the order of the file.
+    pub fn of(kind: Kind, has_scope: bool) -> impl Iterator<Item = Section> {
         let own: &[Section] = match kind {
             Kind::Far => &FAR,
             Kind::Krr => &KRR,
         };
-        COMMON.into_iter().chain(own.iter().copied())
+        let scoped: &[Section] = if has_scope { &SCOPED } else { &[] };
+        COMMON.into_iter().chain(own.iter().copied()).chain(scoped.iter().copied())
     }
 
     /// Name in messages and documentation.
@@ -110,15 +118,17 @@ impl Section {
             Contacts => "contacts",
             CertificateEnds => "certificate_ends",
             Certificates => "certificates",
+            Scope => "scope",
+            Answered => "answered",
         }
     }
 
     /// Allowed widths of an element in bytes.
     pub const fn widths(self) -> &'static [u32] {
         match self {
-            Actors | Contacts | Certificates => &[1],
+            Actors | Contacts | Certificates | Scope => &[1],
             States | CertificateEnds => &[8],
-            Directory | ExceptionRules | RuleHeads | ContactPlaces => &[4],
+            Directory | ExceptionRules | RuleHeads | ContactPlaces | Answered => &[4],
             Blocks | Pages => &[64],
             Records => &[1, 2, 4],
             ExceptionPlaces | RuleMembers => &[2],
@@ -147,6 +157,8 @@ pub struct Entry {
 pub struct Header {
     /// Kind of the register.
     pub kind: Kind,
+    /// Whether the register has the answers of an official one for some ids only.
+    pub has_scope: bool,
     /// Sequence number of the last change in the register.
     pub sequence: u64,
     /// Time at which the register was current, in nanoseconds since 1970-01-01T00:00:00Z.
@@ -155,6 +167,13 @@ pub struct Header {
     pub file_bytes: u64,
     /// Number of recipients.
     pub recipients: u64,
+}
+
+impl Header {
+    /// The format version of the file.
+    pub fn version(&self) -> u32 {
+        if self.has_scope { VERSION } else { COMPLETE }
+    }
 }
 
 /// Encodes the header and the section table.
@@ -175,7 +194,7 @@ pub(crate) fn encode(header: &Header, entries: &[Entry]) -> Vec<u8> {
     };
     let mut bytes = vec![0; HEADER_BYTES];
     put(&mut bytes, 0, &MAGIC);
-    put(&mut bytes, header::VERSION, &VERSION.to_le_bytes());
+    put(&mut bytes, header::VERSION, &header.version().to_le_bytes());
     put(&mut bytes, header::KIND, &kind.to_le_bytes());
     put(&mut bytes, header::SEQUENCE, &header.sequence.to_le_bytes());
     put(&mut bytes, header::AS_OF, &header.as_of.to_le_bytes());
@@ -217,6 +236,12 @@ pub enum OpenError {
         /// Length of the file.
         found: u64,
     },
+    /// The register has the answers for one mailing, and a complete register is needed.
+    #[error("it has the answers for one mailing only, which check, split, recheck and lookup can use")]
+    Scoped,
+    /// The register has answers of an official register that may not be used any longer.
+    #[error("its answers were to be deleted by {0}: ask again, and remove the file with `nabar purge`")]
+    Expired(jiff::Timestamp),
     /// A checksum does not match or an invariant of the format is violated.
     #[error("the {part} is damaged: {finding}; copy the file again or rebuild it")]
     Damaged {
@@ -247,12 +272,13 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
         return Err(damaged("header", "its checksum does not match"));
     }
     let kind = match (version, u32_at(bytes, header::KIND)) {
-        (VERSION, 1) => Kind::Far,
-        (VERSION, 2) => Kind::Krr,
+        (COMPLETE | VERSION, 1) => Kind::Far,
+        (COMPLETE | VERSION, 2) => Kind::Krr,
         _ => return Err(damaged("header", "its format version or register kind does not exist")),
     };
     let header = Header {
         kind,
+        has_scope: version == VERSION,
         sequence: u64_at(bytes, header::SEQUENCE),
         as_of: u64_at(bytes, header::AS_OF) as i64,
         file_bytes: u64_at(bytes, header::FILE_BYTES),
@@ -267,12 +293,12 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
     if blake3::hash(table) != bytes[header::TABLE_SUM..header::TABLE_SUM + 32] {
         return Err(damaged("section table", "its checksum does not match"));
     }
-    Ok((header, entries(table, kind, length)?))
+    Ok((header, entries(table, &header)?))
 }
 
-fn entries(table: &[u8], kind: Kind, length: u64) -> Result<Vec<Entry>, OpenError> {
+fn entries(table: &[u8], header: &Header) -> Result<Vec<Entry>, OpenError> {
     let mut entries = Vec::new();
-    let mut sections = Section::of_kind(kind);
+    let mut sections = Section::of(header.kind, header.has_scope);
     for bytes in table.chunks_exact(ENTRY_BYTES) {
         let section = sections.next().filter(|&section| section as u32 == u32_at(bytes, entry::SECTION));
         let section =
@@ -287,7 +313,7 @@ fn entries(table: &[u8], kind: Kind, length: u64) -> Result<Vec<Entry>, OpenErro
             sum,
         };
         let end = entry.offset.checked_add(entry.bytes);
-        if end.is_none_or(|end| end > length) || !entry.offset.is_multiple_of(ALIGNMENT) {
+        if end.is_none_or(|end| end > header.file_bytes) || !entry.offset.is_multiple_of(ALIGNMENT) {
             return Err(damaged(section.name(), "it is out of bounds or misaligned"));
         }
         if !section.widths().contains(&entry.width) || !entry.bytes.is_multiple_of(u64::from(entry.width)) {
@@ -299,6 +325,12 @@ fn entries(table: &[u8], kind: Kind, length: u64) -> Result<Vec<Entry>, OpenErro
         None => Ok(entries),
         Some(section) => Err(damaged(section.name(), "it is missing")),
     }
+}
+
+/// Whether a file begins as a register file with a scope does.
+pub(crate) fn has_scope(beginning: &[u8]) -> bool {
+    beginning.starts_with(&MAGIC)
+        && beginning.get(header::VERSION..).is_some_and(|rest| u32_at(rest, 0) == VERSION)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

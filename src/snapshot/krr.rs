@@ -89,6 +89,20 @@ impl KrrDraft {
         Some(())
     }
 
+    /// Adds an id without a recipient: [`State::UNREGISTERED`] or [`State::REFUSED`].
+    pub(crate) fn add_answer(&mut self, ordinal: Ordinal, state: State) {
+        let start = self.contacts.bytes.len();
+        // An empty contact is never too long.
+        let _ = Contact::default().pack(&mut self.contacts.bytes);
+        self.rows.push(KrrRow {
+            ordinal,
+            line: 0,
+            state: self.states.number(state),
+            start: start as u64,
+            length: (self.contacts.bytes.len() - start) as u32,
+        });
+    }
+
     /// The finished draft. States, operators and certificates of rejected recipients only are dropped, so that equal
     /// recipients give equal files.
     pub(crate) fn finish(mut self, sequence: u64, as_of: Timestamp) -> Draft {
@@ -108,6 +122,9 @@ impl KrrDraft {
         let (operators, operator_numbers) = in_order(self.operators, &used_operators);
         let (certificates, certificate_numbers) = in_order(self.certificates, &used_certificates);
         let (states, state_numbers) = in_order_of_states(provisional, &used_states, |state| {
+            if state.is_answer_only() {
+                return state;
+            }
             let state = KrrState::from(state);
             let operator = state.operator.map(|number| operator_numbers[usize::from(number)] as u16);
             KrrState { operator: operator.map(OperatorNumber::new), ..state }.into()
@@ -124,7 +141,7 @@ impl KrrDraft {
         let actors = Actors { operators, ..Actors::default() };
         let (rules, _) = RuleNumbering::default().finish(&[]);
         let cold = ColdDraft::Krr { contacts: self.contacts, certificates };
-        Draft { sequence, as_of, actors, states, index: builder.finish(), rules, cold }
+        Draft { sequence, as_of, actors, states, index: builder.finish(), rules, cold, scope: None }
     }
 }
 

@@ -23,9 +23,10 @@ use crate::memory;
 use crate::organisations::{OperatorNumbers, SenderNumbers};
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Bytes, Column, Guarded, Storage};
-use crate::register::{Actors, CodeColumn, Parts, Register, Version, moment};
+use crate::register::{Actors, CodeColumn, Parts, Register, Scope, Version, moment};
 use bytemuck::Pod;
 use format::{Entry, Section, damaged};
+use jiff::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,6 +93,11 @@ impl Snapshot {
         &self.entries
     }
 
+    /// The register in the file. Errors: also if it has a [`Scope`].
+    pub fn complete_register(&self) -> Result<Register, OpenError> {
+        if self.header.has_scope { Err(OpenError::Scoped) } else { self.register() }
+    }
+
     /// The register in the file.
     pub fn register(&self) -> Result<Register, OpenError> {
         let kind = self.header.kind;
@@ -109,6 +115,8 @@ impl Snapshot {
             rule_heads: self.guarded(Section::RuleHeads)?,
             rule_members: self.guarded(Section::RuleMembers)?,
             cold: self.cold()?,
+            scope: self.scope()?,
+            answered: self.header.has_scope.then(|| self.guarded(Section::Answered)).transpose()?,
         };
         self.checked(Section::Directory)?;
         self.check_lengths(&parts)?;
@@ -158,6 +166,19 @@ impl Snapshot {
 
     fn guarded<T: Pod>(&self, section: Section) -> Result<Guarded<T>, OpenError> {
         Ok(Guarded::new(self.column(section)?, section.name(), self.entry(section).sum))
+    }
+
+    /// What was asked. Errors: the section is damaged, or the answers were to be deleted by now.
+    fn scope(&self) -> Result<Option<Scope>, OpenError> {
+        if !self.header.has_scope {
+            return Ok(None);
+        }
+        let scope = rkyv::from_bytes::<Scope, rkyv::rancor::Error>(self.checked(Section::Scope)?)
+            .map_err(|_| damaged("scope", "it cannot be read"))?;
+        match scope.delete_by() {
+            by if by <= Timestamp::now() => Err(OpenError::Expired(by)),
+            _ => Ok(Some(scope)),
+        }
     }
 
     fn codes(&self) -> Result<CodeColumn, OpenError> {

@@ -6,7 +6,7 @@ use crate::files;
 use crate::index::{Block, BlockHasher, BuiltIndex, OwnedCodes, stored_directory};
 use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
 use crate::register::state::State;
-use crate::register::{Actors, Kind};
+use crate::register::{Actors, Kind, Scope};
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -20,6 +20,8 @@ pub(crate) struct Draft {
     pub(crate) index: BuiltIndex,
     pub(crate) rules: RuleTable,
     pub(crate) cold: ColdDraft,
+    /// What was asked of an official register, and when each record was answered, in seconds since 1970.
+    pub(crate) scope: Option<(Scope, Vec<u32>)>,
 }
 
 /// The cold columns of a draft. Element 0 of each array is reserved for absent recipients.
@@ -70,7 +72,7 @@ impl Draft {
             ColdDraft::Far { .. } => Kind::Far,
             ColdDraft::Krr { .. } => Kind::Krr,
         };
-        out.zeros((HEADER_BYTES + Section::of_kind(kind).count() * ENTRY_BYTES) as u64)?;
+        out.zeros((HEADER_BYTES + Section::of(kind, self.scope.is_some()).count() * ENTRY_BYTES) as u64)?;
         let actors = rkyv::to_bytes::<rkyv::rancor::Error>(&self.actors).map_err(io::Error::other)?;
         out.array::<u8>(Section::Actors, &actors)?;
         out.array(Section::States, &self.states)?;
@@ -93,8 +95,14 @@ impl Draft {
             }
             ColdDraft::Krr { contacts, certificates } => self.krr_sections(out, contacts, certificates)?,
         }
+        if let Some((scope, answered)) = &self.scope {
+            let scope = rkyv::to_bytes::<rkyv::rancor::Error>(scope).map_err(io::Error::other)?;
+            out.array::<u8>(Section::Scope, &scope)?;
+            out.array(Section::Answered, answered)?;
+        }
         out.head(Header {
             kind,
+            has_scope: self.scope.is_some(),
             sequence: self.sequence,
             as_of: moment::nanoseconds(self.as_of).unwrap_or(0),
             file_bytes: out.offset,

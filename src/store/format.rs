@@ -183,6 +183,13 @@ pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> O
     (follows && frame_sum(before, head, payload) == frame.sum).then_some(frame)
 }
 
+/// The frame at an offset, whose sum was checked before.
+pub(crate) fn frame_of(segment: &[u8], at: usize) -> Option<Frame> {
+    let frame = frame_head(segment, at)?;
+    segment.get(frame.payload.clone())?;
+    Some(frame)
+}
+
 /// Whether the rest of a segment, which begins at `at` without a whole frame, has a frame that was written when the
 /// bytes at `at` were durable. Then these are damaged; otherwise they are a torn tail.
 pub(crate) fn was_durable(rest: &[u8], at: u64) -> bool {

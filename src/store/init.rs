@@ -8,8 +8,8 @@ use super::names::{self, REJECTED};
 use crate::extract::{BuildError, BuildOptions, Summary, build_with_rejected};
 use crate::files::{self, FileMode, Folder};
 use crate::memory;
-use crate::snapshot::Header;
 use crate::snapshot::format::{self, HEADER_BYTES};
+use crate::snapshot::{Header, OpenError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +135,11 @@ fn begin(
         directory.disk.remove(&name).map_err(directory.io(&name))?;
     }
     let header = format::decode(register);
-    let (header, _) = header.map_err(|error| StoreError::Register { path: source.to_owned(), error })?;
+    let of_source = |error| StoreError::Register { path: source.to_owned(), error };
+    let (header, _) = header.map_err(of_source)?;
+    if header.has_scope {
+        return Err(of_source(OpenError::Scoped).into());
+    }
     directory.new_segment(header.kind, header.sequence, root_sum(&register[..HEADER_BYTES]))?;
     Ok((lock, header))
 }

@@ -8,7 +8,7 @@ mod follower;
 mod model;
 mod network;
 mod once;
-mod random;
+pub(crate) mod random;
 mod served;
 mod source;
 mod world;
@@ -46,18 +46,18 @@ const EXPECTED_FAULTS: [&str; 16] = [
 ];
 
 /// A directory in memory if possible, where syncing costs nothing.
-fn fast_directory() -> TempDir {
+pub(crate) fn fast_directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-fn message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
 }

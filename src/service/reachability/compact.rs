@@ -38,7 +38,7 @@ const OPERATORS_MAX: usize = 246;
 // A reason without a code does not compile.
 const _: () = assert!(PAPER_CODES.len() == PaperReason::ALL.len());
 const _: () = assert!(FIRST_OPERATOR_CODE as usize + OPERATORS_MAX == lowest_code_after_operators());
-const _: () = assert!(Answer::count(OPERATORS_MAX) <= 256);
+const _: () = assert!(Answer::count(OPERATORS_MAX) <= 512);
 
 /// The lowest code above those of operators: of a reason that was added later, or of an invalid id.
 const fn lowest_code_after_operators() -> usize {
@@ -54,11 +54,11 @@ const fn lowest_code_after_operators() -> usize {
 }
 
 /// The code of each answer of a register, by [`Answer::number`].
-struct CodeTable([u8; 256]);
+struct CodeTable([u8; 512]);
 
 impl CodeTable {
     fn new(operators: usize) -> CodeTable {
-        let mut codes = [REJECTED_CODE; 256];
+        let mut codes = [REJECTED_CODE; 512];
         let mut set = |outcome: Outcome, code| codes[Answer::from(outcome).number()] = code;
         for (code, reason) in PAPER_CODES {
             set(Outcome::Paper(reason), code);
@@ -72,7 +72,7 @@ impl CodeTable {
 
     #[inline]
     fn code(&self, answer: Answer) -> u8 {
-        self.0[answer.number() & 0xFF]
+        self.0[answer.number() & 0x1FF]
     }
 }
 

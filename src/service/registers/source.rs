@@ -49,7 +49,8 @@ impl RegisterSource {
         if !metadata.is_file() {
             return Err(failed(io::Error::other("it is neither a regular file nor a directory").into()));
         }
-        let register = Snapshot::open(path).and_then(|snapshot| snapshot.register()).map_err(failed)?;
+        let register =
+            Snapshot::open(path).and_then(|snapshot| snapshot.complete_register()).map_err(failed)?;
         let file = RegisterFile { id: FileId::of(&metadata), refusal: None, was_missing: false };
         Ok((Arc::new(register), RegisterSource::File(file)))
     }

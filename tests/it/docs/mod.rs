@@ -7,6 +7,7 @@ mod format;
 mod registers;
 mod schema;
 mod security;
+mod sources;
 
 use crate::support::workspace::{nabar, root};
 use nabar::identities::{Country, Identity, Rejection, Today};
@@ -216,6 +217,9 @@ fn reports_have_the_documented_names_and_files() {
     }
     let documented: BTreeSet<String> =
         table(&text, "report.json").into_iter().map(|row| row[0].clone()).collect();
+    // `sources.rs` asks a live register.
+    let documented =
+        documented.into_iter().filter(|name| !name.starts_with("register.source")).collect::<BTreeSet<_>>();
     assert_eq!(documented, found);
     let documented: BTreeSet<String> =
         table(&text, "Outcomes").into_iter().map(|row| row[0].clone()).collect();
@@ -335,6 +339,9 @@ fn options_in_the_documentation_exist() {
         "diff",
         "keygen",
         "publish",
+        "resolve",
+        "recheck",
+        "purge",
     ];
     let help: String = commands.iter().map(|command| done(root(), 0, &[command, "--help"])).collect();
     let is_option = |c: char| c.is_ascii_lowercase() || c == '-';

@@ -347,6 +347,40 @@ fn idle_connections_give_way() {
     drop(idle);
 }
 
+/// Clients that hold all connections with what never ends.
+#[test]
+fn clients_that_hold_all_connections_with_requests_give_way() {
+    let unread = request("GET", "/openapi.json", "", b"").repeat(150);
+    let unfinished =
+        b"POST /v1/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 15000\r\n\r\nx";
+    for (what, message) in [("unread answers", &unread[..]), ("unfinished bodies", unfinished)] {
+        let (_work, server) = configured("[limits]\nconnections = 40\n");
+        let held: Vec<_> = (2..7)
+            .flat_map(|client| [client; 10])
+            .filter_map(|client| {
+                let mut stream = server.connect_from(client).ok()?;
+                stream.set_write_timeout(Some(std::time::Duration::from_millis(200))).ok()?;
+                // The service does not read all of it.
+                let _ = std::io::Write::write_all(&mut stream, message);
+                Some(stream)
+            })
+            .collect();
+        let close = request("GET", "/v1/register", "Connection: close\r\n", b"");
+        for client in 10..30 {
+            let mut stream = server.connect_from(client).expect("connected");
+            let mut reply = String::new();
+            let answered = std::io::Write::write_all(&mut stream, &close)
+                .and_then(|()| std::io::Read::read_to_string(&mut stream, &mut reply));
+            assert!(
+                answered.is_ok() && reply.starts_with("HTTP/1.1 200"),
+                "{what}, client {client}: {answered:?} {reply}; {}",
+                server.get("/metrics").text()
+            );
+        }
+        drop(held);
+    }
+}
+
 /// Also those of paths that do not exist; not those of probes.
 #[test]
 fn requests_of_every_path_count() {

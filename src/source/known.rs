@@ -1,0 +1,83 @@
+//! Answers of an earlier register file that may still be used.
+
+use super::answer::{Answers, refused};
+use super::journal::Journal;
+use super::{SourceError, Terms};
+use crate::changes::{ChangeBody, NamedRule, OrganisationId, PutRecipient, json};
+use crate::consent::Acceptance;
+use crate::identities::{Identity, Ordinal, Today};
+use crate::register::moment::{self, NO_NANOSECONDS};
+use crate::register::{Operator, Outcome, Recipient, Register};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Copies the answers of a register for the ids that have none yet, and are not older than `since`, to the journal.
+pub(super) fn take_over(
+    known: &Register,
+    terms: &Terms<'_>,
+    ids: &[Ordinal],
+    since: Timestamp,
+    answered: &mut [bool],
+    journal: &mut Journal,
+) -> Result<(), SourceError> {
+    let fits = known.kind() == terms.kind
+        && known.scope().is_some_and(|scope| {
+            scope.source == terms.address
+                && scope.sender == terms.sender.unwrap_or_default()
+                && scope.on_behalf_of == terms.on_behalf_of
+        });
+    if !fits {
+        return Err(SourceError::OtherScope);
+    }
+    let date = jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date();
+    let question = known.question(terms.sender, date).map_err(|_| SourceError::OtherScope)?;
+    let mut by_time: BTreeMap<Timestamp, Answers> = BTreeMap::new();
+    for (ordinal, answered) in ids.iter().zip(answered).filter(|(_, answered)| !**answered) {
+        let Some(identity) = Identity::from_ordinal(*ordinal) else { continue };
+        let Some(time) = known.answered(&identity)?.filter(|time| *time >= since) else { continue };
+        let answers = by_time.entry(time).or_default();
+        let answer = match known.recipient(&identity)? {
+            Some(recipient) => answer(known, *ordinal, recipient, terms.sender, answers)?,
+            None if question.ask(&identity)? == Outcome::Refused => refused(&identity),
+            None => ChangeBody::Remove(*ordinal),
+        };
+        answers.answers.push(answer);
+        *answered = true;
+    }
+    for (time, answers) in by_time {
+        journal.append(time, answers)?;
+    }
+    Ok(journal.sync()?)
+}
+
+fn answer(
+    known: &Register,
+    recipient: Ordinal,
+    stored: Recipient,
+    sender: Option<&str>,
+    answers: &mut Answers,
+) -> Result<ChangeBody, SourceError> {
+    let nanoseconds = |time: Option<Timestamp>| time.and_then(moment::nanoseconds).unwrap_or(NO_NANOSECONDS);
+    Ok(match stored {
+        Recipient::Far { state, rule, last_registration, last_sender_accept_change } => {
+            let operator: Option<&Operator> = state.operator.map(|operator| known.operator(operator));
+            if let Some(operator) = operator.filter(|operator| !answers.operators.contains(operator)) {
+                answers.operators.push(operator.clone());
+            }
+            let accepts = if rule.accepts_all() { sender.and_then(OrganisationId::parse) } else { None };
+            ChangeBody::PutRecipient(PutRecipient {
+                recipient,
+                account_type: state.account_type,
+                pending: state.pending,
+                operator: operator.and_then(|operator| OrganisationId::parse(&operator.id)),
+                last_registration: nanoseconds(last_registration),
+                last_sender_accept_change: nanoseconds(last_sender_accept_change),
+                rule: NamedRule::new(Acceptance::Only, accepts.into_iter().collect()),
+            })
+        }
+        Recipient::Krr { person, .. } => {
+            let put = json::put_person(*person, Today::CONTRACT).map_err(|_| SourceError::Inconsistent)?;
+            ChangeBody::PutPerson(Box::new(put))
+        }
+    })
+}

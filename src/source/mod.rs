@@ -1,0 +1,424 @@
+//! Asking a live register: FaR or KRR, for the ids of one mailing.
+//!
+//! Most users cannot have a register: they may ask for the recipients of a mailing, a thousand ids a call, and must not
+//! keep the answers for long. A [`Source`] is such a register as a source file describes it. [`Source::resolve`] asks for
+//! ids, each once, again where a call fails, and makes a register file of the answers, which knows that it was asked (its
+//! [`Scope`]). What is answered is first written to a journal, so that a job that ended early
+//! goes on where it was. `docs/sources.md` is the manual.
+
+mod answer;
+mod asking;
+mod call;
+mod certificates;
+mod config;
+mod far;
+mod journal;
+mod known;
+mod krr;
+mod purge;
+mod register;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use asking::Asked;
+pub use certificates::CertificateStatus;
+pub use config::{Keep, SourceFile, SourceFileError, SourceKind, SourceLimits, TlsFiles, TokenFile};
+pub use journal::JournalError;
+pub use purge::{PurgeError, Purged, purge};
+
+use crate::files;
+use crate::identities::Ordinal;
+use crate::register::{Damage, Kind, Register, Scope};
+use crate::replica::client as replica_client;
+use answer::{Answers, CallError};
+use asking::Ask;
+use call::HttpClient;
+use jiff::Timestamp;
+use journal::{Journal, Subject};
+use reqwest::StatusCode;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use token::Tokens;
+
+/// Why a register cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The source file.
+    #[error(transparent)]
+    File(#[from] SourceFileError),
+    /// A certificate or a key.
+    #[error("{0}")]
+    Credentials(String),
+    /// FaR is asked for a sender.
+    #[error("FaR is asked for a sender: name it with --sender, as 16 and ten digits or ten digits")]
+    SenderMissing,
+    /// KRR is not asked for a sender.
+    #[error(
+        "KRR is not asked for a sender: omit --sender (a supplier names its customer with --on-behalf-of)"
+    )]
+    SenderUnwanted,
+    /// The register refuses the question: trying again is of no use.
+    #[error("{0}")]
+    Refused(String),
+    /// The answers of the register do not fit the questions.
+    #[error("the register does not answer as its contract says, {attempts} times for the same ids: {why}")]
+    BadAnswer {
+        /// What does not fit, without content.
+        why: String,
+        /// How often it was asked.
+        attempts: u32,
+    },
+    /// The register has not answered for too long.
+    #[error("the register has not answered for {} s: {why}", silence.as_secs())]
+    Away {
+        /// The last failure.
+        why: String,
+        /// Time without any answer.
+        silence: Duration,
+    },
+    /// The job was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal has answers that are not those of one register.
+    #[error("the journal has answers that do not fit together: remove it with `nabar purge`, and ask again")]
+    Inconsistent,
+    /// Known answers are those of another source or sender.
+    #[error("the known answers are of another register, or for another sender")]
+    OtherScope,
+    /// Known answers cannot be read.
+    #[error("the known answers: {0}")]
+    Damaged(#[from] Damage),
+    /// The register file cannot be written.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// The system has no threads or sockets.
+    #[error("cannot ask: {0}")]
+    System(io::Error),
+}
+
+impl SourceError {
+    /// The error of a single call.
+    fn of_call(error: CallError) -> SourceError {
+        SourceError::Refused(match error {
+            CallError::Again { why, .. }
+            | CallError::BadAnswer(why)
+            | CallError::TokenRefused(why)
+            | CallError::Stop(why) => why,
+            CallError::BadIds => "the register refuses the id".to_owned(),
+            CallError::TooMany => "the register takes not even one id a call".to_owned(),
+        })
+    }
+}
+
+/// Observes a job.
+pub trait AskProgress {
+    /// Ids that are answered, of all that are asked, and what was done for it. Called at least every 100 ms.
+    fn answered(&self, ids: u64, total: u64, asked: Asked) {
+        let _ = (ids, total, asked);
+    }
+
+    /// Whether the job is to end early. What was answered is kept in the journal.
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+impl AskProgress for () {}
+
+/// A live register.
+pub struct Source {
+    file: SourceFile,
+    http: HttpClient,
+    tokens: Option<Arc<Tokens>>,
+    on_behalf_of: Option<String>,
+}
+
+/// A live register, asked for one sender.
+#[derive(Clone)]
+pub(crate) struct Client {
+    kind: SourceKind,
+    address: String,
+    /// FaR: `16` and ten digits.
+    sender: String,
+    http: HttpClient,
+    tokens: Option<Arc<Tokens>>,
+}
+
+/// What a register of answers says of itself.
+struct Terms<'a> {
+    kind: Kind,
+    address: &'a str,
+    sender: Option<&'a str>,
+    /// KRR: the organisation for which a supplier asks; empty without one.
+    on_behalf_of: &'a str,
+    max_age: Duration,
+    delete_after: Duration,
+}
+
+/// A job: ids to be asked.
+pub struct Resolve<'a> {
+    /// The ids, ascending, each once.
+    pub ids: &'a [Ordinal],
+    /// FaR: the sender, 10 or 12 digits.
+    pub sender: Option<&'a str>,
+    /// The register file to be made.
+    pub output: &'a Path,
+    /// What was answered is kept here until the job is complete.
+    pub journal: &'a Path,
+    /// An earlier register of the same source and sender, whose answers are taken over while they may be used.
+    pub known: Option<&'a Register>,
+    /// Observes the job.
+    pub progress: &'a dyn AskProgress,
+}
+
+/// What a job did.
+pub struct Resolved {
+    /// What the register file says of itself.
+    pub scope: Scope,
+    /// Calls, retries, and ids that were asked now.
+    pub asked: Asked,
+    /// Ids whose answers an earlier attempt of the job, or the known register, had.
+    pub taken_over: u64,
+    /// Bytes of the register file.
+    pub file_bytes: u64,
+    journal: Journal,
+}
+
+impl Resolved {
+    /// Removes the journal, when the register file, or what was made with it, is complete.
+    pub fn finish(self) -> Result<(), SourceError> {
+        Ok(self.journal.remove()?)
+    }
+}
+
+/// The journal of an output, beside it.
+pub fn journal_of(output: &Path) -> PathBuf {
+    // A directory such as `.` has a name only in full.
+    let full = output.canonicalize().ok().filter(|_| output.is_dir());
+    let output = full.as_deref().unwrap_or(output);
+    let name = output.file_name().unwrap_or_default();
+    output.with_file_name(files::with_suffix(name, ".journal"))
+}
+
+impl Source {
+    /// A register without any answer, with which a list can be read.
+    pub fn empty(&self, sender: Option<&str>) -> Result<Register, SourceError> {
+        let sender = self.sender(sender)?;
+        register::empty(self.kind(), sender.as_deref())
+    }
+
+    /// Reads a source file, its certificates and keys. Nothing is asked yet.
+    pub fn open(path: impl AsRef<Path>, on_behalf_of: Option<&str>) -> Result<Source, SourceError> {
+        let file = SourceFile::read(path)?;
+        let http = HttpClient::new(&file).map_err(SourceError::Credentials)?;
+        let tokens = match &file.token {
+            None => None,
+            Some(token) => {
+                Some(Arc::new(Tokens::new(token, on_behalf_of).map_err(SourceError::Credentials)?))
+            }
+        };
+        let on_behalf_of = on_behalf_of.map(str::to_owned);
+        Ok(Source { file, http, tokens, on_behalf_of })
+    }
+
+    /// The kind of register.
+    pub fn kind(&self) -> Kind {
+        self.file.kind.register()
+    }
+
+    /// The source file.
+    pub fn file(&self) -> &SourceFile {
+        &self.file
+    }
+
+    /// The sender as FaR writes it; `None` for KRR.
+    pub fn sender(&self, given: Option<&str>) -> Result<Option<String>, SourceError> {
+        match (self.kind(), given) {
+            (Kind::Far, None) => Err(SourceError::SenderMissing),
+            (Kind::Krr, Some(_)) => Err(SourceError::SenderUnwanted),
+            (Kind::Krr, None) => Ok(None),
+            (Kind::Far, Some(id)) => {
+                let canonical = crate::register::organisation(id).filter(|id| register::is_organisation(id));
+                canonical.map(Some).ok_or(SourceError::SenderMissing)
+            }
+        }
+    }
+
+    /// The certificates that the source presents: that of TLS, and that of the key of tokens.
+    pub fn certificates(&self) -> Result<Vec<CertificateStatus>, SourceError> {
+        let token = self.file.token.as_ref().and_then(|token| token.certificate.as_ref());
+        let paths = self.file.tls.certificate.iter().chain(token);
+        let read = paths.map(|path| CertificateStatus::read(path).map_err(SourceError::Credentials));
+        read.collect()
+    }
+
+    /// Obtains an access token, if the source needs one. Returns whether it does.
+    pub fn try_token(&self) -> Result<bool, SourceError> {
+        let Some(tokens) = &self.tokens else { return Ok(false) };
+        let runtime = replica_client::runtime().map_err(SourceError::System)?;
+        runtime.block_on(tokens.get(&self.http)).map_err(SourceError::of_call)?;
+        Ok(true)
+    }
+
+    /// Makes one call, for a test number, which no person has.
+    pub fn try_call(&self, sender: Option<&str>) -> Result<(), SourceError> {
+        let client = self.client(self.sender(sender)?.unwrap_or_default());
+        let id = match self.kind() {
+            Kind::Far => "199001022384",
+            Kind::Krr => "18819991495",
+        };
+        let ids: Vec<Ordinal> = answer::canonical(id).into_iter().collect();
+        let runtime = replica_client::runtime().map_err(SourceError::System)?;
+        match runtime.block_on(client.call(&ids)) {
+            // It was understood.
+            Ok(_) | Err(CallError::BadIds) => Ok(()),
+            Err(error) => Err(SourceError::of_call(error)),
+        }
+    }
+
+    /// Asks for ids, and makes a register file of the answers.
+    ///
+    /// After an error what was answered is in the journal, and the same job goes on from there. Cost: a call for each
+    /// 1000 ids, and some microseconds an id.
+    pub fn resolve(&self, job: &Resolve<'_>) -> Result<Resolved, SourceError> {
+        let sender = self.sender(job.sender)?;
+        let supplier = self.file.token.as_ref().and_then(|token| token.consumer_org.clone());
+        let on_behalf_of = self.on_behalf_of.clone().or(supplier).unwrap_or_default();
+        let terms = Terms {
+            kind: self.kind(),
+            address: &self.file.address,
+            sender: sender.as_deref(),
+            on_behalf_of: &on_behalf_of,
+            max_age: config::time(self.file.keep.max_age),
+            delete_after: config::time(self.file.keep.delete_after),
+        };
+        let subject = Subject {
+            kind: self.kind(),
+            address: self.file.address.clone(),
+            asker: sender.clone().unwrap_or_else(|| on_behalf_of.clone()),
+        };
+        let mut journal = Journal::open(job.journal, &subject)?;
+        let since = Timestamp::now().saturating_sub(terms.max_age).unwrap_or(Timestamp::MIN);
+        let mut answered = answered(&journal, job.ids, since)?;
+        if let Some(known) = job.known {
+            known::take_over(known, &terms, job.ids, since, &mut answered, &mut journal)?;
+        }
+        let left = left(job.ids, &answered);
+        let taken_over = (job.ids.len() - left.len()) as u64;
+        let client = self.client(sender.clone().unwrap_or_default());
+        let asked = {
+            let runtime = asking::runtime(&self.file.limits)?;
+            asking::ask(&client, left, &self.file.limits, &mut journal, (&runtime, job.progress))
+        };
+        let asked = match asked {
+            Err(error) if journal.is_empty() => {
+                // Nothing to go on from.
+                journal.remove()?;
+                return Err(error);
+            }
+            asked => asked?,
+        };
+        if taken_over + asked.ids != job.ids.len() as u64 {
+            return Err(SourceError::Inconsistent);
+        }
+        let (scope, file_bytes) = register::write(&journal, job.ids, since, &terms, job.output)?;
+        Ok(Resolved { scope, asked, taken_over, file_bytes, journal })
+    }
+
+    fn client(&self, sender: String) -> Client {
+        Client {
+            kind: self.file.kind,
+            address: self.file.address.clone(),
+            sender,
+            http: self.http.clone(),
+            tokens: self.tokens.clone(),
+        }
+    }
+}
+
+/// Which of some ids, which ascend, have answers in the journal that are not older than `since`.
+fn answered(journal: &Journal, ids: &[Ordinal], since: Timestamp) -> Result<Vec<bool>, JournalError> {
+    let mut answered = vec![false; ids.len()];
+    journal.for_each(|ordinal, time, _| {
+        if let (Ok(index), true) = (ids.binary_search(&ordinal), time >= since) {
+            answered[index] = true;
+        }
+    })?;
+    Ok(answered)
+}
+
+/// The ids that are still to be asked.
+fn left(ids: &[Ordinal], answered: &[bool]) -> Vec<Ordinal> {
+    ids.iter().zip(answered).filter(|(_, answered)| !**answered).map(|(id, _)| *id).collect()
+}
+
+impl Ask for Client {
+    async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+        match self.kind {
+            SourceKind::Far => self.call_far(ids).await,
+            SourceKind::Krr => self.call_krr(ids).await,
+        }
+    }
+}
+
+/// Why a call is made again if the answer has status 200 and is another kind of document.
+const NO_ANSWER: &str = "the answer is a page of something between here and the register";
+
+impl Client {
+    async fn call_far(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("soapaction"), HeaderValue::from_static("\"\""));
+        let message = far::request(&self.sender, ids);
+        let reply =
+            self.http.post(&self.address, "text/xml; charset=utf-8", headers, (message, ids.len())).await?;
+        match far::read(&reply.body, &self.sender) {
+            // Faults have another status; an answer has this one only.
+            Ok(_) if reply.status != StatusCode::OK => Err(reply.error("the register")),
+            // Faults come with status 500; anything else that is not a message is an error of what is between.
+            Err(CallError::BadAnswer(_)) if !reply.status.is_success() => Err(reply.error("the register")),
+            Err(CallError::BadAnswer(_)) if !reply.may_be("Envelope") => Err(CallError::again(NO_ANSWER)),
+            read => read,
+        }
+    }
+
+    async fn call_krr(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+        let mut headers = HeaderMap::new();
+        let token = match &self.tokens {
+            None => None,
+            Some(tokens) => Some(tokens.get(&self.http).await?),
+        };
+        if let Some(token) = &token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| CallError::Stop("the access token is malformed".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let address = format!("{}{}", self.address.trim_end_matches('/'), krr::PATH);
+        let reply =
+            self.http.post(&address, "application/json", headers, (krr::request(ids), ids.len())).await?;
+        match (reply.status.as_u16(), &self.tokens, token) {
+            (200, ..) if !reply.may_be("{") => Err(CallError::again(NO_ANSWER)),
+            (200, ..) => krr::read(&reply.body),
+            (400, ..) => Err(CallError::BadIds),
+            (413, ..) => Err(CallError::TooMany),
+            (401, Some(tokens), Some(token)) => {
+                tokens.forget(&token).await;
+                Err(CallError::TokenRefused("KRR refuses the token: check its scopes".to_owned()))
+            }
+            _ => Err(reply.error("the register")),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Asking a register: a simulation with faults and crashes, registers of answers, and their files.
+
+mod fake;
+mod file;
+mod known;
+mod model;
+mod retries;
+mod simulation;
+
+use super::journal::{Journal, Subject};
+use super::{SourceError, Terms, register};
+use crate::identities::Ordinal;
+use crate::register::{Kind, Register, Scope};
+use crate::snapshot::Snapshot;
+use jiff::Timestamp;
+use std::path::Path;
+use std::time::Duration;
+
+const SENDER: &str = "164821000025";
+const ADDRESS: &str = "https://register.example/";
+
+fn subject_of(kind: Kind) -> Subject {
+    Subject { kind, address: ADDRESS.to_owned(), asker: sender_of(kind).unwrap_or_default().to_owned() }
+}
+
+fn sender_of(kind: Kind) -> Option<&'static str> {
+    (kind == Kind::Far).then_some(SENDER)
+}
+
+/// Terms under which no file of these tests expires.
+fn terms_of(kind: Kind) -> Terms<'static> {
+    let (max_age, delete_after) = (Duration::from_secs(12 * 3600), Duration::from_secs(1 << 40));
+    Terms { kind, address: ADDRESS, sender: sender_of(kind), on_behalf_of: "", max_age, delete_after }
+}
+
+/// The register of the answers of a journal, whose file is intact.
+fn written(
+    journal: &Journal,
+    ids: &[Ordinal],
+    since: Timestamp,
+    path: &Path,
+) -> Result<(Register, Scope), SourceError> {
+    let kind = journal_kind(ids);
+    let (scope, bytes) = register::write(journal, ids, since, &terms_of(kind), path)?;
+    let snapshot = Snapshot::open(path).expect("a register file");
+    assert_eq!((snapshot.header().file_bytes, snapshot.header().version()), (bytes, 2));
+    assert_eq!(snapshot.verify(), []);
+    assert!(snapshot.complete_register().is_err(), "it has some answers only");
+    let register = snapshot.register().expect("a register");
+    assert_eq!(register.scope(), Some(&scope));
+    Ok((register, scope))
+}
+
+/// The kind of register that has these ids, of which there is at least one.
+fn journal_kind(ids: &[Ordinal]) -> Kind {
+    match crate::identities::Country::Norway.has(ids[0]) {
+        true => Kind::Krr,
+        false => Kind::Far,
+    }
+}
