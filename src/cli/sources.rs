@@ -14,7 +14,7 @@ use nabar::mailing::{self, Destination, Mailing, SplitDirectory};
 use nabar::register::Register;
 use nabar::rejected::RejectedLimit;
 use nabar::snapshot::format;
-use nabar::source::{self, AskProgress, Asked, Resolve, Resolved, Source, SourceError};
+use nabar::source::{self, AskProgress, Asked, CertificateStatus, Resolve, Resolved, Source, SourceError};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -37,18 +37,22 @@ impl From<SourceError> for Failure {
     }
 }
 
+/// Whole days until a certificate ends. Errors: it has ended.
+fn days_left(certificate: &CertificateStatus) -> Result<i64, Failure> {
+    match certificate.days_left(Timestamp::now()) {
+        days @ 0.. => Ok(days),
+        _ => Err(Failure::Failed(format!(
+            "the certificate {} ended at {}: renew it",
+            certificate.subject, certificate.not_after
+        ))),
+    }
+}
+
 /// Opens a source, and warns of certificates that end soon.
 pub(super) fn open(path: &Path, asking: &AskingArgs) -> Result<Source, Failure> {
     let source = Source::open(path, asking.on_behalf_of.as_deref())?;
     for certificate in source.certificates()? {
-        let days = certificate.days_left(Timestamp::now());
-        if days < 0 {
-            let ended = certificate.not_after;
-            return Err(Failure::Failed(format!(
-                "the certificate {} ended at {ended}: renew it",
-                certificate.subject
-            )));
-        }
+        let days = days_left(&certificate)?;
         if days < WARNED_DAYS {
             let text =
                 format!("warning: the certificate {} ends in {days} days: renew it", certificate.subject);
@@ -293,14 +297,7 @@ fn try_source(args: &SourceCheck) -> CommandResult {
     let file = source.file();
     writeln!(out, "source file   ok    {}, kind {}", file.address, source.kind().name())?;
     for certificate in source.certificates()? {
-        let days = certificate.days_left(Timestamp::now());
-        if days < 0 {
-            let ended = certificate.not_after;
-            return Err(Failure::Failed(format!(
-                "the certificate {} ended at {ended}: renew it",
-                certificate.subject
-            )));
-        }
+        let days = days_left(&certificate)?;
         let soon = if days < WARNED_DAYS { ": renew it soon" } else { "" };
         writeln!(out, "certificate   ok    {}, {days} days left{soon}", certificate.subject)?;
     }

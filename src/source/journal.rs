@@ -350,6 +350,32 @@ mod tests {
     }
 
     #[test]
+    fn more_operators_than_a_register_can_have_are_refused() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("run.journal");
+        let mut journal = Journal::open(&path, &subject_of("a")).expect("a journal");
+        let operators = |count: usize| {
+            let of = |number| Operator { id: format!("{number}"), ..Operator::default() };
+            Answers { answers: Vec::new(), operators: (0..count).map(of).collect() }
+        };
+        journal.append(Timestamp::UNIX_EPOCH, operators(OPERATORS_MAX)).expect("as many as allowed");
+        let refused = journal.append(Timestamp::UNIX_EPOCH, operators(OPERATORS_MAX + 1));
+        assert!(matches!(refused, Err(JournalError::Operators(_))));
+    }
+
+    #[test]
+    fn purging_leaves_the_journal_of_a_running_job() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("run.journal");
+        made(&path, true);
+        let open = Journal::open(&path, &subject_of("a")).expect("a journal");
+        let journals = || crate::source::purge(directory.path(), true).expect("purged").journals;
+        assert_eq!((journals(), path.exists()), (0, true));
+        drop(open);
+        assert_eq!((journals(), path.exists()), (1, false));
+    }
+
+    #[test]
     fn damage_and_other_jobs_are_refused() {
         let directory = tempfile::tempdir().expect("directory");
         let path = directory.path().join("run.journal");

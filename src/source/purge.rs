@@ -5,6 +5,7 @@ use crate::snapshot::{OpenError, format};
 use crate::store::SEGMENT_MAGIC;
 use jiff::Timestamp;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -51,10 +52,12 @@ pub fn purge(directory: impl AsRef<Path>, all: bool) -> Result<Purged, PurgeErro
                 purged.registers += 1;
             }
             Some(Found::Answers { .. }) => purged.kept += 1,
-            Some(Found::Journal) if is_in_use(&folder, &name) => {}
             Some(Found::Journal) => {
-                folder.remove(&name).map_err(failed(&path))?;
-                purged.journals += 1;
+                // Locked until it is removed.
+                if let Some(_unused) = lock(&folder, &name) {
+                    folder.remove(&name).map_err(failed(&path))?;
+                    purged.journals += 1;
+                }
             }
             None => {}
         }
@@ -63,10 +66,10 @@ pub fn purge(directory: impl AsRef<Path>, all: bool) -> Result<Purged, PurgeErro
     Ok(purged)
 }
 
-/// Whether a job writes to a journal.
-fn is_in_use(folder: &Folder, name: &OsStr) -> bool {
-    let Ok(file) = folder.open_file(name, false) else { return true };
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err()
+/// Locks a journal. `None` if a job writes to it.
+fn lock(folder: &Folder, name: &OsStr) -> Option<File> {
+    let file = folder.open_file(name, false).ok()?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).ok().map(|()| file)
 }
 
 enum Found {

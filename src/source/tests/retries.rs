@@ -112,6 +112,15 @@ fn a_register_that_stays_away_ends_the_job() {
     assert!(*calls.last().expect("calls") >= 900);
 }
 
+/// A register in trouble may say that it can be asked at once: the delays grow all the same.
+#[test]
+fn a_register_that_wants_no_delay_gets_one() {
+    let at_once = || CallError::Again { why: "busy".to_owned(), after: Some(Duration::ZERO) };
+    let (asked, calls) = ask(10, &limits(10, 1, 0), (0..9).map(|_| at_once()).collect());
+    assert_eq!(asked.expect("answered").retries, 9);
+    assert!(*calls.last().expect("calls") >= 20, "{calls:?}");
+}
+
 /// A call that waits for its turn waits longer if the register refuses another one meanwhile.
 #[test]
 fn a_register_that_wants_to_be_left_alone_is() {
