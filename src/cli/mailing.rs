@@ -91,8 +91,7 @@ impl JobRegister {
             return Ok(JobRegister { register, asked: None });
         };
         let journal = journal_of(output);
-        let parent = journal.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        let work = WorkDirectory::create(parent)?;
+        let work = WorkDirectory::beside(&journal)?;
         let answers = work.path().join("answers.nabar");
         let asked =
             sources::ask(&source, &question.of, &question.asking, &ids, (&answers, &journal), list.quiet)?;

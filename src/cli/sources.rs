@@ -230,8 +230,7 @@ pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
         Ok(())
     })?;
     let journal = source::journal_of(&args.output);
-    let parent = args.output.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    let work = files::WorkDirectory::create(parent)?;
+    let work = files::WorkDirectory::beside(&journal)?;
     let answers = work.path().join("answers.nabar");
     let asked = ask(&source, &of, &args.asking, &ids, (&answers, &journal), args.quiet)?;
     let register = InputRegister::open_any(&answers)?.register();

@@ -289,7 +289,16 @@ pub struct WorkDirectory(PartialDirectory);
 impl WorkDirectory {
     /// Creates a directory in `parent`.
     pub fn create(parent: impl AsRef<Path>) -> io::Result<WorkDirectory> {
-        let parent = Folder::open(parent.as_ref())?;
+        WorkDirectory::within(Folder::open(parent.as_ref())?)
+    }
+
+    /// As [`create`](Self::create), beside an output: creates the directories above it that do not exist.
+    pub fn beside(output: impl AsRef<Path>) -> io::Result<WorkDirectory> {
+        let parent = output.as_ref().parent().unwrap_or(Path::new(""));
+        WorkDirectory::within(Folder::create_all(parent, FileMode::of_process())?)
+    }
+
+    fn within(parent: Folder) -> io::Result<WorkDirectory> {
         PartialDirectory::create(parent, OsStr::new("nabar-work"), Others::Allow).map(WorkDirectory)
     }
 

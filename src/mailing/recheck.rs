@@ -165,9 +165,7 @@ impl SplitDirectory {
     /// Errors: those of a split; [`ListError::ListChanged`] if a file does not have the rows that the report says.
     pub fn recheck(&self, mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Rechecked, ListError> {
         let directory = OutputDirectory::create(to.directory, to.force)?;
-        let parent = to.directory.parent().filter(|parent| *parent != Path::new(""));
-        let work =
-            WorkDirectory::create(parent.unwrap_or(Path::new("."))).map_err(write_error(to.directory))?;
+        let work = WorkDirectory::beside(to.directory).map_err(write_error(to.directory))?;
         let mut late = [LATE_PAPER, LATE_MOVED].map(|name| LateFile::new(&directory, name));
         let mut done = Rechecked { letters: 0, unchanged: 0, late_paper: 0, late_moved: 0, register: None };
         for (number, (file, operator)) in self.digital().enumerate() {

@@ -184,6 +184,9 @@ fn unusual_lists_and_outputs_are_refused_before_anything_is_asked_or_work() {
         let split = ["split", "--source", "far.toml", list, "-o", "out", "-q"];
         assert!(work.fails(2, &[&split[..], &SENDER].concat()).contains("the list is read twice"), "{list}");
     }
+    let split = ["split", "--source", "far.toml", "far-list.csv", "-o", "new/deep/out", "-q"];
+    work.done(&[&split[..], &SENDER].concat());
+    assert_eq!(work.names("new/deep"), ["out"], "also the directories above it were made");
     // The directory that the job is in, which is empty.
     fs::create_dir(work.path("here")).expect("created");
     let split = ["split", "--source", "../far.toml", "../far-list.csv", "-o", ".", "-q"];
