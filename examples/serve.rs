@@ -17,8 +17,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn run(register: PathBuf, address: SocketAddr) -> Result<(), Error> {
     let config = Config::default();
-    let registers =
-        Registers::open(vec![(String::new(), register)], FollowRules::default(), &config.replicas)?;
+    let registers = Registers::open(
+        vec![(String::new(), register)],
+        Vec::new(),
+        FollowRules::default(),
+        &config.replicas,
+    )?;
     let service = Service::new(registers, &config)?;
     serve(service, address, None, |address, _tls| eprintln!("listening on http://{address}"))?;
     Ok(())

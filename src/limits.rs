@@ -34,6 +34,9 @@ pub const STATES_SPARE: usize = 32;
 /// Maximum length in bytes of the contact data of a KRR recipient in a register file.
 pub const CONTACT_BYTES_MAX: usize = 65_535;
 
+/// Maximum size in bytes of the texts of one answer in a register's own contract: 8 KiB for each of [`CALL_IDS_MAX`] ids. A
+/// row of FaR has some 700 bytes, a person with a certificate some 3000.
+pub const ANSWER_BYTES_MAX: usize = CALL_IDS_MAX * (8 << 10);
 /// Maximum size in bytes of a batch of changes in the log. A batch is applied, written and checked as a whole.
 pub const BATCH_BYTES_MAX: u64 = 1 << 30;
 
@@ -71,6 +74,12 @@ pub(crate) const DECODED_BYTES: usize = 16 << 20;
 
 /// Maximum number of ids per call in the contracts of the registers.
 pub const CALL_IDS_MAX: usize = 1000;
+/// Maximum number of ids in a call to Kivra.
+pub const KIVRA_CALL_IDS_MAX: usize = 500_000;
+/// Maximum length of a body that Kivra takes, in bytes.
+const KIVRA_BODY_BYTES_MAX: usize = 10_000_000;
+// An id of an organisation takes 17 bytes of a body, with its quotation marks and a comma.
+const _: () = assert!(16 + KIVRA_CALL_IDS_MAX * 17 < KIVRA_BODY_BYTES_MAX);
 /// Maximum size in bytes of a request body that is processed on the thread that reads it, which takes some milliseconds
 /// at most.
 pub(crate) const INLINE_BODY_BYTES: usize = 1 << 18;

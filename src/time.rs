@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::str::FromStr;
 
 /// A time, such as `30s`, `36h` or `7d`. A day has 24 hours.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(try_from = "String")]
 pub struct Time(pub SignedDuration);
 

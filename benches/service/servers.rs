@@ -1,8 +1,9 @@
 //! The servers: nabar, Redis and nginx, each in a process that is ended when its value is dropped.
 
 use super::load::Connection;
+use super::support::address_of;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -38,10 +39,8 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("nabar");
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.split('"').next());
-        Server { child, address: address.and_then(|address| address.parse().ok()).expect("an address") }
+        let address = address_of(&mut child);
+        Server { child, address }
     }
 
     /// `None` if there is no Redis on this machine.

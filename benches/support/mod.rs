@@ -5,9 +5,10 @@ use nabar::identities::{Identity, Ordinal, Today};
 use nabar::register::Register;
 use nabar::snapshot::Snapshot;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// A register, a list for it, and their paths.
 pub(crate) struct Data {
@@ -23,7 +24,20 @@ pub(crate) struct Data {
 
 /// The number of recipients: `NABAR_BENCH_RECIPIENTS`, or the default of the benchmark.
 pub(crate) fn size(default: usize) -> usize {
-    std::env::var("NABAR_BENCH_RECIPIENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    from_environment("NABAR_BENCH_RECIPIENTS").unwrap_or(default)
+}
+
+/// A number from the environment.
+pub(crate) fn from_environment(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The address that a service prints when it listens.
+pub(crate) fn address_of(child: &mut Child) -> SocketAddr {
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let address =
+        lines.find_map(|line| line.expect("text").split("http://").nth(1)?.split('"').next()?.parse().ok());
+    address.expect("an address")
 }
 
 /// Whether criterion only checks that everything works, decided by the same arguments.

@@ -82,9 +82,17 @@ fn open(directory: &Path) -> Result<Writer, Failure> {
     Ok(writer)
 }
 
-/// Refuses to change a replica: it would differ from its source, and `nabar follow` would start over.
+/// Refuses to change a replica: it would differ from its source, and `nabar follow` would start over. The numbers of a
+/// directory that follows a feed are those of the register: a change of another source would take the place of one.
 fn refuse_replica(directory: &Path) -> CommandResult {
     let failed = |error| Failure::Failed(format!("cannot read {}: {error}", directory.display()));
+    if let Some(of) = store::feed_of(directory).map_err(failed)? {
+        return Err(Failure::Usage(format!(
+            "{} follows the feed of {of}, and only `nabar follow` changes it; to make it a register of its own that no \
+             longer follows, remove its file feed-of",
+            directory.display()
+        )));
+    }
     match store::replica_of(directory).map_err(failed)? {
         None => Ok(()),
         Some(of) => Err(Failure::Usage(format!(

@@ -62,8 +62,13 @@ pub(super) fn publish(args: &PublishArgs) -> CommandResult {
 }
 
 /// Follows a stream and its store.
-pub(super) fn follow(args: &FollowArgs, follow: &Follow, report: impl FnMut(Event)) -> CommandResult {
-    let stream: Stream = args.source.parse().map_err(|form: &str| Failure::Usage(form.to_owned()))?;
+pub(super) fn follow(
+    args: &FollowArgs,
+    address: &str,
+    follow: &Follow,
+    report: impl FnMut(Event),
+) -> CommandResult {
+    let stream: Stream = address.parse().map_err(|form: &str| Failure::Usage(form.to_owned()))?;
     let store = args.store.clone();
     let missing = || Failure::Usage("a stream needs --store, the store of its register files".to_owned());
     let connection = &args.connection;

@@ -2,7 +2,7 @@
 
 use super::args::{Connection, FollowArgs, KeygenArgs};
 use super::follow_metrics::FollowMetrics;
-use super::{CommandResult, Failure, check_open_files, disable_core_dumps, fleet, log};
+use super::{CommandResult, Failure, check_open_files, disable_core_dumps, fleet, log, sources};
 use nabar::plain_text::plain_lines;
 use nabar::replica::{self, Event, Follow, FollowError, SourceOptions};
 use nabar::signing::{self, KeyError};
@@ -31,14 +31,21 @@ pub(super) fn follow(args: &FollowArgs) -> CommandResult {
             log_line(level(&event), &line);
         }
     };
-    if ["nats://", "tls://"].iter().any(|scheme| args.source.starts_with(scheme)) {
-        return fleet::follow(args, &follow, report);
+    let address = args.source.as_deref().unwrap_or_default();
+    if ["nats://", "tls://"].iter().any(|scheme| address.starts_with(scheme)) {
+        return fleet::follow(args, address, &follow, report);
     }
     if args.store.is_some() || args.consumer.is_some() || args.nats_credentials.is_some() {
         let text = "--store, --consumer and --nats-credentials are for a stream, nats://HOST:4222/STREAM";
         return Err(Failure::Usage(text.to_owned()));
     }
-    Ok(replica::follow(&args.connection.to(&args.source), &follow, report)?)
+    match &args.feed {
+        Some(file) => {
+            args.connection.only(&[], "with --source: the source file describes the connection")?;
+            Ok(sources::open_feed(file, args.on_behalf_of.as_deref())?.follow(&follow, report)?)
+        }
+        None => Ok(replica::follow(&args.connection.to(address), &follow, report)?),
+    }
 }
 
 pub(super) fn keygen(args: &KeygenArgs) -> CommandResult {
@@ -102,7 +109,7 @@ pub(super) fn level(event: &Event) -> Level {
 
 /// Whether the event needs the attention of an operator.
 pub(super) fn is_alarm(event: &Event) -> bool {
-    matches!(event, Event::Diverged(_) | Event::Untrusted(_))
+    matches!(event, Event::Diverged(_) | Event::Untrusted(_) | Event::Silent(_))
 }
 
 /// What has been reported, so that it is not repeated.
@@ -122,6 +129,15 @@ impl FollowProgress {
                 let before = std::mem::replace(&mut self.downloaded, tenth);
                 (tenth != before).then(|| format!("register file: {here} of {all} bytes"))
             }
+            Event::Loading(here, all) => {
+                // The first number after a new start is lower.
+                let tenth = if *all == 0 { 10 } else { (u128::from(*here) * 10 / u128::from(*all)) as u64 };
+                let before = std::mem::replace(&mut self.downloaded, tenth);
+                (tenth != before || here == all).then(|| format!("full load: change {here} of {all}"))
+            }
+            Event::Silent(since) => Some(format!(
+                "ALARM: nothing was fetched since {since:.0}: KRR's terms want it at least daily"
+            )),
             Event::Open(_) => None,
             Event::Progress(at, latest) => {
                 let is_level = at == latest;
@@ -160,7 +176,7 @@ fn advice(why: &str) -> &'static str {
 impl From<FollowError> for Failure {
     fn from(error: FollowError) -> Failure {
         match error {
-            FollowError::Options(_) => Failure::Usage(error.to_string()),
+            FollowError::Options(_) | FollowError::NotOfFeed { .. } => Failure::Usage(error.to_string()),
             FollowError::PlainToken(_) => Failure::Usage(format!("{error} with --allow-plain-token")),
             _ => Failure::Failed(error.to_string()),
         }

@@ -75,7 +75,12 @@ impl JobRegister {
     /// Opens the register of a job, or asks the live one for the recipients of its list. `output` is where the job writes.
     fn open(question: &MailingArgs, list: &ListArgs, output: &Path) -> Result<JobRegister, Failure> {
         let path = match (&question.register, &question.source) {
-            (Some(register), _) => {
+            (Some(_), Some(source)) if question.ask_missing => source,
+            (Some(_), Some(_)) => {
+                let text = "-r and --source name two registers: omit one of them, or add --ask-missing";
+                return Err(Failure::Usage(text.to_owned()));
+            }
+            (Some(register), None) => {
                 let register = source_of(register, &question.of)?.register();
                 return Ok(JobRegister { register, asked: None });
             }
@@ -93,8 +98,8 @@ impl JobRegister {
         let journal = journal_of(output);
         let work = WorkDirectory::beside(&journal)?;
         let answers = work.path().join("answers.nabar");
-        let asked =
-            sources::ask(&source, &question.of, &question.asking, &ids, (&answers, &journal), list.quiet)?;
+        let known = question.register.as_ref().or(question.asking.known.as_ref()).map(|known| &**known);
+        let asked = sources::ask(&source, &question.of, known, &ids, (&answers, &journal), list.quiet)?;
         let register = InputRegister::open_any(&answers)?.register();
         Ok(JobRegister { register, asked: Some((asked, work)) })
     }

@@ -130,7 +130,7 @@ fn advice(hint: Hint) -> &'static str {
         Hint::OtherOutput => "name another directory",
         Hint::ListIsRegister => "name the register with --register",
         Hint::VerifyRegister => VERIFY_ADVICE,
-        Hint::AskMissing => "ask for them with `nabar resolve --known REGISTER`",
+        Hint::AskMissing => "add `--ask-missing --source FILE` to ask for them now",
     }
 }
 

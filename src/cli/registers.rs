@@ -134,7 +134,7 @@ fn per_recipient(bytes: u64, census: &Census) -> f64 {
 
 fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census: &Census) -> io::Result<()> {
     let header = snapshot.header();
-    writeln!(out, "register    {}", register.kind().name())?;
+    writeln!(out, "register    {}", register.source_name())?;
     writeln!(out, "sequence    {}", register.sequence())?;
     writeln!(out, "as of       {}", register.as_of())?;
     writeln!(out, "format      {}", header.version())?;
@@ -189,7 +189,7 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census, unfinished
         .map(|entry| json!({"name": entry.section.name(), "bytes": entry.bytes, "width": entry.width}))
         .collect();
     json!({
-        "kind": register.kind().name(),
+        "kind": register.source_name(),
         "sequence": register.sequence(),
         "as_of": register.as_of().to_string(),
         "format": snapshot.header().version(),

@@ -1,10 +1,12 @@
 //! `serve`.
 
-use super::args::Serve;
+use super::args::{RegisterArg, Serve};
 use super::follow::{FollowProgress, level};
 use super::{CommandResult, Failure, check_open_files, disable_core_dumps, log};
 use nabar::replica::{self, Event, Follow, FollowStatus};
-use nabar::service::{self, Config, FollowRules, OpenRegisterError, Registers, ServeError, Service};
+use nabar::service::{
+    self, Config, FollowRules, NamedRegister, OpenRegisterError, Registers, ServeError, Service,
+};
 use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,13 +28,18 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
     SigningKeys::read(&config.replicas.keys)?;
-    let mut registers: Vec<_> =
-        args.registers.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
-    if registers.is_empty() {
-        registers = config.registers.iter().map(|given| (given.name.clone(), given.path.clone())).collect();
+    let given = |given: &[RegisterArg]| -> Vec<_> {
+        given.iter().map(|given| (given.name.clone(), given.path.clone())).collect()
+    };
+    let (mut registers, mut live) = (given(&args.registers), given(&args.sources));
+    if registers.is_empty() && live.is_empty() {
+        let configured = |named: &[NamedRegister]| -> Vec<_> {
+            named.iter().map(|named| (named.name.clone(), named.path.clone())).collect()
+        };
+        (registers, live) = (configured(&config.registers), configured(&config.sources));
     }
-    if registers.is_empty() {
-        let text = "no register: name one with --register, or as [[register]] in the configuration";
+    if registers.is_empty() && live.is_empty() {
+        let text = "no register: name one with --register or --source, or in the configuration";
         return Err(Failure::Usage(text.to_owned()));
     }
     let _written = start_log(&args.log)?;
@@ -49,12 +56,14 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         allow_rollback: args.allow_rollback || config.allow_rollback,
         max_source_silence: config.max_source_silence.map(|silence| silence.0),
     };
-    let registers = Registers::open(registers, rules, &config.replicas).map_err(|error| match error {
-        OpenRegisterError::Name(_) | OpenRegisterError::Twice(_) | OpenRegisterError::NoParts(_) => {
-            Failure::Usage(error.to_string())
-        }
-        _ => Failure::Failed(error.to_string()),
-    })?;
+    let registers =
+        Registers::open(registers, live, rules, &config.replicas).map_err(|error| match error {
+            OpenRegisterError::Name(_)
+            | OpenRegisterError::Twice(_)
+            | OpenRegisterError::NoParts(_)
+            | OpenRegisterError::Source(..) => Failure::Usage(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        })?;
     if let Some((status, thread)) = followed {
         registers.follow_source(status, thread);
     }

@@ -14,12 +14,16 @@ use nabar::mailing::{self, Destination, Mailing, SplitDirectory};
 use nabar::register::Register;
 use nabar::rejected::RejectedLimit;
 use nabar::snapshot::format;
-use nabar::source::{self, AskProgress, Asked, CertificateStatus, Resolve, Resolved, Source, SourceError};
+use nabar::source::{
+    self, AskProgress, Asked, CertificateStatus, Feed, Resolve, Resolved, Source, SourceError,
+};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
+/// The JSON Schema of source files.
+const SCHEMA: &str = include_str!("../../docs/source.schema.json");
 /// Days before the end of a certificate from which there is a warning.
 const WARNED_DAYS: i64 = 30;
 
@@ -30,6 +34,7 @@ impl From<SourceError> for Failure {
             | SourceError::Credentials(_)
             | SourceError::SenderMissing
             | SourceError::SenderUnwanted
+            | SourceError::TenantIsSender
             | SourceError::OtherScope => Failure::Usage(error.to_string()),
             SourceError::Interrupted => Failure::Interrupted(error.to_string()),
             _ => Failure::Failed(error.to_string()),
@@ -51,15 +56,28 @@ fn days_left(certificate: &CertificateStatus) -> Result<i64, Failure> {
 /// Opens a source, and warns of certificates that end soon.
 pub(super) fn open(path: &Path, asking: &AskingArgs) -> Result<Source, Failure> {
     let source = Source::open(path, asking.on_behalf_of.as_deref())?;
-    for certificate in source.certificates()? {
-        let days = days_left(&certificate)?;
+    warn_of_certificates(source.certificates())?;
+    Ok(source)
+}
+
+/// As [`open`], for the feed.
+pub(super) fn open_feed(path: &Path, on_behalf_of: Option<&str>) -> Result<Feed, Failure> {
+    let feed = Feed::open(path, on_behalf_of)?;
+    warn_of_certificates(feed.certificates())?;
+    Ok(feed)
+}
+
+/// Warns of certificates that end soon. Errors: one has ended.
+fn warn_of_certificates(certificates: &[CertificateStatus]) -> CommandResult {
+    for certificate in certificates {
+        let days = days_left(certificate)?;
         if days < WARNED_DAYS {
             let text =
                 format!("warning: the certificate {} ends in {days} days: renew it", certificate.subject);
             writeln!(io::stderr(), "nabar: {text}")?;
         }
     }
-    Ok(source)
+    Ok(())
 }
 
 /// The recipients of lists, ascending, each once. `None` if a list has too many rejected rows.
@@ -107,12 +125,12 @@ pub(super) fn recipients(
 pub(super) fn ask(
     source: &Source,
     of: &SenderArgs,
-    asking: &AskingArgs,
+    known: Option<&Path>,
     ids: &[Ordinal],
     (output, journal): (&Path, &Path),
     quiet: bool,
 ) -> Result<Resolved, Failure> {
-    let known = asking.known.as_deref().map(InputRegister::open_any).transpose()?;
+    let known = known.map(InputRegister::open_any).transpose()?;
     let known = known.map(|known| known.register());
     let progress = AskingProgress::new(quiet);
     let job = Resolve {
@@ -156,7 +174,8 @@ pub(super) fn resolve(args: &ResolveArgs) -> CommandResult {
         )
     })?;
     let journal = source::journal_of(&args.output);
-    let resolved = ask(&source, &args.of, &args.asking, &ids, (&args.output, &journal), args.quiet)?;
+    let resolved =
+        ask(&source, &args.of, args.asking.known.as_deref(), &ids, (&args.output, &journal), args.quiet)?;
     let summary = summary(&resolved);
     resolved.finish()?;
     let mut out = io::stdout().lock();
@@ -207,9 +226,9 @@ pub(super) fn summary(resolved: &Resolved) -> serde_json::Value {
 pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
     let earlier = SplitDirectory::read(&args.split)?;
     let source = open(&args.source, &args.asking)?;
-    if source.kind().name() != earlier.kind() {
-        let text =
-            format!("the split is one of {}, the source is one of {}", earlier.kind(), source.kind().name());
+    let kind = source.file().kind.name();
+    if kind != earlier.kind() {
+        let text = format!("the split is one of {}, the source is one of {kind}", earlier.kind());
         return Err(Failure::Usage(text));
     }
     let of = SenderArgs { sender: earlier.sender().map(str::to_owned), date: None, max_age: None };
@@ -232,7 +251,7 @@ pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
     let journal = source::journal_of(&args.output);
     let work = files::WorkDirectory::beside(&journal)?;
     let answers = work.path().join("answers.nabar");
-    let asked = ask(&source, &of, &args.asking, &ids, (&answers, &journal), args.quiet)?;
+    let asked = ask(&source, &of, args.asking.known.as_deref(), &ids, (&answers, &journal), args.quiet)?;
     let register = InputRegister::open_any(&answers)?.register();
     let mut done = None;
     of_register(&register, &mut |mailing| {
@@ -282,9 +301,11 @@ pub(super) fn source(args: &SourceArgs) -> CommandResult {
             let text = match init.kind {
                 SourceKindArg::Far => include_str!("source_far.toml"),
                 SourceKindArg::Krr => include_str!("source_krr.toml"),
+                SourceKindArg::Kivra => include_str!("source_kivra.toml"),
             };
             Ok(io::stdout().write_all(text.as_bytes())?)
         }
+        SourceCommand::Schema(_) => Ok(io::stdout().write_all(SCHEMA.as_bytes())?),
         SourceCommand::Check(check) => try_source(check),
     }
 }
@@ -294,18 +315,18 @@ fn try_source(args: &SourceCheck) -> CommandResult {
     let mut out = io::stdout().lock();
     let source = Source::open(&args.source, args.on_behalf_of.as_deref())?;
     let file = source.file();
-    writeln!(out, "source file   ok    {}, kind {}", file.address, source.kind().name())?;
-    for certificate in source.certificates()? {
-        let days = days_left(&certificate)?;
+    writeln!(out, "source file   ok    {}, kind {}", file.address, file.kind.name())?;
+    for certificate in source.certificates() {
+        let days = days_left(certificate)?;
         let soon = if days < WARNED_DAYS { ": renew it soon" } else { "" };
         writeln!(out, "certificate   ok    {}, {days} days left{soon}", certificate.subject)?;
     }
-    if file.tls.certificate.is_none() {
+    if file.tls.certificate.is_none() && file.tls.pkcs12.is_none() {
         writeln!(out, "certificate   none  [tls] has no client certificate")?;
     }
     match source.try_token()? {
         true => {
-            let scopes = file.token.as_ref().map(|token| token.scopes.join(" ")).unwrap_or_default();
+            let scopes = file.token.as_ref().map(|token| token.scopes().join(" ")).unwrap_or_default();
             writeln!(out, "token         ok    scopes {scopes}")?;
         }
         false => writeln!(out, "token         none  [token] is not set")?,

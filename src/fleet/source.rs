@@ -1,6 +1,6 @@
 //! A fleet as the source of a replica.
 
-use super::store::{Latest, Store};
+use super::store::{Latest, STORE_TIME, Store};
 use super::{Fleet, FleetError, runtime, unreachable};
 use crate::changes::Change;
 use crate::limits::{REPLICA_CHANGES_BYTES_MAX, REPLICA_CHANGES_MAX};
@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Most messages of one fetch.
@@ -32,15 +34,20 @@ const SILENCE_MAX: Duration = Duration::from_secs(7);
 const FETCH_MAX: Duration = Duration::from_secs(120);
 /// Interval at which the store is asked for the newest statement of the source while no changes arrive.
 const ASK_STORE_EVERY: Duration = Duration::from_secs(60);
+/// How long messages wait for the store when it is asked only whether what they say is still the newest.
+const CHECK_TIME: Duration = Duration::from_secs(2);
 /// Time without acknowledgement after which the server sends a message again.
 const ACK_WAIT: Duration = Duration::from_secs(300);
 
 /// The stream and the store of a fleet.
 pub(super) struct NatsSource {
-    runtime: Runtime,
+    /// `None` while this is dropped.
+    runtime: Option<Runtime>,
     fleet: Fleet,
     consumer: String,
-    store: Store,
+    store: Arc<Store>,
+    /// The read of `latest.json` that is under way.
+    asking: RefCell<Option<JoinHandle<LatestResult>>>,
     trusted: TrustedKeys,
     session: RefCell<Option<Session>>,
     freshness: RefCell<Freshness>,
@@ -95,20 +102,53 @@ struct MessageContent {
     changes: Vec<Change>,
 }
 
+/// `latest.json`; `None` if there is none yet.
+type LatestResult = Result<Option<Latest>, FleetError>;
+
+impl Drop for NatsSource {
+    /// A read of the store may hang for ever, and must not keep the process from ending.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl NatsSource {
     pub(super) fn new(
         fleet: Fleet,
         consumer: String,
         trusted: TrustedKeys,
     ) -> Result<NatsSource, FollowError> {
-        let store = Store::open(&fleet.store, &fleet.stream.name)?;
+        let store = Arc::new(Store::open(&fleet.store, &fleet.stream.name)?);
         let (session, freshness) = (RefCell::new(None), RefCell::default());
-        Ok(NatsSource { runtime: runtime()?, fleet, consumer, store, trusted, session, freshness })
+        let (runtime, asking) = (Some(runtime()?), RefCell::default());
+        Ok(NatsSource { runtime, fleet, consumer, store, asking, trusted, session, freshness })
+    }
+
+    fn runtime(&self) -> Result<&Runtime, FollowError> {
+        self.runtime.as_ref().ok_or_else(|| FollowError::Unreachable("it is being closed".to_owned()))
+    }
+
+    /// `latest.json`. A read that takes longer than `wait` goes on, and the next call waits for the same one: a store that
+    /// hangs keeps one thread, and nothing else waits for it.
+    fn read_latest(&self, wait: Duration) -> Result<Option<Latest>, FollowError> {
+        let runtime = self.runtime()?;
+        let mut asking = self.asking.borrow_mut();
+        let read = asking.get_or_insert_with(|| {
+            let store = Arc::clone(&self.store);
+            runtime.spawn(async move { store.latest().await })
+        });
+        let Ok(ended) = runtime.block_on(async { timeout(wait, read).await }) else {
+            return Err(FollowError::Unreachable("the object store does not answer".to_owned()));
+        };
+        *asking = None;
+        Ok(ended.map_err(unreachable("the object store"))??)
     }
 
     /// The newest register file in the store, as its publisher states it now.
     fn latest(&self) -> Result<Latest, FollowError> {
-        let latest = self.stated()?;
+        let latest = self.stated(STORE_TIME)?;
         match expiry(&latest.statement())?.filter(|expires| *expires < Timestamp::now()) {
             Some(expired) => Err(FollowError::Untrusted(format!("latest.json: {}", expired_text(expired)))),
             None => Ok(latest),
@@ -116,8 +156,8 @@ impl NatsSource {
     }
 
     /// The verified statement in the store, which may have expired.
-    fn stated(&self) -> Result<Latest, FollowError> {
-        let latest = self.runtime.block_on(self.store.latest())?;
+    fn stated(&self, wait: Duration) -> Result<Latest, FollowError> {
+        let latest = self.read_latest(wait)?;
         let latest = latest.ok_or_else(|| FollowError::Unreachable("nothing is published yet".to_owned()))?;
         let statement = latest.statement();
         check_signature(&self.trusted, &statement, |name| latest.signature(name))?;
@@ -142,7 +182,7 @@ impl NatsSource {
         let is_over = |until: Option<Timestamp>| until.is_some_and(|until| until < Timestamp::now());
         if asked.is_none_or(|asked| asked.elapsed() >= ASK_STORE_EVERY) || is_over(until) {
             self.freshness.borrow_mut().asked = Some(Instant::now());
-            match self.stated() {
+            match self.stated(CHECK_TIME) {
                 Ok(_) | Err(FollowError::Unreachable(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -332,7 +372,7 @@ impl Source for NatsSource {
         if latest.digest != offer.digest {
             return Ok(None);
         }
-        let reading = self.store.read(&self.runtime, &latest, from)?;
+        let reading = self.store.read(self.runtime()?, &latest, from)?;
         Ok(reading.map(|reading| Box::new(reading) as Box<dyn Read>))
     }
 
@@ -340,7 +380,7 @@ impl Source for NatsSource {
         let sequence = here.sequence();
         // After a failure, the next attempt starts with a new connection.
         let kept = self.session.borrow_mut().take().filter(|session| session.at == sequence);
-        let batch = self.runtime.block_on(async {
+        let batch = self.runtime()?.block_on(async {
             let mut session = match kept {
                 Some(session) => session,
                 None => self.session(sequence).await?,

@@ -14,10 +14,14 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, parse_url_opts};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
+use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 /// Register files kept besides the newest one, so that replicas can finish downloading them.
 const KEPT_BEFORE: usize = 1;
+/// Time in which the store must begin to answer.
+pub(super) const STORE_TIME: Duration = Duration::from_secs(60);
 /// Most bytes of `latest.json`: each key takes some 200.
 const LATEST_BYTES_MAX: usize = 1 << 16;
 
@@ -168,7 +172,9 @@ impl Store {
         let options =
             GetOptions { range: Some(GetRange::Bounded(from..latest.bytes)), ..GetOptions::default() };
         let path = self.register(latest.sequence, &latest.digest);
-        let found = match runtime.block_on(self.store.get_opts(&path, options)) {
+        let found =
+            runtime.block_on(async { timeout(STORE_TIME, self.store.get_opts(&path, options)).await });
+        let found = match found.map_err(unreachable("the object store"))? {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found.map_err(unreachable("the object store"))?,
         };

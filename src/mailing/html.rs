@@ -152,7 +152,7 @@ fn basis(report: &Report, language: Language) -> Markup {
             @if let Some(sender) = &report.sender { dt { (words.sender) } dd { (plain(&sender.name)) " (" (plain(&sender.id)) ")" } }
             dt { (words.register) }
             dd {
-                (if register.kind == "far" { "FaR" } else { "KRR" }) ", " (words.as_of) " " (register.as_of) ", "
+                (match register.kind { "far" => "FaR", "kivra" => "Kivra", _ => "KRR" }) ", " (words.as_of) " " (register.as_of) ", "
                 (words.sequence) " " (register.sequence) ", " (register.age_days) " " (words.days_old)
             }
             @if let Some(source) = &register.source {

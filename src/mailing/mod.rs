@@ -330,7 +330,7 @@ impl Mailing<'_> {
             version: VERSION,
             list: self.list_summary(form, result),
             register: RegisterSummary {
-                kind: register.kind().name(),
+                kind: register.source_name(),
                 sequence: register.sequence(),
                 as_of: register.as_of().to_string(),
                 age_days: self.now.duration_since(register.as_of()).as_hours().div_euclid(24),

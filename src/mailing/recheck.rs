@@ -101,12 +101,12 @@ impl SplitDirectory {
         Ok(SplitDirectory { path: path.to_owned(), written })
     }
 
-    /// `far` or `krr`.
+    /// `far`, `krr` or `kivra`.
     pub fn kind(&self) -> &str {
         &self.written.register.kind
     }
 
-    /// The sender of the mailing; `None` for KRR.
+    /// The sender of the mailing; `None` for KRR and Kivra.
     pub fn sender(&self) -> Option<&str> {
         self.written.sender.as_ref().map(|sender| sender.id.as_str())
     }

@@ -270,6 +270,19 @@ impl Register {
         self.base.parts.scope.as_ref()
     }
 
+    /// Whether it has answers of Kivra: for one tenant, which is the sender and is no sender of FaR.
+    pub(crate) fn is_of_tenant(&self) -> bool {
+        self.kind() == Kind::Far && self.scope().is_some_and(|scope| scope.tenant().is_some())
+    }
+
+    /// Whose answers it has: `far`, `krr`, or `kivra`, whose answers are kept as those of FaR.
+    pub fn source_name(&self) -> &'static str {
+        match self.is_of_tenant() {
+            true => "kivra",
+            false => self.kind().name(),
+        }
+    }
+
     /// When the official register was asked for a recipient. `None` if it was not, or for a complete register.
     pub fn answered(&self, identity: &Identity) -> Result<Option<Timestamp>, Damage> {
         let Some(answered) = &self.base.parts.answered else { return Ok(None) };

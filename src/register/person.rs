@@ -45,6 +45,19 @@ pub struct Person {
     pub spraak_oppdatert: String,
 }
 
+impl Person {
+    /// Length in bytes of its texts, but for those of a few bytes.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let contact = self.kontaktinformasjon.as_ref();
+        let contact =
+            contact.map_or(0, |contact| contact.epostadresse.len() + contact.mobiltelefonnummer.len());
+        let mailbox = self.digital_post.as_ref();
+        let mailbox =
+            mailbox.map_or(0, |post| post.postkasseadresse.len() + post.postkasseleverandoeradresse.len());
+        self.sertifikat.len() + contact + mailbox
+    }
+}
+
 /// E-mail and mobile number of a recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -28,8 +28,8 @@ pub enum QuestionError {
     /// The register has the answers for another sender only.
     #[error("the register was asked for another sender: its answers hold for that one only")]
     SenderNotAsked,
-    /// A KRR question has no sender.
-    #[error("a KRR register has no senders")]
+    /// A question to KRR, or to answers of Kivra, has no sender.
+    #[error("a register of KRR or of answers of Kivra has no senders")]
     SenderUnwanted,
     /// The register is damaged.
     #[error(transparent)]
@@ -122,12 +122,15 @@ impl Work for SingleAnswer<'_, '_> {
 }
 
 impl Register {
-    /// Prepares a question about the outcomes for `sender` (FaR: 10 or 12 digits of a connected sender; KRR: `None`) on
+    /// Prepares a question about the outcomes for `sender` (FaR: 10 or 12 digits of a connected sender; KRR and answers of
+    /// Kivra: `None`) on
     /// `date` (KRR: for the 18-month rule).
     ///
     /// Cost: some microseconds, to compute the outcome of each state.
     pub fn question(&self, sender: Option<&str>, date: Date) -> Result<Question<'_>, QuestionError> {
         let sender = match (self.kind(), sender) {
+            (Kind::Far, None) if self.is_of_tenant() => None,
+            (Kind::Far, Some(_)) if self.is_of_tenant() => return Err(QuestionError::SenderUnwanted),
             (Kind::Far, None) => return Err(QuestionError::SenderMissing),
             (Kind::Krr, Some(_)) => return Err(QuestionError::SenderUnwanted),
             (Kind::Krr, None) => None,

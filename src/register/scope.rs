@@ -12,7 +12,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub struct Scope {
     /// The address of the register.
     pub source: String,
-    /// The sender that the answers hold for, `16` and ten digits; empty for KRR.
+    /// The sender that the answers hold for, `16` and ten digits; empty for KRR; `kivra:` and the key of the tenant for
+    /// answers of Kivra.
     pub sender: String,
     /// KRR: the organisation for which a supplier asked; empty without one.
     pub on_behalf_of: String,
@@ -49,7 +50,20 @@ fn time(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds.clamp(first, last)).unwrap_or(Timestamp::MIN)
 }
 
+/// What `sender` begins with if the answers are Kivra's, and is so in no answer of FaR.
+const KIVRA: &str = "kivra:";
+
 impl Scope {
+    /// [`sender`](Self::sender) for the key of a tenant of Kivra.
+    pub fn sender_of_tenant(tenant: &str) -> String {
+        format!("{KIVRA}{tenant}")
+    }
+
+    /// The key of the tenant, if the answers are Kivra's.
+    pub fn tenant(&self) -> Option<&str> {
+        self.sender.strip_prefix(KIVRA)
+    }
+
     /// When the oldest answer was given.
     pub fn oldest(&self) -> Timestamp {
         time(self.oldest)

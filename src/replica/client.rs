@@ -79,7 +79,8 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 ///
 /// Errors: the connection fails, or the body is longer than `bytes_max`.
 pub(crate) async fn read_body(mut response: Response, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
+    let length = response.content_length().unwrap_or_default().min(bytes_max as u64);
+    let mut body = Vec::with_capacity(length as usize);
     while let Some(chunk) = response.chunk().await.map_err(|error| io::Error::other(cause(&error)))? {
         if body.len() + chunk.len() > bytes_max {
             return Err(io::Error::other(format!("the response is longer than {bytes_max} bytes")));

@@ -21,15 +21,15 @@ const PIECES_AHEAD: usize = 16;
 /// Pieces between two syncs.
 const SYNC_PIECES: usize = 16;
 
-/// A replica's directory.
-pub(super) struct Directory {
-    pub(super) path: PathBuf,
+/// The directory of a replica or of a feed.
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
     parent: PathBuf,
     name: String,
 }
 
 impl Directory {
-    pub(super) fn new(path: &Path) -> Result<Directory, FollowError> {
+    pub(crate) fn new(path: &Path) -> Result<Directory, FollowError> {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let parent = path.parent().map(Path::to_owned);
@@ -74,12 +74,12 @@ impl Directory {
     }
 
     /// Path of the directory that will replace this one.
-    pub(super) fn next(&self) -> PathBuf {
+    pub(crate) fn next(&self) -> PathBuf {
         self.sibling("next")
     }
 
     /// Keeps other processes from following into the directory while the file is open.
-    pub(super) fn lock(&self) -> Result<File, FollowError> {
+    pub(crate) fn lock(&self) -> Result<File, FollowError> {
         let path = self.sibling("lock");
         let folder = Folder::open(&self.parent).map_err(io_error(&self.parent))?;
         let file = folder.open_lock(file_name(&path), FileMode::PRIVATE).map_err(io_error(&path))?;
@@ -90,8 +90,15 @@ impl Directory {
         }
     }
 
-    /// Completes an interrupted [`exchange`](Directory::exchange).
+    /// Completes an interrupted [`exchange`](Directory::exchange), and removes an incomplete [next](Directory::next)
+    /// directory.
     pub(super) fn recover(&self) -> Result<(), FollowError> {
+        self.complete_exchange()?;
+        remove(&self.next())
+    }
+
+    /// Completes an interrupted [`exchange`](Directory::exchange).
+    pub(crate) fn complete_exchange(&self) -> Result<(), FollowError> {
         let (next, old) = (self.next(), self.sibling("old"));
         let complete = [&next, &old].into_iter().find(|from| store::is_data_directory(from));
         if let Some(from) = complete.filter(|_| !self.path.exists() && old.exists()) {
@@ -99,7 +106,6 @@ impl Directory {
             real.and_then(|folder| folder.check_owner()).map_err(io_error(from))?;
             self.rename(from, &self.path)?;
         }
-        remove(&next)?;
         remove(&old)
     }
 
@@ -107,10 +113,12 @@ impl Directory {
         fs::rename(from, to).and_then(|()| files::sync_directory(to)).map_err(io_error(to))
     }
 
-    /// Replaces the directory with the [next](Directory::next) one.
-    pub(super) fn exchange(&self) -> Result<(), FollowError> {
+    /// Replaces the directory, if it exists, with the [next](Directory::next) one.
+    pub(crate) fn exchange(&self) -> Result<(), FollowError> {
         let old = self.sibling("old");
-        self.rename(&self.path, &old)?;
+        if self.path.exists() {
+            self.rename(&self.path, &old)?;
+        }
         self.rename(&self.next(), &self.path)?;
         remove(&old)
     }
@@ -277,10 +285,10 @@ fn file_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// Removes the directory of a replica, complete or not, if it exists.
+/// Removes the directory of a replica or of a feed, complete or not, if it exists.
 ///
 /// Errors: it is none, or belongs to another user; then it stays.
-pub(super) fn remove(directory: &Path) -> Result<(), FollowError> {
+pub(crate) fn remove(directory: &Path) -> Result<(), FollowError> {
     let failed = io_error(directory);
     let (parent, name) = Folder::of(directory).map_err(&failed)?;
     let folder = match parent.folder(name) {

@@ -8,7 +8,7 @@
 pub(crate) mod backoff;
 mod bounds;
 pub(crate) mod client;
-mod directory;
+pub(crate) mod directory;
 pub(crate) mod following;
 mod http;
 pub(crate) mod pace;
@@ -97,6 +97,17 @@ pub enum FollowError {
          https://, or allow a plain token"
     )]
     PlainToken(String),
+    /// A live register refuses its feed: trying again is of no use.
+    #[error("{0}")]
+    FeedRefused(String),
+    /// The directory follows the feed of another register, or is none that can follow a feed.
+    #[error("{} {why}: name another directory", directory.display())]
+    NotOfFeed {
+        /// Which directory.
+        directory: PathBuf,
+        /// What it is.
+        why: String,
+    },
     /// An address, certificate, key or token is unusable.
     #[error("{0}")]
     Options(String),
@@ -121,12 +132,12 @@ pub enum FollowError {
 
 impl FollowError {
     /// Whether the error may pass by waiting.
-    fn passes(&self) -> bool {
+    pub(crate) fn passes(&self) -> bool {
         matches!(self, FollowError::Unreachable(_) | FollowError::Untrusted(_)) || self.is_full()
     }
 
     /// Whether the disk is full.
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let kind = match self {
             FollowError::Io { error, .. } | FollowError::Store(StoreError::Io { error, .. }) => error.kind(),
             FollowError::Store(StoreError::Failed { kind, .. }) => *kind,
@@ -151,6 +162,10 @@ impl From<ApplyError> for FollowError {
 pub enum Event {
     /// A register file is being downloaded: bytes received, bytes in total.
     Downloading(u64, u64),
+    /// All persons of a feed are being loaded into a directory beside: last number loaded, last number of the source.
+    Loading(u64, u64),
+    /// Nothing was fetched since this time, for longer than the terms of a feed allow: an alarm.
+    Silent(Timestamp),
     /// The replica is readable, at a sequence number.
     Open(u64),
     /// Last sequence numbers of the replica and of the source.

@@ -20,7 +20,7 @@ impl FollowStatus {
     /// Notes an event.
     pub fn note(&self, event: &Event) {
         match event {
-            Event::Progress(at, latest) => {
+            Event::Progress(at, latest) | Event::Loading(at, latest) => {
                 self.sequence.store(*at, Ordering::Relaxed);
                 self.source_sequence.store(*latest, Ordering::Relaxed);
                 self.in_contact();
@@ -31,7 +31,11 @@ impl FollowStatus {
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 self.connected.store(false, Ordering::Relaxed);
             }
-            Event::Behind | Event::Diverged(_) | Event::Waiting(_) | Event::Untrusted(_) => {}
+            Event::Behind
+            | Event::Diverged(_)
+            | Event::Waiting(_)
+            | Event::Untrusted(_)
+            | Event::Silent(_) => {}
         }
     }
 

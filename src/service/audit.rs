@@ -79,7 +79,7 @@ const REFUSALS_WRITTEN: u64 = 5;
 /// Time after which counted refusals are written as one line.
 const REFUSALS_TIME: Duration = Duration::from_secs(10);
 /// Kinds of refusals that are distinguished; further ones share a line without address.
-const REFUSAL_KINDS: usize = 10_000;
+const REFUSAL_KINDS: usize = 1000;
 
 /// Refusals of one kind.
 struct Refusals {

@@ -5,7 +5,7 @@
 //! [`require_outcomes`] runs whenever a question is made, and each of FaR's operations has a requirement in a second
 //! table (`far/operations.rs`), which is checked before the operation runs.
 
-use super::caller::{CONTACT_SCOPE, Caller, MAILBOX_SCOPE};
+use super::caller::{CONTACT_SCOPE, Caller, FEED_SCOPE, MAILBOX_SCOPE};
 use super::credentials::Credentials;
 use super::problem::Problem;
 use super::registers::ServedRegister;
@@ -24,6 +24,8 @@ pub(super) enum Requirement {
     Outcomes,
     /// KRR: at least one of the two scopes. The response has the fields of the caller's scopes.
     KrrScope,
+    /// KRR: the scope of the feed, or one of the two scopes, to which alone it has been open. Fields as above.
+    KrrFeed,
     /// FaR: credentials; then what the operation in the message requires.
     FarOperation,
     /// To be listed in `replicas.organisations`, or to have a part in `replicas.parts`.
@@ -39,6 +41,7 @@ impl Requirement {
             Requirement::Authenticated => "credentials",
             Requirement::Outcomes => "FaR: the sender or its dispatcher; KRR: both scopes",
             Requirement::KrrScope => "one of the two scopes",
+            Requirement::KrrFeed => "one of the two scopes, or the feed's",
             Requirement::FarOperation => "credentials; then by operation",
             Requirement::Replica => "`replicas.organisations` or `replicas.parts`",
         }
@@ -57,7 +60,8 @@ impl Requirement {
             (Caller::Unauthenticated, _) => Err(Problem::forbidden("the path requires credentials")),
             (_, Requirement::Authenticated | Requirement::FarOperation) => Ok(()),
             (_, Requirement::Outcomes) => check_outcomes(caller, served, query),
-            (_, Requirement::KrrScope) => {
+            (_, Requirement::KrrFeed) if caller.has_scope(FEED_SCOPE) => Ok(()),
+            (_, Requirement::KrrScope | Requirement::KrrFeed) => {
                 match caller.has_scope(CONTACT_SCOPE) || caller.has_scope(MAILBOX_SCOPE) {
                     true => Ok(()),
                     false => Err(Problem::forbidden(

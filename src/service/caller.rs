@@ -12,6 +12,11 @@ use std::net::IpAddr;
 pub(super) const CONTACT_SCOPE: &str = "krr:global/kontaktinformasjon.read";
 /// KRR: mailbox, operator, certificate.
 pub(super) const MAILBOX_SCOPE: &str = "krr:global/digitalpost.read";
+/// KRR: the feed of changes, without the fields of the other two.
+pub(super) const FEED_SCOPE: &str = "krr:global/hentendring.read";
+/// Newer names, which suppliers have.
+const OF_SUPPLIERS: [(&str, &str); 2] =
+    [(CONTACT_SCOPE, "krr:global/kontaktinfo.read"), (MAILBOX_SCOPE, "krr:global/postkasse.read")];
 
 /// The other end of a connection.
 #[derive(Clone, Debug)]
@@ -150,7 +155,12 @@ impl Caller {
             Caller::Unrestricted => true,
             Caller::Unauthenticated => false,
             Caller::Certificate { reads_krr, .. } => *reads_krr,
-            Caller::Token { scopes, .. } => scopes.iter().any(|other| other == scope),
+            Caller::Token { scopes, .. } => {
+                let of_suppliers = OF_SUPPLIERS.iter().find(|(name, _)| *name == scope);
+                let is_it =
+                    |other: &String| other == scope || of_suppliers.is_some_and(|(_, name)| other == name);
+                scopes.iter().any(is_it)
+            }
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct Config {
     /// The registers.
     #[serde(rename = "register")]
     pub registers: Vec<NamedRegister>,
+    /// Source files of live registers, which are asked for the clients.
+    #[serde(rename = "source")]
+    pub sources: Vec<NamedRegister>,
     /// TLS and client certificates.
     pub tls: Option<Tls>,
     /// Bearer tokens.
@@ -43,6 +46,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     /// Who may copy registers.
     pub replicas: Replicas,
+    /// What KRR's contract has beside the register.
+    pub krr: Krr,
 }
 
 /// A register and its name.
@@ -52,7 +57,7 @@ pub struct NamedRegister {
     /// The first segment of its paths; may be empty if it is the only register.
     #[serde(default)]
     pub name: String,
-    /// Register file or data directory.
+    /// Register file or data directory; the source file of a live register.
     pub path: PathBuf,
 }
 
@@ -321,6 +326,30 @@ fn parts<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Vec<Part>, D::Err
     texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
+/// What KRR's contract has beside the register: the print service, for `printSertifikat`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Krr {
+    /// Organisation number of the print service, 9 digits.
+    pub print_mailbox_operator: Option<String>,
+    /// Its certificate, PEM.
+    pub print_certificate: Option<PathBuf>,
+}
+
+impl Krr {
+    /// What is wrong with it, if anything.
+    fn finding(&self) -> Option<&'static str> {
+        match (&self.print_mailbox_operator, &self.print_certificate) {
+            (None, None) => None,
+            (Some(operator), Some(_)) => {
+                let is_number = operator.len() == 9 && operator.bytes().all(|byte| byte.is_ascii_digit());
+                (!is_number).then_some("krr.print_mailbox_operator is not an organisation number of 9 digits")
+            }
+            _ => Some("krr.print_mailbox_operator and krr.print_certificate belong together"),
+        }
+    }
+}
+
 /// The audit log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -368,6 +397,9 @@ impl Config {
         if let Some(finding) = config.limits.finding() {
             return Err(bad(finding));
         }
+        if let Some(finding) = config.krr.finding() {
+            return Err(bad(finding.to_owned()));
+        }
         if let Some(tokens) = &config.tokens
             && (tokens.algorithms.is_empty()
                 || tokens.algorithms.iter().any(|algorithm| is_secret(*algorithm)))
@@ -379,11 +411,12 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Config { registers, tls, audit, replicas, .. } = self;
+        let Config { registers, sources, tls, audit, replicas, krr, .. } = self;
         let tls = tls.iter_mut().flat_map(Tls::files_mut);
-        let registers = registers.iter_mut().map(|register| &mut register.path);
+        let registers = registers.iter_mut().chain(sources).map(|register| &mut register.path);
         let replicas = replicas.keys.iter_mut().chain([&mut replicas.directory]);
-        registers.chain(tls).chain(audit.iter_mut().map(|audit| &mut audit.path)).chain(replicas)
+        let audit = audit.iter_mut().map(|audit| &mut audit.path);
+        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate)
     }
 
     /// Whether callers must authenticate.
@@ -412,14 +445,30 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let file = directory.path().join("nabar.toml");
         let text = "[[register]]\npath = \"far\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"/etc/a.key\"\n\
-                    [audit]\npath = \"audit.log\"\n[replicas]\nkeys = [\"source.key\"]\n";
+                    [audit]\npath = \"audit.log\"\n[replicas]\nkeys = [\"source.key\"]\n\
+                    [krr]\nprint_mailbox_operator = \"987464291\"\nprint_certificate = \"print.pem\"\n";
         std::fs::write(&file, text).expect("written");
         let mut config = Config::read(&file).expect("read");
         let at = |name: &str| directory.path().join(name);
         assert_eq!(config.replicas.keys, [at("source.key")]);
         assert_eq!(config.replicas.directory, at("parts"), "the default too");
         let paths: Vec<PathBuf> = config.paths().map(|path| path.clone()).collect();
-        assert_eq!(paths.len(), 6);
+        assert_eq!(paths.len(), 7);
         assert!(paths.iter().all(|path| path.is_absolute()) && paths.contains(&PathBuf::from("/etc/a.key")));
+    }
+
+    #[test]
+    fn a_print_service_has_a_number_and_a_certificate() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("nabar.toml");
+        for (text, finding) in [
+            ("print_certificate = \"print.pem\"", "belong together"),
+            ("print_mailbox_operator = \"987464291\"", "belong together"),
+            ("print_mailbox_operator = \"98746429\"\nprint_certificate = \"print.pem\"", "9 digits"),
+        ] {
+            std::fs::write(&file, format!("[krr]\n{text}\n")).expect("written");
+            let error = Config::read(&file).expect_err("refused").to_string();
+            assert!(error.contains(finding), "{error}");
+        }
     }
 }

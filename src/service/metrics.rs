@@ -2,6 +2,7 @@
 
 use super::registers::Registers;
 use super::tls::Material;
+use crate::source::FrontCounts;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +30,12 @@ struct ByStatus {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByRegister {
     register: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByOrigin {
+    register: String,
+    origin: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -74,6 +81,10 @@ pub(super) struct Metrics {
     source_sequence: Family<ByRegister, Gauge>,
     source_connected: Family<ByRegister, Gauge>,
     source_contact: Family<ByRegister, Gauge<f64, AtomicU64>>,
+    live_calls: Family<ByRegister, Gauge>,
+    live_retries: Family<ByRegister, Gauge>,
+    live_ids: Family<ByOrigin, Gauge>,
+    live_answers: Family<ByRegister, Gauge>,
     ready: Gauge,
     healthy: Family<ByPart, Gauge>,
     attempts: Family<ByPart, Gauge<f64, AtomicU64>>,
@@ -104,6 +115,10 @@ impl Metrics {
             source_sequence: Family::default(),
             source_connected: Family::default(),
             source_contact: Family::default(),
+            live_calls: Family::default(),
+            live_retries: Family::default(),
+            live_ids: Family::default(),
+            live_answers: Family::default(),
             ready: Gauge::default(),
             healthy: Family::default(),
             attempts: Family::default(),
@@ -175,6 +190,22 @@ impl Metrics {
             "Time of the last valid response of the source, since 1970; 0 before the first",
             Unit::Seconds,
             metrics.source_contact.clone(),
+        );
+        registry.register("live_calls", "Calls to the live register", metrics.live_calls.clone());
+        registry.register(
+            "live_retries",
+            "Calls to the live register that failed and were made again",
+            metrics.live_retries.clone(),
+        );
+        registry.register(
+            "live_ids",
+            "Ids of questions by where their answer was from: register, memory, or the question of another client",
+            metrics.live_ids.clone(),
+        );
+        registry.register(
+            "live_answers",
+            "Answers of the live register in memory",
+            metrics.live_answers.clone(),
         );
         registry.register("ready", "1 if the service is ready, as /readyz says", metrics.ready.clone());
         registry.register(
@@ -271,6 +302,9 @@ impl Metrics {
             self.following.get_or_create(&by).set(i64::from(served.is_following()));
             let running = served.attempts().running().as_secs_f64();
             self.register_attempts.get_or_create(&by).set(running);
+            if let Some(front) = served.front() {
+                self.set_live(&by, front.counts());
+            }
             if let Some(source) = served.source() {
                 self.source_sequence.get_or_create(&by).set(source.source_sequence() as i64);
                 self.source_connected.get_or_create(&by).set(i64::from(source.is_connected()));
@@ -282,5 +316,17 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.registry);
         out
+    }
+
+    /// Sets the metrics of a live register.
+    fn set_live(&self, by: &ByRegister, counts: FrontCounts) {
+        self.live_calls.get_or_create(by).set(counts.calls as i64);
+        self.live_retries.get_or_create(by).set(counts.retries as i64);
+        self.live_answers.get_or_create(by).set(counts.kept as i64);
+        let ids = [("register", counts.asked), ("memory", counts.fresh), ("other", counts.shared)];
+        for (origin, ids) in ids {
+            let by = ByOrigin { register: by.register.clone(), origin };
+            self.live_ids.get_or_create(&by).set(ids as i64);
+        }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! A client has a quarter of all connections, so a few clients can hold all of them: without sending anything, by not
 //! reading responses, or with bodies that do not end. When few are left, each new connection closes an idle one of a
-//! client that has more than its share of them; when none is left, any connection of such a client. A client with few
-//! connections keeps them.
+//! client that has more than its share of them; when none is left, any connection of such a client, or else the oldest one
+//! of a caller who has not been authenticated: who has many addresses, or a network, can hold all connections with one of
+//! each. An authenticated caller with few connections keeps them.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -27,7 +28,9 @@ pub(super) struct Usage {
     requests: AtomicUsize,
     /// Whether the client takes nothing of what is written.
     is_blocked: AtomicBool,
-    /// When it became idle.
+    /// Whether its last caller was authenticated.
+    is_authenticated: AtomicBool,
+    /// When it was opened, or became idle.
     since: Mutex<Instant>,
     closed: Notify,
 }
@@ -62,6 +65,11 @@ impl Usage {
     /// Notes whether a write waits for the client.
     pub(super) fn set_blocked(&self, is_blocked: bool) {
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
+    /// Notes whether the caller of a request was authenticated.
+    pub(super) fn set_authenticated(&self, is_authenticated: bool) {
+        self.is_authenticated.store(is_authenticated, Ordering::Relaxed);
     }
 
     fn kind(&self) -> ConnectionUse {
@@ -104,6 +112,7 @@ impl OpenConnections {
             network,
             requests: AtomicUsize::new(0),
             is_blocked: AtomicBool::new(false),
+            is_authenticated: AtomicBool::new(false),
             since: Mutex::new(Instant::now()),
             closed: Notify::new(),
         });
@@ -119,21 +128,26 @@ impl OpenConnections {
 
     /// Closes a connection of a client with more than its share, which is what all clients could have alike: one that has
     /// been idle for longest. If all connections are taken (`is_full`), also one whose client takes nothing of its
-    /// response, or any of its connections, or else an idle one of any client.
+    /// response, or any of its connections, or else an idle one of any client. If there is none and callers must
+    /// authenticate (`authenticates`), the oldest one whose caller has not.
     ///
     /// Returns whether there is one. Cost: in proportion to the number of connections.
-    pub(super) fn close_one(&self, is_full: bool) -> bool {
+    pub(super) fn close_one(&self, is_full: bool, authenticates: bool) -> bool {
         let mut all = self.lock();
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         all.values().for_each(|usage| *counts.entry(usage.network).or_default() += 1);
         let share = (all.len() / counts.len().max(1)).max(2);
         let candidates = all.iter().filter_map(|(number, usage)| {
             let (count, use_) = (counts[&usage.network], usage.kind());
+            let is_unknown = authenticates && !usage.is_authenticated.load(Ordering::Relaxed);
             let may_close = match use_ {
                 ConnectionUse::Idle => count >= share || is_full,
-                ConnectionUse::Blocked | ConnectionUse::Busy => count >= share && is_full,
+                ConnectionUse::Blocked | ConnectionUse::Busy => (count >= share || is_unknown) && is_full,
             };
-            may_close.then(|| ((count >= share, use_, count, Reverse(*usage.since())), *number))
+            let has_more = count >= share;
+            // Of those who are unknown, the oldest: a new one has yet to send its credentials.
+            let use_ = if is_unknown && !has_more { ConnectionUse::Idle } else { use_ };
+            may_close.then(|| ((has_more, is_unknown, use_, count, Reverse(*usage.since())), *number))
         });
         let number = candidates.max().map(|(_, number)| number);
         let usage = number.and_then(|number| all.remove(&number));
@@ -163,12 +177,12 @@ mod tests {
         // 3 has been idle for longer than 2; the others are in use.
         let is_open = |open: &OpenConnection<'_>| connections.lock().contains_key(&open.number);
         let open = || many.iter().map(&is_open).collect::<Vec<_>>();
-        assert!(connections.close_one(false));
+        assert!(connections.close_one(false, false));
         assert_eq!(open(), [true, true, true, false]);
-        assert!(connections.close_one(false));
+        assert!(connections.close_one(false, false));
         assert_eq!(open(), [true, true, false, false]);
-        assert!(!connections.close_one(false), "the others are in use, or of a client with few");
-        assert!(connections.close_one(true));
+        assert!(!connections.close_one(false, false), "the others are in use, or of a client with few");
+        assert!(connections.close_one(true, false));
         assert_eq!(open(), [true, false, false, false], "its client takes nothing");
         assert!(is_open(&few));
         drop(busy);
@@ -185,9 +199,29 @@ mod tests {
         let _busy: Vec<_> = many.iter().map(|open| open.usage.begin_request()).collect();
         let is_open = |open: &&OpenConnection<'_>| connections.lock().contains_key(&open.number);
         for closed in 1..=50 {
-            assert!(connections.close_one(true));
+            assert!(connections.close_one(true, false));
             assert_eq!(many.iter().filter(is_open).count(), 100 - closed);
         }
         assert!(few.iter().all(|open| is_open(&open)));
+    }
+
+    /// One connection from each of many networks, all in use: who has been authenticated keeps theirs.
+    #[test]
+    fn callers_that_are_not_authenticated_give_way_to_others() {
+        let connections = OpenConnections::default();
+        let open: Vec<_> = (0..20)
+            .map(|client| connections.open(connections.register(Ipv4Addr::new(192, 0, 2, client).into())))
+            .collect();
+        let _busy: Vec<_> = open.iter().map(|open| open.usage.begin_request()).collect();
+        open[..5].iter().for_each(|open| open.usage.set_authenticated(true));
+        assert!(!connections.close_one(true, false), "without authentication all are unknown");
+        assert!(!connections.close_one(false, true), "there is room");
+        for closed in 1..=15 {
+            assert!(connections.close_one(true, true));
+            let left = open.iter().filter(|open| connections.lock().contains_key(&open.number)).count();
+            assert_eq!(left, 20 - closed);
+        }
+        assert!(open[..5].iter().all(|open| connections.lock().contains_key(&open.number)));
+        assert!(!connections.close_one(true, true));
     }
 }

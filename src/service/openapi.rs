@@ -3,7 +3,7 @@
 use super::authorization::Requirement;
 use super::operation::problem;
 use super::route::Route;
-use super::{krr, organisations, problem as problems, reachability};
+use super::{krr, organisations, print_certificate, problem as problems, reachability};
 use hyper::Method;
 use std::collections::BTreeSet;
 use utoipa::OpenApi;
@@ -22,7 +22,7 @@ use utoipa::openapi::{HttpMethod, RefOr, Server};
         problems::Problem, reachability::ReachabilityRequest<'_>, reachability::ReachabilityResponse,
         organisations::RegisterDescription, organisations::Operator<'_>, organisations::Sender<'_>,
         organisations::Dispatcher<'_>, krr::PersonsRequest, krr::PersonsResponse, krr::ChangesRequest,
-        krr::ChangesPage
+        krr::ChangesPage, print_certificate::PrintCertificate
     ))
 )]
 struct Document;

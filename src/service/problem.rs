@@ -46,6 +46,12 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
     }
 
+    /// 413: the texts of the register are too long for one answer.
+    pub(super) fn answer_too_large() -> Problem {
+        let detail = "the texts of these recipients are too long for one answer: ask for fewer ids";
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", detail)
+    }
+
     /// 503: the service stops.
     pub(super) fn stopping() -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the service stops; retry")

@@ -6,7 +6,7 @@ use super::record::RequestRecord;
 use crate::register::Register;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{AGE, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use std::any::Any;
@@ -223,6 +223,11 @@ pub(super) fn with_version(mut response: Response<Body>, register: &Register) ->
     headers.insert(SEQUENCE, register.sequence().into());
     if let Ok(as_of) = HeaderValue::from_str(&register.as_of().to_string()) {
         headers.insert(AS_OF, as_of);
+    }
+    if register.scope().is_some() {
+        // The age of the oldest answer.
+        let age = jiff::Timestamp::now().duration_since(register.as_of()).as_secs().max(0);
+        headers.insert(AGE, age.into());
     }
     response
 }

@@ -57,6 +57,8 @@ pub(super) struct Route {
     pub(super) operation: Option<fn() -> OperationBuilder>,
     /// Whether it is for probes and metrics, which may have an address of their own.
     pub(super) is_admin: bool,
+    /// Whether it can be answered by asking a live register.
+    pub(super) is_live: bool,
     /// Turns a refusal into a response of the route's protocol.
     pub(super) refuse: fn(&RequestContext<'_>, &Problem) -> Response<Body>,
 }
@@ -82,6 +84,7 @@ impl Route {
             summary,
             operation: None,
             is_admin: false,
+            is_live: false,
             refuse: refuse_with_problem,
         }
     }
@@ -98,6 +101,11 @@ impl Route {
 
     pub(super) const fn for_admin(mut self) -> Route {
         self.is_admin = true;
+        self
+    }
+
+    pub(super) const fn for_live(mut self) -> Route {
+        self.is_live = true;
         self
     }
 

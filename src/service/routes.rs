@@ -1,6 +1,8 @@
 //! The table of routes.
 
-use super::authorization::Requirement::{Authenticated, FarOperation, KrrScope, Outcomes, Public, Replica};
+use super::authorization::Requirement::{
+    Authenticated, FarOperation, KrrFeed, KrrScope, Outcomes, Public, Replica,
+};
 use super::context::RequestContext;
 use super::registers::ServedRegister;
 use super::response::{Body, json};
@@ -22,16 +24,16 @@ macro_rules! asynchronous {
 
 /// All routes. A path may have several.
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 22] = [
+pub(super) static ROUTES: [Route; 23] = [
     Route::new(POST, "/v1/reachability", "reachability", EveryRegister, Outcomes,
         asynchronous!(reachability::reachability), "an outcome for each id")
-        .described_by(reachability::operation_of_reachability),
+        .for_live().described_by(reachability::operation_of_reachability),
     Route::new(POST, "/v1/check", "check", EveryRegister, Outcomes,
         asynchronous!(check::check), "the report of a list, as `nabar check --json` prints it")
         .described_by(check::operation_of_check),
     Route::new(GET, "/v1/register", "register", EveryRegister, Authenticated,
         Handler::Register(organisations::register), "kind, sequence number, as-of time, numbers of recipients and organisations")
-        .described_by(organisations::register_operation),
+        .for_live().described_by(organisations::register_operation),
     Route::new(GET, "/v1/operators", "operators", EveryRegister, Authenticated,
         Handler::Register(organisations::operators), "mailbox operators")
         .described_by(organisations::operators_operation),
@@ -49,30 +51,33 @@ pub(super) static ROUTES: [Route; 22] = [
         .described_by(replicas::changes_operation),
     Route::new(POST, "/Recipient/v3", "far-recipient", Only(Far), FarOperation,
         asynchronous!(far::recipient), "FaR's service Recipient")
-        .refused_by(far::refuse_recipient),
+        .for_live().refused_by(far::refuse_recipient),
     Route::new(GET, "/Recipient/v3", "far-recipient", Only(Far), Authenticated,
-        Handler::Wsdl(far::RECIPIENT_WSDL), "its WSDL").with_query("wsdl"),
+        Handler::Wsdl(far::RECIPIENT_WSDL), "its WSDL").for_live().with_query("wsdl"),
     Route::new(POST, "/Authority", "far-authority", Only(Far), FarOperation,
         asynchronous!(far::authority), "FaR's service Authority")
         .refused_by(far::refuse_authority),
     Route::new(GET, "/Authority", "far-authority", Only(Far), Authenticated,
-        Handler::Wsdl(far::AUTHORITY_WSDL), "its WSDL").with_query("wsdl"),
+        Handler::Wsdl(far::AUTHORITY_WSDL), "its WSDL").for_live().with_query("wsdl"),
     Route::new(POST, "/rest/v2/personer", "krr-personer", Only(Krr), KrrScope,
         asynchronous!(krr::persons), "KRR's persons by their ids")
-        .described_by(krr::persons_operation),
+        .for_live().described_by(krr::persons_operation),
     Route::new(POST, "/rest/v1/personer", "krr-personer", Only(Krr), KrrScope,
         asynchronous!(krr::persons), "the same as `/rest/v2/personer`")
-        .described_by(krr::persons_operation),
-    Route::new(POST, "/rest/v2/krr/hentEndringer", "krr-endringer", Only(Krr), KrrScope,
+        .for_live().described_by(krr::persons_operation),
+    Route::new(POST, "/rest/v2/krr/hentEndringer", "krr-endringer", Only(Krr), KrrFeed,
         asynchronous!(krr::changes), "KRR's feed of changes")
         .described_by(krr::changes_operation),
+    Route::new(GET, "/rest/v2/printSertifikat", "krr-print-sertifikat", Only(Krr), KrrScope,
+        asynchronous!(krr::print_certificate), "the print service of the configuration and its certificate")
+        .described_by(krr::print_certificate_operation),
     Route::new(POST, "/kontaktinfo-external/ws-v5", "krr-oppslagstjeneste", Only(Krr), KrrScope,
         asynchronous!(krr::oppslagstjeneste), "KRR's SOAP service of contract 16-02")
         .refused_by(krr::refuse_oppslagstjeneste),
     Route::new(GET, "/kontaktinfo-external/ws-v5", "krr-oppslagstjeneste", Only(Krr), Authenticated,
-        Handler::Wsdl(krr::OPPSLAGSTJENESTE_WSDL), "its WSDL").with_query("wsdl"),
+        Handler::Wsdl(krr::OPPSLAGSTJENESTE_WSDL), "its WSDL").for_live().with_query("wsdl"),
     Route::new(GET, "/openapi.json", "openapi", EveryRegister, Authenticated,
-        Handler::Register(openapi_of_register), "the OpenAPI description of all routes but SOAP, with the register's name"),
+        Handler::Register(openapi_of_register), "the OpenAPI description of all routes but SOAP, with the register's name").for_live(),
     Route::new(GET, "/openapi.json", "openapi", Service, Public,
         Handler::Service(openapi_of_service), "the OpenAPI description of all routes but SOAP"),
     Route::new(GET, "/healthz", "healthz", Service, Public,

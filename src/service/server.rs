@@ -229,7 +229,8 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
         };
         let guard = service.clients.connect(address.ip());
         let left = free.available_permits();
-        let gives_way = guard.is_some() && left < reserve && service.open.close_one(left == 0);
+        let gives_way =
+            guard.is_some() && left < reserve && service.open.close_one(left == 0, service.authenticates);
         let permit = match Arc::clone(&free).try_acquire_owned() {
             // The connection that gives way has not ended yet.
             Err(_) if gives_way => {
@@ -374,9 +375,12 @@ async fn serve_requests<S>(
     let is_admin = client.unverified().is_admin;
     let handler = {
         let (service, usage) = (Arc::clone(service), usage.map(Arc::clone));
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
             let (service, client) = (Arc::clone(&service), Arc::clone(&client));
             let busy = usage.as_ref().map(Usage::begin_request);
+            if let Some(usage) = &usage {
+                request.extensions_mut().insert(Arc::clone(usage));
+            }
             async move {
                 let mut response = dispatch::answer(&service, &client, request).await;
                 response.body_mut().guard(busy);

@@ -8,9 +8,11 @@ use super::credentials::Credentials;
 use super::memory::{MemoryBudget, Pool};
 use super::metrics::Metrics;
 use super::open_connections::OpenConnections;
+use super::print_certificate::PrintCertificate;
 use super::refusal_log::RefusalLog;
 use super::registers::Registers;
 use super::tls::CredentialsError;
+use crate::source::ANSWERS_BYTES;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +28,9 @@ pub enum ServeError {
     /// The audit log.
     #[error("{}: the audit log cannot be opened: {}", .0.display(), .1)]
     Audit(PathBuf, io::Error),
+    /// The certificate of the print service.
+    #[error("krr.print_certificate: {0}")]
+    Print(String),
     /// Authentication is off, and the address is not a loopback address.
     #[error(
         "authentication is off, so the service must listen on a loopback address: set listen to 127.0.0.1 or [::1], \
@@ -68,12 +73,18 @@ pub struct Service {
     pub(super) authenticates: bool,
     /// Whether probes and metrics have an address of their own.
     pub(super) has_admin: bool,
+    /// KRR's print service, if one is configured.
+    pub(super) print: Option<PrintCertificate>,
 }
 
 impl Service {
     /// Loads credentials and opens the audit log.
     pub fn new(registers: Registers, config: &Config) -> Result<Service, ServeError> {
-        let (limits, has_tls) = (config.limits, config.tls.is_some());
+        let (mut limits, has_tls) = (config.limits, config.tls.is_some());
+        if registers.all.iter().any(|served| served.front().is_some()) {
+            // The answers that are kept are part of the budget.
+            limits.memory_bytes = limits.memory_bytes.saturating_sub(ANSWERS_BYTES);
+        }
         let capacity = Capacity::new(&limits, has_tls, registers.with_parts()).ok_or(ServeError::Files)?;
         Ok(Service {
             registers,
@@ -97,6 +108,7 @@ impl Service {
             refusal_log: RefusalLog::new(),
             authenticates: config.authenticates(),
             has_admin: config.admin_listen.is_some(),
+            print: PrintCertificate::read(&config.krr).map_err(ServeError::Print)?,
         })
     }
 

@@ -33,8 +33,13 @@ pub(crate) struct FarPlan {
 
 impl FarPlan {
     pub(crate) fn count(&mut self, state: State, rule: u32) {
-        *self.counts.entry((state, rule)).or_insert(0) += 1;
-        self.recipients += 1;
+        self.count_all(state, rule, 1);
+    }
+
+    /// Counts some recipients with the same state and rule.
+    pub(crate) fn count_all(&mut self, state: State, rule: u32, recipients: u32) {
+        *self.counts.entry((state, rule)).or_insert(0) += recipients;
+        self.recipients += recipients as usize;
     }
 
     /// A draft for the counted recipients.

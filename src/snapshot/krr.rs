@@ -96,11 +96,23 @@ impl KrrDraft {
         let _ = Contact::default().pack(&mut self.contacts.bytes);
         self.rows.push(KrrRow {
             ordinal,
-            line: 0,
+            line: self.rows.len() as u32,
             state: self.states.number(state),
             start: start as u64,
             length: (self.contacts.bytes.len() - start) as u32,
         });
+    }
+
+    /// Sorts the recipients, and keeps of several with the same ordinal the one with the highest line.
+    pub(crate) fn keep_last(&mut self) {
+        self.rows.sort_unstable_by_key(|row| (row.ordinal, std::cmp::Reverse(row.line)));
+        self.rows.dedup_by_key(|row| row.ordinal);
+    }
+
+    /// The number of recipients with a state that is only an answer.
+    pub(crate) fn count(&self, state: State) -> u64 {
+        let states = self.states.provisional();
+        self.rows.iter().filter(|row| states[row.state as usize] == state).count() as u64
     }
 
     /// The finished draft. States, operators and certificates of rejected recipients only are dropped, so that equal

@@ -4,6 +4,7 @@ use super::format::{self, ALIGNMENT, ENTRY_BYTES, Entry, HEADER_BYTES, Header, S
 use crate::consent::RuleTable;
 use crate::files;
 use crate::index::{Block, BlockHasher, BuiltIndex, OwnedCodes, stored_directory};
+use crate::limits::BLOCK_ORDINALS;
 use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
 use crate::register::state::State;
 use crate::register::{Actors, Kind, Scope};
@@ -153,18 +154,23 @@ fn records(block: &Block) -> std::ops::Range<usize> {
 
 /// Times in the smallest width for all of them.
 pub(crate) enum Times {
+    /// No recipient has a time yet.
+    None {
+        records: usize,
+        capacity: usize,
+    },
     Seconds(Vec<u32>),
     Nanoseconds(Vec<i64>),
 }
 
 const SECOND: i64 = 1_000_000_000;
+/// As many elements as a block has at most.
+static NO_TIMES: [u32; BLOCK_ORDINALS as usize] = [NO_SECONDS; BLOCK_ORDINALS as usize];
 
 impl Times {
     /// Times with the reserved element 0, and capacity for `recipients` more.
     pub(crate) fn with_capacity(recipients: usize) -> Times {
-        let mut times = Vec::with_capacity(recipients + 1);
-        times.push(NO_SECONDS);
-        Times::Seconds(times)
+        Times::None { records: 1, capacity: recipients + 1 }
     }
 
     /// Adds a time: nanoseconds since 1970, or [`NO_NANOSECONDS`].
@@ -175,6 +181,13 @@ impl Times {
             _ => None,
         };
         match (&mut *self, second) {
+            (Times::None { records, .. }, Some(NO_SECONDS)) => *records += 1,
+            (Times::None { records, capacity }, _) => {
+                let mut times = Vec::with_capacity(*capacity);
+                times.resize(*records, NO_SECONDS);
+                *self = Times::Seconds(times);
+                self.push(time);
+            }
             (Times::Seconds(times), Some(second)) => times.push(second),
             (Times::Nanoseconds(times), _) => times.push(time),
             (Times::Seconds(times), None) => {
@@ -189,8 +202,10 @@ impl Times {
         }
     }
 
+    /// The elements of a block's records.
     fn bytes(&self, records: std::ops::Range<usize>) -> &[u8] {
         match self {
+            Times::None { .. } => bytemuck::cast_slice(&NO_TIMES[..records.len()]),
             Times::Seconds(times) => bytemuck::cast_slice(&times[records]),
             Times::Nanoseconds(times) => bytemuck::cast_slice(&times[records]),
         }
@@ -245,6 +260,11 @@ impl<W: Write + Seek> Output<W> {
 
     fn times(&mut self, section: Section, times: &Times) -> io::Result<()> {
         match times {
+            Times::None { records, .. } => {
+                let pieces = (0..*records).step_by(NO_TIMES.len());
+                let pieces = pieces.map(|from| &NO_TIMES[..NO_TIMES.len().min(records - from)]);
+                self.section(section, size_of::<u32>() as u32, pieces.map(bytemuck::cast_slice))
+            }
             Times::Seconds(times) => self.array(section, times),
             Times::Nanoseconds(times) => self.array(section, times),
         }

@@ -19,6 +19,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 const BAD_ANSWERS_MAX: u32 = 5;
 /// Ids that a register may refuse before it has answered for any.
 const REFUSED_MAX: usize = 100;
+/// Time between the calls of different callers to a register that does not answer.
+const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// How often the job looks for an interruption.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -34,14 +36,19 @@ pub struct Asked {
 }
 
 /// Answers of a call, and when it was made.
-type Answered = (Timestamp, Answers);
+pub(super) type Answered = (Timestamp, Answers);
 
-/// State that all calls share.
+/// State that all calls of a job share.
 struct Shared<R> {
-    register: R,
+    caller: Caller<R>,
     ids: Vec<Ordinal>,
     /// Ids before this one are answered or being asked.
     next: AtomicUsize,
+}
+
+/// Makes calls, each until it is answered. The limits of a source hold for all of them together.
+pub(super) struct Caller<R> {
+    register: R,
     /// Ids of a call: fewer after the register has refused as many.
     ids_per_call: AtomicUsize,
     /// Ids that the register has refused.
@@ -49,12 +56,12 @@ struct Shared<R> {
     /// Whether it has answered for any.
     has_answers: AtomicBool,
     limits: SourceLimits,
-    times: Mutex<Times>,
+    times: Arc<Mutex<Times>>,
     calls: AtomicU64,
     retries: AtomicU64,
 }
 
-struct Times {
+pub(super) struct Times {
     /// Before this time there is no call, because the rate of ids would be exceeded.
     not_before: Instant,
     /// Until this time the register wants to be left alone.
@@ -63,10 +70,22 @@ struct Times {
     failing_since: Option<Instant>,
 }
 
+impl Default for Times {
+    fn default() -> Times {
+        let now = Instant::now();
+        Times { not_before: now, left_alone_until: now, failing_since: None }
+    }
+}
+
 /// A register that can be asked.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
     /// Asks for some ids. Answers are not checked yet.
     fn call(&self, ids: &[Ordinal]) -> impl Future<Output = Result<Answers, CallError>> + Send;
+
+    /// How many of the first ids can be asked in one call.
+    fn together(&self, ids: &[Ordinal]) -> usize {
+        ids.len()
+    }
 }
 
 /// Ids of a call: no more than those of a second, so that a call that is made again does not wait for many.
@@ -97,19 +116,8 @@ pub(super) fn ask<R: Ask>(
         return Ok(Asked::default());
     }
     let _entered = runtime.enter();
-    let now = Instant::now();
-    let shared = Arc::new(Shared {
-        register: register.clone(),
-        ids,
-        next: AtomicUsize::new(0),
-        ids_per_call: AtomicUsize::new(ids_per_call(limits)),
-        refused: AtomicUsize::new(0),
-        has_answers: AtomicBool::new(false),
-        limits: limits.clone(),
-        times: Mutex::new(Times { not_before: now, left_alone_until: now, failing_since: None }),
-        calls: AtomicU64::new(0),
-        retries: AtomicU64::new(0),
-    });
+    let shared =
+        Arc::new(Shared { caller: Caller::new(register.clone(), limits), ids, next: AtomicUsize::new(0) });
     let calls = limits.calls_in_flight.get();
     let (sender, mut receiver) = mpsc::channel::<Answered>(2 * calls);
     let mut workers = JoinSet::new();
@@ -117,11 +125,7 @@ pub(super) fn ask<R: Ask>(
         workers.spawn_on(work(Arc::clone(&shared), sender.clone()), runtime.handle());
     }
     drop(sender);
-    let asked = || Asked {
-        ids: 0,
-        calls: shared.calls.load(Ordering::Relaxed),
-        retries: shared.retries.load(Ordering::Relaxed),
-    };
+    let asked = || shared.caller.asked();
     runtime.block_on(async {
         let mut answered = 0;
         loop {
@@ -189,29 +193,41 @@ fn append(
 /// Makes one call after another, until all ids are asked.
 async fn work<R: Ask>(shared: Arc<Shared<R>>, sender: mpsc::Sender<Answered>) -> Result<(), SourceError> {
     loop {
-        let count = shared.ids_per_call.load(Ordering::Relaxed);
+        let count = shared.caller.ids_per_call();
         let first = shared.next.fetch_add(count, Ordering::Relaxed);
         let Some(rest) = shared.ids.get(first..).filter(|rest| !rest.is_empty()) else { return Ok(()) };
-        // Parts of the call, if the register refuses it as a whole.
-        let mut parts = vec![&rest[..count.min(rest.len())]];
-        while let Some(part) = parts.pop() {
-            // The register has refused as many meanwhile.
-            let most = shared.ids_per_call.load(Ordering::Relaxed).max(1);
-            if part.len() > most {
-                let (first, rest) = part.split_at(most);
-                parts.extend([rest, first]);
-                continue;
-            }
+        let mut parts = Parts::new(&rest[..count.min(rest.len())]);
+        while let Some(part) = parts.next(&shared.caller) {
             // Before the call: a worker that is aborted while it waits would lose an answer.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            match shared.call(part).await? {
+            match shared.caller.call(part).await? {
                 Outcome::Answered(answered) => permit.send(answered),
-                Outcome::Halve => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    parts.extend([second, first]);
-                }
+                Outcome::Halve => parts.halve(part),
             }
         }
+    }
+}
+
+/// The parts of a call that the register refuses as a whole.
+struct Parts<'i>(Vec<&'i [Ordinal]>);
+
+impl<'i> Parts<'i> {
+    fn new(ids: &'i [Ordinal]) -> Parts<'i> {
+        Parts(vec![ids])
+    }
+
+    /// The next part, with no more ids than the register takes.
+    fn next<R: Ask>(&mut self, caller: &Caller<R>) -> Option<&'i [Ordinal]> {
+        let part = self.0.pop()?;
+        let most = caller.ids_per_call().min(caller.register.together(part)).max(1);
+        let (part, rest) = part.split_at(part.len().min(most));
+        self.0.extend(Some(rest).filter(|rest| !rest.is_empty()));
+        Some(part)
+    }
+
+    fn halve(&mut self, part: &'i [Ordinal]) {
+        let (first, second) = part.split_at(part.len() / 2);
+        self.0.extend([second, first]);
     }
 }
 
@@ -220,7 +236,57 @@ enum Outcome {
     Halve,
 }
 
-impl<R: Ask> Shared<R> {
+impl<R: Ask> Caller<R> {
+    pub(super) fn new(register: R, limits: &SourceLimits) -> Caller<R> {
+        Caller::sharing(register, limits, Arc::default())
+    }
+
+    /// One of several callers of a register, which is left alone by all of them, and whose rate holds for all.
+    pub(super) fn sharing(register: R, limits: &SourceLimits, times: Arc<Mutex<Times>>) -> Caller<R> {
+        Caller {
+            register,
+            ids_per_call: AtomicUsize::new(ids_per_call(limits)),
+            refused: AtomicUsize::new(0),
+            has_answers: AtomicBool::new(false),
+            limits: limits.clone(),
+            times,
+            calls: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+        }
+    }
+
+    /// Ids of a call.
+    pub(super) fn ids_per_call(&self) -> usize {
+        self.ids_per_call.load(Ordering::Relaxed).max(1)
+    }
+
+    /// The calls so far.
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            ids: 0,
+            calls: self.calls.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether the last call has failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.times().failing_since.is_some()
+    }
+
+    /// Asks for ids, which ascend, in as few calls as the register allows. Returns also what was answered before an error.
+    pub(super) async fn ask(&self, ids: &[Ordinal]) -> (Vec<Answered>, Result<(), SourceError>) {
+        let (mut parts, mut all) = (Parts::new(ids), Vec::new());
+        while let Some(part) = parts.next(self) {
+            match self.call(part).await {
+                Ok(Outcome::Answered(answered)) => all.push(answered),
+                Ok(Outcome::Halve) => parts.halve(part),
+                Err(error) => return (all, Err(error)),
+            }
+        }
+        (all, Ok(()))
+    }
+
     fn times(&self) -> std::sync::MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -332,15 +398,17 @@ impl<R: Ask> Shared<R> {
         why: String,
     ) -> Result<Instant, SourceError> {
         let mut times = self.times();
+        if let Some(after) = after {
+            times.left_alone_until = times.left_alone_until.max(Instant::now() + after);
+        }
         let silence = times.failing_since.get_or_insert(started).elapsed();
         if silence > time(self.limits.give_up_after) {
+            // Others may go on asking.
+            times.left_alone_until = times.left_alone_until.max(Instant::now() + AWAY_PAUSE);
             return Err(SourceError::Away { why, silence });
         }
         // Also if the register says that it may be asked at once.
         let next = Instant::now() + backoff.next();
-        if let Some(after) = after {
-            times.left_alone_until = times.left_alone_until.max(Instant::now() + after);
-        }
         Ok(next.max(times.left_alone_until))
     }
 }

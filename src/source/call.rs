@@ -3,7 +3,7 @@
 use super::answer::CallError;
 use super::config::{SourceFile, time};
 use crate::plain_text::plain;
-use crate::replica::client;
+use crate::replica::client::{self, ClientIdentity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
@@ -31,7 +31,7 @@ pub(super) struct HttpClient {
 
 impl HttpClient {
     /// Errors: a certificate or key cannot be used; the text names the file.
-    pub(super) fn new(file: &SourceFile) -> Result<HttpClient, String> {
+    pub(super) fn new(file: &SourceFile, identity: Option<ClientIdentity>) -> Result<HttpClient, String> {
         let roots = match &file.tls.ca {
             None => None,
             Some(path) => {
@@ -39,13 +39,8 @@ impl HttpClient {
                 Some(client::roots(client::read_certificates(path)?).map_err(unusable)?)
             }
         };
-        let identity = match (&file.tls.certificate, &file.tls.key) {
-            (Some(certificate), Some(key)) => {
-                Some((client::read_certificates(certificate)?, client::read_private_key(key)?))
-            }
-            _ => None,
-        };
-        let tls = client::tls(roots, identity).map_err(|error| match &file.tls.certificate {
+        let certificate = file.tls.certificate.as_ref().or(file.tls.pkcs12.as_ref());
+        let tls = client::tls(roots, identity).map_err(|error| match certificate {
             Some(path) => format!("{}: {error}", path.display()),
             None => error.to_string(),
         })?;
@@ -73,13 +68,25 @@ impl HttpClient {
         headers: HeaderMap,
         (body, ids): (String, usize),
     ) -> Result<Reply, CallError> {
+        let bytes_max = ANSWER_BYTES + ids * ANSWER_BYTES_PER_ID;
+        self.exchange(address, content_type, headers, (body, bytes_max)).await
+    }
+
+    /// Sends a body, and reads the whole answer. Errors: those of the connection, or the answer is too long.
+    pub(super) async fn exchange(
+        &self,
+        address: &str,
+        content_type: &'static str,
+        headers: HeaderMap,
+        (body, bytes_max): (String, usize),
+    ) -> Result<Reply, CallError> {
         let request =
             self.client.post(address).headers(headers).header(CONTENT_TYPE, content_type).body(body);
         let failed = |error: reqwest::Error| connection_error(&client::cause(&error), error.is_timeout());
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
-        let body = client::read_body(response, ANSWER_BYTES + ids * ANSWER_BYTES_PER_ID).await;
+        let body = client::read_body(response, bytes_max).await;
         let body = body.map_err(|error| connection_error(&error.to_string(), false))?;
         Ok(Reply { status, body, retry_after })
     }

@@ -1,7 +1,7 @@
 //! How long certificates are valid.
 
-use crate::replica::client;
 use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
 use std::path::Path;
 use x509_parser::parse_x509_certificate;
 
@@ -15,10 +15,9 @@ pub struct CertificateStatus {
 }
 
 impl CertificateStatus {
-    /// Errors: the file holds no certificate; the text names it.
-    pub(super) fn read(path: &Path) -> Result<CertificateStatus, String> {
+    /// The first certificate of a file. Errors: there is none, or it cannot be read; the text names the file.
+    pub(super) fn of(certificates: &[CertificateDer<'_>], path: &Path) -> Result<CertificateStatus, String> {
         let unusable = |error: &dyn ToString| format!("{}: {}", path.display(), error.to_string());
-        let certificates = client::read_certificates(path)?;
         let first = certificates.first().ok_or_else(|| unusable(&"it holds no certificate"))?;
         let (_, certificate) = parse_x509_certificate(first).map_err(|error| unusable(&error))?;
         let not_after = Timestamp::from_second(certificate.validity().not_after.timestamp());

@@ -20,8 +20,11 @@ use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+/// Bytes of a journal that are read at a time, unless a frame is longer.
+const WINDOW_BYTES: u64 = 1 << 20;
 
 /// What the answers of a journal hold for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -228,19 +231,30 @@ impl Journal {
         &self,
         mut each: impl FnMut(Ordinal, Timestamp, Answer),
     ) -> Result<(), JournalError> {
-        let bytes = self.map()?;
-        let (bytes, mut at) = (bytes.as_ref(), SEGMENT_HEAD_BYTES);
         let damaged = || JournalError::Damaged(self.path.clone());
-        while (at as u64) < self.length {
-            let frame = format::frame_of(bytes, at).ok_or_else(damaged)?;
-            for change in ChangeDecoder::new(&bytes[frame.payload.clone()], frame.after) {
-                let change = change.ok_or_else(damaged)?;
-                let time = change.time();
-                if let Some(ordinal) = subject(&change.what) {
-                    each(ordinal, time, change.what);
+        // Not mapped: it may be larger than the memory that is left, and is read once.
+        let (mut window, mut from) = (Vec::new(), SEGMENT_HEAD_BYTES as u64);
+        let mut bytes_max = WINDOW_BYTES;
+        while from < self.length {
+            window.resize(bytes_max.min(self.length - from) as usize, 0);
+            self.file.read_exact_at(&mut window, from).map_err(self.failed())?;
+            let mut at = 0;
+            while let Some(frame) = format::frame_of(&window, at) {
+                for change in ChangeDecoder::new(&window[frame.payload.clone()], frame.after) {
+                    let change = change.ok_or_else(damaged)?;
+                    let time = change.time();
+                    if let Some(ordinal) = subject(&change.what) {
+                        each(ordinal, time, change.what);
+                    }
                 }
+                at = frame.end();
             }
-            at = frame.end();
+            match at {
+                0 if window.len() < bytes_max as usize => return Err(damaged()),
+                // A frame is longer.
+                0 => bytes_max *= 2,
+                read => from += read as u64,
+            }
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub(super) fn take_over(
     let fits = known.kind() == terms.kind
         && known.scope().is_some_and(|scope| {
             scope.source == terms.address
-                && scope.sender == terms.sender.unwrap_or_default()
+                && scope.sender == terms.scope_sender()
                 && scope.on_behalf_of == terms.on_behalf_of
         });
     if !fits {
@@ -64,7 +64,11 @@ fn answer(
             if let Some(operator) = operator.filter(|operator| !answers.operators.contains(operator)) {
                 answers.operators.push(operator.clone());
             }
-            let accepts = if rule.accepts_all() { sender.and_then(OrganisationId::parse) } else { None };
+            let rule = match (rule.accepts_all(), sender.and_then(OrganisationId::parse)) {
+                (true, None) => NamedRule::new(Acceptance::AllExcept, Vec::new()),
+                (true, Some(sender)) => NamedRule::new(Acceptance::Only, vec![sender]),
+                (false, _) => NamedRule::new(Acceptance::Only, Vec::new()),
+            };
             ChangeBody::PutRecipient(PutRecipient {
                 recipient,
                 account_type: state.account_type,
@@ -72,7 +76,7 @@ fn answer(
                 operator: operator.and_then(|operator| OrganisationId::parse(&operator.id)),
                 last_registration: nanoseconds(last_registration),
                 last_sender_accept_change: nanoseconds(last_sender_accept_change),
-                rule: NamedRule::new(Acceptance::Only, accepts.into_iter().collect()),
+                rule,
             })
         }
         Recipient::Krr { person, .. } => {

@@ -26,7 +26,7 @@ pub(super) fn request(ids: &[Ordinal]) -> String {
 }
 
 /// `varslingsstatus` of a person who cannot be notified.
-const KAN_IKKE_VARSLES: &str = "KAN_IKKE_VARSLES";
+pub(super) const KAN_IKKE_VARSLES: &str = "KAN_IKKE_VARSLES";
 
 #[derive(Deserialize)]
 struct Persons {
@@ -35,7 +35,7 @@ struct Persons {
 }
 
 /// As many persons as a call can ask for. Errors: there are more, of which no more are read.
-fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Person>, D::Error> {
+pub(super) fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Person>, D::Error> {
     struct AtMost;
     impl<'de> Visitor<'de> for AtMost {
         type Value = Vec<Person>;
@@ -59,7 +59,10 @@ fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Person>, D:
 }
 
 /// Reads the answer to [`request`]. Fields that are not known are ignored.
-pub(super) fn read(body: &[u8]) -> Result<Answers, CallError> {
+///
+/// A person whom the register itself calls not notifiable is not, also if the dates of its channels say otherwise. The
+/// journal has only the dates, so they are left out there; what is kept in memory has them (`keeps_dates`).
+pub(super) fn read(body: &[u8], keeps_dates: bool) -> Result<Answers, CallError> {
     let bad = |why: String| CallError::BadAnswer(format!("the answer {why}"));
     // The error of serde would name content.
     let Persons { personer } = serde_json::from_slice(body).map_err(|error| {
@@ -79,17 +82,22 @@ pub(super) fn read(body: &[u8]) -> Result<Answers, CallError> {
             // It is always returned; without it, a person who has reserved themselves would get digital mail.
             return Err(bad("has a person without reservasjon".to_owned()));
         }
-        let put = json::put_person(as_notifiable(person), Today::CONTRACT).map_err(|reason| {
+        let is_notifiable = person.varslingsstatus != KAN_IKKE_VARSLES;
+        let person = if keeps_dates || is_notifiable { person } else { without_dates(person) };
+        let mut put = json::put_person(person, Today::CONTRACT).map_err(|reason| {
             bad(format!("has a value of {} that the contract does not allow", reason.column))
         })?;
+        if !is_notifiable {
+            put.state.expires = 0;
+        }
         Ok(ChangeBody::PutPerson(Box::new(put)))
     });
     Ok(Answers { answers: answers.collect::<Result<_, _>>()?, operators: Vec::new() })
 }
 
-/// A person whom the register itself calls not notifiable is not, also if the dates of its channels say otherwise.
-fn as_notifiable(mut person: Person) -> Person {
-    if let (KAN_IKKE_VARSLES, Some(channels)) = (&*person.varslingsstatus, &mut person.kontaktinformasjon) {
+/// A person without the dates of its channels, which makes the person not notifiable.
+pub(super) fn without_dates(mut person: Person) -> Person {
+    if let Some(channels) = &mut person.kontaktinformasjon {
         for date in [
             &mut channels.epostadresse_oppdatert,
             &mut channels.epostadresse_sist_verifisert,
@@ -111,12 +119,15 @@ mod tests {
         let body = br#"{"personer":[{"personidentifikator":"18819991495","reservasjon":"NEI","status":"AKTIV","ny":1,
             "digital_post":{"postkasseadresse":"a.b#1234","postkasseleverandoeradresse":"984661185"}},
             {"personidentifikator":"14819222852","status":"IKKE_REGISTRERT"}],"side":1}"#;
-        let Ok(read) = read(body) else { panic!("answers") };
+        let Ok(read) = read(body, false) else { panic!("answers") };
         assert!(
             matches!(&read.answers[..], [ChangeBody::PutPerson(put), ChangeBody::Remove(_)] if &*put.operator == "984661185")
         );
         for end in 0..body.len() - 1 {
-            assert!(matches!(super::read(&body[..end]), Err(CallError::BadAnswer(_))), "cut off at {end}");
+            assert!(
+                matches!(super::read(&body[..end], false), Err(CallError::BadAnswer(_))),
+                "cut off at {end}"
+            );
         }
     }
 
@@ -128,7 +139,7 @@ mod tests {
                  \"varslingsstatus\":\"{status}\",\"kontaktinformasjon\":{{\"epostadresse\":\"a@b.example\",\
                  \"epostadresse_oppdatert\":\"2020-01-15T12:00:00Z\"}}}}]}}"
             );
-            let Ok(read) = read(body.as_bytes()) else { panic!("answers") };
+            let Ok(read) = read(body.as_bytes(), false) else { panic!("answers") };
             match &read.answers[..] {
                 [ChangeBody::PutPerson(put)] => put.state.expires,
                 _ => panic!("a person"),
@@ -152,7 +163,7 @@ mod tests {
                 "without reservasjon",
             ),
         ] {
-            match read(body.as_bytes()) {
+            match read(body.as_bytes(), false) {
                 Err(CallError::BadAnswer(why)) => {
                     assert!(why.contains(expected) && !why.contains("1881"), "{why}");
                 }
@@ -164,7 +175,7 @@ mod tests {
     #[test]
     fn an_answer_has_no_more_persons_than_a_call_has_ids() {
         let body = |persons: usize| format!("{{\"personer\":[{}{{}}]}}", "{},".repeat(persons - 1));
-        let why = |persons: usize| match read(body(persons).as_bytes()) {
+        let why = |persons: usize| match read(body(persons).as_bytes(), false) {
             Err(CallError::BadAnswer(why)) => why,
             _ => panic!("bad"),
         };

@@ -1,4 +1,4 @@
-//! Asking a live register: FaR or KRR, for the ids of one mailing.
+//! Asking a live register: FaR, KRR or Kivra, for the ids of one mailing.
 //!
 //! Most users cannot have a register: they may ask for the recipients of a mailing, a thousand ids a call, and must not
 //! keep the answers for long. A [`Source`] is such a register as a source file describes it. [`Source::resolve`] asks for
@@ -12,9 +12,14 @@ mod call;
 mod certificates;
 mod config;
 mod far;
+mod feed;
+mod front;
 mod journal;
+mod keys;
+mod kivra;
 mod known;
 mod krr;
+mod maskinporten;
 mod purge;
 mod register;
 #[cfg(test)]
@@ -23,21 +28,27 @@ mod token;
 
 pub use asking::Asked;
 pub use certificates::CertificateStatus;
-pub use config::{Keep, SourceFile, SourceFileError, SourceKind, SourceLimits, TlsFiles, TokenFile};
+pub use config::{
+    FeedTimes, Keep, SourceFile, SourceFileError, SourceKind, SourceLimits, TlsFiles, TokenFile,
+};
+pub use feed::Feed;
+pub use front::{ANSWERS_BYTES, Front, FrontAnswer, FrontCounts, FrontError, QUESTION_IDS_MAX};
 pub use journal::JournalError;
 pub use purge::{PurgeError, Purged, purge};
 
+use crate::changes::OrganisationId;
 use crate::files;
 use crate::identities::Ordinal;
 use crate::register::{Damage, Kind, Register, Scope};
 use crate::replica::client as replica_client;
 use answer::{Answers, CallError};
 use asking::Ask;
-use call::HttpClient;
+use call::{HttpClient, Reply};
 use jiff::Timestamp;
 use journal::{Journal, Subject};
+use keys::Credentials;
 use reqwest::StatusCode;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +73,9 @@ pub enum SourceError {
         "KRR is not asked for a sender: omit --sender (a supplier names its customer with --on-behalf-of)"
     )]
     SenderUnwanted,
+    /// Kivra is asked for the tenant of the source file.
+    #[error("Kivra is asked for the tenant of the source file: omit --sender")]
+    TenantIsSender,
     /// The register refuses the question: trying again is of no use.
     #[error("{0}")]
     Refused(String),
@@ -143,6 +157,7 @@ pub struct Source {
     file: SourceFile,
     http: HttpClient,
     tokens: Option<Arc<Tokens>>,
+    certificates: Vec<CertificateStatus>,
     on_behalf_of: Option<String>,
 }
 
@@ -153,8 +168,14 @@ pub(crate) struct Client {
     address: String,
     /// FaR: `16` and ten digits.
     sender: String,
+    /// Kivra: the key of the tenant.
+    tenant: String,
+    /// Kivra: itself, as a mailbox operator.
+    operator: Option<OrganisationId>,
     http: HttpClient,
     tokens: Option<Arc<Tokens>>,
+    /// Whether the answers stay in memory.
+    is_front: bool,
 }
 
 /// What a register of answers says of itself.
@@ -162,10 +183,22 @@ struct Terms<'a> {
     kind: Kind,
     address: &'a str,
     sender: Option<&'a str>,
+    /// Kivra: the key of the tenant.
+    tenant: Option<&'a str>,
     /// KRR: the organisation for which a supplier asks; empty without one.
     on_behalf_of: &'a str,
     max_age: Duration,
     delete_after: Duration,
+}
+
+impl Terms<'_> {
+    /// For whom the answers hold, as the scope of a register file says it.
+    fn scope_sender(&self) -> String {
+        match self.tenant {
+            Some(tenant) => Scope::sender_of_tenant(tenant),
+            None => self.sender.unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// A job: ids to be asked.
@@ -217,21 +250,35 @@ impl Source {
     /// A register without any answer, with which a list can be read.
     pub fn empty(&self, sender: Option<&str>) -> Result<Register, SourceError> {
         let sender = self.sender(sender)?;
-        register::empty(self.kind(), sender.as_deref())
+        register::empty(self.kind(), sender.as_deref(), self.tenant())
     }
 
     /// Reads a source file, its certificates and keys. Nothing is asked yet.
     pub fn open(path: impl AsRef<Path>, on_behalf_of: Option<&str>) -> Result<Source, SourceError> {
-        let file = SourceFile::read(path)?;
-        let http = HttpClient::new(&file).map_err(SourceError::Credentials)?;
-        let tokens = match &file.token {
-            None => None,
-            Some(token) => {
-                Some(Arc::new(Tokens::new(token, on_behalf_of).map_err(SourceError::Credentials)?))
-            }
-        };
-        let on_behalf_of = on_behalf_of.map(str::to_owned);
-        Ok(Source { file, http, tokens, on_behalf_of })
+        Source::of(SourceFile::read(path)?, on_behalf_of)
+    }
+
+    fn of(file: SourceFile, on_behalf_of: Option<&str>) -> Result<Source, SourceError> {
+        if on_behalf_of.is_some() && file.kind == SourceKind::Kivra {
+            let text = "--on-behalf-of is KRR's: Kivra is asked for the tenant of the source file";
+            return Err(SourceError::Credentials(text.to_owned()));
+        }
+        let read = Credentials::read(&file.tls, file.token.as_ref()).map_err(SourceError::Credentials)?;
+        let http = HttpClient::new(&file, read.identity).map_err(SourceError::Credentials)?;
+        let tokens =
+            Tokens::new(&file, read.token.as_ref(), on_behalf_of).map_err(SourceError::Credentials)?;
+        Ok(Source {
+            file,
+            http,
+            tokens: tokens.map(Arc::new),
+            certificates: read.certificates,
+            on_behalf_of: on_behalf_of.map(str::to_owned),
+        })
+    }
+
+    /// Kivra: the key of the tenant.
+    fn tenant(&self) -> Option<&str> {
+        self.file.token.as_ref().and_then(|token| token.tenant.as_deref())
     }
 
     /// The kind of register.
@@ -244,13 +291,14 @@ impl Source {
         &self.file
     }
 
-    /// The sender as FaR writes it; `None` for KRR.
+    /// The sender as FaR writes it; `None` for KRR and Kivra.
     pub fn sender(&self, given: Option<&str>) -> Result<Option<String>, SourceError> {
-        match (self.kind(), given) {
-            (Kind::Far, None) => Err(SourceError::SenderMissing),
-            (Kind::Krr, Some(_)) => Err(SourceError::SenderUnwanted),
-            (Kind::Krr, None) => Ok(None),
-            (Kind::Far, Some(id)) => {
+        match (self.file.kind, given) {
+            (SourceKind::Far, None) => Err(SourceError::SenderMissing),
+            (SourceKind::Krr, Some(_)) => Err(SourceError::SenderUnwanted),
+            (SourceKind::Kivra, Some(_)) => Err(SourceError::TenantIsSender),
+            (SourceKind::Krr | SourceKind::Kivra, None) => Ok(None),
+            (SourceKind::Far, Some(id)) => {
                 let canonical = crate::register::organisation(id).filter(|id| register::is_organisation(id));
                 canonical.map(Some).ok_or(SourceError::SenderMissing)
             }
@@ -258,11 +306,8 @@ impl Source {
     }
 
     /// The certificates that the source presents: that of TLS, and that of the key of tokens.
-    pub fn certificates(&self) -> Result<Vec<CertificateStatus>, SourceError> {
-        let token = self.file.token.as_ref().and_then(|token| token.certificate.as_ref());
-        let paths = self.file.tls.certificate.iter().chain(token);
-        let read = paths.map(|path| CertificateStatus::read(path).map_err(SourceError::Credentials));
-        read.collect()
+    pub fn certificates(&self) -> &[CertificateStatus] {
+        &self.certificates
     }
 
     /// Obtains an access token, if the source needs one. Returns whether it does.
@@ -301,6 +346,7 @@ impl Source {
             kind: self.kind(),
             address: &self.file.address,
             sender: sender.as_deref(),
+            tenant: self.tenant(),
             on_behalf_of: &on_behalf_of,
             max_age: config::time(self.file.keep.max_age),
             delete_after: config::time(self.file.keep.delete_after),
@@ -308,13 +354,22 @@ impl Source {
         let subject = Subject {
             kind: self.kind(),
             address: self.file.address.clone(),
-            asker: sender.clone().unwrap_or_else(|| on_behalf_of.clone()),
+            asker: match terms.tenant {
+                Some(_) => terms.scope_sender(),
+                None => sender.clone().unwrap_or_else(|| on_behalf_of.clone()),
+            },
         };
         let mut journal = Journal::open(job.journal, &subject)?;
         let since = Timestamp::now().saturating_sub(terms.max_age).unwrap_or(Timestamp::MIN);
         let mut answered = answered(&journal, job.ids, since)?;
         if let Some(known) = job.known {
-            known::take_over(known, &terms, job.ids, since, &mut answered, &mut journal)?;
+            let taken = known::take_over(known, &terms, job.ids, since, &mut answered, &mut journal);
+            if let (Err(_), true) = (&taken, journal.is_empty()) {
+                // Nothing to go on from.
+                journal.remove()?;
+                return Err(taken.err().unwrap_or(SourceError::Inconsistent));
+            }
+            taken?;
         }
         let left = left(job.ids, &answered);
         let taken_over = (job.ids.len() - left.len()) as u64;
@@ -343,8 +398,11 @@ impl Source {
             kind: self.file.kind,
             address: self.file.address.clone(),
             sender,
+            tenant: self.tenant().unwrap_or_default().to_owned(),
+            operator: OrganisationId::parse(self.file.operator.as_deref().unwrap_or(kivra::OPERATOR)),
             http: self.http.clone(),
             tokens: self.tokens.clone(),
+            is_front: false,
         }
     }
 }
@@ -370,6 +428,14 @@ impl Ask for Client {
         match self.kind {
             SourceKind::Far => self.call_far(ids).await,
             SourceKind::Krr => self.call_krr(ids).await,
+            SourceKind::Kivra => self.call_kivra(ids).await,
+        }
+    }
+
+    fn together(&self, ids: &[Ordinal]) -> usize {
+        match self.kind {
+            SourceKind::Far | SourceKind::Krr => ids.len(),
+            SourceKind::Kivra => kivra::together(ids),
         }
     }
 }
@@ -394,31 +460,60 @@ impl Client {
         }
     }
 
-    async fn call_krr(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
-        let mut headers = HeaderMap::new();
-        let token = match &self.tokens {
-            None => None,
-            Some(tokens) => Some(tokens.get(&self.http).await?),
-        };
-        if let Some(token) = &token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| CallError::Stop("the access token is malformed".to_owned()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
+    /// The header with the access token and the token itself, if the source needs one.
+    async fn token(&self) -> Result<(HeaderMap, Option<String>), CallError> {
+        match &self.tokens {
+            None => Ok((HeaderMap::new(), None)),
+            Some(tokens) => {
+                let (headers, token) = tokens.header(&self.http).await?;
+                Ok((headers, Some(token)))
+            }
         }
-        let address = format!("{}{}", self.address.trim_end_matches('/'), krr::PATH);
-        let reply =
-            self.http.post(&address, "application/json", headers, (krr::request(ids), ids.len())).await?;
+    }
+
+    async fn call_krr(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+        let reply = self.post_krr(krr::PATH, (krr::request(ids), ids.len())).await?;
+        match reply.status.as_u16() {
+            200 => krr::read(&reply.body, self.is_front),
+            400 => Err(CallError::BadIds),
+            413 => Err(CallError::TooMany),
+            _ => Err(reply.error("the register")),
+        }
+    }
+
+    /// Posts JSON to a path of KRR, with a token. The answer has so many persons at most.
+    async fn post_krr(&self, path: &str, (body, persons): (String, usize)) -> Result<Reply, CallError> {
+        let (headers, token) = self.token().await?;
+        let address = format!("{}{path}", self.address.trim_end_matches('/'));
+        let reply = self.http.post(&address, "application/json", headers, (body, persons)).await?;
         match (reply.status.as_u16(), &self.tokens, token) {
             (200, ..) if !reply.may_be("{") => Err(CallError::again(NO_ANSWER)),
-            (200, ..) => krr::read(&reply.body),
-            (400, ..) => Err(CallError::BadIds),
-            (413, ..) => Err(CallError::TooMany),
             (401, Some(tokens), Some(token)) => {
                 tokens.forget(&token).await;
                 Err(CallError::TokenRefused("KRR refuses the token: check its scopes".to_owned()))
             }
-            _ => Err(reply.error("the register")),
+            _ => Ok(reply),
+        }
+    }
+
+    async fn call_kivra(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+        let (headers, token) = self.token().await?;
+        let (kind, body) = kivra::request(ids);
+        let address = kind.address(&self.address, &self.tenant);
+        let body = (body, kivra::answer_bytes(ids.len()));
+        let reply = self.http.exchange(&address, "application/json", headers, body).await?;
+        match (reply.status.as_u16(), &self.tokens, token, self.operator) {
+            (200, ..) if !reply.may_be("{") => Err(CallError::again(NO_ANSWER)),
+            (200, .., Some(operator)) => kivra::read(&reply.body, kind, ids, (operator, &self.address)),
+            (400 | 422, ..) => Err(CallError::BadIds),
+            (413, ..) => Err(CallError::TooMany),
+            (404, ..) => Err(CallError::Stop(kivra::NO_TENANT.to_owned())),
+            (401, Some(tokens), Some(token), _) => {
+                tokens.forget(&token).await;
+                Err(CallError::TokenRefused(kivra::NO_SCOPE.to_owned()))
+            }
+            (403, ..) => Err(CallError::Stop(kivra::NO_SCOPE.to_owned())),
+            _ => Err(reply.error("Kivra")),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::answer::{Answer, organisation};
 use super::journal::Journal;
 use super::{SourceError, Terms};
-use crate::changes::{ChangeBody, PutPerson, PutRecipient};
+use crate::changes::{ChangeBody, NamedRule, OrganisationId, PutPerson, PutRecipient};
 use crate::consent::{Acceptance, RuleNumbering, RuleSet};
 use crate::identities::Ordinal;
 use crate::limits::OPERATORS_MAX;
@@ -16,13 +16,16 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::far::{FarPlan, FarRow};
 use crate::snapshot::krr::KrrDraft;
 use crate::snapshot::write::Draft;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
-use std::collections::HashSet;
 use std::io::Cursor;
 use std::path::Path;
 
 /// Writes the register of the answers for some ids. Answers of the journal for other ids, and those older than `since`,
 /// are left out; the last of several counts.
+///
+/// Memory: some 20 bytes for each id of FaR; for KRR also the contacts.
 pub(super) fn write(
     journal: &Journal,
     ids: &[Ordinal],
@@ -33,27 +36,13 @@ pub(super) fn write(
     if journal.operators().len() > OPERATORS_MAX {
         return Err(SourceError::Inconsistent);
     }
-    let mut rows = Rows::new(terms.kind, journal.operators());
-    let mut last = vec![0; ids.len()];
-    let mut number = 0;
-    let in_scope =
-        |ordinal: Ordinal, time: Timestamp| ids.binary_search(&ordinal).ok().filter(|_| time >= since);
-    journal.for_each(|ordinal, time, _| {
-        number += 1;
-        if let Some(index) = in_scope(ordinal, time) {
-            last[index] = number;
-        }
-    })?;
-    number = 0;
-    let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
+    let mut rows = Rows::new(terms.kind, ids, journal.operators(), false);
     let mut failed = None;
     journal.for_each(|ordinal, time, answer| {
-        number += 1;
-        if in_scope(ordinal, time).is_some_and(|index| last[index] == number) {
-            (oldest, newest) = (oldest.min(time.as_second()), newest.max(time.as_second()));
-            if let Err(error) = rows.add(ordinal, time, answer) {
-                failed = Some(error);
-            }
+        if let (Some(index), true) = (rows.position(ordinal), time >= since)
+            && let Err(error) = rows.add(index, time, answer)
+        {
+            failed = Some(error);
         }
     })?;
     if let Some(error) = failed {
@@ -62,12 +51,12 @@ pub(super) fn write(
     let now = Timestamp::now().as_second();
     let scope = Scope {
         source: terms.address.to_owned(),
-        sender: terms.sender.unwrap_or_default().to_owned(),
+        sender: terms.scope_sender(),
         on_behalf_of: terms.on_behalf_of.to_owned(),
-        oldest: oldest.min(now),
-        newest: if newest == i64::MIN { now } else { newest },
-        ids: rows.len() as u64,
-        refused: rows.refused,
+        oldest: rows.times().min().unwrap_or(now).min(now),
+        newest: rows.times().max().unwrap_or(now),
+        ids: rows.times().count() as u64,
+        refused: rows.refused(),
         max_age: terms.max_age.as_secs(),
         delete_after: terms.delete_after.as_secs(),
     };
@@ -77,168 +66,268 @@ pub(super) fn write(
 }
 
 /// A register without any answer.
-pub(super) fn empty(kind: Kind, sender: Option<&str>) -> Result<Register, SourceError> {
+pub(super) fn empty(kind: Kind, sender: Option<&str>, tenant: Option<&str>) -> Result<Register, SourceError> {
     let (oldest, max_age) = (Timestamp::now().as_second(), u64::from(u32::MAX));
-    let scope = Scope { oldest, newest: oldest, max_age, delete_after: max_age, ..Scope::default() };
+    let asker = tenant.map(Scope::sender_of_tenant).unwrap_or_default();
+    let scope =
+        Scope { sender: asker, oldest, newest: oldest, max_age, delete_after: max_age, ..Scope::default() };
+    in_memory(Rows::new(kind, &[], &[], false).finish(scope, sender))
+}
+
+/// A register of some answers, in memory, with the times of the recipients. `ids` ascend.
+///
+/// Cost: some 0.3 ms, and less than a microsecond an answer.
+pub(super) fn of_answers<'a>(
+    (kind, sender): (Kind, Option<&str>),
+    ids: &[Ordinal],
+    operators: &[Operator],
+    answers: impl Iterator<Item = (Ordinal, Timestamp, &'a Answer)>,
+) -> Result<Register, SourceError> {
+    let mut rows = Rows::new(kind, ids, operators, true);
+    for (ordinal, time, answer) in answers {
+        if let Some(index) = rows.position(ordinal) {
+            rows.add(index, time, answer.clone())?;
+        }
+    }
+    let now = Timestamp::now().as_second();
+    let max_age = u64::from(u32::MAX);
+    let scope = Scope {
+        sender: sender.unwrap_or_default().to_owned(),
+        oldest: rows.times().min().unwrap_or(now).min(now),
+        newest: rows.times().max().unwrap_or(now),
+        ids: rows.times().count() as u64,
+        refused: rows.refused(),
+        max_age,
+        delete_after: max_age,
+        ..Scope::default()
+    };
+    in_memory(rows.finish(scope, sender))
+}
+
+fn in_memory(draft: Draft) -> Result<Register, SourceError> {
     let mut bytes = Cursor::new(Vec::new());
-    let written = Rows::new(kind, &[]).finish(scope, sender).write_to(&mut bytes);
-    written.map_err(SourceError::System)?;
+    draft.write_to(&mut bytes).map_err(SourceError::System)?;
     let snapshot = Snapshot::from_bytes(bytes.get_ref()).and_then(|snapshot| snapshot.register());
     snapshot.map_err(|_| SourceError::Inconsistent)
 }
 
-/// The rows of a register under construction.
+/// The answers of a register under construction, by the position of their ids.
+struct Rows<'i> {
+    ids: &'i [Ordinal],
+    /// When each id was answered, in seconds since 1970; 0 for none. Element 0 is reserved: record 0 belongs to no recipient.
+    answered: Vec<u32>,
+    /// Position of the id before the next answer: calls ask for ids that follow one another.
+    last: usize,
+    kinds: Kinds,
+}
+
 enum Kinds {
-    Far { rows: Vec<FarRow>, operators: Vec<Operator>, used: HashSet<u16> },
+    Far(FarRows),
     Krr(Box<KrrDraft>),
 }
 
-struct Rows {
-    kinds: Kinds,
-    /// When each row was answered, in seconds since 1970.
-    answered: Vec<(Ordinal, u32)>,
-    refused: u64,
+/// In the place of the number of a combination: the id has no answer.
+const NO_ANSWER: u16 = u16::MAX;
+
+struct FarRows {
+    /// The number of each id's combination of state and rule.
+    numbers: Vec<u16>,
+    /// The times of registration and of the last change of acceptance, if they are kept.
+    times: Vec<(i64, i64)>,
+    combinations: Vec<(State, u32)>,
+    number_of: HashMap<(State, u32), u16>,
+    operators: Vec<Operator>,
+    operator_numbers: HashMap<OrganisationId, u16>,
 }
 
 /// FaR: the rules of recipients that accept the sender, and of those that do not.
 const ACCEPTING: u32 = 0;
 const DECLINING: u32 = 1;
 
-impl Rows {
-    fn new(kind: Kind, operators: &[Operator]) -> Rows {
+impl<'i> Rows<'i> {
+    fn new(kind: Kind, ids: &'i [Ordinal], operators: &[Operator], keeps_times: bool) -> Rows<'i> {
         let kinds = match kind {
             Kind::Far => {
                 let mut operators = operators.to_vec();
                 operators.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-                Kinds::Far { rows: Vec::new(), operators, used: HashSet::new() }
+                let by_id = (0..).zip(&operators);
+                Kinds::Far(FarRows {
+                    numbers: vec![NO_ANSWER; ids.len()],
+                    times: vec![(NO_NANOSECONDS, NO_NANOSECONDS); if keeps_times { ids.len() } else { 0 }],
+                    combinations: Vec::new(),
+                    number_of: HashMap::new(),
+                    operator_numbers: by_id
+                        .filter_map(|(number, operator)| Some((OrganisationId::parse(&operator.id)?, number)))
+                        .collect(),
+                    operators,
+                })
             }
             Kind::Krr => Kinds::Krr(Box::default()),
         };
-        Rows { kinds, answered: Vec::new(), refused: 0 }
+        Rows { ids, answered: vec![0; ids.len() + 1], last: 0, kinds }
     }
 
-    fn len(&self) -> usize {
-        self.answered.len()
+    /// The position of an id.
+    fn position(&mut self, ordinal: Ordinal) -> Option<usize> {
+        self.last = match self.ids.get(self.last + 1) {
+            Some(next) if *next == ordinal => self.last + 1,
+            _ => self.ids.binary_search(&ordinal).ok()?,
+        };
+        Some(self.last)
     }
 
-    fn add(&mut self, ordinal: Ordinal, time: Timestamp, answer: Answer) -> Result<(), SourceError> {
+    fn add(&mut self, index: usize, time: Timestamp, answer: Answer) -> Result<(), SourceError> {
         let seconds = u32::try_from(time.as_second()).unwrap_or_default();
-        self.answered.push((ordinal, seconds));
+        self.answered[index + 1] = seconds.max(1);
         let only = match &answer {
             ChangeBody::Remove(_) => Some(State::UNREGISTERED),
             ChangeBody::SetAside { .. } => Some(State::REFUSED),
             _ => None,
         };
-        self.refused += u64::from(only == Some(State::REFUSED));
         match (&mut self.kinds, answer, only) {
-            (Kinds::Far { rows, .. }, _, Some(state)) => rows.push(FarRow {
-                ordinal,
-                state,
-                rule: ACCEPTING,
-                last_registration: NO_NANOSECONDS,
-                last_sender_accept_change: NO_NANOSECONDS,
-            }),
-            (Kinds::Krr(draft), _, Some(state)) => draft.add_answer(ordinal, state),
-            (Kinds::Far { rows, operators, used }, ChangeBody::PutRecipient(put), None) => {
-                rows.push(far_row(&put, operators, used)?);
+            (Kinds::Far(rows), _, Some(state)) => rows.set(index, (state, ACCEPTING)),
+            (Kinds::Krr(draft), _, Some(state)) => {
+                draft.add_answer(self.ids[index], state);
+                Ok(())
             }
-            (Kinds::Krr(draft), ChangeBody::PutPerson(put), None) => add_person(draft, &put)?,
-            _ => return Err(SourceError::Inconsistent),
+            (Kinds::Far(rows), ChangeBody::PutRecipient(put), None) => {
+                let combination = rows.combination(&put)?;
+                if let Some(times) = rows.times.get_mut(index) {
+                    *times = (put.last_registration, put.last_sender_accept_change);
+                }
+                rows.set(index, combination)
+            }
+            (Kinds::Krr(draft), ChangeBody::PutPerson(put), None) => add_person(draft, &put),
+            _ => Err(SourceError::Inconsistent),
         }
-        Ok(())
+    }
+
+    /// The times of the answers, in seconds since 1970.
+    fn times(&self) -> impl Iterator<Item = i64> {
+        self.answered.iter().filter(|seconds| **seconds != 0).map(|seconds| i64::from(*seconds))
+    }
+
+    /// The number of ids that the register refused.
+    fn refused(&mut self) -> u64 {
+        match &mut self.kinds {
+            Kinds::Far(rows) => {
+                let refused = rows.number_of.get(&(State::REFUSED, ACCEPTING));
+                refused.map_or(0, |refused| {
+                    rows.numbers.iter().filter(|number| *number == refused).count() as u64
+                })
+            }
+            Kinds::Krr(draft) => {
+                draft.keep_last();
+                draft.count(State::REFUSED)
+            }
+        }
     }
 
     fn finish(mut self, scope: Scope, sender: Option<&str>) -> Draft {
-        self.answered.sort_unstable();
         let as_of = scope.oldest();
         let mut draft = match self.kinds {
-            Kinds::Far { rows, operators, used } => finish_far(rows, operators, &used, sender, as_of),
-            Kinds::Krr(mut krr) => {
-                krr.rows.sort_unstable_by_key(|row| row.ordinal);
-                krr.finish(0, as_of)
-            }
+            Kinds::Far(rows) => rows.finish(self.ids, sender, as_of),
+            Kinds::Krr(krr) => krr.finish(0, as_of),
         };
-        // Record 0 belongs to no recipient.
-        let answered = std::iter::once(0).chain(self.answered.iter().map(|(_, seconds)| *seconds)).collect();
-        draft.scope = Some((scope, answered));
+        let mut is_first = true;
+        self.answered.retain(|seconds| std::mem::take(&mut is_first) || *seconds != 0);
+        draft.scope = Some((scope, self.answered));
         draft
     }
 }
 
-fn far_row(
-    put: &PutRecipient,
-    operators: &[Operator],
-    used: &mut HashSet<u16>,
-) -> Result<FarRow, SourceError> {
-    let operator = match put.operator {
-        None => None,
-        Some(id) => {
-            let position = operators.binary_search_by(|operator| operator.id.as_str().cmp(&id.text()));
-            let position = position.map_err(|_| SourceError::Inconsistent)? as u16;
-            used.insert(position);
-            Some(OperatorNumber::new(position))
+impl FarRows {
+    /// The state and the rule of an answer.
+    fn combination(&self, put: &PutRecipient) -> Result<(State, u32), SourceError> {
+        let number = |id: OrganisationId| self.operator_numbers.get(&id).ok_or(SourceError::Inconsistent);
+        let operator = put.operator.map(number).transpose()?;
+        let state = FarState {
+            account_type: put.account_type,
+            pending: put.pending,
+            operator: operator.map(|number| OperatorNumber::new(*number)),
+            rule: StateRule::AcceptsAll,
+        };
+        let rule = if accepts(&put.rule) { ACCEPTING } else { DECLINING };
+        Ok((state.into(), rule))
+    }
+
+    fn set(&mut self, index: usize, combination: (State, u32)) -> Result<(), SourceError> {
+        let next = self.combinations.len();
+        self.numbers[index] = match self.number_of.entry(combination) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                let number = u16::try_from(next).ok().filter(|number| *number != NO_ANSWER);
+                let number = number.ok_or(SourceError::Inconsistent)?;
+                self.combinations.push(combination);
+                *new.insert(number)
+            }
+        };
+        Ok(())
+    }
+
+    fn finish(self, ids: &[Ordinal], sender: Option<&str>, as_of: Timestamp) -> Draft {
+        let mut counts = vec![0; self.combinations.len()];
+        let answered = || self.numbers.iter().filter(|number| **number != NO_ANSWER);
+        answered().for_each(|number| counts[usize::from(*number)] += 1);
+        // Operators and rules whose answers were superseded are dropped.
+        let is_used = |(_, count): &(_, &u32)| **count > 0;
+        let used =
+            || self.combinations.iter().zip(&counts).filter(is_used).map(|(combination, _)| *combination);
+        let operator_of = |state: State| FarState::from(state).operator.filter(|_| !state.is_answer_only());
+        let mut kept: Vec<usize> =
+            used().filter_map(|(state, _)| operator_of(state)).map(usize::from).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let mut rules = RuleNumbering::default();
+        let declining = rules.number(RuleSet::<SenderNumber>::new(Acceptance::Only, Vec::new()));
+        let (table, finals) = rules.finish(&[true, used().any(|(_, rule)| rule == DECLINING)]);
+        let combinations: Vec<(State, u32)> = self
+            .combinations
+            .iter()
+            .map(|&(state, rule)| {
+                let rule = if rule == DECLINING { finals[declining as usize] } else { ACCEPTING };
+                let Some(operator) = operator_of(state) else { return (state, rule) };
+                let number = kept.binary_search(&usize::from(operator)).unwrap_or_default();
+                let operator = OperatorNumber::new(number as u16);
+                (FarState::from(state).with_operator(Some(operator)).into(), rule)
+            })
+            .collect();
+        let mut plan = FarPlan::default();
+        for (&(state, rule), &count) in combinations.iter().zip(&counts).filter(is_used) {
+            plan.count_all(state, rule, count);
         }
-    };
-    let state = FarState {
-        account_type: put.account_type,
-        pending: put.pending,
-        operator,
-        rule: StateRule::AcceptsAll,
-    };
-    Ok(FarRow {
-        ordinal: put.recipient,
-        state: state.into(),
-        rule: if put.rule.senders.is_empty() { DECLINING } else { ACCEPTING },
-        last_registration: put.last_registration,
-        last_sender_accept_change: put.last_sender_accept_change,
-    })
+        let mut draft = plan.draft();
+        let no_times = (NO_NANOSECONDS, NO_NANOSECONDS);
+        let answered = (0..).zip(&self.numbers).filter(|(_, number)| **number != NO_ANSWER);
+        for (index, number) in answered {
+            let (state, rule) = combinations[usize::from(*number)];
+            let (last_registration, last_sender_accept_change) = *self.times.get(index).unwrap_or(&no_times);
+            draft.push(&FarRow {
+                ordinal: ids[index],
+                state,
+                rule,
+                last_registration,
+                last_sender_accept_change,
+            });
+        }
+        let operators = kept.iter().map(|number| self.operators[*number].clone()).collect();
+        let senders = sender.map(|id| Sender { id: id.to_owned(), ..Sender::default() });
+        let actors = Actors { operators, senders: senders.into_iter().collect(), dispatchers: Vec::new() };
+        draft.finish(0, as_of, actors, table)
+    }
+}
+
+/// Whether a recipient accepts the sender that was asked for: the only one of the rule, or any one.
+fn accepts(rule: &NamedRule) -> bool {
+    rule.acceptance == Acceptance::AllExcept || !rule.senders.is_empty()
 }
 
 fn add_person(draft: &mut KrrDraft, put: &PutPerson) -> Result<(), SourceError> {
     let contact = Contact::unpack(&put.contact).ok_or(SourceError::Inconsistent)?;
-    let added = draft.add(put.person, 0, put.state, contact, &put.operator, &put.certificate);
+    let line = draft.rows.len() as u64;
+    let added = draft.add(put.person, line, put.state, contact, &put.operator, &put.certificate);
     // A register cannot have more, nor number them.
     added.filter(|()| draft.operators() <= OPERATORS_MAX).ok_or(SourceError::Inconsistent)
-}
-
-fn finish_far(
-    mut rows: Vec<FarRow>,
-    operators: Vec<Operator>,
-    used: &HashSet<u16>,
-    sender: Option<&str>,
-    as_of: Timestamp,
-) -> Draft {
-    rows.sort_unstable_by_key(|row| row.ordinal);
-    let mut rules = RuleNumbering::default();
-    let declining = RuleSet::<SenderNumber>::new(Acceptance::Only, Vec::new());
-    let declining = rules.number(declining);
-    let is_used = rows.iter().any(|row| row.rule == DECLINING);
-    let (table, finals) = rules.finish(&[true, is_used]);
-    // Operators whose answers were superseded are dropped.
-    let mut numbers = vec![None; operators.len()];
-    let kept = (0u16..).zip(operators).filter(|(position, _)| used.contains(position));
-    let mut names = Vec::new();
-    for (position, operator) in kept {
-        numbers[usize::from(position)] = Some(OperatorNumber::new(names.len() as u16));
-        names.push(operator);
-    }
-    for row in &mut rows {
-        if row.rule == DECLINING {
-            row.rule = finals[declining as usize];
-        }
-        if !row.state.is_answer_only() {
-            let state = FarState::from(row.state);
-            let operator = state.operator.and_then(|number| numbers[usize::from(number)]);
-            row.state = state.with_operator(operator).into();
-        }
-    }
-    let mut plan = FarPlan::default();
-    rows.iter().for_each(|row| plan.count(row.state, row.rule));
-    let mut draft = plan.draft();
-    rows.iter().for_each(|row| draft.push(row));
-    let senders = sender.map(|id| Sender { id: id.to_owned(), ..Sender::default() });
-    let actors = Actors { operators: names, senders: senders.into_iter().collect(), dispatchers: Vec::new() };
-    draft.finish(0, as_of, actors, table)
 }
 
 /// Whether an id on the wire is one of an organisation.

@@ -1,38 +1,42 @@
-//! Access tokens of Maskinporten: the JWT bearer grant of RFC 7523.
-//!
-//! The assertion is signed by the cryptography of TLS (ring): its private-key operations take the same time for all
-//! keys, which those of the crates for tokens do not promise (RUSTSEC-2023-0071).
+//! Access tokens: obtained from Maskinporten with a signed assertion, or from Kivra with a secret; kept until they end.
 
 use super::answer::CallError;
-use super::call::HttpClient;
-use super::config::TokenFile;
-use crate::replica::client;
+use super::call::{HttpClient, Reply};
+use super::config::{SourceFile, SourceKind};
+use super::keys::{KeyFile, read_line};
+use super::maskinporten::Maskinporten;
 use base64::Engine;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::header::HeaderMap;
-use rustls::SignatureScheme;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::sign::Signer;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const FORM: &str = "application/x-www-form-urlencoded";
-/// How long an assertion is valid, in seconds: Maskinporten allows 120.
-const ASSERTION_SECONDS: i64 = 100;
 /// A token is renewed when less than this is left of it.
 const RENEWED_BEFORE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Obtains tokens, and keeps the last one until it ends.
 pub(super) struct Tokens {
-    file: TokenFile,
-    consumer_org: Option<String>,
-    key: Box<dyn Signer>,
-    /// `x5c` of the header: certificates as base64.
-    chain: Vec<String>,
+    issuer: Issuer,
+    /// What the token must allow.
+    scopes: Vec<String>,
     token: Mutex<Option<Token>>,
+}
+
+/// Who gives tokens.
+enum Issuer {
+    Maskinporten(Box<Maskinporten>),
+    Kivra(KivraClient),
+}
+
+/// A client of Kivra: OAuth's client credentials.
+struct KivraClient {
+    address: String,
+    /// `Basic` with the client's name and secret.
+    authorization: HeaderValue,
+    form: String,
 }
 
 struct Token {
@@ -50,30 +54,20 @@ struct TokenAnswer {
     scope: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct TokenError {
-    #[serde(default)]
-    error: String,
-    #[serde(default)]
-    error_description: String,
-}
-
 impl Tokens {
-    /// Errors: the key cannot be used; the text names the file.
-    pub(super) fn new(file: &TokenFile, on_behalf_of: Option<&str>) -> Result<Tokens, String> {
-        let unusable = |error: &dyn ToString| format!("{}: {}", file.key.display(), error.to_string());
-        let key =
-            any_supported_type(&client::read_private_key(&file.key)?).map_err(|error| unusable(&error))?;
-        let signer = key.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
-        let key = signer.ok_or_else(|| unusable(&"it is not an RSA key, which Maskinporten needs"))?;
-        let chain = match &file.certificate {
-            None => Vec::new(),
-            Some(path) => {
-                client::read_certificates(path)?.iter().map(|der| BASE64_STANDARD.encode(der)).collect()
-            }
+    /// `None` if the source needs no tokens. Errors: a key or secret cannot be used; the text names the file.
+    pub(super) fn new(
+        file: &SourceFile,
+        key: Option<&KeyFile>,
+        on_behalf_of: Option<&str>,
+    ) -> Result<Option<Tokens>, String> {
+        let Some(token) = &file.token else { return Ok(None) };
+        let issuer = match (file.kind, key) {
+            (SourceKind::Kivra, _) => Issuer::Kivra(KivraClient::new(file)?),
+            (_, Some(key)) => Issuer::Maskinporten(Box::new(Maskinporten::new(token, key, on_behalf_of)?)),
+            (_, None) => return Ok(None),
         };
-        let consumer_org = on_behalf_of.map(str::to_owned).or_else(|| file.consumer_org.clone());
-        Ok(Tokens { file: file.clone(), consumer_org, key, chain, token: Mutex::new(None) })
+        Ok(Some(Tokens { issuer, scopes: token.scopes(), token: Mutex::new(None) }))
     }
 
     /// A token that is valid for some time.
@@ -90,6 +84,14 @@ impl Tokens {
         Ok(text)
     }
 
+    /// The header of a request with a token, and the token. Errors: none can be obtained.
+    pub(super) async fn header(&self, http: &HttpClient) -> Result<(HeaderMap, String), CallError> {
+        let token = self.get(http).await?;
+        let value = secret_header(&format!("Bearer {token}"));
+        let value = value.ok_or_else(|| CallError::Stop("the access token is malformed".to_owned()))?;
+        Ok((HeaderMap::from_iter([(AUTHORIZATION, value)]), token))
+    }
+
     /// Forgets a token that the register has refused.
     pub(super) async fn forget(&self, refused: &str) {
         let mut kept = self.token.lock().await;
@@ -99,113 +101,112 @@ impl Tokens {
     }
 
     async fn obtain(&self, http: &HttpClient) -> Result<(String, i64), CallError> {
-        let assertion = self.assertion(Timestamp::now()).map_err(CallError::Stop)?;
-        let address = format!("{}/token", self.file.issuer.trim_end_matches('/'));
-        // The grant's name and the assertion have no character that a form must escape, but for the colons.
-        let body = format!("grant_type={}&assertion={assertion}", GRANT.replace(':', "%3A"));
-        let reply = http.post(&address, FORM, HeaderMap::new(), (body, 0)).await?;
-        if reply.status.is_success() {
-            let answer: Result<TokenAnswer, _> = serde_json::from_slice(&reply.body);
-            let answer =
-                answer.map_err(|_| CallError::BadAnswer("Maskinporten's answer has no token".to_owned()))?;
-            let granted = answer.scope.as_deref().map(|scope| scope.split(' ').collect::<Vec<_>>());
-            let lacks =
-                |scope: &&String| granted.as_ref().is_some_and(|granted| !granted.contains(&&***scope));
-            if let Some(scope) = self.file.scopes.iter().find(lacks) {
-                return Err(CallError::Stop(format!(
-                    "Maskinporten gives a token without the scope {scope}: ask for it"
-                )));
+        let name = self.issuer.name();
+        let reply = match &self.issuer {
+            Issuer::Maskinporten(client) => {
+                let form = client.form().map_err(CallError::Stop)?;
+                http.post(&client.address(), FORM, HeaderMap::new(), (form, 0)).await?
             }
-            return match answer.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
-                true => Ok((answer.access_token, answer.expires_in)),
-                false => Err(CallError::BadAnswer("Maskinporten's token is malformed".to_owned())),
-            };
-        }
-        match serde_json::from_slice::<TokenError>(&reply.body) {
-            Ok(refusal) if reply.status.is_client_error() => Err(refusal.error()),
-            _ => Err(reply.error("Maskinporten")),
-        }
-    }
-
-    /// The signed assertion: base64url of header and claims, and the signature of both.
-    fn assertion(&self, now: Timestamp) -> Result<String, String> {
-        let header = match &self.file.kid {
-            Some(kid) => json!({ "alg": "RS256", "kid": kid }),
-            None => json!({ "alg": "RS256", "x5c": self.chain }),
-        };
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| format!("the system has no random numbers: {error}"))?;
-        let issued = now.as_second();
-        let mut claims = json!({
-            "aud": format!("{}/", self.file.issuer.trim_end_matches('/')),
-            "iss": self.file.client_id,
-            "scope": self.file.scopes.join(" "),
-            "iat": issued,
-            "exp": issued + ASSERTION_SECONDS,
-            "jti": BASE64_URL_SAFE_NO_PAD.encode(random),
-        });
-        if let Some(consumer) = &self.consumer_org {
-            claims["consumer_org"] = json!(consumer);
-        }
-        let [header, claims] = [header, claims].map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
-        let signed = format!("{header}.{claims}");
-        let signature = self.key.sign(signed.as_bytes());
-        let signature = signature.map_err(|_| format!("{}: cannot sign with it", self.file.key.display()))?;
-        Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
-    }
-}
-
-/// Maskinporten's codes, and what to do.
-const CODES: [(&str, &str); 8] = [
-    ("MP-012", "the assertion was used before"),
-    ("MP-100", "it does not know client_id: check it"),
-    ("MP-110", "it is not the issuer that the assertion names: check [token] issuer"),
-    ("MP-121", "the key has expired: register a new one, and name it in [token] key and kid"),
-    ("MP-130", "the assertion has expired: check this machine's clock"),
-    ("MP-200", "the client may not have one of the scopes: ask for it, or remove it from [token] scopes"),
-    ("MP-250", "the customer has no access, or has not delegated it to this supplier: check consumer_org"),
-    ("MP-251", "the customer has no access, or has not delegated it to this supplier: check consumer_org"),
-];
-
-fn is_of_code(byte: u8) -> bool {
-    byte.is_ascii_lowercase() || byte == b'_'
-}
-
-impl TokenError {
-    fn error(&self) -> CallError {
-        let known = CODES.iter().find(|(code, _)| self.error_description.contains(code));
-        match known {
-            // A second assertion has another number.
-            Some(("MP-012", why)) => CallError::again(format!("Maskinporten: {why}")),
-            Some((code, what)) => CallError::Stop(format!("Maskinporten gives no token ({code}): {what}")),
-            // A code of OAuth. Anything else may repeat what was sent.
-            None if (1..=40).contains(&self.error.len()) && self.error.bytes().all(is_of_code) => {
-                CallError::Stop(format!("Maskinporten gives no token: {}", self.error))
-            }
-            None => CallError::Stop("Maskinporten gives no token".to_owned()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_say_what_to_do() {
-        let of = |text: &str| {
-            let error = TokenError { error: "invalid_grant".to_owned(), error_description: text.to_owned() };
-            match error.error() {
-                CallError::Stop(text) => text,
-                CallError::Again { why, .. } => format!("again: {why}"),
-                other => panic!("{other:?}"),
+            Issuer::Kivra(client) => {
+                let headers = HeaderMap::from_iter([(AUTHORIZATION, client.authorization.clone())]);
+                http.post(&client.address, FORM, headers, (client.form.clone(), 0)).await?
             }
         };
-        assert!(of("Invalid assertion. (MP-130)").contains("clock"));
-        assert!(of("MP-012: jti").starts_with("again: "));
-        assert_eq!(of("something else"), "Maskinporten gives no token: invalid_grant");
-        for (code, _) in CODES {
-            assert!(of(code).contains("Maskinporten"));
+        if !reply.status.is_success() {
+            return Err(match &self.issuer {
+                Issuer::Maskinporten(client) => client.refusal(&reply),
+                Issuer::Kivra(_) => kivra_refusal(&reply),
+            });
+        }
+        let answer: Result<TokenAnswer, _> = serde_json::from_slice(&reply.body);
+        let answer = answer.map_err(|_| CallError::BadAnswer(format!("{name}'s answer has no token")))?;
+        if let Some(scope) = self.lacking(answer.scope.as_deref()) {
+            return Err(CallError::Stop(format!(
+                "{name} gives a token without the scope {scope}: ask for it"
+            )));
+        }
+        match answer.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            true => Ok((answer.access_token, answer.expires_in)),
+            false => Err(CallError::BadAnswer(format!("{name}'s token is malformed"))),
         }
     }
+
+    /// A scope that is not granted. Those of Kivra may have wildcards: the call itself shows what they allow.
+    fn lacking(&self, granted: Option<&str>) -> Option<&String> {
+        let granted: Vec<&str> = match &self.issuer {
+            Issuer::Maskinporten(_) => granted?.split(' ').collect(),
+            Issuer::Kivra(_) => return None,
+        };
+        self.scopes.iter().find(|scope| !granted.contains(&scope.as_str()))
+    }
+}
+
+impl Issuer {
+    fn name(&self) -> &'static str {
+        match self {
+            Issuer::Maskinporten(_) => "Maskinporten",
+            Issuer::Kivra(_) => "Kivra",
+        }
+    }
+}
+
+/// A header that is not shown in logs. `None` if it has characters that no header can have.
+fn secret_header(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl KivraClient {
+    fn new(file: &SourceFile) -> Result<KivraClient, String> {
+        const KEY: &str = "[token] secret_file";
+        let token = file.token.as_ref().and_then(|token| Some((token, token.secret_file.as_ref()?)));
+        let (token, path) = token.ok_or_else(|| format!("{KEY} is missing"))?;
+        let secret = read_line(path, KEY)?;
+        if secret.is_empty() {
+            return Err(format!("{KEY}: the file is empty"));
+        }
+        let address = match &token.issuer {
+            Some(issuer) => issuer.clone(),
+            None => format!("{}/v1/auth", file.address.trim_end_matches('/')),
+        };
+        let credentials = BASE64_STANDARD.encode(format!("{}:{secret}", token.client_id));
+        let authorization = secret_header(&format!("Basic {credentials}"));
+        let authorization = authorization.ok_or_else(|| format!("{KEY} cannot be sent"))?;
+        // Kivra separates scopes by commas.
+        let scopes = reqwest::Url::parse_with_params("form:", [("scope", token.scopes().join(","))]);
+        let scopes = scopes.map_err(|error| format!("[token] scopes: {error}"))?;
+        let form = format!("grant_type=client_credentials&{}", scopes.query().unwrap_or_default());
+        Ok(KivraClient { address, authorization, form })
+    }
+}
+
+/// An error of Kivra: OAuth's word, or a code of its own.
+#[derive(Deserialize)]
+struct KivraError {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    code: Value,
+}
+
+/// What follows from an answer of Kivra without a token. Its texts are not shown.
+fn kivra_refusal(reply: &Reply) -> CallError {
+    let error: KivraError = match serde_json::from_slice(&reply.body) {
+        Ok(error) if matches!(reply.status.as_u16(), 400 | 401 | 403) => error,
+        _ => return reply.error("Kivra"),
+    };
+    // A number, or one in a text.
+    let code = error.code.to_string();
+    let what = match (&*error.error, code.trim_matches('"')) {
+        ("invalid_client", _) | (_, "40100" | "40104") => {
+            "it does not know the client or its secret: check [token] client_id and secret_file"
+        }
+        ("invalid_scope" | "unauthorized_client", _) | (_, "40101" | "40102" | "40300") => {
+            "the client may not have one of the scopes: check [token] tenant, ask Kivra for the scope, or leave it out of \
+             [token] scopes"
+        }
+        _ => "check [token] client_id, secret_file, tenant and scopes",
+    };
+    CallError::Stop(format!("Kivra gives no token (status {}): {what}", reply.status.as_u16()))
 }

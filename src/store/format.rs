@@ -173,6 +173,11 @@ fn frame_head(segment: &[u8], at: usize) -> Option<Frame> {
     })
 }
 
+/// Where the sum is in the head of a segment or of a frame.
+pub(crate) fn sum_offset(of_segment: bool) -> u64 {
+    if of_segment { 32 } else { 56 }
+}
+
 /// The frame at an offset, if a whole one begins there that follows `before`.
 pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> Option<Frame> {
     let frame = frame_head(segment, at)?;

@@ -111,6 +111,15 @@ pub(crate) fn adopt(register: &Path, directory: &Path) -> Result<(), InitError> 
     Ok(())
 }
 
+/// As [`init`], from the bytes of a register file; errors name its `source`.
+#[cfg(feature = "source")]
+pub(crate) fn init_from_bytes(register: &[u8], source: &Path, directory: &Path) -> Result<(), InitError> {
+    let data = DataDirectory::new(directory);
+    create_directory(directory).map_err(data.io(""))?;
+    fill(&data, register, source)?;
+    Ok(files::sync_directory(directory).map_err(data.io(""))?)
+}
+
 /// Makes a data directory from the bytes of a register file; errors name its `source`.
 ///
 /// The register file gets its name last; until then the directory is not a data directory.

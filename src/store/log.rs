@@ -25,6 +25,8 @@ pub(crate) struct LogPosition {
     pub(crate) bytes: u64,
     /// Sequence number of the register here.
     pub(crate) sequence: u64,
+    /// Offset of the frame before; 0 if the head of the segment is before.
+    pub(crate) last: u64,
     /// Sum of the frame before.
     pub(crate) sum: Sum,
 }
@@ -118,7 +120,7 @@ impl LogReader {
     /// Reads segments from the beginning of the first. They are named by the sequence numbers that they follow,
     /// ascending.
     pub(crate) fn new(directory: &DataDirectory, segments: &[u64], kind: Option<Kind>) -> LogReader {
-        let position = LogPosition { segment: 0, bytes: 0, sequence: 0, sum: [0; 32] };
+        let position = LogPosition { segment: 0, bytes: 0, sequence: 0, last: 0, sum: [0; 32] };
         let segments = Vec::from(segments).into_iter();
         let directory = directory.clone();
         LogReader { directory, kind, segments, open: None, position, durable: 0, tail: Tail::Clean }
@@ -173,6 +175,7 @@ impl LogReader {
             let from = (position.bytes - open.start) as usize;
             if let Some(frame) = format::frame_at(&open.window, from, position.sequence, &position.sum) {
                 let offset = open.start + frame.payload.start as u64;
+                position.last = open.start + from as u64;
                 position.bytes = open.start + frame.end() as u64;
                 (position.sequence, position.sum) = (frame.to, frame.sum);
                 self.durable = frame.durable;
@@ -193,6 +196,24 @@ impl LogReader {
         {
             (open.window, open.start) = (Arc::default(), self.position.bytes);
         }
+    }
+
+    /// Whether what was read last is still in the segment: another program, or a writer that found damage, may have
+    /// truncated or replaced it, and then no frame ever follows what was read. Cost: opens the segment.
+    pub(crate) fn is_current(&self) -> Result<bool, StoreError> {
+        let name = names::segment(self.position.segment);
+        let file = match self.directory.disk.open(&name) {
+            // A checkpoint has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            file => file.map_err(self.directory.io(&name))?,
+        };
+        let failed = self.directory.io(&name);
+        let mut sum = Sum::default();
+        let read = file
+            .read_at(&mut sum, self.position.last + format::sum_offset(self.position.last == 0))
+            .map_err(&failed)?;
+        let length = file.length().map_err(&failed)?;
+        Ok(read == sum.len() && sum == self.position.sum && length >= self.position.bytes)
     }
 
     /// Makes the frames that were read durable.
@@ -241,7 +262,7 @@ impl LogReader {
             return Err(self.directory.damaged(&name, 0, "it does not belong to the segment before it"));
         }
         let bytes = SEGMENT_HEAD_BYTES as u64;
-        self.position = LogPosition { segment: after, bytes, sequence: after, sum: head.sum };
+        self.position = LogPosition { segment: after, bytes, sequence: after, last: 0, sum: head.sum };
         self.durable = bytes;
         self.open = Some(OpenSegment::new(file, bytes));
         Ok(())

@@ -55,12 +55,16 @@ pub(crate) use directory::DataDirectory;
 pub use error::StoreError;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
+#[cfg(feature = "source")]
+pub(crate) use init::init_from_bytes;
 pub use init::{InitError, init, init_with};
 pub(crate) use init::{adopt, create_directory_like};
+#[cfg(feature = "source")]
+pub(crate) use names::FEED_OF;
 #[cfg(feature = "replica")]
 pub(crate) use names::REPLICA_OF;
 pub(crate) use names::is_file_of_data_directory;
-pub use names::{is_data_directory, replica_of};
+pub use names::{feed_of, is_data_directory, replica_of};
 pub use reader::Reader;
 #[cfg(feature = "replica")]
 pub(crate) use watch::FileWatch;

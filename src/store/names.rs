@@ -63,7 +63,7 @@ impl Contents {
 pub(crate) fn is_file_of_data_directory(name: &str) -> bool {
     let is_between = |prefix: &str, suffix: &str| name.starts_with(prefix) && name.ends_with(suffix);
     let is_version = is_between("register-", ".nabar") || is_between("changes-", ".log");
-    is_version || is_between(".", ".partial") || [LOCK, MODE, REJECTED].contains(&name)
+    is_version || is_between(".", ".partial") || [LOCK, MODE, REJECTED, FEED_OF].contains(&name)
 }
 
 /// Name of the list of rejected rows of an extract, and of rejected lines of changes.
@@ -79,13 +79,25 @@ pub fn is_data_directory(path: impl AsRef<Path>) -> bool {
 /// File in the directory of a replica with the name of its register, as the source gives it.
 pub(crate) const REPLICA_OF: &str = "replica-of";
 
+/// File in a data directory that follows the feed of a live register, with the address of the register.
+pub(crate) const FEED_OF: &str = "feed-of";
+
 /// The register that a data directory is a replica of: `far` or `krr`, for a part followed by a space and the part.
 /// `None` if it is not a replica. The changes of a replica come from its source only: others make it differ.
 pub fn replica_of(directory: impl AsRef<Path>) -> io::Result<Option<String>> {
-    let path = directory.as_ref().join(REPLICA_OF);
-    match std::fs::read_to_string(&path) {
+    mark(&directory.as_ref().join(REPLICA_OF))
+}
+
+/// The address of the live register whose feed a data directory follows. `None` if it follows none.
+pub fn feed_of(directory: impl AsRef<Path>) -> io::Result<Option<String>> {
+    mark(&directory.as_ref().join(FEED_OF))
+}
+
+/// The text of a file that says where the changes of its directory come from.
+fn mark(path: &Path) -> io::Result<Option<String>> {
+    match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(explained(&path, error)),
+        Err(error) => Err(explained(path, error)),
     }
 }

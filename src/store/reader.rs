@@ -76,8 +76,14 @@ impl Reader {
             return Ok(true);
         }
         let refreshed = self.read_all();
-        if refreshed.is_err() {
-            self.identity = None;
+        match refreshed {
+            // What is in the log now is not what was read.
+            Ok(false) if !self.state.log.is_current()? => {
+                *self = Reader::of(self.directory.clone())?;
+                return Ok(true);
+            }
+            Ok(_) => {}
+            Err(_) => self.identity = None,
         }
         refreshed
     }

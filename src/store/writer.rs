@@ -228,8 +228,9 @@ impl Writer {
         let durable = inner.segment.durable.load(Ordering::Acquire);
         let sum = format::seal_frame(&mut frame, before.sequence, to, count, durable, &before.sum);
         inner.write_frame(&frame, &self.directory)?;
-        let bytes = inner.position.bytes + frame.len() as u64;
-        inner.position = LogPosition { segment: inner.position.segment, bytes, sequence: to, sum };
+        let LogPosition { segment, bytes: last, .. } = inner.position;
+        let bytes = last + frame.len() as u64;
+        inner.position = LogPosition { segment, bytes, sequence: to, last, sum };
         inner.log_bytes += frame.len() as u64;
         inner.register = Arc::new(applied.register);
         let ticket = self.committer.written(Arc::clone(&inner.register));
@@ -301,7 +302,7 @@ impl WriterState {
         }
         let segment = made?;
         let bytes = SEGMENT_HEAD_BYTES as u64;
-        self.position = LogPosition { segment: sequence, bytes, sequence, sum };
+        self.position = LogPosition { segment: sequence, bytes, sequence, last: 0, sum };
         self.segment = Segment::new(segment, bytes);
         Ok(())
     }

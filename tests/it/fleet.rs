@@ -1,6 +1,7 @@
 //! `nabar publish` and `nabar follow` through a real NATS server and a directory as object store. Without `nats-server`
 //! (a Debian package) these tests are skipped, with a message.
 
+use crate::support::client::Server;
 use crate::support::workspace::{Workspace, edited, fixture, lines_of, text};
 use serde_json::Value;
 use std::fs;
@@ -383,4 +384,28 @@ fn a_hostile_store_is_refused() {
     refused(&follow, "time", Value::from("x".repeat(1 << 17)), "it is longer than");
     fleet.work.write("store/far/latest.json", genuine.to_string());
     assert!(fleet.work.run(&trusting).status.success());
+}
+
+/// A store that hangs, here a FIFO in place of its newest statement, delays neither the alarm nor the end.
+#[test]
+fn a_store_that_hangs_does_not_stop_a_replica() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let publisher = fleet.publisher(&stream, &["--sign", "source-key.key", "--expires", "2s"]);
+    let metrics =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let listen = metrics.to_string();
+    let _follower =
+        fleet.follower(&stream, "replica", &["--trust", "source-key.pub", "--metrics-listen", &listen]);
+    fleet.apply(20);
+    fleet.converges("replica");
+    drop(publisher);
+    let fifo = fleet.work.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo").success());
+    fs::rename(&fifo, fleet.work.path("store/far/latest.json")).expect("renamed");
+    let is_connected = |value: &str| {
+        let line = format!("nabar_follow_connected {value}");
+        Server::get_at(metrics, "/metrics").text().lines().any(|found| found == line)
+    };
+    fleet.work.until("the alarm", || is_connected("0"));
 }

@@ -20,6 +20,8 @@ from support import Row
 
 REFERENCE = date(2026, 6, 1)
 MONTHS_FRESH = 18
+KIVRA = "165568402266"
+"""Kivra AB: its VAT number, which its documentation names, is SE556840226601."""
 Outcome = tuple[str, str, str]
 """Outcome, reason, operator's id."""
 Decide = Callable[[str], Outcome]
@@ -141,6 +143,17 @@ def krr(persons: Iterable[Row], refused: Collection[str] = (), on: date = REFERE
         if mailbox.get("postkasseadresse") and mailbox.get("postkasseleverandoeradresse"):
             return "digital", "", mailbox["postkasseleverandoeradresse"]
         return "notify", "", ""
+
+    return decide
+
+
+def kivra(reachable: Collection[str], refused: Collection[str] = (), operator: str = KIVRA) -> Decide:
+    """Outcomes from who is in Kivra's answer."""
+
+    def decide(id: str) -> Outcome:
+        if id in refused:
+            return "rejected", "refused_by_register", ""
+        return ("digital", "", operator) if id in reachable else ("paper", "not_registered", "")
 
     return decide
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +31,6 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     made = Certificates(tmp_path_factory.mktemp("sources") / "tls", SENDER, DISPATCHER, OTHER_DISPATCHER)
     made.make("short", f"/C=SE/O=Test/CN=Test/serialNumber={SENDER}", days=10)
     made.make("long", f"/C=SE/O=Test/CN=Test/serialNumber={SENDER}", days=300)
-    for name in ("long", SENDER):
-        given = ["-in", f"{name}.pem", "-inkey", f"{name}.key", "-certfile", "ca.pem", "-out", f"{name}.p12"]
-        openssl("pkcs12", "-export", *given, "-passout", f"pass:{PASSWORD}", directory=made.directory)
-    made.file("password").write_text(f"{PASSWORD}\n")
-    made.file("wrong").write_text("another\n")
     return made
 
 
@@ -130,9 +127,128 @@ def test_a_key_of_another_certificate(world: World) -> None:
     assert not world.far.calls
 
 
-def test_pkcs12_is_refused_with_the_command_that_converts_it(world: World) -> None:
-    world.job.write_source(
-        tls={"pkcs12": str(world.tls.file("long.p12")), "password_file": str(world.tls.file("password"))}
-    )
-    world.job.fails("split", USAGE, "openssl pkcs12")
+# PKCS#12.
+
+NEW = ["-keypbe", "AES-256-CBC", "-certpbe", "AES-256-CBC", "-macalg", "SHA256"]
+OLD = ["-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "SHA1"]
+EXPORTS = {
+    "default": [],
+    "many_rounds": [*NEW, "-iter", "100000"],
+    "legacy": ["-legacy"],
+    "windows": [*OLD, "-name", "Åsa", "-CSP", "Microsoft"],
+}
+
+
+def export(tls: Certificates, name: str, out: str, *more: str, password: str = PASSWORD) -> Path:
+    given = ["-in", f"{name}.pem", "-inkey", f"{name}.key", "-certfile", "ca.pem", "-out", out]
+    openssl("pkcs12", "-export", *given, *more, "-passout", f"pass:{password}", directory=tls.directory)
+    return tls.file(out)
+
+
+def keytool(directory: Path, *arguments: str) -> None:
+    command = [str(shutil.which("keytool")), "-noprompt", *arguments]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=60)
+
+
+def secret(tls: Certificates, name: str, text: str) -> str:
+    file = tls.file(name)
+    file.write_text(text)
+    file.chmod(0o600)
+    return str(file)
+
+
+def use_pkcs12(world: World, file: Path, password: str = PASSWORD) -> None:
+    password_file = secret(world.tls, "password", f"{password}\n")
+    world.job.write_source(tls={"pkcs12": str(file), "password_file": password_file})
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_pkcs12_of_openssl(world: World, name: str) -> None:
+    use_pkcs12(world, export(world.tls, SENDER, f"{name}.p12", *EXPORTS[name]))
+    ran = world.job.works("split")
+    world.check()
+    assert {call.peer["serialNumber"] for call in world.far.calls} == {SENDER}
+    assert PASSWORD not in ran.out + ran.error
+
+
+needs_keytool = pytest.mark.skipif(shutil.which("keytool") is None, reason="there is no keytool")
+
+
+@needs_keytool
+@pytest.mark.parametrize("legacy", [False, True])
+def test_pkcs12_of_java(world: World, legacy: bool) -> None:
+    """keytool converts a key that openssl has made; Java 8 wrote the legacy form."""
+    password, at = "changeit", world.tls.directory
+    source = export(world.tls, SENDER, "openssl.p12", "-name", "org", password=password)
+    store = world.tls.file("java.p12")
+    store.unlink(missing_ok=True)
+    options = ["-J-Dkeystore.pkcs12.legacy"] if legacy else []
+    into = ["-destkeystore", str(store), "-deststoretype", "PKCS12", "-deststorepass", password]
+    source_of = ["-srckeystore", str(source), "-srcstoretype", "PKCS12", "-srcstorepass", password]
+    keytool(at, "-importkeystore", *options, *source_of, *into)
+    store.chmod(0o600)
+    use_pkcs12(world, store, password)
+    world.job.works("split")
+    world.check()
+
+
+@needs_keytool
+def test_a_key_that_keytool_makes(tmp_path: Path, tls: Certificates) -> None:
+    """It writes ECDSA keys without their public part. The register trusts the certificate itself."""
+    store = tls.file("made.p12")
+    name = f"CN=Test,O=Test,C=SE,SERIALNUMBER={SENDER}"
+    kind = ["-keyalg", "EC", "-groupname", "secp256r1", "-dname", name, "-alias", "org"]
+    keytool(tls.directory, "-genkeypair", *kind, "-keystore", str(store), "-storepass", "changeit")
+    store.chmod(0o600)
+    made = openssl("pkcs12", "-in", str(store), "-nokeys", "-passin", "pass:changeit", directory=tls.directory)
+    context = server_context(tls.directory, client=True)
+    context.load_verify_locations(cadata=made.stdout)
+    with serving(tmp_path, tls, context) as world:
+        use_pkcs12(world, store, "changeit")
+        world.job.works("split")
+        world.check()
+    assert {call.peer["serialNumber"] for call in world.far.calls} == {SENDER}
+
+
+def test_a_password_in_the_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = export(world.tls, SENDER, "environment.p12")
+    world.job.write_source(tls={"pkcs12": str(file), "password_env": "NABAR_TEST_PASSWORD"})
+    world.job.fails("split", USAGE, "password_env", "not set")
+    monkeypatch.setenv("NABAR_TEST_PASSWORD", "wrong one")
+    ran = world.job.fails("split", USAGE, "the password is not the one", "environment.p12")
+    assert "wrong one" not in ran.error
+    monkeypatch.setenv("NABAR_TEST_PASSWORD", PASSWORD)
+    world.job.works("split")
+    world.check()
+
+
+def test_pkcs12_that_does_not_work(world: World) -> None:
+    file = export(world.tls, SENDER, "bad.p12")
+    use_pkcs12(world, file, "another")
+    ran = world.job.fails("split", USAGE, "the password is not the one", "bad.p12")
+    assert "another" not in ran.error
+    world.job.write_source(tls={"password_file": None})
+    world.job.fails("split", USAGE, "password_file", "password_env")
+    use_pkcs12(world, file)
+    file.chmod(0o644)
+    world.job.fails("split", USAGE, "chmod 600")
+    file.chmod(0o600)
+    given = ["-nokeys", "-in", f"{SENDER}.pem", "-out", "bad.p12", "-passout", f"pass:{PASSWORD}"]
+    openssl("pkcs12", "-export", *given, directory=world.tls.directory)
+    world.job.fails("split", USAGE, "no private key")
+    file.write_bytes(file.read_bytes()[:-20])
+    world.job.fails("split", USAGE, "cut off")
     assert not world.far.calls
+
+
+def test_a_certificate_of_pkcs12_that_ends_soon_or_has_ended(world: World) -> None:
+    use_pkcs12(world, export(world.tls, "short", "short.p12"))
+    ran = world.job.works("split")
+    assert "warning" in ran.error and ("9 days" in ran.error or "10 days" in ran.error)
+    ran = world.job.nabar("source", "check", str(world.job.source_file), "--sender", SENDER)
+    assert ran.code == 0 and "days left: renew it soon" in ran.out, ran
+    world.tls.make("ended", f"/C=SE/O=Test/CN=Test/serialNumber={SENDER}", days=-1)
+    use_pkcs12(world, export(world.tls, "ended", "ended.p12"))
+    calls = len(world.far.calls)
+    world.job.fails("split", FAILED, "ended at", "renew it", more=["--force"])
+    assert len(world.far.calls) == calls

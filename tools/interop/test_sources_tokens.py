@@ -15,6 +15,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from joserfc.jwk import RSAKey
 
 import oracle
 import standin
@@ -363,3 +364,75 @@ def test_a_chain_of_another_organisation_or_without_its_middle(world: World) -> 
     world.job.forget()
     (world.tls / "chain.pem").write_bytes((world.tls / "leaf.pem").read_bytes())
     world.refused("token")
+
+
+# Other forms of the key.
+
+
+def write_private(file: Path, content: str | bytes) -> None:
+    file.unlink(missing_ok=True)
+    file.touch(0o600)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def private_jwk(key: rsa.RSAPrivateKey, kid: str | None) -> Row:
+    """Written by a library of its own."""
+    made = RSAKey.import_key(pem(key)).as_dict(private=True)
+    return {**made, "use": "sig", "alg": "RS256", **({"kid": kid} if kid else {})}
+
+
+@pytest.mark.parametrize("form", ["alone", "set", "kid_of_the_source_file"])
+def test_a_key_as_jwk(world: World, form: str) -> None:
+    named = private_jwk(KEY, None if form == "kid_of_the_source_file" else "first")
+    other = {**jwk(OTHER_KEY, "second"), "use": "sig"}
+    write_private(world.tls / "key.jwk", json.dumps({"keys": [other, named]} if form == "set" else named, indent=1))
+    kid = "first" if form == "kid_of_the_source_file" else None
+    world.job.write_source(token={"key": "tls/key.jwk"})
+    if kid is None:
+        world.job.write_source(token={"kid": None})
+    ran = world.job.works("split")
+    world.check()
+    assert named["d"] not in ran.out + ran.error
+
+
+def test_a_jwk_that_does_not_work(world: World) -> None:
+    file = world.tls / "key.jwk"
+    world.job.write_source(token={"key": "tls/key.jwk", "kid": None})
+    named = private_jwk(KEY, "first")
+    public = {name: value for name, value in named.items() if name not in ("d", "p", "q", "dp", "dq", "qi")}
+    for key, words in [
+        (public, ("public key",)),
+        ({**named, "kty": "EC"}, ("RSA",)),
+        ({**named, "kid": None}, ("kid",)),
+        ({**named, "qi": None}, ("lacks qi",)),
+        ({"keys": [named, named]}, ("several",)),
+        ({**named, "p": named["q"]}, ("key.jwk",)),
+    ]:
+        write_private(file, json.dumps(key))
+        ran = world.job.fails("split", USAGE, *words)
+        assert named["d"] not in ran.error
+    write_private(file, json.dumps(named))
+    file.chmod(0o644)
+    world.job.fails("split", USAGE, "chmod 600")
+    assert not world.oauth.requests
+
+
+def test_a_key_as_pkcs12(world: World) -> None:
+    """Its chain is sent as x5c, unless the source file has the id of the key."""
+    with_chain(world)
+    others = [(world.tls / name).read_bytes() for name in ("root.pem", "middle.pem")]
+    (world.tls / "others.pem").write_bytes(b"".join(others))
+    given = ["-in", "leaf.pem", "-inkey", "key.pem", "-certfile", "others.pem", "-out", "key.p12"]
+    openssl("pkcs12", "-export", *given, "-passout", "pass:hemligt ord", directory=world.tls)
+    write_private(world.tls / "password", "hemligt ord\n")
+    token = {"key": "tls/key.p12", "certificate": None, "password_file": "tls/password"}
+    world.job.write_source(token=token)
+    ran = world.job.works("split")
+    world.check()
+    assert "hemligt" not in ran.out + ran.error
+    world.oauth.roots = []
+    world.job.fails("split", FAILED, "token", more=["--force"])
+    world.job.forget()
+    world.job.write_source(token={"kid": "first"})
+    world.job.works("split")
+    assert world.job.files() == {"out"}

@@ -26,8 +26,11 @@ pub(crate) struct MailingArgs {
     #[command(flatten)]
     pub(crate) of: SenderArgs,
     /// Ask the live register that this source file describes for the ids of the list
-    #[arg(long, value_name = "FILE", conflicts_with = "register")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) source: Option<PathBuf>,
+    /// Ask the source only for the ids that the register file was not asked for, or whose answers are too old
+    #[arg(long, requires = "register", requires = "source", conflicts_with = "known")]
+    pub(crate) ask_missing: bool,
     #[command(flatten)]
     pub(crate) asking: AskingArgs,
 }

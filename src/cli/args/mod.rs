@@ -219,6 +219,9 @@ pub(crate) struct Serve {
     /// Register file or data directory; with NAME= its paths begin with /NAME
     #[arg(short, long = "register", value_name = "[NAME=]REGISTER")]
     pub(crate) registers: Vec<RegisterArg>,
+    /// Source file of a live register, which is asked for the clients; with NAME= its paths begin with /NAME
+    #[arg(long = "source", value_name = "[NAME=]FILE")]
+    pub(crate) sources: Vec<RegisterArg>,
     /// Address and port to listen on [default: 127.0.0.1:8080]; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
@@ -367,18 +370,27 @@ pub(crate) struct CheckpointArgs {
     pub(crate) quiet: bool,
 }
 
-/// Keep a replica of a service's register
+/// Keep a replica of a service's register, or a copy of a live KRR by its feed
 ///
-/// Downloads the register file and then applies changes as they arrive, durably; the directory can be read and served
-/// meanwhile. Can be ended at any time, and resumes where it was.
+/// Downloads the register file, or with --source all persons, and then applies changes as they arrive, durably; the
+/// directory can be read and served meanwhile. Can be ended at any time, and resumes where it was.
 #[derive(Args)]
-#[command(after_help = "Example:\n  nabar follow http://localhost:8080 replica/far")]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:\n  nabar follow http://localhost:8080 replica/far\n  nabar follow --source krr.toml data/krr"
+)]
 pub(crate) struct FollowArgs {
     /// Address of a service, without /v1: http://localhost:8080, https://nabar.example/se; or of a stream:
     /// nats://HOST:4222/STREAM
-    #[arg(value_name = "URL")]
-    pub(crate) source: String,
-    /// The replica's data directory
+    #[arg(value_name = "URL", required_unless_present = "feed", conflicts_with = "feed")]
+    pub(crate) source: Option<String>,
+    /// The source file of a live KRR, whose feed is followed instead
+    #[arg(long = "source", id = "feed", value_name = "FILE")]
+    pub(crate) feed: Option<PathBuf>,
+    /// The organisation for which a supplier asks KRR
+    #[arg(long, value_name = "ORGNR", requires = "feed")]
+    pub(crate) on_behalf_of: Option<String>,
+    /// The data directory
     #[arg(value_name = "DIR")]
     pub(crate) directory: PathBuf,
     /// End when the replica is up to date

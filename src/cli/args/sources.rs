@@ -53,6 +53,7 @@ pub(crate) struct SourceArgs {
 #[derive(Subcommand)]
 pub(crate) enum SourceCommand {
     Init(SourceInit),
+    Schema(SourceSchema),
     Check(SourceCheck),
 }
 
@@ -64,12 +65,21 @@ pub(crate) struct SourceInit {
     pub(crate) kind: SourceKindArg,
 }
 
+/// Print the JSON Schema of source files, for editors and other programs
+///
+/// The first line that `source init` prints names it: an editor with support for TOML then shows and checks the keys.
+#[derive(Args)]
+#[command(after_help = "Example:\n  nabar source schema > source.schema.json")]
+pub(crate) struct SourceSchema {}
+
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum SourceKindArg {
     /// FaR: SOAP, with a client certificate
     Far,
     /// KRR: REST, with tokens of Maskinporten
     Krr,
+    /// Kivra: REST, with tokens of its own
+    Kivra,
 }
 
 /// Try a live register step by step: source file, certificates and keys, token, one call

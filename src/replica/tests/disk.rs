@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// A fault of writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     #[default]
     None,
     /// The disk is full after so many operations.
@@ -19,14 +19,14 @@ pub(super) enum Fault {
 
 /// The fault of a process, shared by all its open files.
 #[derive(Clone, Default)]
-pub(super) struct Faults(Arc<Mutex<Fault>>);
+pub(crate) struct Faults(Arc<Mutex<Fault>>);
 
 impl Faults {
-    pub(super) fn set(&self, fault: Fault) {
+    pub(crate) fn set(&self, fault: Fault) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    pub(super) fn get(&self) -> Fault {
+    pub(crate) fn get(&self) -> Fault {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -47,13 +47,13 @@ impl Faults {
 }
 
 /// A directory on a disk with faults.
-pub(super) struct Failing {
+pub(crate) struct Failing {
     disk: FileSystem,
     faults: Faults,
 }
 
 impl Failing {
-    pub(super) fn new(path: &Path, faults: &Faults) -> Failing {
+    pub(crate) fn new(path: &Path, faults: &Faults) -> Failing {
         Failing { disk: FileSystem(path.to_owned()), faults: faults.clone() }
     }
 

@@ -7,7 +7,9 @@ use crate::service::caller::{AuthenticationError, Caller, Peer};
 use crate::service::client_limits::client_network;
 use crate::service::connection::Connection;
 use crate::service::context::RequestContext;
+use crate::service::live;
 use crate::service::memory::Reservation;
+use crate::service::open_connections::Usage;
 use crate::service::origin;
 use crate::service::problem::{CLIENT_GONE, Problem};
 use crate::service::record::{RequestRecord, SharedRecord, StreamEnd};
@@ -61,6 +63,9 @@ pub(super) async fn answer(
                 Some(error) => Err(error),
                 None => service.credentials.authenticate(&peer, request.headers()),
             };
+            if let Some(usage) = request.extensions().get::<Arc<Usage>>() {
+                usage.set_authenticated(caller.as_ref().is_ok_and(|caller| caller.organisation().is_some()));
+            }
             if let Ok(caller) = &caller {
                 standing = Standing::new(service, connection, request.headers(), caller);
             }
@@ -218,7 +223,9 @@ async fn handle(
     let served = served.map(|served| &**served);
     let allowed =
         counted.and_then(|()| route.requirement.check(&context.caller, &service.credentials, served, query));
-    if let Err(problem) = allowed {
+    let live = served.filter(|served| served.front().is_some() && !route.is_live);
+    let is_here = live.map_or(Ok(()), |served| Err(live::not_here(served.register().kind())));
+    if let Err(problem) = allowed.and(is_here) {
         return Ok((route.refuse)(context, &problem));
     }
     let mut response = match (route.handler, served) {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::service::FollowRules;
-use crate::service::caller::{CONTACT_SCOPE, MAILBOX_SCOPE};
+use crate::service::caller::{CONTACT_SCOPE, FEED_SCOPE, MAILBOX_SCOPE};
 use crate::service::config::{Config, Limits, Replicas};
 use crate::service::registers::Registers;
 use crate::service::tls::NoOrganisation;
@@ -36,7 +36,8 @@ pub(in crate::service) fn service() -> (TestService, Arc<Service>) {
         ..Config::default()
     };
     let registers = vec![register("far"), register("krr")];
-    let registers = Registers::open(registers, FollowRules::default(), &config.replicas).expect("registers");
+    let registers =
+        Registers::open(registers, Vec::new(), FollowRules::default(), &config.replicas).expect("registers");
     let service = Arc::new(Service::new(registers, &config).expect("a service"));
     (TestService { _work: work, issuer }, service)
 }
@@ -116,6 +117,10 @@ pub(in crate::service) fn callers(
         ("contact scope", token(STRANGER, CONTACT_SCOPE)),
         ("mailbox scope", token(STRANGER, MAILBOX_SCOPE)),
         ("both scopes", token(STRANGER, &both)),
+        ("supplier's contact scope", token(STRANGER, "krr:global/kontaktinfo.read")),
+        ("supplier's mailbox scope", token(STRANGER, "krr:global/postkasse.read")),
+        ("supplier's scopes", token(STRANGER, "krr:global/kontaktinfo.read krr:global/postkasse.read")),
+        ("feed scope", token(STRANGER, FEED_SCOPE)),
         ("sender", token(&sender, "")),
         ("sender's certificate", certificate(&sender, false)),
         ("dispatcher", token(&dispatcher, "")),
@@ -161,9 +166,29 @@ pub(in crate::service) const PARTICIPANTS: &[&str] = &[
     "operator's certificate",
     "authentication off",
 ];
-const BOTH_SCOPES: &[&str] = &["both scopes", "certificate without tokens", "authentication off"];
-const ONE_SCOPE: &[&str] =
-    &["contact scope", "mailbox scope", "both scopes", "certificate without tokens", "authentication off"];
+const BOTH_SCOPES: &[&str] =
+    &["both scopes", "supplier's scopes", "certificate without tokens", "authentication off"];
+const ONE_SCOPE: &[&str] = &[
+    "contact scope",
+    "mailbox scope",
+    "both scopes",
+    "supplier's contact scope",
+    "supplier's mailbox scope",
+    "supplier's scopes",
+    "certificate without tokens",
+    "authentication off",
+];
+const FEED_SCOPES: &[&str] = &[
+    "contact scope",
+    "mailbox scope",
+    "both scopes",
+    "supplier's contact scope",
+    "supplier's mailbox scope",
+    "supplier's scopes",
+    "feed scope",
+    "certificate without tokens",
+    "authentication off",
+];
 const REPLICAS: &[&str] = &["replica", "replica's certificate", "authentication off"];
 
 /// Who may call a route.
@@ -175,7 +200,7 @@ enum Allowed {
 }
 
 /// The expected authorization: method, target (`SENDER` is a sender of FaR), and who may call it.
-const EXPECTED: [(&str, &str, Allowed); 32] = [
+const EXPECTED: [(&str, &str, Allowed); 33] = [
     ("GET", "/healthz", Allowed::All),
     ("GET", "/readyz", Allowed::All),
     ("GET", "/metrics", Allowed::All),
@@ -204,7 +229,8 @@ const EXPECTED: [(&str, &str, Allowed); 32] = [
     ("GET", "/far/Authority?wsdl", Allowed::Authenticated),
     ("POST", "/krr/rest/v1/personer", Allowed::Only(ONE_SCOPE)),
     ("POST", "/krr/rest/v2/personer", Allowed::Only(ONE_SCOPE)),
-    ("POST", "/krr/rest/v2/krr/hentEndringer", Allowed::Only(ONE_SCOPE)),
+    ("POST", "/krr/rest/v2/krr/hentEndringer", Allowed::Only(FEED_SCOPES)),
+    ("GET", "/krr/rest/v2/printSertifikat", Allowed::Only(ONE_SCOPE)),
     ("POST", "/krr/kontaktinfo-external/ws-v5", Allowed::Only(ONE_SCOPE)),
     ("GET", "/krr/kontaktinfo-external/ws-v5?wsdl", Allowed::Authenticated),
     ("POST", "/far/v1/check?date=2026-06-01&sender=SENDER", Allowed::Only(SENDERS)),

@@ -38,6 +38,7 @@ impl FarFault {
     pub(super) fn of_refusal(problem: &Problem) -> FarFault {
         match problem.status() {
             StatusCode::FORBIDDEN => FarFault::not_authorised(problem.detail()),
+            StatusCode::NOT_IMPLEMENTED => FarFault::new(5000, problem.detail()),
             _ => FarFault::busy(problem.detail()),
         }
     }

@@ -8,15 +8,19 @@ mod recipient;
 
 use super::body::RequestBody;
 use super::context::RequestContext;
+use super::live;
 use super::problem::Problem;
 use super::record::RequestRecord;
 use super::registers::ServedRegister;
 use super::response::{Body, respond, with_extension, with_version};
 use super::soap::{self, Call, Version, XML};
+use crate::identities::Ordinal;
 use crate::register::Register;
+use crate::source::Front;
 use fault::FarFault;
 use hyper::{Request, Response};
 use operations::{FarOperation, FarService, OperationRequirement};
+use std::sync::Arc;
 
 pub(super) const RECIPIENT_WSDL: &str = include_str!("recipient.wsdl");
 pub(super) const AUTHORITY_WSDL: &str = include_str!("authority.wsdl");
@@ -27,8 +31,7 @@ pub(super) async fn recipient(
     served: &ServedRegister,
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let register = served.register();
-    Ok(respond_to_call(context, FarService::Recipient, request, &register).await)
+    Ok(respond_to_call(context, FarService::Recipient, request, served).await)
 }
 
 /// `POST /Authority`.
@@ -37,8 +40,7 @@ pub(super) async fn authority(
     served: &ServedRegister,
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let register = served.register();
-    Ok(respond_to_call(context, FarService::Authority, request, &register).await)
+    Ok(respond_to_call(context, FarService::Authority, request, served).await)
 }
 
 /// Turns a refusal of the route into a fault.
@@ -69,37 +71,65 @@ async fn respond_to_call(
     context: &RequestContext<'_>,
     service: FarService,
     request: Request<RequestBody>,
-    register: &Register,
+    served: &ServedRegister,
 ) -> Response<Body> {
     let call = match soap::call(context, request, Version::V11).await {
         Ok(call) => call,
         Err(error) => return send_fault(context, service, None, error.into()),
     };
-    match run(context, service, &call, register) {
-        Ok((message, record)) => with_extension(with_version(respond(XML, message), register), record),
+    match run(context, service, &call, served).await {
+        Ok((message, record, register)) => {
+            with_extension(with_version(respond(XML, message), &register), record)
+        }
         Err(fault) => send_fault(context, service, Some(&call), fault),
     }
 }
 
 /// Checks limits and the operation's requirement, and runs the operation. Returns the message of the response.
-fn run(
+async fn run(
     context: &RequestContext<'_>,
     service: FarService,
     call: &Call,
-    register: &Register,
-) -> Result<(String, RequestRecord), FarFault> {
+    served: &ServedRegister,
+) -> Result<(String, RequestRecord, Arc<Register>), FarFault> {
     let ids = call.all("recipientId").count() + call.all("RecipientId").count();
     context.count_ids(ids).map_err(|problem| FarFault::of_refusal(&problem))?;
     let operation = service.operation(&call.namespace, &call.operation);
     let operation = operation.ok_or_else(FarFault::unknown_operation)?;
-    authorize(context, operation, register, call)?;
+    let refused = |problem: Problem| FarFault::of_refusal(&problem);
+    let mut register = live::register_for(served, call.all("senderOrgNr").next()).map_err(refused)?;
+    authorize(context, operation, &register, call)?;
+    if let Some(front) = served.front() {
+        register = asked(front, operation, &register, call).await?;
+    }
     let mut message = Version::V11.open();
     let record = match service {
-        FarService::Recipient => recipient::run(register, operation.name, call, &mut message)?,
-        FarService::Authority => authority::run(register, operation.name, call, &mut message)?,
+        FarService::Recipient => recipient::run(&register, operation.name, call, &mut message)?,
+        FarService::Authority => authority::run(&register, operation.name, call, &mut message)?,
     };
     message.push_str(soap::CLOSE);
-    Ok((message, record))
+    Ok((message, record, register))
+}
+
+/// The answers of a live register for the ids of a call.
+async fn asked(
+    front: &Front,
+    operation: &FarOperation,
+    register: &Register,
+    call: &Call,
+) -> Result<Arc<Register>, FarFault> {
+    if operation.name != "isReachable" {
+        return Err(FarFault::of_refusal(&live::not_here(register.kind())));
+    }
+    let (_, sender) = recipient::sender_of(register, call)?;
+    let ids = recipient::ordinals(&recipient::ids_of(call)?);
+    let ids = ids.into_iter().filter(|id| *id != Ordinal::ABSENT).collect();
+    let answers = live::ask_whole(front, Some(sender), ids).await;
+    let answers = answers.map_err(|problem| FarFault::of_refusal(&problem))?;
+    match live::has_refused(&answers) {
+        true => Err(FarFault::bad_input("the register refuses a recipientId")),
+        false => Ok(answers),
+    }
 }
 
 /// Errors: the caller does not meet the operation's requirement, or the message names no valid sender.

@@ -4,7 +4,7 @@ use super::elements::{SENDER, is_organisation, is_recipient, put_sender};
 use super::fault::FarFault;
 use crate::consent::RuleSet;
 use crate::identities::{Country, Identity, Ordinal, Rejection, Today};
-use crate::limits::CALL_IDS_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, CALL_IDS_MAX};
 use crate::register::{AccountType, Damage, FarState, Operator, Recipient, Register, SenderIndex};
 use crate::service::record::RequestRecord;
 use crate::service::soap::{self, Call};
@@ -59,6 +59,7 @@ fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<Re
     out.reserve(ids.len() * 700);
     // The text of each state, formatted for the first recipient in that state.
     let mut statuses: HashMap<u32, String> = HashMap::new();
+    let mut of_statuses = 0;
     let mut unknown = String::new();
     put_status(&mut unknown, None);
     unknown.push_str("</r:AccountStatus><r:SenderAccepted>false</r:SenderAccepted></return>");
@@ -72,11 +73,14 @@ fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<Re
             continue;
         };
         let supplier = supplier(register, account.state);
-        out.push_str(statuses.entry(account.code).or_insert_with(|| {
+        let status = statuses.entry(account.code).or_insert_with(|| {
             let mut status = String::new();
             put_status(&mut status, Some((account.state, supplier)));
+            of_statuses += status.len();
             status
-        }));
+        });
+        check_length(out.len() + status.len() + of_statuses)?;
+        out.push_str(status);
         put_time(out, "r:LastRegistration", account.last_registration);
         out.push_str("</r:AccountStatus>");
         out.push_str(match account.accepted {
@@ -92,6 +96,14 @@ fn is_reachable(register: &Register, call: &Call, out: &mut String) -> Result<Re
     Ok(record)
 }
 
+/// Errors: the texts of the register are too long for one answer.
+fn check_length(bytes: usize) -> Result<(), FarFault> {
+    match bytes > ANSWER_BYTES_MAX {
+        true => Err(FarFault::too_much("the answer would be too long: ask for fewer recipients")),
+        false => Ok(()),
+    }
+}
+
 fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<RequestRecord, FarFault> {
     allow_arguments(call, &["recipientId"])?;
     let ids = ids_of(call)?;
@@ -105,6 +117,7 @@ fn is_registered(register: &Register, call: &Call, out: &mut String) -> Result<R
         put_status(out, account.as_ref().map(|account| (account.state, supplier(register, account.state))));
         put_time(out, "r:LastRegistration", account.and_then(|account| account.last_registration));
         out.push_str("</return>");
+        check_length(out.len())?;
     }
     Ok(RequestRecord::of(register, None, ids.len()))
 }
@@ -147,7 +160,7 @@ fn allow_arguments(call: &Call, names: &[&str]) -> Result<(), FarFault> {
 }
 
 /// The ids of a call. Errors: too many, or one that does not match the contract's pattern.
-fn ids_of(call: &Call) -> Result<Vec<&str>, FarFault> {
+pub(super) fn ids_of(call: &Call) -> Result<Vec<&str>, FarFault> {
     let ids: Vec<&str> = call.all("recipientId").collect();
     if ids.len() > CALL_IDS_MAX {
         return Err(FarFault::too_much(format!("a call has at most {CALL_IDS_MAX} ids, not {}", ids.len())));
@@ -184,7 +197,7 @@ fn identity(id: &str) -> Result<Identity, Rejection> {
 }
 
 /// Ordinals; that of no recipient for an id that matches the pattern and is invalid.
-fn ordinals(ids: &[&str]) -> Vec<Ordinal> {
+pub(super) fn ordinals(ids: &[&str]) -> Vec<Ordinal> {
     let ordinal = |id: &&str| identity(id).map_or(Ordinal::ABSENT, |identity| identity.ordinal());
     ids.iter().map(ordinal).collect()
 }

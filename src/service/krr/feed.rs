@@ -8,7 +8,7 @@
 
 use crate::changes::ChangeBody;
 use crate::identities::{Country, Identity, Ordinal};
-use crate::limits::PAGE_ORDINALS;
+use crate::limits::{ANSWER_BYTES_MAX, PAGE_ORDINALS};
 use crate::register::{Damage, Recipient, Register};
 use crate::store::{Log, StoreError};
 use std::collections::HashSet;
@@ -47,6 +47,9 @@ pub(super) enum FeedError {
     /// The register's numbers do not fit into those of the feed.
     #[error("the register's change numbers are too high for a feed from 0; begin with an export")]
     TooHigh,
+    /// The texts of a page are too long.
+    #[error("the texts of the next page are longer than {ANSWER_BYTES_MAX} bytes")]
+    TooLarge,
     #[error(transparent)]
     Damaged(#[from] Damage),
     #[error(transparent)]
@@ -135,18 +138,22 @@ fn all_persons(
     sequence: u64,
     page: u32,
     most: usize,
-) -> Result<(Persons, FeedPosition), Damage> {
+) -> Result<(Persons, FeedPosition), FeedError> {
     let first = Country::Norway.ordinals().start;
     let mut persons: Persons = Vec::new();
     // The current page of the index, and the number of persons before it.
-    let (mut current, mut before) = (page, 0);
+    let (mut current, mut before, mut bytes) = (page, 0, 0);
     let mut next = FeedPosition::After { sequence, from_zero: true };
-    register.for_each_from::<Damage>(Ordinal(first + page * PAGE_ORDINALS), |identity, recipient| {
+    register.for_each_from::<FeedError>(Ordinal(first + page * PAGE_ORDINALS), |identity, recipient| {
         let page = (identity.ordinal().0 - first) / PAGE_ORDINALS;
         if page != current {
             (current, before) = (page, persons.len());
         }
-        if persons.len() == most {
+        bytes += text_bytes(&recipient);
+        if bytes > ANSWER_BYTES_MAX && before == 0 {
+            return Err(FeedError::TooLarge);
+        }
+        if persons.len() == most || bytes > ANSWER_BYTES_MAX {
             persons.truncate(before);
             next = FeedPosition::AllPersons { sequence, page: current };
             return Ok(ControlFlow::Break(()));
@@ -155,6 +162,13 @@ fn all_persons(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok((persons, next))
+}
+
+fn text_bytes(recipient: &Recipient) -> usize {
+    match recipient {
+        Recipient::Krr { person, .. } => person.text_bytes(),
+        Recipient::Far { .. } => 0,
+    }
 }
 
 /// Persons who changed after a number, and the last number that was read. `None` if the changes have been removed.
@@ -200,11 +214,16 @@ fn changed(
             to = change.sequence();
         }
     }
+    let mut bytes = 0;
     let known = ordinals.into_iter().filter_map(Identity::from_ordinal).map(|identity| {
         let recipient = register.recipient(&identity)?;
-        Ok((identity, recipient))
+        bytes += recipient.as_ref().map_or(0, text_bytes);
+        match bytes > ANSWER_BYTES_MAX {
+            true => Err(FeedError::TooLarge),
+            false => Ok((identity, recipient)),
+        }
     });
-    Ok(Some((known.collect::<Result<_, Damage>>()?, to)))
+    Ok(Some((known.collect::<Result<_, FeedError>>()?, to)))
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 mod feed;
 mod person;
+mod print;
 mod rest;
 mod scopes;
 mod soap;
 
+pub(super) use print::{print_certificate, print_certificate_operation};
 pub(super) use rest::{
     ChangesPage, ChangesRequest, PersonsRequest, PersonsResponse, changes, changes_operation, persons,
     persons_operation,

@@ -3,19 +3,23 @@
 use super::feed::{self, FeedError};
 use super::person::{find, registered_or_deleted};
 use super::scopes::KrrScopes;
-use crate::limits::CALL_IDS_MAX;
-use crate::register::{Damage, Person};
+use crate::identities::{Country, Identity};
+use crate::limits::{ANSWER_BYTES_MAX, CALL_IDS_MAX};
+use crate::register::{Person, Register};
 use crate::service::body::RequestBody;
 use crate::service::context::RequestContext;
+use crate::service::live;
 use crate::service::operation::{json_response, operation, problem, request_body, schema};
 use crate::service::problem::Problem;
 use crate::service::record::RequestRecord;
 use crate::service::registers::ServedRegister;
 use crate::service::request::{RequestDate, content_type, from_json, unsupported_content_type};
 use crate::service::response::{Body, JSON, json, with_extension, with_version};
+use crate::source::Front;
 use hyper::{Request, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use utoipa::openapi::path::OperationBuilder;
 
 /// Ids of persons.
@@ -69,13 +73,35 @@ pub(in crate::service) async fn persons(
         return Err(Problem::bad_request("number-of-ids", detail));
     }
     context.count_ids(ids.len())?;
-    let (register, day) = (served.register(), RequestDate::today()?);
+    let day = RequestDate::today()?;
+    let register = match served.front() {
+        None => served.register(),
+        Some(front) => asked(front, ids, day).await?,
+    };
     let scopes = KrrScopes::of(&context.caller);
-    let persons = ids.iter().map(|id| find(&register, id, day).map(|person| scopes.limit(person)));
-    let personer = persons.collect::<Result<Vec<Person>, Damage>>();
-    let personer = personer.map_err(|damage| Problem::damaged(&register, &damage))?;
+    let (mut personer, mut bytes) = (Vec::<Person>::with_capacity(ids.len()), 0);
+    for id in ids {
+        let person = find(&register, id, day).map_err(|damage| Problem::damaged(&register, &damage))?;
+        bytes += person.text_bytes();
+        if bytes > ANSWER_BYTES_MAX {
+            return Err(Problem::answer_too_large());
+        }
+        personer.push(scopes.limit(person));
+    }
     let record = RequestRecord::of(&register, None, ids.len());
     Ok(with_extension(with_version(json(&PersonsResponse { personer }), &register), record))
+}
+
+/// The answers of a live register.
+async fn asked(front: &Front, ids: &[String], day: RequestDate) -> Result<Arc<Register>, Problem> {
+    let parsed = ids.iter().filter_map(|id| Identity::parse(id.as_bytes(), Country::Norway, day.today).ok());
+    let answers = live::ask_whole(front, None, parsed.map(|identity| identity.ordinal()).collect()).await?;
+    match live::has_refused(&answers) {
+        true => {
+            Err(Problem::bad_request("refused-by-register", "the register refuses a personidentifikator"))
+        }
+        false => Ok(answers),
+    }
 }
 
 /// `POST /rest/v2/krr/hentEndringer`.
@@ -94,6 +120,7 @@ pub(in crate::service) async fn changes(
         FeedError::TooHigh => {
             Problem::new(StatusCode::NOT_IMPLEMENTED, "sequence-too-high", error.to_string())
         }
+        FeedError::TooLarge => Problem::answer_too_large(),
         FeedError::Damaged(_) => Problem::damaged(&register, &error),
         FeedError::Log(_) => Problem::unreadable(&error),
     })?;

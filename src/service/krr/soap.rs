@@ -3,10 +3,11 @@
 use super::feed::{self, FeedError};
 use super::person::{KAN_VARSLES, find, registered_or_deleted};
 use super::scopes::KrrScopes;
-use crate::limits::CALL_IDS_MAX;
+use crate::limits::{ANSWER_BYTES_MAX, CALL_IDS_MAX};
 use crate::register::{Kontaktinformasjon, Person, Register};
 use crate::service::body::RequestBody;
 use crate::service::context::RequestContext;
+use crate::service::print_certificate::PrintCertificate;
 use crate::service::problem::Problem;
 use crate::service::record::RequestRecord;
 use crate::service::registers::ServedRegister;
@@ -119,10 +120,23 @@ fn run_operation(
         (MESSAGES, "HentPersonerForespoersel") => persons(context, register, call),
         (MESSAGES, "HentEndringerForespoersel") => changes(context, served, register, call),
         (MESSAGES, "HentPrintSertifikatForespoersel") => {
-            Err(KrrFault::sender("this is a replica, which has no certificate of a print service"))
+            let print = context.service.print.as_ref().ok_or_else(|| {
+                KrrFault::sender("this is a replica, which has no certificate of a print service")
+            })?;
+            Ok((print_certificate(print), 0))
         }
         _ => Err(KrrFault::sender("the service has no such operation")),
     }
+}
+
+fn print_certificate(print: &PrintCertificate) -> String {
+    let mut out = Version::V12.open();
+    out.push_str(&format!("<o:HentPrintSertifikatRespons xmlns:o=\"{MESSAGES}\">"));
+    soap::element(&mut out, "o:postkasseleverandoerAdresse", &print.postkasseleverandoer_adresse);
+    soap::element(&mut out, "o:X509Sertifikat", &print.x509_sertifikat);
+    out.push_str("</o:HentPrintSertifikatRespons>");
+    out.push_str(soap::CLOSE);
+    out
 }
 
 /// The fields that `informasjonsbehov` requests, and the caller's scopes.
@@ -263,6 +277,11 @@ fn persons(
         // With VarslingsStatus, the contract withholds the addresses of persons who cannot be notified.
         let withhold = fields.notifiable && person.varslingsstatus != KAN_VARSLES;
         fields.put(&mut out, person, withhold);
+        if out.len() > ANSWER_BYTES_MAX {
+            return Err(KrrFault::sender(
+                "the texts of these persons are too long for one answer: ask for fewer".to_owned(),
+            ));
+        }
     }
     out.push_str("</o:HentPersonerRespons>");
     out.push_str(soap::CLOSE);
@@ -283,7 +302,7 @@ fn changes(
     let page =
         tokio::task::block_in_place(|| feed::page(register, served.log().as_ref(), from, CALL_IDS_MAX));
     let page = page.map_err(|error| match error {
-        FeedError::Unknown | FeedError::TooHigh => KrrFault::sender(error.to_string()),
+        FeedError::Unknown | FeedError::TooHigh | FeedError::TooLarge => KrrFault::sender(error.to_string()),
         FeedError::Damaged(_) => Problem::damaged(register, &error).into(),
         FeedError::Log(_) => Problem::unreadable(&error).into(),
     })?;

@@ -4,12 +4,15 @@ use super::parameters::ReachabilityParameters;
 use super::query::{QueryResults, ReachabilityQuery, ResultCache, ResultFields};
 use crate::service::body::BufferedBody;
 use crate::service::context::RequestContext;
+use crate::service::live;
+use crate::service::memory::Reservation;
 use crate::service::organisations::RegisterVersion;
 use crate::service::problem::Problem;
 use crate::service::record::{SharedRecord, StreamEnd};
 use crate::service::registers::ServedRegister;
 use crate::service::request::from_json;
 use crate::service::response::{self, Body, JSON, respond, with_extension, with_version};
+use crate::source::Front;
 use bytes::Bytes;
 use hyper::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -85,18 +88,59 @@ pub(super) fn respond_in_json(
     body: BufferedBody,
 ) -> Result<Response<Body>, Problem> {
     let BufferedBody { bytes, mut memory } = body;
+    let (query, ids) = read(context, served, parameters, &bytes, &mut memory)?;
+    let results = query.results(ids.iter().map(Id::bytes))?;
+    drop(ids);
+    drop(bytes);
+    respond_with(query, results, memory)
+}
+
+/// Answers the same from a live register.
+pub(super) async fn ask_in_json(
+    context: &RequestContext<'_>,
+    (served, front): (&ServedRegister, &Front),
+    parameters: &ReachabilityParameters,
+    body: BufferedBody,
+) -> Result<Response<Body>, Problem> {
+    let BufferedBody { bytes, mut memory } = body;
+    let (query, ids) = read(context, served, parameters, &bytes, &mut memory)?;
+    let (query, _) = query.asked(front, ids.iter().map(Id::bytes)).await?;
+    let results = query.results(ids.iter().map(Id::bytes))?;
+    drop(ids);
+    respond_with(query, results, memory)
+}
+
+impl Id<'_> {
+    fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Reads a request: its question and its ids.
+fn read<'b>(
+    context: &RequestContext<'_>,
+    served: &ServedRegister,
+    parameters: &ReachabilityParameters,
+    bytes: &'b Bytes,
+    memory: &mut Reservation,
+) -> Result<(ReachabilityQuery, Vec<Id<'b>>), Problem> {
     // Each id has two quotation marks.
-    let ids = memchr::memchr_iter(b'"', &bytes).count() / 2;
-    context.grow(&mut memory, bytes.len() + ids * ID_BYTES)?;
-    let request: ReachabilityRequest<'_> = from_json(&bytes, "{\"sender\", \"recipients\"}")?;
+    let ids = memchr::memchr_iter(b'"', bytes).count() / 2;
+    context.grow(memory, bytes.len() + ids * ID_BYTES)?;
+    let request: ReachabilityRequest<'_> = from_json(bytes, "{\"sender\", \"recipients\"}")?;
     let sender = parameters.sender.as_deref().or(request.sender.as_deref());
     let date = parameters.date.as_deref().or(request.date.as_deref());
     let query = ReachabilityQuery::new(context, served, sender, date)?;
     context.count_ids(request.recipients.len())?;
-    let results = query.results(request.recipients.iter().map(|id| id.0.as_bytes()))?;
+    Ok((query, request.recipients))
+}
+
+fn respond_with(
+    query: ReachabilityQuery,
+    results: QueryResults,
+    mut memory: Reservation,
+) -> Result<Response<Body>, Problem> {
     let (register, record) = (query.register.clone(), results.record(&query));
-    drop(request);
-    drop(bytes);
     if results.answers.len() <= BUFFERED_RESULTS {
         let mut writer = JsonWriter::new(query, results);
         let mut out = writer.beginning();
@@ -105,7 +149,8 @@ pub(super) fn respond_in_json(
         response.body_mut().keep(memory);
         return Ok(response);
     }
-    memory.resize(results.answers.len() * RESULT_BYTES + STREAM_BYTES).map_err(|_| Problem::busy())?;
+    let needed = results.answers.len() * RESULT_BYTES + STREAM_BYTES + live::register_bytes(&register);
+    memory.resize(needed).map_err(|_| Problem::busy())?;
     let mut writer = JsonWriter::new(query, results);
     let beginning = writer.beginning();
     let left = writer.length(beginning.len());

@@ -72,7 +72,7 @@ fn write(query: &ReachabilityQuery, text: &[u8], out: &mut Vec<u8>) -> Result<Re
     let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(without_return).collect();
     // The text after the last line end is empty and no line.
     lines.pop_if(|last| last.is_empty());
-    let ids = lines.iter().map(|line| if line.len() > LINE_BYTES_MAX { TOO_LONG } else { line });
+    let ids = lines.iter().map(|line| id_of(line));
     let results = query.results(ids)?;
     let mut cache = ResultCache::new(|(outcome, reason, operator): ResultFields<'_>| {
         format!(",{outcome},{reason},{operator}\n").into_bytes()
@@ -82,6 +82,12 @@ fn write(query: &ReachabilityQuery, text: &[u8], out: &mut Vec<u8>) -> Result<Re
         out.extend_from_slice(cache.text(&query.register, answer));
     }
     Ok(results.record(query))
+}
+
+/// The id of a line.
+pub(super) fn id_of(line: &[u8]) -> &[u8] {
+    let line = without_return(line);
+    if line.len() > LINE_BYTES_MAX { TOO_LONG } else { line }
 }
 
 fn without_return(line: &[u8]) -> &[u8] {

@@ -11,6 +11,7 @@ pub(super) use query::ReachabilityQuery;
 
 use super::body::{self, BufferedBody, RequestBody};
 use super::context::RequestContext;
+use super::live;
 use super::operation::{operation, problem, request_body, response, schema, string_schema};
 use super::problem::Problem;
 use super::registers::ServedRegister;
@@ -18,7 +19,7 @@ use super::request::{content_type, query as parse_query, unsupported_content_typ
 use super::response::{Body, JSON};
 use crate::limits::INLINE_BODY_BYTES;
 use bytes::Bytes;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use lines::LineSource;
 use parameters::ReachabilityParameters;
 use std::sync::Arc;
@@ -71,6 +72,9 @@ async fn in_json(
 ) -> Result<Response<Body>, Problem> {
     let limits = &context.service.limits;
     let body = context.read_body(request, limits.json_bytes.min(limits.body_bytes), JSON_WEIGHT).await?;
+    if let Some(front) = served.front() {
+        return json::ask_in_json(context, (served, front), parameters, body).await;
+    }
     run(body.bytes.len(), || json::respond_in_json(context, served, parameters, body))
 }
 
@@ -80,9 +84,16 @@ async fn in_codes(
     parameters: &ReachabilityParameters,
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let query = new_query(context, served, parameters)?;
+    let mut query = new_query(context, served, parameters)?;
     let body = context.read_body(request, context.service.limits.body_bytes, COMPACT_WEIGHT).await?;
     context.count_ids(body.bytes.len() / compact::width(&query))?;
+    if let Some(front) = served.front() {
+        let ids = body.bytes.chunks(compact::width(&query));
+        let (asked, missing) = query.asked(front, ids).await?;
+        // The form has no code for an id that was not asked.
+        missing.map_or(Ok(()), |error| Err(live::problem(&error)))?;
+        query = asked;
+    }
     let mut response = run(body.bytes.len(), || compact::respond_in_codes(&query, &body.bytes))?;
     response.body_mut().keep(body.memory);
     Ok(response)
@@ -94,7 +105,7 @@ async fn in_lines(
     parameters: &ReachabilityParameters,
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
-    let (query, service) = (new_query(context, served, parameters)?, context.service);
+    let (mut query, service) = (new_query(context, served, parameters)?, context.service);
     let limits = &service.limits;
     // A client that announces the length may send the whole body before it reads: then the body is buffered.
     match request.body().content_length() {
@@ -105,8 +116,18 @@ async fn in_lines(
             context.count_ids(lines)?;
             let needed = bytes.len() + (lines * lines::LINE_BYTES).min(lines::STREAM_BYTES);
             context.grow(&mut memory, needed)?;
+            if let Some(front) = served.front() {
+                context.grow(&mut memory, needed + live::register_bytes(&query.register))?;
+                let ids = bytes.split(|byte| *byte == b'\n').map(lines::id_of);
+                query = query.asked(front, ids).await?.0;
+            }
             let source = LineSource::Buffered(bytes);
             Ok(lines::respond_in_lines(query, source, memory, limits.stall_time, |_| true))
+        }
+        // The ids are asked together.
+        _ if served.front().is_some() => {
+            let detail = "for a live register, lines need a Content-Length";
+            Err(Problem::new(StatusCode::LENGTH_REQUIRED, "length-required", detail))
         }
         _ => {
             body::require_uncompressed(request.headers())?;

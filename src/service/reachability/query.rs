@@ -4,10 +4,12 @@ use crate::identities::{Country, Identity, Ordinal, Rejection};
 use crate::register::{Answer, Damage, DecidedStates, Question, Register};
 use crate::service::authorization::require_outcomes;
 use crate::service::context::RequestContext;
+use crate::service::live;
 use crate::service::problem::Problem;
 use crate::service::record::RequestRecord;
 use crate::service::registers::ServedRegister;
 use crate::service::request::RequestDate;
+use crate::source::{Front, FrontError};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,13 +29,31 @@ impl ReachabilityQuery {
         sender: Option<&str>,
         date: Option<&str>,
     ) -> Result<ReachabilityQuery, Problem> {
-        let (register, date) = (served.register(), RequestDate::parse(date)?);
+        let (register, date) = (live::register_for(served, sender)?, RequestDate::parse(date)?);
         let about = |problem: Problem| problem.about_sender(sender);
         let decided = served.decided(&register, sender, date.date);
         let decided = decided.map_err(|error| about(Problem::of_question(&register, error)))?;
         require_outcomes(&context.caller, &register, decided.sender).map_err(about)?;
         let sender = decided.sender.map(|index| register.senders()[usize::from(index)].id.clone());
         Ok(ReachabilityQuery { register, sender, date, decided })
+    }
+
+    /// The same question to a live register's answers for some ids in any spelling. If the register is away, ids may be
+    /// missing: their outcome is `not_asked`.
+    ///
+    /// Errors: the register has not answered for any id.
+    pub(super) async fn asked(
+        self,
+        front: &Front,
+        ids: impl Iterator<Item = &[u8]>,
+    ) -> Result<(ReachabilityQuery, Option<FrontError>), Problem> {
+        let parse = |id| Identity::parse(id, self.country(), self.date.today).ok();
+        let ids = ids.filter_map(parse).map(|identity| identity.ordinal()).collect();
+        let answer = live::ask(front, self.sender.as_deref(), ids).await?;
+        let question = answer.register.question(self.sender.as_deref(), self.date.date);
+        let decided = question.map(|question| Arc::clone(question.decided()));
+        let decided = decided.map_err(|error| Problem::of_question(&answer.register, error))?;
+        Ok((ReachabilityQuery { register: answer.register, decided, ..self }, answer.missing))
     }
 
     fn question(&self) -> Result<Question<'_>, Problem> {

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 /// Why a register cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenRegisterError {
+    /// The source file of a live register.
+    #[error("{}: {}", .0.display(), .1)]
+    Source(PathBuf, String),
     /// The register file.
     #[error("{}: {error}", path.display())]
     File {

@@ -68,21 +68,29 @@ impl Threads {
 }
 
 impl Registers {
-    /// Opens registers by their names. A single register may have the name "" and is then at the root.
+    /// Opens registers by their names, and live registers by those of their source files. A single one may have the name ""
+    /// and is then at the root.
     pub fn open(
         given: Vec<(String, PathBuf)>,
+        live: Vec<(String, PathBuf)>,
         rules: FollowRules,
         replicas: &Replicas,
     ) -> Result<Registers, OpenRegisterError> {
         let mut registers = Registers { all: Vec::new(), threads: Threads::new() };
-        let single = given.len() == 1;
-        for (name, path) in given {
+        let single = given.len() + live.len() == 1;
+        let all =
+            given.into_iter().map(|given| (given, false)).chain(live.into_iter().map(|live| (live, true)));
+        for ((name, path), is_live) in all {
             let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if !name.chars().all(valid) {
                 return Err(OpenRegisterError::Name(name));
             }
             if name.is_empty() && !single || registers.all.iter().any(|served| served.name == name) {
                 return Err(OpenRegisterError::Twice(name));
+            }
+            if is_live {
+                registers.all.push(Arc::new(ServedRegister::live(name, &path)?));
+                continue;
             }
             let (mut served, source) = ServedRegister::open(name, &path, rules)?;
             served.parts = parts::keep(&path, &served, replicas, &registers.threads)?;

@@ -58,7 +58,12 @@ fn follow(kept: &KeptPart, whole: &Path, directory: &Path, threads: &Threads, st
             }
             Event::Waiting(what) => tracing::warn!(part, what, "the part waits"),
             Event::Reconnected => tracing::info!(part, "the part follows again"),
-            Event::Downloading(..) | Event::Progress(..) | Event::AttemptFailed => {}
+            // The last two are those of feeds.
+            Event::Downloading(..)
+            | Event::Progress(..)
+            | Event::AttemptFailed
+            | Event::Loading(..)
+            | Event::Silent(_) => {}
         });
     if let Err(error) = ended {
         tracing::error!(part, %error, "the part is no longer updated; its last version is still served");

@@ -8,6 +8,7 @@ use crate::register::{DecidedStates, QuestionError, Register};
 use crate::replica::{FollowStatus, Part};
 use crate::service::attempts::Attempts;
 use crate::snapshot::Snapshot;
+use crate::source::{Front, Source, SourceKind};
 use crate::store::{FileWatch, Log};
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
@@ -60,6 +61,8 @@ pub(in crate::service) struct ServedRegister {
     failure: Mutex<Option<String>>,
     attempts: Attempts,
     rules: FollowRules,
+    /// The live register, if it is asked for each question. Then the newest version is one without answers.
+    front: Option<Front>,
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
 }
@@ -104,7 +107,11 @@ impl ServedRegister {
         rules: FollowRules,
     ) -> Result<(ServedRegister, RegisterSource), OpenRegisterError> {
         let (register, source) = RegisterSource::open(path)?;
-        let served = ServedRegister {
+        Ok((ServedRegister::of(name, path, register, rules), source))
+    }
+
+    fn of(name: String, path: &Path, register: Arc<Register>, rules: FollowRules) -> ServedRegister {
+        ServedRegister {
             name,
             part: None,
             parts: Vec::new(),
@@ -119,9 +126,29 @@ impl ServedRegister {
             failure: Mutex::default(),
             attempts: Attempts::new(READ_TIME),
             rules,
+            front: None,
             source: OnceLock::new(),
-        };
-        Ok((served, source))
+        }
+    }
+
+    /// A live register, which a source file describes. Errors: the file, its certificates and keys.
+    pub(super) fn live(name: String, path: &Path) -> Result<ServedRegister, OpenRegisterError> {
+        let failed = |why: String| OpenRegisterError::Source(path.to_owned(), why);
+        let source = Source::open(path, None).map_err(|error| failed(error.to_string()))?;
+        if source.file().kind == SourceKind::Kivra {
+            return Err(failed(
+                "Kivra takes 500 000 ids a call: it is asked without a service in front".to_owned(),
+            ));
+        }
+        let front = Front::new(source);
+        let register = front.empty(None).map_err(|error| failed(error.to_string()))?;
+        let served = ServedRegister::of(name, path, register, FollowRules::default());
+        Ok(ServedRegister { front: Some(front), ..served })
+    }
+
+    /// The live register, if it is one.
+    pub(in crate::service) fn front(&self) -> Option<&Front> {
+        self.front.as_ref()
     }
 
     /// Opens the data directory of a part and follows it in a thread.
@@ -201,6 +228,10 @@ impl ServedRegister {
 
     /// Whether it is not older than `max_age`, and not from the future.
     pub(in crate::service) fn is_fresh(&self) -> bool {
+        if self.front.is_some() {
+            // Each answer has an age of its own.
+            return true;
+        }
         let age = jiff::Timestamp::now().duration_since(self.register().as_of());
         age >= -CLOCKS_DIFFER && self.rules.max_age.is_none_or(|max| age <= max)
     }
@@ -209,6 +240,7 @@ impl ServedRegister {
     pub(in crate::service) fn is_following(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_none()
             && !self.attempts.is_overdue()
+            && self.front.as_ref().is_none_or(Front::is_answered)
             && self.parts.iter().all(|part| {
                 // A part that has not been made yet is unknown.
                 let is_served = part.served.get().is_some_and(|served| served.is_following());

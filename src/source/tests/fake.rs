@@ -35,6 +35,10 @@ pub(super) struct FakeState {
     pub(super) answered: BTreeSet<Ordinal>,
     pub(super) calls: u64,
     in_flight: usize,
+    /// Ids of calls in flight.
+    asking: BTreeSet<Ordinal>,
+    /// Whether each call that is not the only one is to be half full.
+    pub(super) half_full: bool,
     left_alone_until: Option<Instant>,
     next_slot: Option<Instant>,
     pub(super) happened: BTreeMap<&'static str, u64>,
@@ -43,11 +47,13 @@ pub(super) struct FakeState {
 }
 
 /// A call in flight, which may be aborted at any time.
-struct InFlight<'a>(&'a Fake);
+struct InFlight<'a>(&'a Fake, &'a [Ordinal]);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.state().in_flight -= 1;
+        let mut state = self.0.state();
+        state.in_flight -= 1;
+        state.asking.retain(|id| !self.1.contains(id));
     }
 }
 
@@ -69,6 +75,8 @@ impl Fake {
             answered: BTreeSet::new(),
             calls: 0,
             in_flight: 0,
+            asking: BTreeSet::new(),
+            half_full: false,
             left_alone_until: None,
             next_slot: None,
             happened: BTreeMap::new(),
@@ -90,7 +98,7 @@ impl Fake {
 impl Ask for Fake {
     async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
         let time = self.state().begin_call(ids);
-        let _in_flight = InFlight(self);
+        let _in_flight = InFlight(self, ids);
         // Answers at once, too: then calls follow one another without a pause.
         if let Some(time) = time {
             sleep(time).await;
@@ -118,6 +126,11 @@ impl FakeState {
         self.check(!ids.is_empty() && ids.len() <= self.limits.ids_per_call.get(), "ids of a call");
         self.check(ids.is_sorted_by(|a, b| a < b), "ids do not ascend");
         self.check(self.in_flight <= self.limits.calls_in_flight.get(), "calls in flight");
+        self.check(!ids.iter().any(|id| self.asking.contains(id)), "an id was asked twice at the same time");
+        let is_full_enough =
+            !self.half_full || self.in_flight == 1 || 2 * ids.len() >= self.limits.ids_per_call.get();
+        self.check(is_full_enough, "a call that is not half full");
+        self.asking.extend(ids);
         self.check(self.left_alone_until.is_none_or(|until| until <= now), "a call that had to wait");
         self.check(self.next_slot.is_none_or(|slot| slot <= now + TIMER), "ids per second");
         self.check(!ids.iter().any(|id| self.answered.contains(id)), "an id was asked again");

@@ -83,11 +83,12 @@ fn opened(bytes: &[u8]) -> Result<Register, OpenError> {
     Snapshot::from_bytes(bytes)?.register()
 }
 
-/// Golden files of format version 2 open, and are reproduced byte for byte.
+/// Golden files of format version 2 open, and are reproduced byte for byte. The first one of FaR has times of recipients,
+/// which are not kept any longer.
 #[test]
 fn golden_files_of_format_2() {
-    for name in ["far", "krr"] {
-        let packed = std::fs::read(fixture(&format!("golden/{name}-format-2.nabar.zst"))).expect("golden");
+    for (name, file) in [("far", "far-format-2"), ("far", "far-format-2-no-times"), ("krr", "krr-format-2")] {
+        let packed = std::fs::read(fixture(&format!("golden/{file}.nabar.zst"))).expect("golden");
         let golden = zstd::decode_all(&packed[..]).expect("zstd");
         let snapshot = Snapshot::from_bytes(&golden).expect("opens");
         assert_eq!(snapshot.header().version(), 2);
@@ -95,7 +96,8 @@ fn golden_files_of_format_2() {
         let scope = snapshot.register().expect("it does not expire").scope().cloned().expect("a scope");
         assert_eq!(scope.ids, snapshot.header().recipients);
         assert!(scope.refused > 0);
-        assert!(golden == asked(name), "{name}: the answers no longer give the same file");
+        let is_current = file != "far-format-2";
+        assert_eq!(golden == asked(name), is_current, "{file}: the answers no longer give the same file");
     }
 }
 

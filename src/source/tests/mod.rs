@@ -2,6 +2,8 @@
 
 mod fake;
 mod file;
+mod front;
+mod kivra;
 mod known;
 mod model;
 mod retries;
@@ -30,7 +32,15 @@ fn sender_of(kind: Kind) -> Option<&'static str> {
 /// Terms under which no file of these tests expires.
 fn terms_of(kind: Kind) -> Terms<'static> {
     let (max_age, delete_after) = (Duration::from_secs(12 * 3600), Duration::from_secs(1 << 40));
-    Terms { kind, address: ADDRESS, sender: sender_of(kind), on_behalf_of: "", max_age, delete_after }
+    Terms {
+        kind,
+        address: ADDRESS,
+        sender: sender_of(kind),
+        tenant: None,
+        on_behalf_of: "",
+        max_age,
+        delete_after,
+    }
 }
 
 /// The register of the answers of a journal, whose file is intact.

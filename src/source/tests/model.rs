@@ -41,8 +41,8 @@ pub(super) enum Truth {
 /// What a register file says of an id.
 #[derive(Debug, PartialEq)]
 pub(super) struct Said {
-    outcome: &'static str,
-    operator: Option<String>,
+    pub(super) outcome: &'static str,
+    pub(super) operator: Option<String>,
     stored: Option<Stored>,
 }
 
@@ -215,7 +215,8 @@ fn expected_recipient(put: &PutRecipient) -> Said {
             pending: put.pending,
             operator: named,
             accepted,
-            times: [put.last_registration, put.last_sender_accept_change],
+            // A mailing needs no times: they are not kept.
+            times: [NO_NANOSECONDS; 2],
         }),
     }
 }

@@ -7,6 +7,7 @@ mod format;
 mod registers;
 mod schema;
 mod security;
+mod source_schema;
 mod sources;
 
 use crate::support::workspace::{nabar, root};

@@ -1,20 +1,26 @@
-//! A JSON Schema validator for the keywords that `docs/changes.schema.json` uses.
+//! A JSON Schema validator for the keywords that the schemas of `docs/` use.
 
 use super::document;
 use serde_json::Value;
 
-/// The one pattern of the schema.
+/// The one pattern of the schemas.
 const TIME: &str =
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}(:[0-9]{2})?)$";
 
-/// Keywords without effect on validation.
-const ANNOTATIONS: [&str; 6] = ["$schema", "$defs", "$id", "title", "description", "default"];
+/// Keywords without effect on validation, and `then`, which belongs to `if`.
+const ANNOTATIONS: [&str; 7] = ["$schema", "$defs", "$id", "title", "description", "default", "then"];
 
 pub(crate) struct Schema(Value);
 
 impl Schema {
+    /// The schema of changes.
     pub(crate) fn new() -> Schema {
-        let schema: Value = serde_json::from_str(&document("changes.schema.json")).expect("JSON");
+        Schema::of("changes.schema.json")
+    }
+
+    /// A schema of `docs/`.
+    pub(crate) fn of(name: &str) -> Schema {
+        let schema: Value = serde_json::from_str(&document(name)).expect("JSON");
         assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
         Schema(schema)
     }
@@ -32,6 +38,9 @@ impl Schema {
     }
 
     fn valid(&self, schema: &Value, value: &Value) -> bool {
+        if let Some(all) = schema.as_bool() {
+            return all;
+        }
         let keywords = schema.as_object().expect("a schema");
         keywords.iter().all(|(keyword, of)| self.keyword(schema, keyword, of, value))
     }
@@ -43,6 +52,19 @@ impl Schema {
             "$ref" => {
                 let pointer = text(of).strip_prefix('#').expect("within the schema").to_owned();
                 self.valid(self.0.pointer(&pointer).expect("a definition"), value)
+            }
+            "allOf" => all(of).iter().all(|schema| self.valid(schema, value)),
+            "not" => !self.valid(of, value),
+            "if" => !self.valid(of, value) || self.valid(&schema["then"], value),
+            "const" => of == value,
+            "dependentRequired" => value.as_object().is_none_or(|object| {
+                let of = of.as_object().expect("an object");
+                of.iter()
+                    .filter(|(name, _)| object.contains_key(*name))
+                    .all(|(_, names)| all(names).iter().all(|name| object.contains_key(&text(name))))
+            }),
+            "minItems" => {
+                value.as_array().is_none_or(|list| list.len() as u64 >= of.as_u64().expect("a number"))
             }
             "anyOf" => all(of).iter().any(|schema| self.valid(schema, value)),
             "oneOf" => all(of).iter().filter(|schema| self.valid(schema, value)).count() == 1,

@@ -81,6 +81,14 @@ fn answers_are_used_for_what_was_asked_only() {
     let refused = split(3, &SENDER);
     assert!(refused.contains("was not asked for the recipients of 1 letters"), "{refused}");
     assert!(!work.path("out").exists(), "nothing is left behind");
+    assert!(refused.contains("--ask-missing"), "{refused}");
+    let both = split(2, &[&SENDER[..], &["--source", "far.toml"]].concat());
+    assert!(both.contains("name two registers"), "{both}");
+    // Only the id that is missing is asked for.
+    let missing = ["check", "-r", "run.nabar", "more.csv", "--source", "far.toml", "--ask-missing", "--json"];
+    let report: Value = serde_json::from_str(&work.done(&[&missing[..], &SENDER].concat())).expect("JSON");
+    let source = &report["register"]["source"]["asked"];
+    assert_eq!((&source["ids"], &source["taken_over"]), (&1.into(), &1.into()), "{source}");
     assert!(split(2, &["--sender", "164921000016"]).contains("asked for another sender"));
     let one = work.done(&[&["lookup", "-r", "run.nabar", "197802022389"], &SENDER[..]].concat());
     let one: Value = serde_json::from_str(&one).expect("JSON");
@@ -259,7 +267,8 @@ fn the_documented_commands_run() {
             if block.contains("-o out/") {
                 let _ = fs::remove_dir_all(work.path("out"));
             }
-            for line in block.lines().filter(|line| line.starts_with("nabar ")) {
+            // A service runs until it is ended: the tests of `serve::front` start it.
+            for line in block.lines().filter(|line| line.starts_with("nabar ") && !line.ends_with('&')) {
                 let words = line.split(" #").next().unwrap_or_default();
                 let (words, file) =
                     words.split_once(" > ").map_or((words, None), |(words, file)| (words, Some(file)));
@@ -282,7 +291,7 @@ fn the_documented_commands_run() {
 fn source_files_have_the_documented_keys() {
     let text = document("sources.md");
     let keys: Vec<String> = table(&text, "Source file").into_iter().map(|row| row[0].clone()).collect();
-    for kind in ["far", "krr"] {
+    for kind in ["far", "krr", "kivra"] {
         let example =
             fs::read_to_string(crate::support::workspace::root().join(format!("src/cli/source_{kind}.toml")));
         // With the keys in comments.

@@ -2,7 +2,7 @@
 
 use super::ids::far_ids;
 use crate::support::client::{Reply, Server, request};
-use crate::support::workspace::{SENDER, Workspace, fixture};
+use crate::support::workspace::{SENDER, Workspace, fixture, lines_of, text};
 use nabar::snapshot::Snapshot;
 use serde_json::Value;
 use std::fs;
@@ -290,4 +290,37 @@ fn a_lost_source_makes_the_service_not_ready() {
     let again = work.spawn(&["serve", "-r", "source", "--listen", &address]);
     let _source = Server::of(again);
     until(&work, &server, "/registers/0/source/connected", &true.into());
+}
+
+/// A log that another program has put back, or that a writer has repaired, never continues what was read: the service says
+/// so, and resumes with the log that is there.
+#[test]
+fn a_log_that_goes_back_is_noticed() {
+    let work = Workspace::with_data_directories("far", &["data"]);
+    let changes = lines_of("changes/far.jsonl");
+    let apply = |to: usize, batch: &str| {
+        work.write("changes.jsonl", text(&changes[..to]));
+        work.done(&["apply", "data", "changes.jsonl", "--batch", batch, "--quiet"]);
+    };
+    let log = fs::read_dir(work.path("data")).expect("listed").flatten().map(|entry| entry.path());
+    let log = log.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "log")).expect("a log");
+    for in_place in [false, true] {
+        apply(100, "50");
+        let earlier = fs::read(&log).expect("read");
+        apply(200, "50");
+        let server = Server::start(&work, &["data"]);
+        assert_eq!(ask(&server).sequence(), 1200);
+        if in_place {
+            fs::write(&log, &earlier).expect("written");
+        } else {
+            fs::write(work.path("copy"), &earlier).expect("written");
+            fs::rename(work.path("copy"), &log).expect("renamed");
+        }
+        until(&work, &server, "/registers/0/following", &false.into());
+        assert_eq!(ask(&server).sequence(), 1200, "what was read is still served");
+        apply(210, "7");
+        until(&work, &server, "/registers/0/following", &true.into());
+        work.until("the new changes are served", || ask(&server).sequence() == 1210);
+        fs::write(&log, &earlier).expect("written");
+    }
 }

@@ -2,7 +2,9 @@
 
 use super::ids::far_ids;
 use crate::support::client::{Client, Server, chunk, request};
-use crate::support::workspace::Workspace;
+use crate::support::workspace::{Workspace, fixture, lines_of};
+use serde_json::{Value, json};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -435,4 +437,65 @@ fn the_service_survives_running_out_of_file_descriptors() {
     }
     drop(more);
     server.is_well("too many connections");
+}
+
+/// A directory with a copy of an extract, in which a text of a record is another.
+fn extract(work: &Workspace, kind: &str, file: &str, from: &str, to: &str) {
+    fs::create_dir(work.path(kind)).expect("made");
+    for entry in fs::read_dir(fixture(kind)).expect("listed").flatten() {
+        fs::copy(entry.path(), work.path(kind).join(entry.file_name())).expect("copied");
+    }
+    let path = work.path(kind).join(file);
+    let text = fs::read_to_string(&path).expect("text");
+    assert!(text.contains(from));
+    fs::write(path, text.replacen(from, to, 1)).expect("written");
+    work.done(&["build", kind, "-o", &format!("{kind}.nabar"), "--force", "--quiet"]);
+}
+
+/// A long text in a record, and a call that names the record a thousand times, make no answer of a gigabyte.
+#[test]
+fn long_texts_of_a_register_make_no_long_answers() {
+    let work = Workspace::new();
+    let long = "x".repeat(900_000);
+    extract(&work, "far", "operators.csv", "https://www.brevia.example/logo.png", &long);
+    extract(
+        &work,
+        "krr",
+        "personer.jsonl",
+        "\"sertifikat\":\"",
+        &format!("\"sertifikat\":\"{}", "A".repeat(900_000)),
+    );
+    let server = Server::start(&work, &["far=far.nabar", "krr=krr.nabar"]);
+    let far = format!("/far{TARGET}");
+    let digital = far_ids().into_iter().find(|id| {
+        let reply = server.post(&far, "text/csv", format!("{id}\n"));
+        id.len() == 12 && reply.text().contains(",digital,,164921000016")
+    });
+    let id = digital.expect("somebody with a mailbox at this operator");
+    let message = |operation: &str, ids: usize| {
+        let sender = if operation == "isReachable" { "<senderOrgNr>164821000025</senderOrgNr>" } else { "" };
+        let ids = format!("<recipientId>{id}</recipientId>").repeat(ids);
+        format!(
+            "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>\
+             <{operation} xmlns=\"http://minameddelanden.gov.se/schema/Recipient/v3\">{sender}{ids}</{operation}></s:Body></s:Envelope>"
+        )
+    };
+    for operation in ["isReachable", "isRegistered"] {
+        let call = |ids| server.post("/far/Recipient/v3", "text/xml", message(operation, ids));
+        assert_eq!(call(1).status, 200);
+        let refused = call(1000);
+        assert!(refused.text().contains("<f:ErrorCode>5005</f:ErrorCode>"), "{}", refused.status);
+    }
+    let persons = lines_of("krr/personer.jsonl");
+    let person = persons.iter().find(|line| line.contains("\"sertifikat\":\"M")).expect("a person");
+    let person: Value = serde_json::from_str(person).expect("JSON");
+    let body = |ids: usize| {
+        json!({ "personidentifikatorer": vec![&person["personidentifikator"]; ids] }).to_string()
+    };
+    let ask = |ids| server.post("/krr/rest/v2/personer", "application/json", body(ids));
+    assert_eq!(ask(1).status, 200);
+    assert_eq!(ask(1000).status, 413);
+    // The size of the process has stayed far below that of such an answer.
+    let peak = server.status_field("VmHWM:");
+    assert!(peak < 700 << 10, "{peak} KB");
 }

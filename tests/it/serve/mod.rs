@@ -6,6 +6,7 @@
 
 mod documented;
 mod forms;
+mod front;
 mod health;
 mod hostile;
 mod ids;

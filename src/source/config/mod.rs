@@ -1,7 +1,13 @@
 //! Source files: which live register is asked, with which credentials, and what its terms allow.
 
+mod credentials;
+
+pub(super) use credentials::PasswordOf;
+pub use credentials::{TlsFiles, TokenFile};
+
+use crate::changes::OrganisationId;
 use crate::files;
-use crate::limits::CALL_IDS_MAX;
+use crate::limits::{CALL_IDS_MAX, KIVRA_CALL_IDS_MAX};
 use crate::register::Kind;
 use crate::time::Time;
 use jiff::SignedDuration;
@@ -17,12 +23,14 @@ use std::time::Duration;
 pub struct SourceFile {
     /// The contract of the register.
     pub kind: SourceKind,
-    /// FaR: the address of its service Recipient. KRR: the address before `/rest`.
+    /// FaR: the address of its service Recipient. KRR: the address before `/rest`. Kivra: the address before `/v2`.
     pub address: String,
+    /// Kivra: the mailbox operator in outcomes and names of files, `16` and ten digits; Kivra's own number if absent.
+    pub operator: Option<String>,
     /// Certificates.
     #[serde(default)]
     pub tls: TlsFiles,
-    /// Access tokens of Maskinporten.
+    /// Access tokens.
     pub token: Option<TokenFile>,
     /// How fast the register is asked, and for how long.
     #[serde(default)]
@@ -30,6 +38,9 @@ pub struct SourceFile {
     /// How long answers may be used and kept.
     #[serde(default)]
     pub keep: Keep,
+    /// KRR: how often its feed is fetched.
+    #[serde(default)]
+    pub feed: FeedTimes,
 }
 
 /// The contract of a live register.
@@ -40,64 +51,42 @@ pub enum SourceKind {
     Far,
     /// KRR's REST interface, version 2.
     Krr,
+    /// Kivra's `usermatch` and `companymatch`, version 2.
+    Kivra,
 }
 
 impl SourceKind {
     /// The register whose answers it gives.
     pub fn register(self) -> Kind {
         match self {
-            SourceKind::Far => Kind::Far,
+            SourceKind::Far | SourceKind::Kivra => Kind::Far,
             SourceKind::Krr => Kind::Krr,
         }
     }
-}
 
-/// Certificates and keys, as PEM.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TlsFiles {
-    /// The client's certificate, and the intermediate ones.
-    pub certificate: Option<PathBuf>,
-    /// Its private key.
-    pub key: Option<PathBuf>,
-    /// Certificate and key in one file, which is not read yet: it has to be converted.
-    pub pkcs12: Option<PathBuf>,
-    /// The file with the password of `pkcs12`.
-    pub password_file: Option<PathBuf>,
-    /// Roots of the register's certificate; Mozilla's if absent.
-    pub ca: Option<PathBuf>,
-}
+    /// The word of the source file, and of reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            SourceKind::Far => "far",
+            SourceKind::Krr => "krr",
+            SourceKind::Kivra => "kivra",
+        }
+    }
 
-/// How an access token is obtained from Maskinporten.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenFile {
-    /// The issuer, such as `https://maskinporten.no/`.
-    pub issuer: String,
-    /// `iss` of the assertion.
-    pub client_id: String,
-    /// The private RSA key, as PEM.
-    pub key: PathBuf,
-    /// The key's id, unless `certificate` is given.
-    pub kid: Option<String>,
-    /// The certificate of the key and the intermediate ones, as PEM: sent as `x5c` instead of `kid`.
-    pub certificate: Option<PathBuf>,
-    /// Scopes.
-    #[serde(default = "default_scopes")]
-    pub scopes: Vec<String>,
-    /// The organisation for which a supplier asks; `--on-behalf-of` names another one for a job.
-    pub consumer_org: Option<String>,
-}
-
-fn default_scopes() -> Vec<String> {
-    ["krr:global/kontaktinformasjon.read", "krr:global/digitalpost.read"].map(str::to_owned).to_vec()
+    /// Ids that a call can have, at most.
+    fn ids_per_call_max(self) -> usize {
+        match self {
+            SourceKind::Far | SourceKind::Krr => CALL_IDS_MAX,
+            SourceKind::Kivra => KIVRA_CALL_IDS_MAX,
+        }
+    }
 }
 
 /// How fast a register is asked, and for how long.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceLimits {
-    /// Ids of a call, 1 to 1000.
+    /// Ids of a call, 1 to 1000; to Kivra 1 to 500 000.
     pub ids_per_call: NonZeroUsize,
     /// Calls at a time, 1 to 64.
     pub calls_in_flight: NonZeroUsize,
@@ -143,6 +132,25 @@ impl Default for Keep {
     }
 }
 
+/// How often a feed is fetched. KRR's terms say: at least daily.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedTimes {
+    /// Time from one fetch to the next, when there was nothing more; at most 24 hours.
+    pub interval: Time,
+    /// Time without a successful fetch after which there is an alarm.
+    pub max_silence: Time,
+}
+
+impl Default for FeedTimes {
+    fn default() -> FeedTimes {
+        FeedTimes {
+            interval: Time(SignedDuration::from_mins(5)),
+            max_silence: Time(SignedDuration::from_hours(24)),
+        }
+    }
+}
+
 /// Why a source file is not valid.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {finding}", path.display())]
@@ -166,38 +174,31 @@ impl SourceFile {
         let text = files::read_regular_text(path, FILE_BYTES_MAX).map_err(|error| bad(error.to_string()))?;
         let mut file: SourceFile = toml::from_str(&text).map_err(|error| bad(finding(&text, &error)))?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        let tls = &mut file.tls;
-        let keys = [&mut tls.certificate, &mut tls.key, &mut tls.ca].into_iter().flatten();
-        let token =
-            file.token.iter_mut().flat_map(|token| [Some(&mut token.key), token.certificate.as_mut()]);
-        keys.chain(token.flatten()).for_each(|path| *path = directory.join(&*path));
+        file.paths().for_each(|path| *path = directory.join(&*path));
         file.check().map_err(bad)?;
         Ok(file)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// The paths of the file.
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let token = self.token.iter_mut().flat_map(TokenFile::paths);
+        self.tls.paths().chain(token)
+    }
+
+    fn check(&mut self) -> Result<(), String> {
         check_address(&self.address, "address")?;
-        let token = self.token.iter().flat_map(|token| [Some(&token.key), token.certificate.as_ref()]);
-        let tls = [&self.tls.certificate, &self.tls.key, &self.tls.ca].map(Option::as_ref);
-        let mut paths = token.chain(tls).flatten();
-        if paths.any(|path| {
-            path.to_string_lossy().contains(['\n', '\r']) || path.to_string_lossy().contains("-----BEGIN")
-        }) {
+        let mut paths = self.paths().map(|path| path.to_string_lossy());
+        if paths.any(|path| path.contains(['\n', '\r']) || path.contains("-----BEGIN")) {
             return Err(
                 "a certificate or key is written in the file: name the path of a file with it".to_owned()
             );
         }
-        if self.tls.pkcs12.is_some() || self.tls.password_file.is_some() {
-            let text = "[tls] pkcs12 cannot be read yet: convert it with `openssl pkcs12` to certificate and key; `nabar \
-                        source init far` prints the commands";
-            return Err(text.to_owned());
-        }
-        if self.tls.certificate.is_some() != self.tls.key.is_some() {
-            return Err("[tls] has a certificate without a key, or a key without a certificate".to_owned());
-        }
+        drop(paths);
+        self.tls.check()?;
         let SourceLimits { ids_per_call, calls_in_flight, .. } = &self.limits;
-        if ids_per_call.get() > CALL_IDS_MAX {
-            return Err(format!("ids_per_call is at most {CALL_IDS_MAX}: the registers take no more"));
+        let most = self.kind.ids_per_call_max();
+        if ids_per_call.get() > most {
+            return Err(format!("ids_per_call is at most {most}: the register takes no more"));
         }
         if calls_in_flight.get() > CALLS_MAX {
             return Err(format!("calls_in_flight is at most {CALLS_MAX}"));
@@ -206,42 +207,29 @@ impl SourceFile {
             return Err("[keep] max_age is longer than delete_after: answers would be used after they must be deleted"
                 .to_owned());
         }
+        self.check_operator()?;
+        if self.feed.interval.0 > SignedDuration::from_hours(24) {
+            return Err("[feed] interval is at most 24h: KRR wants its feed to be fetched daily".to_owned());
+        }
         match (&self.token, self.kind) {
-            (Some(_), SourceKind::Far) => {
-                Err("FaR takes no tokens: remove [token], and name a client certificate in [tls]".to_owned())
+            (Some(token), kind) => token.check(kind),
+            (None, SourceKind::Kivra) => {
+                Err("Kivra needs [token], with client_id, secret_file and tenant".to_owned())
             }
-            (Some(token), SourceKind::Krr) => token.check(),
             (None, _) => Ok(()),
         }
     }
-}
 
-impl TokenFile {
-    fn check(&self) -> Result<(), String> {
-        check_address(&self.issuer, "[token] issuer")?;
-        match (&self.kid, &self.certificate) {
-            (Some(_), Some(_)) => {
-                Err("[token] has both kid and certificate: Maskinporten takes one of them".to_owned())
+    fn check_operator(&self) -> Result<(), String> {
+        match (&self.operator, self.kind) {
+            (None, _) => Ok(()),
+            (Some(id), SourceKind::Kivra) if OrganisationId::parse(id).is_some() => Ok(()),
+            (Some(_), SourceKind::Kivra) => {
+                Err("operator is not an organisation number: 16 and ten digits".to_owned())
             }
-            (None, None) => {
-                Err("[token] needs kid, the id of the key at Maskinporten, or certificate".to_owned())
+            (Some(_), _) => {
+                Err("operator is Kivra's: the register names the operators, remove it".to_owned())
             }
-            _ => self.check_scopes(),
-        }
-    }
-
-    /// Without one of these scopes KRR leaves out what outcomes depend on, and every letter would go on paper.
-    fn check_scopes(&self) -> Result<(), String> {
-        const NEEDED: [[&str; 2]; 2] = [
-            ["krr:global/kontaktinformasjon.read", "krr:global/kontaktinfo.read"],
-            ["krr:global/digitalpost.read", "krr:global/postkasse.read"],
-        ];
-        let has = |names: &[&str; 2]| self.scopes.iter().any(|scope| names.contains(&&**scope));
-        match NEEDED.iter().find(|names| !has(names)) {
-            None => Ok(()),
-            Some([name, of_suppliers]) => Err(format!(
-                "[token] scopes lacks {name} (for suppliers {of_suppliers}), without which outcomes are wrong"
-            )),
         }
     }
 }
@@ -316,6 +304,8 @@ mod tests {
         let far = "kind = \"far\"\naddress = \"https://far.example/Recipient\"\n";
         let krr = "kind = \"krr\"\naddress = \"https://krr.example\"\n[token]\nissuer = \"https://issuer.example/\"\n\
                    client_id = \"a\"\nkey = \"k.pem\"\n";
+        let kivra = "kind = \"kivra\"\naddress = \"https://kivra.example\"";
+        let kivra_with = |lines: &str| format!("{kivra}\n[token]\nclient_id = \"a\"\n{lines}");
         for (text, finding) in [
             ("kind = \"far\"\naddress = \"http://far.example/\"", "must begin with https"),
             ("kind = \"far\"\naddress = \"https://a:b@far.example/\"", "must not have a user name"),
@@ -331,12 +321,42 @@ mod tests {
             (&format!("{far}[tls]\nkey = \"a.pem\""), "without a certificate"),
             (&format!("{far}[limits]\nids_per_call = 1001"), "at most 1000"),
             (&format!("{far}[limits]\ncalls_in_flight = 65"), "at most 64"),
+            (&format!("{far}[feed]\ninterval = \"25h\""), "at most 24h"),
             (&format!("{far}[keep]\nmax_age = \"3d\"\ndelete_after = \"2d\""), "is longer than delete_after"),
             (
                 &format!("{far}[token]\nissuer = \"https://a.example/\"\nclient_id = \"a\"\nkey = \"b\""),
                 "no tokens",
             ),
-            (krr, "needs kid"),
+            (&krr.replace("key = \"k.pem\"", ""), "needs issuer"),
+            (&format!("{krr}secret_file = \"s\""), "are Kivra's"),
+            (
+                &format!("{krr}password_file = \"s\"\npassword_env = \"S\""),
+                "has both password_file and password_env",
+            ),
+            (
+                &format!("{far}[tls]\npkcs12 = \"a.p12\"\nkey = \"a.key\""),
+                "has both pkcs12 and certificate or key",
+            ),
+            (&format!("{far}[tls]\npassword_env = \"A\""), "no pkcs12 file that it opens"),
+            (
+                &format!("{far}[tls]\npkcs12 = \"a.p12\"\npassword_env = \"abc 1\""),
+                "is the name of an environment variable",
+            ),
+            (&format!("operator = \"165568402266\"\n{far}"), "operator is Kivra's"),
+            (kivra, "Kivra needs [token]"),
+            (&kivra_with(""), "needs tenant"),
+            (&kivra_with("tenant = \"a/b\"\nsecret_file = \"s\""), "letters and digits"),
+            (&kivra_with("tenant = \"a\"\nsecret_file = \"s\"\nkey = \"k\""), "are Maskinporten's"),
+            (&kivra_with("tenant = \"a\"\nsecret_file = \"s\"\nscopes = []"), "must have a scope"),
+            (&kivra_with("tenant = \"a\"\nsecret_file = \"s\"\nscopes = [\"a b\"]"), "has no blanks"),
+            (
+                &format!(
+                    "{}\n[limits]\nids_per_call = 500001",
+                    kivra_with("tenant = \"a\"\nsecret_file = \"s\"")
+                ),
+                "at most 500000",
+            ),
+            (&format!("operator = \"19\"\n{kivra}"), "not an organisation number"),
             (&format!("{krr}kid = \"a\"\ncertificate = \"b\""), "both kid and certificate"),
             (&format!("{krr}kid = \"a\"\nscopes = []"), "scopes lacks krr:global/kontaktinformasjon.read"),
             (
@@ -350,5 +370,12 @@ mod tests {
         }
         assert!(read("kind = \"krr\"\naddress = \"http://127.0.0.1:8080\"").is_ok());
         assert!(read("kind = \"krr\"\naddress = \"http://[::1]:8080\"").is_ok());
+        let many = "tenant = \"a\"\nsecret_file = \"s\"\n[limits]\nids_per_call = 500000";
+        let kivra = read(&kivra_with(many)).expect("valid");
+        let scopes = kivra.token.map(|token| token.scopes()).unwrap_or_default();
+        assert_eq!(
+            scopes,
+            ["get:kivra.v2.tenant.a.usermatch.ssn", "post:kivra.v2.tenant.a.companymatch.vatnr"]
+        );
     }
 }

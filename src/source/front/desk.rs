@@ -1,0 +1,400 @@
+//! The desk of a sender: collects questions, asks, and settles them.
+
+use super::cache::AnswerCache;
+use super::{Counted, FrontAnswer, FrontCounts, FrontError, Question};
+use crate::identities::Ordinal;
+use crate::limits::OPERATORS_MAX;
+use crate::register::{Kind, Operator, Register};
+use crate::source::answer::subject;
+use crate::source::asking::{Answered, Ask, Caller};
+use crate::source::{SourceError, register};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use jiff::Timestamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep_until};
+
+/// How long a desk collects questions before it asks, or answers from memory.
+const COLLECTING: Duration = Duration::from_millis(2);
+/// Calls in succession that the register refuses, after which it is taken to refuse all.
+const REFUSALS_MAX: u64 = 3;
+/// Ids that wait to be asked, at most.
+const WANTED_MAX: usize = 200_000;
+/// How often it looks for answers that have become too old.
+const TIDYING: Duration = Duration::from_secs(5);
+
+/// What holds for a desk.
+#[derive(Clone)]
+pub(in crate::source) struct DeskRules {
+    pub(in crate::source) kind: Kind,
+    /// FaR: the sender.
+    pub(in crate::source) sender: Option<String>,
+    pub(in crate::source) calls_in_flight: usize,
+    /// The calls that all desks may make at a time.
+    pub(in crate::source) slots: Arc<Semaphore>,
+    /// Calls in succession, of all desks, that the register refused.
+    pub(in crate::source) refused: Arc<AtomicU64>,
+    /// How long a question waits for its answer.
+    pub(in crate::source) wait: Duration,
+    pub(in crate::source) max_age: Duration,
+    /// Memory of the answers of all desks, in bytes, and its limit.
+    pub(in crate::source) answers: Arc<AtomicUsize>,
+    pub(in crate::source) answers_max: usize,
+}
+
+/// The desk of a sender.
+pub(in crate::source) struct Desk<R> {
+    caller: Caller<R>,
+    rules: DeskRules,
+    counts: DeskCounts,
+}
+
+#[derive(Default)]
+struct DeskCounts {
+    asked: AtomicU64,
+    fresh: AtomicU64,
+    shared: AtomicU64,
+    kept: AtomicU64,
+    /// Whether the last call has failed, or clients have waited in vain since.
+    is_failing: AtomicBool,
+}
+
+/// A call that has ended: its ids, what was answered, and why it ended before all were.
+type Ended = (Vec<Ordinal>, Vec<Answered>, Result<(), SourceError>);
+
+impl<R: Ask> Desk<R> {
+    pub(in crate::source) fn new(caller: Caller<R>, rules: DeskRules) -> Desk<R> {
+        Desk { caller, rules, counts: DeskCounts::default() }
+    }
+
+    #[cfg(test)]
+    pub(in crate::source) fn rules(&self) -> &DeskRules {
+        &self.rules
+    }
+
+    /// Answers questions until their channel is closed.
+    pub(in crate::source) async fn run(self: Arc<Self>, mut questions: mpsc::Receiver<Question>) {
+        let mut table = Table::new(&self.rules);
+        let mut calls: JoinSet<Ended> = JoinSet::new();
+        let mut tidy = interval(TIDYING);
+        // The end of the time for collecting, and whether what is wanted has waited for so long.
+        let (mut until, mut is_due) = (None, false);
+        loop {
+            let mut settles = false;
+            tokio::select! {
+                question = questions.recv() => {
+                    let Some(question) = question else { return };
+                    table.add(question, &self.counts);
+                    while let Ok(question) = questions.try_recv() {
+                        table.add(question, &self.counts);
+                    }
+                    until.get_or_insert_with(|| Instant::now() + COLLECTING);
+                }
+                Some(ended) = calls.join_next() => {
+                    match ended {
+                        Ok((ids, answered, result)) => {
+                            self.note(&result);
+                            table.end(&ids, answered, result);
+                        }
+                        // It has panicked: which ids it had is unknown.
+                        Err(_) => table.fail_all(),
+                    }
+                    settles = true;
+                }
+                () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                    (until, is_due, settles) = (None, true, true);
+                }
+                () = sleep_until(table.deadline().unwrap_or_else(Instant::now)), if table.deadline().is_some() => {
+                    settles = table.give_up();
+                    if settles {
+                        self.note_silence();
+                    }
+                }
+                _ = tidy.tick() => table.tidy(),
+            }
+            let most = self.caller.ids_per_call();
+            while calls.len() < self.rules.calls_in_flight && table.has_call(most, is_due, calls.is_empty()) {
+                let ids = table.next_call(most);
+                self.counts.asked.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                let desk = Arc::clone(&self);
+                calls.spawn(async move {
+                    let _slot = desk.rules.slots.acquire().await;
+                    let (answered, result) = desk.caller.ask(&ids).await;
+                    (ids, answered, result)
+                });
+            }
+            is_due &= !table.wanted.is_empty();
+            if settles {
+                table.settle();
+                self.counts.kept.store(table.cache.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl<R: Ask> Desk<R> {
+    /// Notes how a call ended, and logs a change.
+    fn note(&self, result: &Result<(), SourceError>) {
+        let error = result.as_ref().err().map(FrontError::of);
+        match &error {
+            None => self.rules.refused.store(0, Ordering::Relaxed),
+            Some(FrontError::Refused(_)) => drop(self.rules.refused.fetch_add(1, Ordering::Relaxed)),
+            Some(_) => {}
+        }
+        let failed = self.counts.is_failing.swap(error.is_some(), Ordering::Relaxed);
+        match error {
+            Some(error) if !failed => tracing::warn!(%error, "the live register"),
+            None if failed => tracing::info!("the live register answers again"),
+            _ => {}
+        }
+    }
+
+    /// Notes that clients have waited in vain.
+    fn note_silence(&self) {
+        if !self.counts.is_failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the live register does not answer in time");
+        }
+    }
+}
+
+impl<R: Ask> Counted for Desk<R> {
+    fn counts(&self) -> FrontCounts {
+        let asked = self.caller.asked();
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        FrontCounts {
+            calls: asked.calls,
+            retries: asked.retries,
+            asked: of(&self.counts.asked),
+            fresh: of(&self.counts.fresh),
+            shared: of(&self.counts.shared),
+            kept: of(&self.counts.kept),
+        }
+    }
+
+    fn is_failing(&self) -> bool {
+        // One that refuses a sender may well answer for others.
+        let refuses = self.rules.refused.load(Ordering::Relaxed);
+        self.caller.is_failing()
+            || refuses >= REFUSALS_MAX
+            || refuses == 0 && self.counts.is_failing.load(Ordering::Relaxed)
+    }
+}
+
+/// A question with ids that are not answered yet.
+struct Open {
+    question: Question,
+    /// The number of these ids.
+    waits_for: usize,
+    missing: Option<FrontError>,
+}
+
+/// What a desk has before it.
+struct Table {
+    rules: DeskRules,
+    cache: AnswerCache,
+    /// The operators of the answers, as they were last named.
+    operators: Vec<Operator>,
+    open: HashMap<u64, Open>,
+    /// When each of them has waited for long enough, the earliest first.
+    deadlines: VecDeque<(Instant, u64)>,
+    next: u64,
+    /// Ids that are to be asked.
+    wanted: Vec<Ordinal>,
+    /// The questions that wait for each id that is wanted or being asked.
+    waiting: HashMap<Ordinal, Vec<u64>>,
+    /// Questions whose ids are all settled.
+    settled: Vec<(Question, Option<FrontError>)>,
+}
+
+impl Table {
+    fn new(rules: &DeskRules) -> Table {
+        Table {
+            cache: AnswerCache::new(Arc::clone(&rules.answers), rules.answers_max),
+            rules: rules.clone(),
+            operators: Vec::new(),
+            open: HashMap::new(),
+            deadlines: VecDeque::new(),
+            next: 0,
+            wanted: Vec::new(),
+            waiting: HashMap::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Answers that are older are asked again.
+    fn since(&self) -> Timestamp {
+        Timestamp::now().saturating_sub(self.rules.max_age).unwrap_or(Timestamp::MIN)
+    }
+
+    fn add(&mut self, question: Question, counts: &DeskCounts) {
+        if self.wanted.len() > WANTED_MAX {
+            self.settled.push((question, Some(FrontError::Busy)));
+            return;
+        }
+        let (since, number) = (self.since(), self.next);
+        self.next += 1;
+        let (mut fresh, mut shared, mut waits_for) = (0, 0, 0);
+        for &id in &question.ids {
+            if self.cache.get(id, since).is_some() {
+                fresh += 1;
+                continue;
+            }
+            waits_for += 1;
+            match self.waiting.entry(id) {
+                Entry::Occupied(mut others) => {
+                    others.get_mut().push(number);
+                    shared += 1;
+                }
+                Entry::Vacant(new) => {
+                    new.insert(vec![number]);
+                    self.wanted.push(id);
+                }
+            }
+        }
+        counts.fresh.fetch_add(fresh, Ordering::Relaxed);
+        counts.shared.fetch_add(shared, Ordering::Relaxed);
+        match waits_for {
+            0 => self.settled.push((question, None)),
+            waits_for => {
+                self.deadlines.push_back((Instant::now() + self.rules.wait, number));
+                self.open.insert(number, Open { question, waits_for, missing: None });
+            }
+        }
+    }
+
+    /// Whether a call is to be made now: it is full; or what is wanted has waited, and no call is under way or it is half
+    /// full.
+    fn has_call(&self, most: usize, is_due: bool, is_idle: bool) -> bool {
+        let wanted = self.wanted.len();
+        wanted >= most || wanted > 0 && is_due && (is_idle || 2 * wanted >= most)
+    }
+
+    /// The ids of the next call, ascending.
+    fn next_call(&mut self, most: usize) -> Vec<Ordinal> {
+        let rest = self.wanted.split_off(self.wanted.len().min(most));
+        let mut ids = std::mem::replace(&mut self.wanted, rest);
+        ids.sort_unstable();
+        ids
+    }
+
+    /// A call has ended.
+    fn end(&mut self, ids: &[Ordinal], answered: Vec<Answered>, result: Result<(), SourceError>) {
+        let error = result.err().map(|error| FrontError::of(&error));
+        let mut answered_ids: Vec<Ordinal> = Vec::with_capacity(ids.len());
+        for (time, answers) in answered {
+            for operator in answers.operators {
+                match self.operators.iter_mut().find(|known| known.id == operator.id) {
+                    Some(known) => *known = operator,
+                    None => self.operators.push(operator),
+                }
+            }
+            for answer in answers.answers {
+                if let Some(id) = subject(&answer) {
+                    self.cache.put(id, time, answer);
+                    answered_ids.push(id);
+                }
+            }
+        }
+        answered_ids.sort_unstable();
+        for id in ids {
+            let missing = match answered_ids.binary_search(id) {
+                Ok(_) => None,
+                Err(_) => Some(error.clone().unwrap_or(FrontError::Busy)),
+            };
+            self.settle_id(*id, missing.as_ref());
+        }
+    }
+
+    fn settle_id(&mut self, id: Ordinal, missing: Option<&FrontError>) {
+        for number in self.waiting.remove(&id).unwrap_or_default() {
+            let Entry::Occupied(mut open) = self.open.entry(number) else { continue };
+            let question = open.get_mut();
+            question.waits_for -= 1;
+            if let Some(error) = missing {
+                question.missing = Some(error.clone());
+            }
+            if question.waits_for == 0 {
+                let Open { question, missing, .. } = open.remove();
+                self.settled.push((question, missing));
+            }
+        }
+    }
+
+    /// When the first question has waited for long enough.
+    fn deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// Settles the questions that have waited for long enough. Their ids stay wanted, for the next ones. Returns whether
+    /// there are any.
+    fn give_up(&mut self) -> bool {
+        let now = Instant::now();
+        let mut has_any = false;
+        while let Some((_, number)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
+            if let Some(Open { question, .. }) = self.open.remove(&number) {
+                self.settled.push((question, Some(FrontError::Away("no answer in time".into()))));
+                has_any = true;
+            }
+        }
+        has_any
+    }
+
+    /// No question is left waiting for a call that has ended without a result.
+    fn fail_all(&mut self) {
+        let ids: Vec<Ordinal> = self.waiting.keys().copied().collect();
+        self.wanted.clear();
+        for id in ids {
+            self.settle_id(id, Some(&FrontError::Busy));
+        }
+    }
+
+    /// Answers the questions that are settled, with one register.
+    fn settle(&mut self) {
+        let mut settled = std::mem::take(&mut self.settled);
+        // Clients that have gone need no answer.
+        settled.retain(|(question, _)| !question.reply.is_closed());
+        for (question, missing) in settled.iter_mut().filter(|(_, missing)| missing.is_none()) {
+            // An answer that was fresh when it was asked for may have left since.
+            let is_known = |id: &Ordinal| self.cache.get(*id, Timestamp::MIN).is_some();
+            *missing = (!question.ids.iter().all(is_known)).then_some(FrontError::Busy);
+        }
+        if !settled.is_empty() {
+            match self.register_of(&settled) {
+                Ok(register) => settled.into_iter().for_each(|settled| reply(settled, &register)),
+                // The questions are dropped, which their clients see.
+                Err(error) => tracing::error!(%error, "answers of a register do not fit together"),
+            }
+        }
+        self.tidy();
+    }
+
+    fn register_of(&self, settled: &[(Question, Option<FrontError>)]) -> Result<Arc<Register>, SourceError> {
+        if self.operators.len() > OPERATORS_MAX {
+            return Err(SourceError::Inconsistent);
+        }
+        let mut ids: Vec<Ordinal> = settled.iter().flat_map(|(question, _)| &question.ids).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        // What was fresh when it was asked for is used, also if it has become too old meanwhile.
+        let known =
+            |id: &Ordinal| self.cache.get(*id, Timestamp::MIN).map(|(time, answer)| (*id, time, answer));
+        let of = (self.rules.kind, self.rules.sender.as_deref());
+        register::of_answers(of, &ids, &self.operators, ids.iter().filter_map(known)).map(Arc::new)
+    }
+
+    fn tidy(&mut self) {
+        if self.settled.is_empty() {
+            self.cache.evict(self.since());
+        }
+    }
+}
+
+fn reply((question, missing): (Question, Option<FrontError>), register: &Arc<Register>) {
+    // The client may have gone.
+    let _ = question.reply.send(FrontAnswer { register: Arc::clone(register), missing });
+}

@@ -1,0 +1,250 @@
+//! Many clients ask through a front: a simulation with faults, in paused time.
+
+use super::super::asking::Caller;
+use super::super::config::SourceLimits;
+use super::super::front::desk::{Desk, DeskRules};
+use super::super::front::{Counted, FrontAnswer, Question};
+use super::fake::Fake;
+use super::model::{self, Truth, expected, said};
+use super::sender_of;
+use crate::identities::Ordinal;
+use crate::register::Kind;
+use crate::replica::tests::random::Random;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+struct World {
+    random: Random,
+    ids: Vec<Ordinal>,
+    truth: Arc<BTreeMap<Ordinal, Truth>>,
+    limits: SourceLimits,
+    register: Fake,
+    desk: Arc<Desk<Fake>>,
+    questions: mpsc::Sender<Question>,
+    taken: Option<mpsc::Receiver<Question>>,
+}
+
+impl World {
+    fn new(seed: u64, ids: usize, ids_per_call: usize, refused: u64) -> World {
+        let mut random = Random::new(seed);
+        let kind = random.one_of(&[Kind::Far, Kind::Krr]);
+        let ids = model::ids(kind, &mut random, ids);
+        let truth = ids.iter().map(|id| (*id, Truth::random(kind, *id, &mut random, refused)));
+        let truth: Arc<BTreeMap<_, _>> = Arc::new(truth.collect());
+        let limits = SourceLimits {
+            ids_per_call: NonZeroUsize::new(ids_per_call).expect("not 0"),
+            calls_in_flight: NonZeroUsize::new(1 + random.below(4) as usize).expect("not 0"),
+            ..SourceLimits::default()
+        };
+        let register = Fake::new(kind, Arc::clone(&truth), limits.clone(), random.next());
+        let rules = DeskRules {
+            kind,
+            sender: sender_of(kind).map(str::to_owned),
+            calls_in_flight: limits.calls_in_flight.get(),
+            slots: Arc::new(tokio::sync::Semaphore::new(limits.calls_in_flight.get())),
+            refused: Arc::default(),
+            wait: Duration::from_secs(1 << 20),
+            max_age: Duration::from_secs(1 << 40),
+            answers: Arc::default(),
+            answers_max: usize::MAX,
+        };
+        let desk = Arc::new(Desk::new(Caller::new(register.clone(), &limits), rules));
+        let (questions, taken) = mpsc::channel(64);
+        World { random, ids, truth, limits, register, desk, questions, taken: Some(taken) }
+    }
+
+    /// Some ids, ascending, each once.
+    fn question(&mut self) -> Vec<Ordinal> {
+        let count = 1 + self.random.below(5) as usize;
+        let mut ids: Vec<Ordinal> = (0..count).map(|_| self.random.one_of(&self.ids)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Asks all questions, each after a time, and returns what was answered.
+    fn ask(&mut self, questions: Vec<(Duration, Vec<Ordinal>)>) -> Vec<(Vec<Ordinal>, FrontAnswer)> {
+        let (desk, taken) = (Arc::clone(&self.desk), self.taken.take().expect("once"));
+        runtime().block_on(async {
+            tokio::spawn(desk.run(taken));
+            let mut clients = JoinSet::new();
+            for (after, ids) in questions {
+                let questions = self.questions.clone();
+                clients.spawn(async move {
+                    sleep(after).await;
+                    let (reply, answer) = oneshot::channel();
+                    questions.send(Question { ids: ids.clone(), reply }).await.expect("the desk is open");
+                    (ids, answer.await.expect("an answer"))
+                });
+            }
+            let mut answers = Vec::new();
+            while let Some(answered) = clients.join_next().await {
+                answers.push(answered.expect("no client fails"));
+            }
+            answers
+        })
+    }
+
+    fn check(&self, ids: &[Ordinal], answer: &FrontAnswer) {
+        for id in ids {
+            let (said, expected) = (said(&answer.register, *id), expected(Some(&self.truth[id])));
+            assert_eq!((said.outcome, said.operator), (expected.outcome, expected.operator));
+        }
+    }
+}
+
+/// All questions are answered rightly, no id is asked twice at the same time or after it was answered.
+#[test]
+fn questions_of_many_clients_are_answered_together() {
+    for seed in 1..200u64 {
+        let seed = seed.wrapping_mul(7919);
+        let mut world = World::new(seed, 60, 1 + (seed % 30) as usize, [0, 20, 300][seed as usize % 3]);
+        world.register.state().faults = [0, 100][seed as usize % 2];
+        let questions: Vec<_> =
+            (0..100).map(|_| (Duration::from_millis(world.random.below(3000)), world.question())).collect();
+        let distinct: std::collections::BTreeSet<Ordinal> =
+            questions.iter().flat_map(|(_, ids)| ids).copied().collect();
+        let all: usize = questions.iter().map(|(_, ids)| ids.len()).sum();
+        let answers = world.ask(questions);
+        assert_eq!(answers.len(), 100);
+        let (whole, parts): (Vec<_>, Vec<_>) =
+            answers.iter().partition(|(_, answer)| answer.missing.is_none());
+        whole.iter().for_each(|(ids, answer)| world.check(ids, answer));
+        let state = world.register.state();
+        assert!(state.wrong.is_empty(), "seed {seed}: {:?}", state.wrong);
+        if !parts.is_empty() {
+            // A token that is refused twice in a row ends a call.
+            assert!(state.happened["token refused"] > 1, "seed {seed}");
+            continue;
+        }
+        let counts = world.desk.counts();
+        assert_eq!(counts.asked as usize, distinct.len(), "seed {seed}");
+        assert_eq!((counts.asked + counts.fresh + counts.shared) as usize, all, "seed {seed}");
+        assert_eq!(counts.kept as usize, distinct.len(), "seed {seed}");
+    }
+}
+
+/// Under load, calls are at least half full, but for one that is the only one.
+#[test]
+fn calls_are_at_least_half_full() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 3000, 100, 0);
+        world.register.state().half_full = true;
+        let questions = world.ids.clone().into_iter();
+        let questions =
+            (0..).zip(questions).map(|(number, id)| (Duration::from_micros(number * 700), vec![id]));
+        let answers = world.ask(questions.collect());
+        for (ids, answer) in &answers {
+            world.check(ids, answer);
+        }
+        let state = world.register.state();
+        assert!(state.wrong.is_empty(), "seed {seed}: {:?}", state.wrong);
+        let calls = world.desk.counts().calls;
+        assert!(calls <= 3000 / 50, "seed {seed}: {calls} calls");
+    }
+}
+
+/// The limits of a register hold for all senders together.
+#[test]
+fn desks_share_the_limits_of_their_register() {
+    for seed in 1..30 {
+        let world = World::new(seed, 60, 10, 0);
+        world.register.state().faults = 100;
+        let rules = world.desk.rules().clone();
+        let times = Arc::default();
+        let desk = |world: &World| {
+            let caller = Caller::sharing(world.register.clone(), &world.limits, Arc::clone(&times));
+            let (questions, taken) = mpsc::channel(64);
+            (Arc::new(Desk::new(caller, rules.clone())), questions, taken)
+        };
+        let (one, other) = (desk(&world), desk(&world));
+        let halves = world.ids.split_at(30);
+        let (first, second) = (halves.0.to_vec(), halves.1.to_vec());
+        runtime().block_on(async {
+            let mut clients = JoinSet::new();
+            for ((desk, questions, taken), ids) in [(one, first), (other, second)] {
+                tokio::spawn(desk.run(taken));
+                for part in ids.chunks(3).map(<[Ordinal]>::to_vec) {
+                    let questions = questions.clone();
+                    clients.spawn(async move {
+                        let (reply, answer) = oneshot::channel();
+                        questions.send(Question { ids: part, reply }).await.expect("the desk is open");
+                        answer.await.expect("an answer")
+                    });
+                }
+            }
+            while let Some(answered) = clients.join_next().await {
+                answered.expect("no client fails");
+            }
+        });
+        let state = world.register.state();
+        assert!(state.wrong.is_empty(), "seed {seed}: {:?}", state.wrong);
+    }
+}
+
+/// A client waits no longer than it may, also if the register wants to be left alone for longer, or never answers.
+#[test]
+fn clients_wait_for_a_limited_time() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 20, 10, 0);
+        world.register.state().away_after = 0;
+        let mut rules = world.desk.rules().clone();
+        rules.wait = Duration::from_secs(10);
+        world.desk = Arc::new(Desk::new(Caller::new(world.register.clone(), &world.limits), rules));
+        let ids = world.ids.clone();
+        let (desk, taken, questions) =
+            (Arc::clone(&world.desk), world.taken.take().expect("once"), world.questions.clone());
+        runtime().block_on(async {
+            tokio::spawn(desk.run(taken));
+            for part in ids.chunks(5) {
+                let asked = tokio::time::Instant::now();
+                let (reply, answer) = oneshot::channel();
+                questions.send(Question { ids: part.to_vec(), reply }).await.expect("the desk is open");
+                assert!(answer.await.expect("an answer").missing.is_some());
+                assert!(asked.elapsed() < Duration::from_secs(11), "{:?}", asked.elapsed());
+            }
+        });
+        assert!(world.desk.is_failing());
+    }
+}
+
+/// When the register is away, questions whose answers are fresh are answered, and the others say so.
+#[test]
+fn fresh_answers_are_given_when_the_register_is_away() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 20, 10, 0);
+        world.register.state().away_after = 1;
+        let first = world.ids[..5].to_vec();
+        let (known, unknown) = (world.ids[1..3].to_vec(), world.ids[2..8].to_vec());
+        let later = Duration::from_secs(5);
+        let answers = world.ask(vec![
+            (Duration::ZERO, first.clone()),
+            (later, known.clone()),
+            (later, unknown.clone()),
+            (2 * later, known.clone()),
+        ]);
+        for (ids, answer) in answers {
+            if ids != unknown {
+                assert!(answer.missing.is_none());
+                world.check(&ids, &answer);
+                continue;
+            }
+            assert!(answer.missing.is_some(), "it says that ids are missing");
+            world.check(&world.ids[2..5], &answer);
+            for id in &world.ids[5..8] {
+                assert_eq!(said(&answer.register, *id).outcome, "not_asked");
+            }
+        }
+        assert!(world.desk.is_failing());
+    }
+}
