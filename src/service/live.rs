@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// The register that a question is checked with: the newest version; of a live register, one without answers, in which the
 /// sender is known.
 ///
-/// Errors: the register cannot be asked for as many senders.
+/// Errors: the system has no memory.
 pub(super) fn register_for(served: &ServedRegister, sender: Option<&str>) -> Result<Arc<Register>, Problem> {
     match served.front() {
         None => Ok(served.register()),
@@ -37,25 +37,23 @@ pub(super) async fn ask(
         );
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "number-of-ids", detail));
     }
-    let asked = !ids.is_empty();
     let answer = front.ask(sender, ids).await.map_err(|error| problem(&error))?;
-    let is_empty = answer.register.scope().is_none_or(|scope| scope.ids == 0);
     match &answer.missing {
-        Some(error) if asked && is_empty => Err(problem(error)),
+        Some(error) if !answer.has_any => Err(problem(error)),
         _ => Ok(answer),
     }
 }
 
-/// The answers for all ids. Errors: as [`ask`]; the register has not answered for some.
+/// The answers for all ids; `None` if the register refused one. Errors: as [`ask`]; the register has not answered for some.
 pub(super) async fn ask_whole(
     front: &Front,
     sender: Option<&str>,
     ids: Vec<Ordinal>,
-) -> Result<Arc<Register>, Problem> {
+) -> Result<Option<Arc<Register>>, Problem> {
     let answer = ask(front, sender, ids).await?;
     match &answer.missing {
         Some(error) => Err(problem(error)),
-        None => Ok(answer.register),
+        None => Ok((!answer.has_refused).then_some(answer.register)),
     }
 }
 
@@ -66,11 +64,6 @@ const REGISTER_BYTES: usize = 1 << 20;
 /// Memory that a register takes for the response to one question: only one of a live register is made for it.
 pub(super) fn register_bytes(register: &Register) -> usize {
     if register.scope().is_some() { REGISTER_BYTES } else { 0 }
-}
-
-/// Whether a register refuses some id.
-pub(super) fn has_refused(register: &Register) -> bool {
-    register.scope().is_some_and(|scope| scope.refused > 0)
 }
 
 /// 501: the route needs a register that is here.

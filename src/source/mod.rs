@@ -318,14 +318,18 @@ impl Source {
         Ok(true)
     }
 
-    /// Makes one call, for a test number, which no person has.
-    pub fn try_call(&self, sender: Option<&str>) -> Result<(), SourceError> {
-        let client = self.client(self.sender(sender)?.unwrap_or_default());
-        let id = match self.kind() {
+    /// A test number, which no person has.
+    fn test_id(&self) -> Option<Ordinal> {
+        answer::canonical(match self.kind() {
             Kind::Far => "199001022384",
             Kind::Krr => "18819991495",
-        };
-        let ids: Vec<Ordinal> = answer::canonical(id).into_iter().collect();
+        })
+    }
+
+    /// Makes one call, for a test number.
+    pub fn try_call(&self, sender: Option<&str>) -> Result<(), SourceError> {
+        let client = self.client(self.sender(sender)?.unwrap_or_default());
+        let ids: Vec<Ordinal> = self.test_id().into_iter().collect();
         let runtime = replica_client::runtime().map_err(SourceError::System)?;
         match runtime.block_on(client.call(&ids)) {
             // It was understood.

@@ -126,10 +126,7 @@ async fn asked(
     let ids = ids.into_iter().filter(|id| *id != Ordinal::ABSENT).collect();
     let answers = live::ask_whole(front, Some(sender), ids).await;
     let answers = answers.map_err(|problem| FarFault::of_refusal(&problem))?;
-    match live::has_refused(&answers) {
-        true => Err(FarFault::bad_input("the register refuses a recipientId")),
-        false => Ok(answers),
-    }
+    answers.ok_or_else(|| FarFault::bad_input("the register refuses a recipientId"))
 }
 
 /// Errors: the caller does not meet the operation's requirement, or the message names no valid sender.

@@ -96,12 +96,9 @@ pub(in crate::service) async fn persons(
 async fn asked(front: &Front, ids: &[String], day: RequestDate) -> Result<Arc<Register>, Problem> {
     let parsed = ids.iter().filter_map(|id| Identity::parse(id.as_bytes(), Country::Norway, day.today).ok());
     let answers = live::ask_whole(front, None, parsed.map(|identity| identity.ordinal()).collect()).await?;
-    match live::has_refused(&answers) {
-        true => {
-            Err(Problem::bad_request("refused-by-register", "the register refuses a personidentifikator"))
-        }
-        false => Ok(answers),
-    }
+    let refused =
+        || Problem::bad_request("refused-by-register", "the register refuses a personidentifikator");
+    answers.ok_or_else(refused)
 }
 
 /// `POST /rest/v2/krr/hentEndringer`.

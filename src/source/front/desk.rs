@@ -2,6 +2,7 @@
 
 use super::cache::AnswerCache;
 use super::{Counted, FrontAnswer, FrontCounts, FrontError, Question};
+use crate::changes::ChangeBody;
 use crate::identities::Ordinal;
 use crate::limits::OPERATORS_MAX;
 use crate::register::{Kind, Operator, Register};
@@ -41,6 +42,8 @@ pub(in crate::source) struct DeskRules {
     pub(in crate::source) refused: Arc<AtomicU64>,
     /// How long a question waits for its answer.
     pub(in crate::source) wait: Duration,
+    /// An id that no recipient has: while the register fails, it is asked for this one if for no other.
+    pub(in crate::source) probe: Option<Ordinal>,
     pub(in crate::source) max_age: Duration,
     /// Memory of the answers of all desks, in bytes, and its limit.
     pub(in crate::source) answers: Arc<AtomicUsize>,
@@ -62,6 +65,8 @@ struct DeskCounts {
     kept: AtomicU64,
     /// Whether the last call has failed, or clients have waited in vain since.
     is_failing: AtomicBool,
+    /// The same, but for calls that the register refused.
+    is_away: AtomicBool,
 }
 
 /// A call that has ended: its ids, what was answered, and why it ended before all were.
@@ -115,7 +120,14 @@ impl<R: Ask> Desk<R> {
                         self.note_silence();
                     }
                 }
-                _ = tidy.tick() => table.tidy(),
+                _ = tidy.tick() => {
+                    table.tidy();
+                    // Where the front is not ready, no client may ask any longer.
+                    if self.is_failing() && calls.is_empty() && table.wanted.is_empty() {
+                        table.wanted.extend(self.rules.probe);
+                        is_due = true;
+                    }
+                }
             }
             let most = self.caller.ids_per_call();
             while calls.len() < self.rules.calls_in_flight && table.has_call(most, is_due, calls.is_empty()) {
@@ -143,9 +155,13 @@ impl<R: Ask> Desk<R> {
         let error = result.as_ref().err().map(FrontError::of);
         match &error {
             None => self.rules.refused.store(0, Ordering::Relaxed),
-            Some(FrontError::Refused(_)) => drop(self.rules.refused.fetch_add(1, Ordering::Relaxed)),
+            Some(FrontError::Refused(_)) => {
+                self.rules.refused.fetch_add(1, Ordering::Relaxed);
+            }
             Some(_) => {}
         }
+        let is_away = error.as_ref().is_some_and(|error| !matches!(error, FrontError::Refused(_)));
+        self.counts.is_away.store(is_away, Ordering::Relaxed);
         let failed = self.counts.is_failing.swap(error.is_some(), Ordering::Relaxed);
         match error {
             Some(error) if !failed => tracing::warn!(%error, "the live register"),
@@ -156,6 +172,7 @@ impl<R: Ask> Desk<R> {
 
     /// Notes that clients have waited in vain.
     fn note_silence(&self) {
+        self.counts.is_away.store(true, Ordering::Relaxed);
         if !self.counts.is_failing.swap(true, Ordering::Relaxed) {
             tracing::warn!("the live register does not answer in time");
         }
@@ -178,10 +195,8 @@ impl<R: Ask> Counted for Desk<R> {
 
     fn is_failing(&self) -> bool {
         // One that refuses a sender may well answer for others.
-        let refuses = self.rules.refused.load(Ordering::Relaxed);
-        self.caller.is_failing()
-            || refuses >= REFUSALS_MAX
-            || refuses == 0 && self.counts.is_failing.load(Ordering::Relaxed)
+        let refuses_all = self.rules.refused.load(Ordering::Relaxed) >= REFUSALS_MAX;
+        refuses_all || self.caller.is_failing() || self.counts.is_away.load(Ordering::Relaxed)
     }
 }
 
@@ -358,19 +373,29 @@ impl Table {
         let mut settled = std::mem::take(&mut self.settled);
         // Clients that have gone need no answer.
         settled.retain(|(question, _)| !question.reply.is_closed());
-        for (question, missing) in settled.iter_mut().filter(|(_, missing)| missing.is_none()) {
-            // An answer that was fresh when it was asked for may have left since.
-            let is_known = |id: &Ordinal| self.cache.get(*id, Timestamp::MIN).is_some();
-            *missing = (!question.ids.iter().all(is_known)).then_some(FrontError::Busy);
-        }
         if !settled.is_empty() {
             match self.register_of(&settled) {
-                Ok(register) => settled.into_iter().for_each(|settled| reply(settled, &register)),
+                Ok(register) => settled.into_iter().for_each(|settled| self.reply(settled, &register)),
                 // The questions are dropped, which their clients see.
                 Err(error) => tracing::error!(%error, "answers of a register do not fit together"),
             }
         }
         self.tidy();
+    }
+
+    /// The register may have ids of other questions, too: what is said of its own ones is counted.
+    fn reply(&self, (question, missing): (Question, Option<FrontError>), register: &Arc<Register>) {
+        let answers = || question.ids.iter().filter_map(|id| self.cache.get(*id, Timestamp::MIN));
+        // An answer that was fresh when it was asked for may have left since.
+        let has_left = missing.is_none() && answers().count() < question.ids.len();
+        let answer = FrontAnswer {
+            register: Arc::clone(register),
+            missing: missing.or(has_left.then_some(FrontError::Busy)),
+            has_any: answers().next().is_some(),
+            has_refused: answers().any(|(_, answer)| matches!(answer, ChangeBody::SetAside { .. })),
+        };
+        // The client may have gone.
+        let _ = question.reply.send(answer);
     }
 
     fn register_of(&self, settled: &[(Question, Option<FrontError>)]) -> Result<Arc<Register>, SourceError> {
@@ -392,9 +417,4 @@ impl Table {
             self.cache.evict(self.since());
         }
     }
-}
-
-fn reply((question, missing): (Question, Option<FrontError>), register: &Arc<Register>) {
-    // The client may have gone.
-    let _ = question.reply.send(FrontAnswer { register: Arc::clone(register), missing });
 }

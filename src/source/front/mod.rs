@@ -16,7 +16,7 @@ use crate::time::Time;
 use desk::{Desk, DeskRules};
 use jiff::SignedDuration;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Ids of a question, at most: more are a mailing, for which `nabar resolve` asks.
@@ -62,6 +62,10 @@ pub struct FrontAnswer {
     pub register: Arc<Register>,
     /// Why ids of the question are missing in it; `None` if there are all.
     pub missing: Option<FrontError>,
+    /// Whether it has any id of the question.
+    pub has_any: bool,
+    /// Whether the register refused an id of the question.
+    pub has_refused: bool,
 }
 
 /// What a front did.
@@ -86,7 +90,7 @@ pub struct Front {
     source: Source,
     rules: DeskRules,
     /// When the register may be asked, for all senders.
-    times: OnceLock<Arc<Mutex<Times>>>,
+    times: Arc<Mutex<Times>>,
     desks: Mutex<HashMap<String, Arc<OpenDesk>>>,
     /// Registers without any answer by their sender.
     empty: Mutex<HashMap<String, Arc<Register>>>,
@@ -124,8 +128,9 @@ impl Front {
             answers: Arc::default(),
             answers_max: ANSWERS_BYTES,
             sender: None,
+            probe: source.test_id(),
         };
-        Front { source, rules, times: OnceLock::new(), desks: Mutex::default(), empty: Mutex::default() }
+        Front { source, rules, times: Arc::default(), desks: Mutex::default(), empty: Mutex::default() }
     }
 
     /// The kind of register.
@@ -208,10 +213,7 @@ impl Front {
         let client = Client { is_front: true, ..self.source.client(sender.clone()) };
         let named = Some(sender.clone()).filter(|sender| !sender.is_empty());
         let rules = DeskRules { sender: named, ..self.rules.clone() };
-        let desk = Arc::new(Desk::new(
-            Caller::sharing(client, &limits, Arc::clone(self.times.get_or_init(Arc::default))),
-            rules,
-        ));
+        let desk = Arc::new(Desk::new(Caller::sharing(client, &limits, Arc::clone(&self.times)), rules));
         tokio::spawn(Arc::clone(&desk).run(taken));
         let open = Arc::new(OpenDesk { questions, desk });
         desks.insert(sender, Arc::clone(&open));

@@ -54,6 +54,7 @@ impl World {
             slots: Arc::new(tokio::sync::Semaphore::new(limits.calls_in_flight.get())),
             refused: Arc::default(),
             wait: Duration::from_secs(1 << 20),
+            probe: None,
             max_age: Duration::from_secs(1 << 40),
             answers: Arc::default(),
             answers_max: usize::MAX,
@@ -215,6 +216,49 @@ fn clients_wait_for_a_limited_time() {
             }
         });
         assert!(world.desk.is_failing());
+    }
+}
+
+/// What is said of a question is said of its own ids, though others are in the same register.
+#[test]
+fn the_ids_of_other_questions_change_nothing() {
+    for seed in 1..30 {
+        let mut world = World::new(seed, 40, 20, 500);
+        let (refused, others): (Vec<_>, Vec<_>) =
+            world.ids.iter().copied().partition(|id| world.truth[id].is_refused());
+        assert!(!refused.is_empty() && !others.is_empty(), "seed {seed}");
+        let answers = world.ask(vec![(Duration::ZERO, others.clone()), (Duration::ZERO, refused)]);
+        for (ids, answer) in answers {
+            assert!(answer.has_any && answer.missing.is_none());
+            assert_eq!(answer.has_refused, ids != others, "seed {seed}");
+            assert!(answer.register.scope().is_some_and(|scope| scope.ids >= ids.len() as u64));
+        }
+    }
+}
+
+/// A register that is back is noticed without a question: where the front is not ready, no client asks.
+#[test]
+fn a_register_that_is_back_is_noticed() {
+    for seed in 1..10 {
+        let mut world = World::new(seed, 20, 10, 0);
+        let mut rules = world.desk.rules().clone();
+        (rules.wait, rules.probe) = (Duration::from_secs(10), Some(world.ids[19]));
+        let limits = SourceLimits { give_up_after: "1s".parse().expect("a time"), ..world.limits.clone() };
+        world.register.state().away_after = 0;
+        world.desk = Arc::new(Desk::new(Caller::new(world.register.clone(), &limits), rules));
+        let (desk, taken) = (Arc::clone(&world.desk), world.taken.take().expect("once"));
+        runtime().block_on(async {
+            tokio::spawn(desk.run(taken));
+            let (reply, answer) = oneshot::channel();
+            let ids = vec![world.ids[0]];
+            world.questions.send(Question { ids, reply }).await.expect("the desk is open");
+            let answer = answer.await.expect("an answer");
+            assert!(answer.missing.is_some() && !answer.has_any);
+            assert!(world.desk.is_failing());
+            world.register.state().away_after = u64::MAX;
+            sleep(Duration::from_secs(20)).await;
+            assert!(!world.desk.is_failing(), "seed {seed}");
+        });
     }
 }
 
