@@ -204,6 +204,8 @@ fn headers() -> Vec<Example> {
             .says("list.header_row", serde_json::Value::Null),
         example("third rule: all different", b"zink;zink;bly\n@A;1;1\n@B;1;1\n@C;1;1\n")
             .says("list.header_row", serde_json::Value::Null),
+        example("third rule: all different, blanks aside", b" zink;zink;bly\n@A;1;1\n@B;1;1\n@C;1;1\n")
+            .says("list.header_row", serde_json::Value::Null),
         example("third rule: none empty", b"zink;;bly\n@A;1;1\n@B;1;1\n@C;1;1\n")
             .says("list.header_row", serde_json::Value::Null),
         example("third rule: none with a digit", b"zink;tenn 1;bly\n@A;1;1\n@B;1;1\n@C;1;1\n")

@@ -441,7 +441,10 @@ impl Sample<'_> {
     fn header(&self) -> Result<Option<usize>, Refusal> {
         if let Some(name) = self.options.ids.iter().find(|id| !is_number(id)) {
             let first = &self.rows[..self.rows.len().min(HEADER_ROWS)];
-            let place = first.iter().position(|(_, row)| self.named(name, cells_of(row)).is_some());
+            let is_exact = |row: &Row<'_>| self.texts(row).contains(name);
+            let exact = first.iter().position(|(_, row)| is_exact(row));
+            let place =
+                exact.or_else(|| first.iter().position(|(_, row)| self.named(name, cells_of(row)).is_some()));
             return place.map(Some).ok_or(CANNOT_BE_DONE);
         }
         Ok(match self.options.header {
@@ -522,7 +525,8 @@ impl Sample<'_> {
 
     fn differs(&self, place: usize, first: usize, id: Option<usize>) -> bool {
         let texts = self.texts(&self.rows[place].1);
-        let differ = (0..texts.len()).all(|at| !texts[..at].contains(&texts[at]));
+        let is_new = |at: usize| !texts[..at].iter().any(|before| before.trim() == texts[at].trim());
+        let differ = (0..texts.len()).all(is_new);
         let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
         let with_digits = |column: &usize| {
             let rows = &self.rows[first..];
