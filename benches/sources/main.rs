@@ -54,7 +54,7 @@ fn main() {
     }
     let source = Source::new(&directory, "far");
     let (clients, time) =
-        if short { (20, Duration::from_millis(300)) } else { (800, Duration::from_secs(10)) };
+        if short { (20, Duration::from_millis(300)) } else { (2400, Duration::from_secs(10)) };
     let (answered, calls, asked) = source.front(clients, time);
     println!(
         "front: {:.0} questions of one id a second from {clients} connections; {:.0} ids a call",
@@ -111,7 +111,9 @@ impl Source {
     /// `nabar resolve` of some ids.
     fn resolve(&self, ids: usize) -> Run {
         let list = self.list(ids).display().to_string();
-        let _ = fs::remove_file(self.directory.join("run.nabar"));
+        for left in ["run.nabar", "run.nabar.journal"] {
+            let _ = fs::remove_file(self.directory.join(left));
+        }
         let arguments = ["resolve", "--source", "source.toml", &list, "-o", "run.nabar", "--json"];
         let started = Instant::now();
         let child = self.nabar(&arguments).stdout(Stdio::piped()).spawn().expect("nabar");
@@ -125,7 +127,9 @@ impl Source {
 
     /// Questions of one id to a front: how many are answered, and the calls and ids that the stand-in is asked for.
     fn front(&self, clients: usize, time: Duration) -> (u64, u64, u64) {
-        fs::write(self.directory.join("nabar.toml"), "[limits]\nconnections = 4096\n").expect("written");
+        // A quarter of the memory is for connections, of 256 KiB each.
+        let limits = "[limits]\nconnections = 4096\nmemory_bytes = 8_000_000_000\n";
+        fs::write(self.directory.join("nabar.toml"), limits).expect("written");
         let arguments = [
             "serve",
             "--source",

@@ -71,7 +71,7 @@ fn put(ordinal: Ordinal, recipient: Recipient, actors: &Actors, time: i64) -> Ch
                 rule,
             })
         }
-        Recipient::Krr { person, .. } => match json::put_person(*person, day_of(time)) {
+        Recipient::Krr { person, .. } => match json::put_person(&person, day_of(time)) {
             Ok(put) => ChangeBody::PutPerson(Box::new(put)),
             // Unreachable: a register has only persons that decode.
             Err(reason) => ChangeBody::SetAside { reason: reason.name.into(), column: reason.column.into() },

@@ -295,23 +295,47 @@ impl<'a> ChangeDecoder<'a> {
     fn person(&mut self, head: &ChangeHead) -> Option<PutPerson> {
         head.has(RESERVED | DELETED, false)?;
         is_of(head.subject, Country::Norway).then_some(())?;
-        let contact = self.bytes()?;
-        let unpacked = Contact::unpack(contact).filter(|unpacked| is_as_packed(unpacked, contact))?;
-        let operator = self.text()?;
-        (operator.trim() == operator).then_some(())?;
+        let stored = self.stored_person(head)?;
+        let unpacked = Contact::unpack(stored.contact)?;
+        (is_as_packed(&unpacked, stored.contact) && stored.operator.trim() == stored.operator)
+            .then_some(())?;
         Some(PutPerson {
-            person: head.subject,
-            state: KrrState {
-                reserved: head.flags & RESERVED != 0,
-                deleted: head.flags & DELETED != 0,
-                operator: None,
-                mailbox: unpacked.mailbox.is_some(),
-                expires: unpacked.expires(),
-            },
-            contact: contact.into(),
-            operator: operator.into(),
-            certificate: self.text()?.into(),
+            person: stored.person,
+            state: stored.state_of(&unpacked),
+            contact: stored.contact.into(),
+            operator: stored.operator.into(),
+            certificate: stored.certificate.into(),
         })
+    }
+
+    fn stored_person(&mut self, head: &ChangeHead) -> Option<StoredPerson<'a>> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(StoredPerson {
+            person: head.subject,
+            time: head.time,
+            flags: head.flags,
+            contact: self.bytes()?,
+            operator: text(self.bytes()?)?,
+            certificate: text(self.bytes()?)?,
+        })
+    }
+
+    /// The next change where it is, without the checks of [`change`](Self::change), for bytes that were checked before.
+    /// `None` if it is malformed.
+    pub(crate) fn next_stored(&mut self) -> Option<StoredChange<'a>> {
+        let before = self.bytes;
+        match self.head()? {
+            head if head.kind == number::PUT_PERSON => Some(StoredChange::Person(self.stored_person(&head)?)),
+            _ => {
+                self.bytes = before;
+                self.change().map(StoredChange::Other)
+            }
+        }
+    }
+
+    /// The bytes of the changes that are left.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The id of an organisation as text, in its usual form.
@@ -345,6 +369,41 @@ impl<'a> ChangeDecoder<'a> {
         self.bytes = rest;
         let id = |bytes: &[u8; 4]| organisation(Ordinal(u32::from_le_bytes(*bytes)));
         ids.as_chunks::<4>().0.iter().map(id).collect()
+    }
+}
+
+/// A change where it is encoded.
+pub(crate) enum StoredChange<'a> {
+    Person(StoredPerson<'a>),
+    Other(Change),
+}
+
+/// A person where it is encoded.
+pub(crate) struct StoredPerson<'a> {
+    pub(crate) person: Ordinal,
+    /// Nanoseconds since 1970.
+    pub(crate) time: i64,
+    flags: u8,
+    /// Packed, without the certificate.
+    pub(crate) contact: &'a [u8],
+    pub(crate) operator: &'a str,
+    pub(crate) certificate: &'a str,
+}
+
+impl StoredPerson<'_> {
+    /// The state without the operator. `None` if the contact is malformed.
+    pub(crate) fn state(&self) -> Option<KrrState> {
+        Some(self.state_of(&Contact::unpack(self.contact)?))
+    }
+
+    fn state_of(&self, contact: &Contact<&str>) -> KrrState {
+        KrrState {
+            reserved: self.flags & RESERVED != 0,
+            deleted: self.flags & DELETED != 0,
+            operator: None,
+            mailbox: contact.mailbox.is_some(),
+            expires: contact.expires(),
+        }
     }
 }
 
@@ -399,9 +458,9 @@ fn organisation(ordinal: Ordinal) -> Option<OrganisationId> {
 }
 
 /// Whether bytes are the packed form of a contact without certificate, and of no other.
-fn is_as_packed(contact: &Contact, bytes: &[u8]) -> bool {
+fn is_as_packed(contact: &Contact<&str>, bytes: &[u8]) -> bool {
     let mut packed = Vec::with_capacity(bytes.len());
-    let texts = [&contact.email, &contact.mobile, &contact.mailbox, &contact.language];
+    let texts = [contact.email, contact.mobile, contact.mailbox, contact.language];
     let absent_or_some = texts.into_iter().flatten().all(|text| !text.is_empty());
     let packs = contact.pack(&mut packed).is_some();
     contact.certificate.is_none() && absent_or_some && packs && packed == bytes

@@ -5,11 +5,12 @@ use super::change::{
     day_of,
 };
 use crate::consent::Acceptance;
-use crate::decode::{Reason, decode_person, identity_reason, reason};
+use crate::decode::{DecodedPerson, Reason, decode_person, identity_reason, reason};
 use crate::identities::{Country, Identity, Ordinal, Today};
 use crate::limits::{SENDERS_MAX, SEQUENCE_MAX};
 use crate::register::contact::Contact;
 use crate::register::moment::{self, NO_NANOSECONDS};
+use crate::register::person::Text;
 use crate::register::state::AccountType;
 use crate::register::{Kind, Operator, Person, Sender};
 use serde::{Deserialize, Serialize};
@@ -51,11 +52,6 @@ struct Line<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     others: Option<OthersLine>,
 }
-
-/// A text that is borrowed from the line where it can be.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -243,13 +239,13 @@ impl<'a> Line<'a> {
             self.put_dispatcher.map(|line| line.what()),
             self.remove_dispatcher.map(|line| id(&line.id, "id").map(ChangeBody::RemoveDispatcher)),
             self.put_person
-                .map(|line| put_person(line, today).map(|person| ChangeBody::PutPerson(Box::new(person)))),
+                .map(|line| put_person(&line, today).map(|person| ChangeBody::PutPerson(Box::new(person)))),
             self.remove_person.map(|line| {
                 identity(&line.personidentifikator, Country::Norway, today, "personidentifikator")
                     .map(ChangeBody::Remove)
             }),
             self.put_persons.map(|line| {
-                let persons = line.persons.into_iter().map(|person| put_person(person, today));
+                let persons = line.persons.iter().map(|person| put_person(person, today));
                 Ok(ChangeBody::PutPersons {
                     previous: line.previous,
                     persons: persons.collect::<Result<_, _>>()?,
@@ -432,17 +428,10 @@ fn senders(texts: &[Text<'_>], column: &'static str) -> Result<Vec<OrganisationI
 }
 
 /// A person in the fields of REST, packed.
-pub(crate) fn put_person(given: Person, today: Today) -> Result<PutPerson, Reason> {
-    let decoded = decode_person(given, today)?;
-    let mut contact = Vec::new();
-    decoded.contact.pack(&mut contact).ok_or(reason("too_long", ""))?;
-    Ok(PutPerson {
-        person: decoded.ordinal,
-        state: decoded.state,
-        contact: contact.into_boxed_slice(),
-        operator: decoded.operator.into_boxed_str(),
-        certificate: decoded.certificate.into_boxed_str(),
-    })
+pub(crate) fn put_person<S: AsRef<str>>(given: &Person<S>, today: Today) -> Result<PutPerson, Reason> {
+    let DecodedPerson { ordinal: person, state, contact, operator, certificate } =
+        decode_person(given, today)?;
+    Ok(PutPerson { person, state, contact, operator, certificate })
 }
 
 fn person_of(put: &PutPerson) -> Person {

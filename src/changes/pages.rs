@@ -101,7 +101,7 @@ fn take(from: u64, to: u64, given: Vec<(u64, Person)>, time: i64, read: &mut Vec
     let mut persons = Vec::with_capacity(given.len());
     let last = given.last().map_or(1, |(line, _)| *line);
     for (line, person) in given {
-        match put_person(person, day_of(time)) {
+        match put_person(&person, day_of(time)) {
             Ok(person) => persons.push(person),
             Err(reason) => read.push((line, Err(BadLine { sequence: None, time: None, reason }))),
         }

@@ -47,7 +47,7 @@ pub(super) fn read(
     extract: &Path,
     description: &Description,
     rejected: &mut Rejected,
-) -> Result<Draft, BuildError> {
+) -> Result<Draft<'static>, BuildError> {
     let (sequence, as_of) = description.version(None)?;
     let tables = far_actors::read(extract, rejected)?;
     let mut decoder = RowDecoder {

@@ -24,7 +24,7 @@ pub(super) fn read(
     extract: &Path,
     description: &Description,
     rejected: &mut Rejected,
-) -> Result<Draft, BuildError> {
+) -> Result<Draft<'static>, BuildError> {
     let xml = source::open_if_present(extract, KRR_XML_FILE)?;
     let lines = source::open_if_present(extract, FILE)?;
     let mut collector = Collector::default();
@@ -105,7 +105,7 @@ fn decode<T: Send>(
     read: impl Fn(T) -> Result<Person, Reason> + Sync,
 ) -> Vec<(u64, Result<DecodedPerson, Reason>)> {
     let each =
-        |(line, given)| (line, read(given).and_then(|given| decode_person(upper_case_words(given), today)));
+        |(line, given)| (line, read(given).and_then(|given| decode_person(&upper_case_words(given), today)));
     batch.into_par_iter().map(each).collect()
 }
 
@@ -137,13 +137,11 @@ impl Collector {
         self.from_xml = file == KRR_XML_FILE;
         rejected.count_rows(file, batch.len() as u64);
         for (line, read) in batch {
-            let added = read.and_then(|read| {
-                let DecodedPerson { ordinal, state, contact, operator, certificate } = read;
-                let added = self.draft.add(ordinal, line, state, contact, &operator, &certificate);
-                added.ok_or(reason("too_long", ""))
-            });
-            if let Err(why) = added {
-                rejected.push(file, line, why)?;
+            match read {
+                Ok(DecodedPerson { ordinal, state, contact, operator, certificate }) => {
+                    self.draft.add(ordinal, line, state, &contact, &operator, &certificate);
+                }
+                Err(why) => rejected.push(file, line, why)?,
             }
         }
         check_limit("operators", self.draft.operators(), OPERATORS_MAX)?;
@@ -156,7 +154,7 @@ impl Collector {
         as_of: jiff::Timestamp,
         file: &'static str,
         rejected: &mut Rejected,
-    ) -> Result<Draft, BuildError> {
+    ) -> Result<Draft<'static>, BuildError> {
         // Stable: of several entries for a person the first counts, even if they share a line.
         self.draft.rows.par_sort_by_key(|row| row.ordinal);
         let of = |row: &KrrRow| (row.ordinal, row.line);

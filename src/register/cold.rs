@@ -2,6 +2,7 @@
 
 use super::actors::Actors;
 use super::column::{Column, DamagedSection, Guarded};
+use super::contact::Contact;
 use super::moment::{NO_NANOSECONDS, NO_SECONDS};
 use crate::cpu::prefetch;
 use crate::index::{self, Block, BlockHasher, Slot};
@@ -70,6 +71,8 @@ pub(crate) enum Cold {
         certificate_ends: Guarded<u64>,
         /// Certificates as base64 text.
         certificates: Guarded<u8>,
+        /// Whether contacts may have times of validation, which those of older formats do not.
+        has_validated: bool,
     },
 }
 
@@ -118,13 +121,15 @@ impl Cold {
         }
     }
 
-    /// Bytes that start with the packed contact of a KRR recipient. `None` if its offset is out of bounds.
+    /// Bytes that start with the packed contact of a KRR recipient. `None` if its offset is out of bounds, or it has a
+    /// field that contacts of the file's format do not have.
     pub(super) fn contact(&self, block: &Block, slot: Slot) -> Option<&[u8]> {
         match self {
             Cold::Far { .. } => None,
-            Cold::Krr { contact_places, contacts, .. } => {
+            Cold::Krr { contact_places, contacts, has_validated, .. } => {
                 let offset = *contact_places.get().get(slot.0 as usize)? as usize;
-                block_contacts(contacts.get(), block)?.get(offset..)
+                let contact = block_contacts(contacts.get(), block)?.get(offset..)?;
+                (*has_validated || !Contact::has_validated(contact)).then_some(contact)
             }
         }
     }

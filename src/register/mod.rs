@@ -496,7 +496,7 @@ impl Register {
             Some(entry) => Ok(entry),
             None => {
                 let (block, slot) = self.base_cold(at)?;
-                let finding = "the contact data of a recipient is out of bounds";
+                let finding = "the contact data of a recipient is out of bounds, or of another format";
                 let damaged = DamagedBlock { block: at.block(), finding };
                 self.base.parts.cold.contact(block, slot).ok_or(damaged)
             }

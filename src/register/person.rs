@@ -5,44 +5,49 @@ use super::moment;
 use super::state::KrrState;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-/// An object of `personer`. Absent, null and empty fields are equivalent; empty fields are not written.
+/// An object of `personer`. Absent, null and empty fields are equivalent; empty fields are not written. `S`: the
+/// type of texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Person {
+#[serde(
+    default,
+    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
+)]
+pub struct Person<S = String> {
     /// 11 digits.
     #[serde(deserialize_with = "text_or_null")]
-    pub personidentifikator: String,
+    pub personidentifikator: S,
     /// JA or NEI.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub reservasjon: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub reservasjon: S,
     /// When the reservation was made.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub reservasjonstidspunkt: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub reservasjonstidspunkt: S,
     /// When `reservasjon` last changed.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub reservasjon_oppdatert: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub reservasjon_oppdatert: S,
     /// AKTIV, SLETTET or IKKE_REGISTRERT.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub status: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub status: S,
     /// KAN_VARSLES or KAN_IKKE_VARSLES: derived for the day of the query, and ignored in input.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub varslingsstatus: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub varslingsstatus: S,
     /// E-mail and mobile number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kontaktinformasjon: Option<Kontaktinformasjon>,
+    pub kontaktinformasjon: Option<Kontaktinformasjon<S>>,
     /// Mailbox.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub digital_post: Option<DigitalPost>,
+    pub digital_post: Option<DigitalPost<S>>,
     /// X.509 certificate of the mailbox, base64.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub sertifikat: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub sertifikat: S,
     /// nb, nn, en or se.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub spraak: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub spraak: S,
     /// When `spraak` last changed.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub spraak_oppdatert: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub spraak_oppdatert: S,
 }
 
 impl Person {
@@ -60,42 +65,77 @@ impl Person {
 
 /// E-mail and mobile number of a recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(
+    default,
+    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
+)]
 #[allow(missing_docs)] // the names are those of the contract
-pub struct Kontaktinformasjon {
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub epostadresse: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub epostadresse_oppdatert: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub epostadresse_sist_verifisert: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub epostadresse_duplisert: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub mobiltelefonnummer: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub mobiltelefonnummer_oppdatert: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub mobiltelefonnummer_sist_verifisert: String,
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub mobiltelefonnummer_duplisert: String,
+pub struct Kontaktinformasjon<S = String> {
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub epostadresse: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub epostadresse_oppdatert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub epostadresse_sist_verifisert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub epostadresse_sist_validert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub epostadresse_duplisert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub mobiltelefonnummer: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub mobiltelefonnummer_oppdatert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub mobiltelefonnummer_sist_verifisert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub mobiltelefonnummer_sist_validert: S,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub mobiltelefonnummer_duplisert: S,
+}
+
+impl<S: AsRef<str>> Kontaktinformasjon<S> {
+    /// Whether a time of validation is known.
+    pub(crate) fn is_validated(&self) -> bool {
+        !is_empty(&self.epostadresse_sist_validert) || !is_empty(&self.mobiltelefonnummer_sist_validert)
+    }
 }
 
 /// Mailbox of a recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DigitalPost {
+#[serde(
+    default,
+    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
+)]
+pub struct DigitalPost<S = String> {
     /// Address of the mailbox at its operator.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub postkasseadresse: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub postkasseadresse: S,
     /// Organisasjonsnummer of the operator.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "text_or_null")]
-    pub postkasseleverandoeradresse: String,
+    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    pub postkasseleverandoeradresse: S,
+}
+
+/// A text that is borrowed from its document where it can be.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Text<'d>(#[serde(borrow)] pub(crate) Cow<'d, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Reads null as an absent field.
-fn text_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Option::<String>::deserialize(deserializer).map(Option::unwrap_or_default)
+fn text_or_null<'de, D: serde::Deserializer<'de>, S>(deserializer: D) -> Result<S, D::Error>
+where
+    S: Deserialize<'de> + Default,
+{
+    Option::<S>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+fn is_empty<S: AsRef<str>>(text: &S) -> bool {
+    text.as_ref().is_empty()
 }
 
 /// A field with an invalid value.
@@ -118,8 +158,8 @@ fn yes_or_no(text: &str, name: &'static str) -> Result<Option<bool>, BadField> {
     }
 }
 
-fn text(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
+fn text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 fn written(time: Option<Timestamp>) -> String {
@@ -130,20 +170,20 @@ fn ja_or_nei(shared: Option<bool>) -> String {
     shared.map_or("", |shared| if shared { "JA" } else { "NEI" }).to_owned()
 }
 
-impl Person {
+impl<S: AsRef<str>> Person<S> {
     /// The state without operator and the contact without certificate.
-    pub(crate) fn parts(&self) -> Result<(KrrState, Contact), BadField> {
-        let deleted = match self.status.as_str() {
+    pub(crate) fn parts(&self) -> Result<(KrrState, Contact<&str>), BadField> {
+        let deleted = match self.status.as_ref() {
             "AKTIV" | "" => false,
             "SLETTET" => true,
             _ => return Err(BadField("status")),
         };
         let channels = self.kontaktinformasjon.as_ref();
-        let channel = |field: fn(&Kontaktinformasjon) -> &String| channels.map_or("", |k| field(k).as_str());
-        let mailbox = self.digital_post.as_ref().map_or("", |post| post.postkasseadresse.as_str());
+        let channel = |field: fn(&Kontaktinformasjon<S>) -> &S| channels.map_or("", |k| field(k).as_ref());
+        let mailbox = self.digital_post.as_ref().map_or("", |post| post.postkasseadresse.as_ref());
         let contact = Contact {
-            reserved_at: time(&self.reservasjonstidspunkt, "reservasjonstidspunkt")?,
-            reservation_updated: time(&self.reservasjon_oppdatert, "reservasjon_oppdatert")?,
+            reserved_at: time(self.reservasjonstidspunkt.as_ref(), "reservasjonstidspunkt")?,
+            reservation_updated: time(self.reservasjon_oppdatert.as_ref(), "reservasjon_oppdatert")?,
             email_updated: time(channel(|k| &k.epostadresse_oppdatert), "epostadresse_oppdatert")?,
             email_verified: time(
                 channel(|k| &k.epostadresse_sist_verifisert),
@@ -157,11 +197,16 @@ impl Person {
                 channel(|k| &k.mobiltelefonnummer_sist_verifisert),
                 "mobiltelefonnummer_sist_verifisert",
             )?,
-            language_updated: time(&self.spraak_oppdatert, "spraak_oppdatert")?,
+            language_updated: time(self.spraak_oppdatert.as_ref(), "spraak_oppdatert")?,
+            email_validated: time(channel(|k| &k.epostadresse_sist_validert), "epostadresse_sist_validert")?,
+            mobile_validated: time(
+                channel(|k| &k.mobiltelefonnummer_sist_validert),
+                "mobiltelefonnummer_sist_validert",
+            )?,
             email: text(channel(|k| &k.epostadresse)),
             mobile: text(channel(|k| &k.mobiltelefonnummer)),
             mailbox: text(mailbox),
-            language: text(&self.spraak),
+            language: text(self.spraak.as_ref()),
             certificate: None,
             email_shared: yes_or_no(channel(|k| &k.epostadresse_duplisert), "epostadresse_duplisert")?,
             mobile_shared: yes_or_no(
@@ -170,7 +215,7 @@ impl Person {
             )?,
         };
         let state = KrrState {
-            reserved: yes_or_no(&self.reservasjon, "reservasjon")?.unwrap_or(false),
+            reserved: yes_or_no(self.reservasjon.as_ref(), "reservasjon")?.unwrap_or(false),
             deleted,
             operator: None,
             mailbox: contact.mailbox.is_some(),
@@ -178,28 +223,32 @@ impl Person {
         };
         Ok((state, contact))
     }
+}
 
+impl Person {
     /// The person of a state, a contact, an operator and a certificate. Times are written in UTC.
     pub(crate) fn of_parts(
         personidentifikator: &str,
         state: KrrState,
-        contact: &Contact,
+        contact: &Contact<&str>,
         operator: &str,
         sertifikat: &str,
     ) -> Person {
-        let owned = |text: &Option<String>| text.clone().unwrap_or_default();
+        let owned = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let channels = Kontaktinformasjon {
-            epostadresse: owned(&contact.email),
+            epostadresse: owned(contact.email),
             epostadresse_oppdatert: written(contact.email_updated),
             epostadresse_sist_verifisert: written(contact.email_verified),
+            epostadresse_sist_validert: written(contact.email_validated),
             epostadresse_duplisert: ja_or_nei(contact.email_shared),
-            mobiltelefonnummer: owned(&contact.mobile),
+            mobiltelefonnummer: owned(contact.mobile),
             mobiltelefonnummer_oppdatert: written(contact.mobile_updated),
             mobiltelefonnummer_sist_verifisert: written(contact.mobile_verified),
+            mobiltelefonnummer_sist_validert: written(contact.mobile_validated),
             mobiltelefonnummer_duplisert: ja_or_nei(contact.mobile_shared),
         };
         let post = DigitalPost {
-            postkasseadresse: owned(&contact.mailbox),
+            postkasseadresse: owned(contact.mailbox),
             postkasseleverandoeradresse: operator.to_owned(),
         };
         Person {
@@ -212,7 +261,7 @@ impl Person {
             kontaktinformasjon: (channels != Kontaktinformasjon::default()).then_some(channels),
             digital_post: (post != DigitalPost::default()).then_some(post),
             sertifikat: sertifikat.to_owned(),
-            spraak: owned(&contact.language),
+            spraak: owned(contact.language),
             spraak_oppdatert: written(contact.language_updated),
         }
     }

@@ -19,12 +19,13 @@ pub(super) fn register_for(served: &ServedRegister, sender: Option<&str>) -> Res
     }
 }
 
-/// Asks a live register for ids in any order. The answer has at least one of them, unless there are none.
+/// Asks a live register for a client's ids in any order. The answer has at least one of them, unless there are none.
 ///
 /// Errors: there are too many ids; the register has answered for none.
 pub(super) async fn ask(
     front: &Front,
     sender: Option<&str>,
+    client: &str,
     mut ids: Vec<Ordinal>,
 ) -> Result<FrontAnswer, Problem> {
     ids.sort_unstable();
@@ -37,7 +38,7 @@ pub(super) async fn ask(
         );
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "number-of-ids", detail));
     }
-    let answer = front.ask(sender, ids).await.map_err(|error| problem(&error))?;
+    let answer = front.ask(sender, client, ids).await.map_err(|error| problem(&error))?;
     match &answer.missing {
         Some(error) if !answer.has_any => Err(problem(error)),
         _ => Ok(answer),
@@ -48,9 +49,10 @@ pub(super) async fn ask(
 pub(super) async fn ask_whole(
     front: &Front,
     sender: Option<&str>,
+    client: &str,
     ids: Vec<Ordinal>,
 ) -> Result<Option<Arc<Register>>, Problem> {
-    let answer = ask(front, sender, ids).await?;
+    let answer = ask(front, sender, client, ids).await?;
     match &answer.missing {
         Some(error) => Err(problem(error)),
         None => Ok((!answer.has_refused).then_some(answer.register)),

@@ -72,7 +72,13 @@ impl FarDraft {
         self.changes.push(row.last_sender_accept_change);
     }
 
-    pub(crate) fn finish(self, sequence: u64, as_of: Timestamp, actors: Actors, rules: RuleTable) -> Draft {
+    pub(crate) fn finish(
+        self,
+        sequence: u64,
+        as_of: Timestamp,
+        actors: Actors,
+        rules: RuleTable,
+    ) -> Draft<'static> {
         let cold =
             ColdDraft::Far { last_registration: self.registrations, last_sender_accept_change: self.changes };
         Draft {

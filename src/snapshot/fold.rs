@@ -14,11 +14,11 @@ use crate::register::contact::Contact;
 use crate::register::state::{FarState, KrrState, State, StateRule};
 use crate::register::{Damage, DamagedSection, Kind, RecordPosition, Register};
 
-impl Draft {
+impl Draft<'_> {
     /// The draft of a file with the content of a register.
     ///
     /// Cost: three passes over FaR's records, one over KRR's; memory for the arrays of the new file.
-    pub(crate) fn of(register: &Register) -> Result<Draft, Damage> {
+    pub(crate) fn of(register: &Register) -> Result<Draft<'static>, Damage> {
         match register.kind() {
             Kind::Far => far(register),
             Kind::Krr => krr(register),
@@ -34,7 +34,7 @@ fn state_and_rule(register: &Register, at: &RecordPosition<'_>) -> (State, u32) 
     (new.into(), at.rule(state))
 }
 
-fn far(register: &Register) -> Result<Draft, Damage> {
+fn far(register: &Register) -> Result<Draft<'static>, Damage> {
     let mut used = vec![false; register.rules()?.len()];
     register.for_each_record::<Damage>(|_, at| {
         let (_, rule) = state_and_rule(register, at);
@@ -67,18 +67,19 @@ fn far(register: &Register) -> Result<Draft, Damage> {
     Ok(draft.finish(register.sequence(), register.as_of(), register.actors().clone(), table))
 }
 
-fn krr(register: &Register) -> Result<Draft, Damage> {
+fn krr(register: &Register) -> Result<Draft<'static>, Damage> {
     let mut draft = KrrDraft::default();
     register.for_each_record::<Damage>(|ordinal: Ordinal, at| {
         let finding = "the contact data of a recipient cannot be read";
         let damaged = DamagedBlock { block: at.block(), finding };
         let state = register.krr_state(at.view.codes.get(Slot(at.record)));
-        let mut contact = Contact::unpack(register.contact(at)?).ok_or(damaged)?;
-        let certificate = register.certificate(contact.certificate.take())?;
+        let mut contact = Contact::packed(register.contact(at)?).ok_or(damaged)?.to_vec();
+        let certificate = register.certificate(Contact::remove_certificate(&mut contact))?;
         let operator = state.operator.and_then(|index| register.operators().get(usize::from(index)));
         let operator = operator.map_or("", |operator| operator.id.as_str());
         let state = KrrState { operator: None, ..state };
-        Ok(draft.add(ordinal, 0, state, contact, operator, certificate).ok_or(damaged)?)
+        draft.add(ordinal, 0, state, &contact, operator, certificate);
+        Ok(())
     })?;
     Ok(draft.finish(register.sequence(), register.as_of()))
 }

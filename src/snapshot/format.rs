@@ -10,9 +10,12 @@ use crate::register::Kind;
 pub const MAGIC: [u8; 8] = *b"nabar\r\n\x1a";
 /// The format version of complete registers.
 const COMPLETE: u32 = 1;
-/// The newest format version that can be read: of registers with a scope. Programs that know version 1 only must not
-/// take a recipient that was not asked for one that is not registered.
-pub const VERSION: u32 = 2;
+/// The format version of registers with a scope. Programs that know version 1 only must not take a recipient that was not
+/// asked for one that is not registered.
+const ANSWERS: u32 = 2;
+/// The newest format version that can be read: of registers, with or without a scope, in which a contact has a time of
+/// validation. Programs that do not know these times would read other fields in their place.
+pub const VERSION: u32 = 3;
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 128;
 /// Bytes of an entry of the section table.
@@ -159,6 +162,8 @@ pub struct Header {
     pub kind: Kind,
     /// Whether the register has the answers of an official one for some ids only.
     pub has_scope: bool,
+    /// Whether a contact has the time at which its e-mail address or mobile number was last validated. KRR only.
+    pub has_validated: bool,
     /// Sequence number of the last change in the register.
     pub sequence: u64,
     /// Time at which the register was current, in nanoseconds since 1970-01-01T00:00:00Z.
@@ -172,7 +177,11 @@ pub struct Header {
 impl Header {
     /// The format version of the file.
     pub fn version(&self) -> u32 {
-        if self.has_scope { VERSION } else { COMPLETE }
+        match (self.has_validated, self.has_scope) {
+            (true, _) => VERSION,
+            (false, true) => ANSWERS,
+            (false, false) => COMPLETE,
+        }
     }
 }
 
@@ -271,14 +280,17 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
     if blake3::hash(&bytes[..header::HEADER_SUM]) != bytes[header::HEADER_SUM..] {
         return Err(damaged("header", "its checksum does not match"));
     }
-    let kind = match (version, u32_at(bytes, header::KIND)) {
-        (COMPLETE | VERSION, 1) => Kind::Far,
-        (COMPLETE | VERSION, 2) => Kind::Krr,
+    let count = u32_at(bytes, header::SECTIONS) as usize;
+    let (kind, has_scope) = match (version, u32_at(bytes, header::KIND)) {
+        (COMPLETE | ANSWERS, 1) => (Kind::Far, version == ANSWERS),
+        (COMPLETE | ANSWERS, 2) => (Kind::Krr, version == ANSWERS),
+        (VERSION, 2) => (Kind::Krr, counts_scope(count)),
         _ => return Err(damaged("header", "its format version or register kind does not exist")),
     };
     let header = Header {
         kind,
-        has_scope: version == VERSION,
+        has_scope,
+        has_validated: version == VERSION,
         sequence: u64_at(bytes, header::SEQUENCE),
         as_of: u64_at(bytes, header::AS_OF) as i64,
         file_bytes: u64_at(bytes, header::FILE_BYTES),
@@ -287,7 +299,6 @@ pub(crate) fn decode(file: &[u8]) -> Result<(Header, Vec<Entry>), OpenError> {
     if header.file_bytes != length {
         return Err(OpenError::Length { expected: header.file_bytes, found: length });
     }
-    let count = u32_at(bytes, header::SECTIONS) as usize;
     let table = file.get(HEADER_BYTES..).and_then(|rest| rest.get(..count.checked_mul(ENTRY_BYTES)?));
     let table = table.ok_or(damaged("section table", "it extends beyond the end of the file"))?;
     if blake3::hash(table) != bytes[header::TABLE_SUM..header::TABLE_SUM + 32] {
@@ -327,10 +338,20 @@ fn entries(table: &[u8], header: &Header) -> Result<Vec<Entry>, OpenError> {
     }
 }
 
+/// Whether this is more than the number of sections of a KRR register without a scope.
+fn counts_scope(sections: usize) -> bool {
+    sections > Section::of(Kind::Krr, false).count()
+}
+
 /// Whether a file begins as a register file with a scope does.
 pub(crate) fn has_scope(beginning: &[u8]) -> bool {
-    beginning.starts_with(&MAGIC)
-        && beginning.get(header::VERSION..).is_some_and(|rest| u32_at(rest, 0) == VERSION)
+    let field = |at: usize| beginning.get(at..).map_or(0, |rest| u32_at(rest, 0));
+    match field(header::VERSION) {
+        _ if !beginning.starts_with(&MAGIC) => false,
+        ANSWERS => true,
+        VERSION => counts_scope(field(header::SECTIONS) as usize),
+        _ => false,
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

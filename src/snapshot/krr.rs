@@ -1,9 +1,9 @@
 //! The draft of a KRR register: recipients are added in any order and sorted by ordinal at the end.
 
-use super::write::{ColdDraft, Draft, PackedContacts};
+use super::write::{ColdDraft, ContactsDraft, Draft, PackedContacts};
 use crate::consent::RuleNumbering;
 use crate::identities::{Country, Ordinal};
-use crate::index::IndexBuilder;
+use crate::index::{BuiltIndex, IndexBuilder};
 use crate::organisations::OperatorNumber;
 use crate::register::contact::Contact;
 use crate::register::state::{KrrState, State, StateNumbering};
@@ -21,17 +21,202 @@ pub(crate) struct KrrRow {
     length: u32,
 }
 
+/// Numbers of states, operators and certificates, in order of first occurrence.
+#[derive(Default)]
+pub(crate) struct KrrNumbers {
+    states: StateNumbering,
+    operators: HashMap<String, u16>,
+    certificates: HashMap<String, u32>,
+}
+
+/// What is used of the [`KrrNumbers`], each indexed by provisional number.
+struct Used {
+    states: Vec<bool>,
+    operators: Vec<bool>,
+    certificates: Vec<bool>,
+}
+
+/// What is used, in ascending order, and the final number of each provisional one.
+pub(crate) struct KrrTables {
+    pub(crate) states: Vec<State>,
+    pub(crate) state_numbers: Vec<u32>,
+    operators: Vec<String>,
+    pub(crate) certificates: Vec<String>,
+    pub(crate) certificate_numbers: Vec<u32>,
+}
+
+impl KrrNumbers {
+    /// Number of operators.
+    pub(crate) fn operators(&self) -> usize {
+        self.operators.len()
+    }
+
+    /// The number of a state, given without the operator, whose id may be empty.
+    pub(crate) fn state(&mut self, state: KrrState, operator: &str) -> u32 {
+        let operator =
+            (!operator.is_empty()).then(|| number(&mut self.operators, operator, |count| count as u16));
+        self.states.number(state.with_operator(operator.map(OperatorNumber::new)).into())
+    }
+
+    /// The number of [`State::UNREGISTERED`] or [`State::REFUSED`].
+    pub(crate) fn answer(&mut self, state: State) -> u32 {
+        self.states.number(state)
+    }
+
+    /// The number of a certificate, which is not empty.
+    pub(crate) fn certificate(&mut self, text: &str) -> u32 {
+        number(&mut self.certificates, text, |count| count as u32)
+    }
+
+    /// The final tables, if all are used.
+    pub(crate) fn finish(self) -> KrrTables {
+        let used = Used {
+            states: vec![true; self.states.provisional().len()],
+            operators: vec![true; self.operators.len()],
+            certificates: vec![true; self.certificates.len()],
+        };
+        self.finish_used(&used)
+    }
+
+    fn finish_used(self, used: &Used) -> KrrTables {
+        let (operators, operator_numbers) = in_order(self.operators, &used.operators);
+        let (certificates, certificate_numbers) = in_order(self.certificates, &used.certificates);
+        let (states, state_numbers) = in_order_of_states(self.states.provisional(), &used.states, |state| {
+            if state.is_answer_only() {
+                return state;
+            }
+            let state = KrrState::from(state);
+            let operator = state.operator.map(|number| operator_numbers[usize::from(number)] as u16);
+            KrrState { operator: operator.map(OperatorNumber::new), ..state }.into()
+        });
+        KrrTables { states, state_numbers, operators, certificates, certificate_numbers }
+    }
+}
+
+impl KrrTables {
+    /// The draft of a register with these tables.
+    pub(crate) fn draft<'a>(
+        self,
+        (sequence, as_of): (u64, Timestamp),
+        index: BuiltIndex,
+        contacts: ContactsDraft<'a>,
+        places: Vec<u32>,
+    ) -> Draft<'a> {
+        let operators = self.operators.into_iter().map(Operator::of_krr).collect();
+        let (rules, _) = RuleNumbering::default().finish(&[]);
+        Draft {
+            sequence,
+            as_of,
+            actors: Actors { operators, ..Actors::default() },
+            states: self.states,
+            index,
+            rules,
+            cold: ColdDraft::Krr { contacts, places, certificates: self.certificates },
+            scope: None,
+        }
+    }
+}
+
 /// A KRR register under construction.
 #[derive(Default)]
 pub(crate) struct KrrDraft {
     /// In the order of insertion. The caller sorts and deduplicates them by ordinal before [`finish`](Self::finish).
     pub(crate) rows: Vec<KrrRow>,
-    states: StateNumbering,
+    numbers: KrrNumbers,
     contacts: PackedContacts,
-    /// Provisional numbers by id.
-    operators: HashMap<String, u16>,
-    /// Provisional numbers by text.
-    certificates: HashMap<String, u32>,
+}
+
+impl KrrDraft {
+    /// Number of operators, including those of rejected recipients.
+    pub(crate) fn operators(&self) -> usize {
+        self.numbers.operators()
+    }
+
+    /// Adds a recipient: its state without operator, its packed contact without certificate, and the operator and
+    /// certificate as texts, which may be empty.
+    pub(crate) fn add(
+        &mut self,
+        ordinal: Ordinal,
+        line: u64,
+        state: KrrState,
+        contact: &[u8],
+        operator: &str,
+        certificate: &str,
+    ) {
+        let start = self.contacts.bytes.len();
+        self.contacts.bytes.extend_from_slice(contact);
+        if !certificate.is_empty() {
+            let number = self.numbers.certificate(certificate);
+            Contact::add_certificate(&mut self.contacts.bytes, start, number);
+        }
+        let state = self.numbers.state(state, operator);
+        self.push(ordinal, line.min(u64::from(u32::MAX)) as u32, state, start);
+    }
+
+    /// Adds an id without a recipient: [`State::UNREGISTERED`] or [`State::REFUSED`].
+    pub(crate) fn add_answer(&mut self, ordinal: Ordinal, state: State) {
+        let start = self.contacts.bytes.len();
+        self.contacts.bytes.extend_from_slice(&Contact::EMPTY);
+        let state = self.numbers.answer(state);
+        self.push(ordinal, self.rows.len() as u32, state, start);
+    }
+
+    /// Adds a row whose contact begins at `start` and is the last one.
+    fn push(&mut self, ordinal: Ordinal, line: u32, state: u32, start: usize) {
+        let length = (self.contacts.bytes.len() - start) as u32;
+        self.rows.push(KrrRow { ordinal, line, state, start: start as u64, length });
+    }
+
+    /// Sorts the recipients, and keeps of several with the same ordinal the one with the highest line.
+    pub(crate) fn keep_last(&mut self) {
+        self.rows.sort_unstable_by_key(|row| (row.ordinal, std::cmp::Reverse(row.line)));
+        self.rows.dedup_by_key(|row| row.ordinal);
+    }
+
+    /// The number of recipients with a state that is only an answer.
+    pub(crate) fn count(&self, state: State) -> u64 {
+        let states = self.numbers.states.provisional();
+        self.rows.iter().filter(|row| states[row.state as usize] == state).count() as u64
+    }
+
+    /// The finished draft. States, operators and certificates of rejected recipients only are dropped, so that equal
+    /// recipients give equal files.
+    pub(crate) fn finish(mut self, sequence: u64, as_of: Timestamp) -> Draft<'static> {
+        let tables = {
+            let used = self.used();
+            self.numbers.finish_used(&used)
+        };
+        let mut builder = IndexBuilder::new(Country::Norway, tables.states.len() as u32, self.rows.len());
+        let mut places = Vec::with_capacity(self.rows.len() + 1);
+        places.push(0);
+        for row in &self.rows {
+            builder.push(row.ordinal, tables.state_numbers[row.state as usize], 0);
+            self.contacts.pieces.push((row.start, row.length));
+            places.push(row.length);
+            let packed = &mut self.contacts.bytes[row.start as usize..][..row.length as usize];
+            Contact::renumber_certificate(packed, &tables.certificate_numbers);
+        }
+        tables.draft((sequence, as_of), builder.finish(), ContactsDraft::Packed(self.contacts), places)
+    }
+
+    fn used(&self) -> Used {
+        let provisional = self.numbers.states.provisional();
+        let mut used = Used {
+            states: vec![false; provisional.len()],
+            operators: vec![false; self.numbers.operators.len()],
+            certificates: vec![false; self.numbers.certificates.len()],
+        };
+        for row in &self.rows {
+            used.states[row.state as usize] = true;
+            if let Some(number) = provisional[row.state as usize].operator() {
+                used.operators[usize::from(number)] = true;
+            }
+            if let Some(number) = Contact::certificate_of(self.contacts.packed(row.start, row.length)) {
+                used.certificates[number as usize] = true;
+            }
+        }
+        used
+    }
 }
 
 /// The provisional number of a text, in order of first occurrence.
@@ -52,109 +237,6 @@ fn in_order<N: Copy + Into<u32>>(numbers: HashMap<String, N>, used: &[bool]) -> 
         finals[provisional as usize] = index as u32;
     }
     (texts.into_iter().map(|(text, _)| text).collect(), finals)
-}
-
-impl KrrDraft {
-    /// Number of operators, including those of rejected recipients.
-    pub(crate) fn operators(&self) -> usize {
-        self.operators.len()
-    }
-
-    /// Adds a recipient: its state without operator, its contact without certificate, and the operator and certificate
-    /// as texts, which may be empty. `None` if the contact is too long.
-    pub(crate) fn add(
-        &mut self,
-        ordinal: Ordinal,
-        line: u64,
-        state: KrrState,
-        mut contact: Contact,
-        operator: &str,
-        certificate: &str,
-    ) -> Option<()> {
-        let operator =
-            (!operator.is_empty()).then(|| number(&mut self.operators, operator, |count| count as u16));
-        let state = state.with_operator(operator.map(OperatorNumber::new));
-        if !certificate.is_empty() {
-            contact.certificate = Some(number(&mut self.certificates, certificate, |count| count as u32));
-        }
-        let start = self.contacts.bytes.len();
-        contact.pack(&mut self.contacts.bytes)?;
-        self.rows.push(KrrRow {
-            ordinal,
-            line: line.min(u64::from(u32::MAX)) as u32,
-            state: self.states.number(state.into()),
-            start: start as u64,
-            length: (self.contacts.bytes.len() - start) as u32,
-        });
-        Some(())
-    }
-
-    /// Adds an id without a recipient: [`State::UNREGISTERED`] or [`State::REFUSED`].
-    pub(crate) fn add_answer(&mut self, ordinal: Ordinal, state: State) {
-        let start = self.contacts.bytes.len();
-        // An empty contact is never too long.
-        let _ = Contact::default().pack(&mut self.contacts.bytes);
-        self.rows.push(KrrRow {
-            ordinal,
-            line: self.rows.len() as u32,
-            state: self.states.number(state),
-            start: start as u64,
-            length: (self.contacts.bytes.len() - start) as u32,
-        });
-    }
-
-    /// Sorts the recipients, and keeps of several with the same ordinal the one with the highest line.
-    pub(crate) fn keep_last(&mut self) {
-        self.rows.sort_unstable_by_key(|row| (row.ordinal, std::cmp::Reverse(row.line)));
-        self.rows.dedup_by_key(|row| row.ordinal);
-    }
-
-    /// The number of recipients with a state that is only an answer.
-    pub(crate) fn count(&self, state: State) -> u64 {
-        let states = self.states.provisional();
-        self.rows.iter().filter(|row| states[row.state as usize] == state).count() as u64
-    }
-
-    /// The finished draft. States, operators and certificates of rejected recipients only are dropped, so that equal
-    /// recipients give equal files.
-    pub(crate) fn finish(mut self, sequence: u64, as_of: Timestamp) -> Draft {
-        let provisional = self.states.provisional();
-        let mut used_states = vec![false; provisional.len()];
-        let mut used_operators = vec![false; self.operators.len()];
-        let mut used_certificates = vec![false; self.certificates.len()];
-        for row in &self.rows {
-            used_states[row.state as usize] = true;
-            if let Some(number) = provisional[row.state as usize].operator() {
-                used_operators[usize::from(number)] = true;
-            }
-            if let Some(number) = Contact::certificate_of(self.contacts.packed(row.start, row.length)) {
-                used_certificates[number as usize] = true;
-            }
-        }
-        let (operators, operator_numbers) = in_order(self.operators, &used_operators);
-        let (certificates, certificate_numbers) = in_order(self.certificates, &used_certificates);
-        let (states, state_numbers) = in_order_of_states(provisional, &used_states, |state| {
-            if state.is_answer_only() {
-                return state;
-            }
-            let state = KrrState::from(state);
-            let operator = state.operator.map(|number| operator_numbers[usize::from(number)] as u16);
-            KrrState { operator: operator.map(OperatorNumber::new), ..state }.into()
-        });
-        let mut builder = IndexBuilder::new(Country::Norway, states.len() as u32, self.rows.len());
-        self.contacts.pieces = vec![(0, 0)];
-        for row in &self.rows {
-            builder.push(row.ordinal, state_numbers[row.state as usize], 0);
-            self.contacts.pieces.push((row.start, row.length));
-            let packed = &mut self.contacts.bytes[row.start as usize..][..row.length as usize];
-            Contact::renumber_certificate(packed, &certificate_numbers);
-        }
-        let operators = operators.into_iter().map(Operator::of_krr).collect();
-        let actors = Actors { operators, ..Actors::default() };
-        let (rules, _) = RuleNumbering::default().finish(&[]);
-        let cold = ColdDraft::Krr { contacts: self.contacts, certificates };
-        Draft { sequence, as_of, actors, states, index: builder.finish(), rules, cold, scope: None }
-    }
 }
 
 /// The used states, each changed by `map`, in ascending order after the state of absent recipients; and the final

@@ -10,7 +10,7 @@ mod fold;
 pub mod format;
 pub(crate) mod krr;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod verify;
 pub(crate) mod write;
 
@@ -207,6 +207,7 @@ impl Snapshot {
                 contacts: self.column(Section::Contacts)?,
                 certificate_ends: self.guarded(Section::CertificateEnds)?,
                 certificates: self.guarded(Section::Certificates)?,
+                has_validated: self.header.has_validated,
             },
         })
     }

@@ -39,7 +39,7 @@ impl Snapshot {
             .collect();
         findings.extend(self.padding());
         match self.register() {
-            Ok(register) => findings.extend(verify_register(&register)),
+            Ok(register) => findings.extend(verify_register(&register, self.header.has_validated)),
             Err(OpenError::Damaged { part, finding: text }) => findings.push(finding(part, text)),
             Err(error) => findings.push(finding("file", error)),
         }
@@ -61,8 +61,8 @@ impl Snapshot {
     }
 }
 
-/// Checks the relations between the arrays.
-fn verify_register(register: &Register) -> Vec<Finding> {
+/// Checks the relations between the arrays. `has_validated`: as in the header.
+fn verify_register(register: &Register, has_validated: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(verify_states(register));
     findings.extend(verify_layout(register));
@@ -71,7 +71,7 @@ fn verify_register(register: &Register) -> Vec<Finding> {
         Ok(rules) => findings.extend(verify_rules(register, rules)),
     }
     if findings.is_empty() {
-        findings.extend(verify_recipients(register));
+        findings.extend(verify_recipients(register, has_validated));
     }
     findings
 }
@@ -132,12 +132,18 @@ fn verify_rules(register: &Register, rules: Rules<'_>) -> Option<Finding> {
     (!shared).then(|| finding("states", "a state refers to a rule that does not exist"))
 }
 
-/// Checks that every recipient can be read, and that its state agrees with its rule.
-fn verify_recipients(register: &Register) -> Option<Finding> {
-    let mut unmatched = 0u64;
+/// Checks that every recipient can be read, that its state agrees with its rule, and that the format version is that of
+/// the contacts.
+fn verify_recipients(register: &Register, has_validated: bool) -> Option<Finding> {
+    let (mut unmatched, mut validated) = (0u64, false);
     let read: Result<(), Damage> = register.for_each(|_: &Identity, recipient| {
-        if let Recipient::Far { state, rule, .. } = recipient {
-            unmatched += u64::from((state.rule == StateRule::AcceptsAll) != rule.accepts_all());
+        match recipient {
+            Recipient::Far { state, rule, .. } => {
+                unmatched += u64::from((state.rule == StateRule::AcceptsAll) != rule.accepts_all());
+            }
+            Recipient::Krr { person, .. } => {
+                validated |= person.kontaktinformasjon.is_some_and(|channels| channels.is_validated());
+            }
         }
         Ok(())
     });
@@ -147,6 +153,11 @@ fn verify_recipients(register: &Register) -> Option<Finding> {
             let text = format!("the states of {unmatched} recipients do not agree with their rules");
             Some(finding("recipients", text))
         }
+        // A contact with such a time in a file of an older version cannot be read.
+        Ok(()) if validated != has_validated => Some(finding(
+            "header",
+            "its format version is that of contacts with times of validation, of which there are none",
+        )),
         Ok(()) => None,
     }
 }

@@ -5,6 +5,7 @@ use crate::consent::RuleTable;
 use crate::files;
 use crate::index::{Block, BlockHasher, BuiltIndex, OwnedCodes, stored_directory};
 use crate::limits::BLOCK_ORDINALS;
+use crate::register::contact::Contact;
 use crate::register::moment::{self, NO_NANOSECONDS, NO_SECONDS};
 use crate::register::state::State;
 use crate::register::{Actors, Kind, Scope};
@@ -13,27 +14,72 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// A register to be written.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     pub(crate) sequence: u64,
     pub(crate) as_of: Timestamp,
     pub(crate) actors: Actors,
     pub(crate) states: Vec<State>,
     pub(crate) index: BuiltIndex,
     pub(crate) rules: RuleTable,
-    pub(crate) cold: ColdDraft,
-    /// What was asked of an official register, and when each record was answered, in seconds since 1970.
-    pub(crate) scope: Option<(Scope, Vec<u32>)>,
+    pub(crate) cold: ColdDraft<'a>,
+    /// What was asked of an official register, and when each record was answered.
+    pub(crate) scope: Option<(Scope, AnswerTimes)>,
+}
+
+/// When each record was answered: the times of a call's records are equal.
+#[derive(Default)]
+pub(crate) struct AnswerTimes {
+    /// Seconds since 1970, and how many records they are of.
+    runs: Vec<(u32, u32)>,
+}
+
+impl AnswerTimes {
+    /// Adds the time of the next record, in seconds since 1970.
+    pub(crate) fn push(&mut self, seconds: u32) {
+        match self.runs.last_mut() {
+            Some((last, count)) if *last == seconds => *count += 1,
+            _ => self.runs.push((seconds, 1)),
+        }
+    }
+
+    /// The times in ascending order of the records, equal ones of successive records once.
+    pub(crate) fn distinct(&self) -> impl Iterator<Item = i64> {
+        self.runs.iter().map(|(seconds, _)| i64::from(*seconds))
+    }
+
+    /// The number of records.
+    pub(crate) fn len(&self) -> u64 {
+        self.runs.iter().map(|(_, count)| u64::from(*count)).sum()
+    }
 }
 
 /// The cold columns of a draft. Element 0 of each array is reserved for absent recipients.
-pub(crate) enum ColdDraft {
+pub(crate) enum ColdDraft<'a> {
     /// FaR.
     Far { last_registration: Times, last_sender_accept_change: Times },
-    /// KRR.
-    Krr { contacts: PackedContacts, certificates: Vec<String> },
+    /// KRR. `places`: the length of each contact; when the draft is written, its offset in the contacts of its block.
+    Krr { contacts: ContactsDraft<'a>, places: Vec<u32>, certificates: Vec<String> },
 }
 
-impl Draft {
+/// Where the packed contacts of a draft are.
+pub(crate) enum ContactsDraft<'a> {
+    Packed(PackedContacts),
+    /// Elsewhere, because they take much memory.
+    Streamed(Box<dyn StreamedContacts + 'a>),
+}
+
+/// Packed contacts that are read when the register is written.
+pub(crate) trait StreamedContacts {
+    /// Calls `each` with the contacts in the order of the records, from record 1 on. `certificates`: those of the draft,
+    /// whose indexes the contacts have.
+    fn for_each(
+        &mut self,
+        certificates: &[String],
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()>;
+}
+
+impl Draft<'_> {
     /// Writes the file under a temporary name, makes it durable, and renames it. Returns its length.
     pub(crate) fn write(self, path: impl AsRef<Path>) -> io::Result<u64> {
         files::replace(path.as_ref(), |file| self.write_to(file))
@@ -50,25 +96,35 @@ impl Draft {
 
     /// Sets the fields of the blocks that depend on other columns, and the checksums.
     fn seal(&mut self) {
-        if let ColdDraft::Krr { contacts, .. } = &self.cold {
-            let mut first = 0;
-            for block in &mut self.index.blocks {
-                block.first_contact = first;
-                block.contact_bytes = contacts.bytes_of(block);
-                first += block.contact_bytes;
+        let BuiltIndex { blocks, directory, .. } = &mut self.index;
+        match &mut self.cold {
+            ColdDraft::Krr { places, .. } => {
+                let mut first = 0;
+                for block in &mut *blocks {
+                    let mut bytes = 0;
+                    for place in &mut places[records(block)] {
+                        let length = std::mem::replace(place, bytes);
+                        bytes += length;
+                    }
+                    (block.first_contact, block.contact_bytes) = (first, u64::from(bytes));
+                    first += u64::from(bytes);
+                }
+                blocks[0].first_contact = 0;
             }
-            self.index.blocks[0].first_contact = 0;
+            ColdDraft::Far { last_registration, last_sender_accept_change } => {
+                for (entry, number) in directory.iter().enumerate().filter(|(_, number)| **number != 0) {
+                    let block = &mut blocks[*number as usize];
+                    let mut hasher = BlockHasher::new(entry);
+                    hasher.update(last_registration.bytes(records(block)));
+                    hasher.update(last_sender_accept_change.bytes(records(block)));
+                    block.cold_sum = hasher.sum();
+                }
+            }
         }
         self.index.seal();
-        for entry in 0..self.index.directory.len() {
-            let number = self.index.directory[entry] as usize;
-            if number != 0 {
-                self.index.blocks[number].cold_sum = self.cold.sum(entry, &self.index.blocks[number]);
-            }
-        }
     }
 
-    fn sections<W: Write + Seek>(&self, out: &mut Output<W>) -> io::Result<()> {
+    fn sections<W: Write + Seek>(&mut self, out: &mut Output<W>) -> io::Result<()> {
         let kind = match self.cold {
             ColdDraft::Far { .. } => Kind::Far,
             ColdDraft::Krr { .. } => Kind::Krr,
@@ -89,62 +145,99 @@ impl Draft {
         out.array(Section::ExceptionRules, &self.index.exception_rules)?;
         out.array(Section::RuleHeads, &self.rules.heads)?;
         out.array(Section::RuleMembers, &self.rules.members)?;
-        match &self.cold {
+        let mut has_validated = false;
+        match &mut self.cold {
             ColdDraft::Far { last_registration, last_sender_accept_change } => {
                 out.times(Section::LastRegistration, last_registration)?;
                 out.times(Section::LastSenderAcceptChange, last_sender_accept_change)?;
             }
-            ColdDraft::Krr { contacts, certificates } => self.krr_sections(out, contacts, certificates)?,
+            ColdDraft::Krr { contacts, places, certificates } => {
+                out.array(Section::ContactPlaces, places)?;
+                let mut sums = ContactSums::of(&mut self.index, places);
+                out.section(Section::Contacts, 1, |section| {
+                    contacts.for_each(certificates, &mut |contact| {
+                        sums.update(contact);
+                        has_validated |= Contact::has_validated(contact);
+                        section.write_all(contact)
+                    })
+                })?;
+                out.rewrite(Section::Blocks, bytemuck::cast_slice(&self.index.blocks))?;
+                let ends = certificates.iter().scan(0, |end, text| {
+                    *end += text.len() as u64;
+                    Some(*end)
+                });
+                out.array(Section::CertificateEnds, &ends.collect::<Vec<u64>>())?;
+                out.pieces(Section::Certificates, 1, certificates.iter().map(|text| text.as_bytes()))?;
+            }
         }
         if let Some((scope, answered)) = &self.scope {
             let scope = rkyv::to_bytes::<rkyv::rancor::Error>(scope).map_err(io::Error::other)?;
             out.array::<u8>(Section::Scope, &scope)?;
-            out.array(Section::Answered, answered)?;
+            out.section(Section::Answered, size_of::<u32>() as u32, |section| {
+                // Element 0 is reserved.
+                section.write_all(&[0; 4])?;
+                let mut times = answered.runs.iter();
+                times.try_for_each(|(seconds, count)| {
+                    (0..*count).try_for_each(|_| section.write_all(&seconds.to_le_bytes()))
+                })
+            })?;
         }
         out.head(Header {
             kind,
             has_scope: self.scope.is_some(),
+            has_validated,
             sequence: self.sequence,
             as_of: moment::nanoseconds(self.as_of).unwrap_or(0),
             file_bytes: out.offset,
             recipients: self.index.codes.as_codes().len() as u64 - 1,
         })
     }
-
-    fn krr_sections<W: Write + Seek>(
-        &self,
-        out: &mut Output<W>,
-        contacts: &PackedContacts,
-        certificates: &[String],
-    ) -> io::Result<()> {
-        let offsets: Vec<u32> =
-            self.index.blocks.iter().flat_map(|block| contacts.offsets_of(block)).collect();
-        out.array(Section::ContactPlaces, &[vec![0], offsets].concat())?;
-        out.section(Section::Contacts, 1, (1..contacts.pieces.len()).map(|record| contacts.get(record)))?;
-        let ends = certificates.iter().scan(0, |end, text| {
-            *end += text.len() as u64;
-            Some(*end)
-        });
-        out.array(Section::CertificateEnds, &ends.collect::<Vec<u64>>())?;
-        out.section(Section::Certificates, 1, certificates.iter().map(|text| text.as_bytes()))
-    }
 }
 
-impl ColdDraft {
-    /// The checksum [`Block::cold_sum`], as [`crate::register::cold::Cold::sum`] computes it.
-    fn sum(&self, entry: usize, block: &Block) -> [u8; 16] {
-        let mut hasher = BlockHasher::new(entry);
-        match self {
-            ColdDraft::Far { last_registration, last_sender_accept_change } => {
-                hasher.update(last_registration.bytes(records(block)));
-                hasher.update(last_sender_accept_change.bytes(records(block)));
-            }
-            ColdDraft::Krr { contacts, .. } => {
-                contacts.offsets_of(block).for_each(|offset| hasher.update(&offset.to_le_bytes()));
-                records(block).for_each(|record| hasher.update(contacts.get(record)));
-            }
+/// The checksums [`Block::cold_sum`] of KRR, as [`crate::register::cold::Cold::sum`] computes them.
+struct ContactSums<'d> {
+    blocks: &'d mut [Block],
+    places: &'d [u32],
+    /// The index in the directory of each block.
+    entries: Vec<usize>,
+    /// The numbers of the blocks that are not complete, in descending order of their records.
+    open: Vec<usize>,
+    hasher: BlockHasher,
+    /// Records of the last open block whose contacts are missing.
+    missing: u32,
+}
+
+impl ContactSums<'_> {
+    fn of<'d>(index: &'d mut BuiltIndex, places: &'d [u32]) -> ContactSums<'d> {
+        let blocks = &mut *index.blocks;
+        let mut entries = vec![0; blocks.len()];
+        index.directory.iter().enumerate().for_each(|(entry, number)| entries[*number as usize] = entry);
+        let mut open: Vec<usize> = (0..blocks.len()).filter(|number| blocks[*number].records > 0).collect();
+        open.sort_unstable_by_key(|number| std::cmp::Reverse(blocks[*number].first_record));
+        let mut sums = ContactSums { blocks, places, entries, open, hasher: BlockHasher::new(0), missing: 0 };
+        sums.begin();
+        sums
+    }
+
+    /// Begins the last open block.
+    fn begin(&mut self) {
+        if let Some(&number) = self.open.last() {
+            let block = &self.blocks[number];
+            self.missing = block.records;
+            self.hasher = BlockHasher::new(self.entries[number]);
+            self.hasher.update(bytemuck::cast_slice(&self.places[records(block)]));
         }
-        hasher.sum()
+    }
+
+    /// Adds the contact of the next record.
+    fn update(&mut self, contact: &[u8]) {
+        self.hasher.update(contact);
+        self.missing = self.missing.saturating_sub(1);
+        if let (0, Some(number)) = (self.missing, self.open.last()) {
+            self.blocks[*number].cold_sum = self.hasher.sum();
+            self.open.pop();
+            self.begin();
+        }
     }
 }
 
@@ -217,7 +310,7 @@ impl Times {
 pub(crate) struct PackedContacts {
     /// The packed contacts.
     pub(crate) bytes: Vec<u8>,
-    /// Offset and length of the contact of each record.
+    /// Offset and length of the contact of each record from 1 on.
     pub(crate) pieces: Vec<(u64, u32)>,
 }
 
@@ -226,23 +319,20 @@ impl PackedContacts {
     pub(crate) fn packed(&self, start: u64, length: u32) -> &[u8] {
         &self.bytes[start as usize..start as usize + length as usize]
     }
+}
 
-    fn get(&self, record: usize) -> &[u8] {
-        let (start, length) = self.pieces[record];
-        self.packed(start, length)
-    }
-
-    fn bytes_of(&self, block: &Block) -> u64 {
-        self.pieces[records(block)].iter().map(|&(_, length)| u64::from(length)).sum()
-    }
-
-    /// The offsets of the contacts of a block in the block's contact data.
-    fn offsets_of(&self, block: &Block) -> impl Iterator<Item = u32> + '_ {
-        self.pieces[records(block)].iter().scan(0, |next, &(_, length)| {
-            let offset = *next;
-            *next += length;
-            Some(offset)
-        })
+impl ContactsDraft<'_> {
+    fn for_each(
+        &mut self,
+        certificates: &[String],
+        each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self {
+            ContactsDraft::Packed(packed) => {
+                packed.pieces.iter().try_for_each(|&(start, length)| each(packed.packed(start, length)))
+            }
+            ContactsDraft::Streamed(streamed) => streamed.for_each(certificates, each),
+        }
     }
 }
 
@@ -253,9 +343,24 @@ struct Output<W: Write> {
     entries: Vec<Entry>,
 }
 
+/// Writes and hashes the bytes of a section.
+struct SectionWriter<'o, W: Write> {
+    file: &'o mut BufWriter<W>,
+    hasher: &'o mut blake3::Hasher,
+    bytes: &'o mut u64,
+}
+
+impl<W: Write> SectionWriter<'_, W> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        *self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+}
+
 impl<W: Write + Seek> Output<W> {
     fn array<T: bytemuck::Pod>(&mut self, section: Section, values: &[T]) -> io::Result<()> {
-        self.section(section, size_of::<T>() as u32, std::iter::once(bytemuck::cast_slice(values)))
+        self.pieces(section, size_of::<T>() as u32, std::iter::once(bytemuck::cast_slice(values)))
     }
 
     fn times(&mut self, section: Section, times: &Times) -> io::Result<()> {
@@ -263,7 +368,7 @@ impl<W: Write + Seek> Output<W> {
             Times::None { records, .. } => {
                 let pieces = (0..*records).step_by(NO_TIMES.len());
                 let pieces = pieces.map(|from| &NO_TIMES[..NO_TIMES.len().min(records - from)]);
-                self.section(section, size_of::<u32>() as u32, pieces.map(bytemuck::cast_slice))
+                self.pieces(section, size_of::<u32>() as u32, pieces.map(bytemuck::cast_slice))
             }
             Times::Seconds(times) => self.array(section, times),
             Times::Nanoseconds(times) => self.array(section, times),
@@ -271,21 +376,39 @@ impl<W: Write + Seek> Output<W> {
     }
 
     /// Writes a section, the concatenation of `pieces`.
-    fn section<'a>(
+    fn pieces<'a>(
         &mut self,
         section: Section,
         width: u32,
-        pieces: impl Iterator<Item = &'a [u8]>,
+        mut pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        self.section(section, width, |out| pieces.try_for_each(|piece| out.write_all(piece)))
+    }
+
+    /// Writes a section with the bytes that `write` writes.
+    fn section(
+        &mut self,
+        section: Section,
+        width: u32,
+        write: impl FnOnce(&mut SectionWriter<'_, W>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.zeros(self.offset.next_multiple_of(ALIGNMENT) - self.offset)?;
-        let (offset, mut hasher) = (self.offset, blake3::Hasher::new());
-        for piece in pieces {
-            hasher.update(piece);
-            self.file.write_all(piece)?;
-            self.offset += piece.len() as u64;
-        }
+        let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
+        write(&mut SectionWriter { file: &mut self.file, hasher: &mut hasher, bytes: &mut bytes })?;
         let sum = *hasher.finalize().as_bytes();
-        self.entries.push(Entry { section, width, offset, bytes: self.offset - offset, sum });
+        self.entries.push(Entry { section, width, offset: self.offset, bytes, sum });
+        self.offset += bytes;
+        Ok(())
+    }
+
+    /// Writes other bytes of the same number in the place of a section.
+    fn rewrite(&mut self, section: Section, bytes: &[u8]) -> io::Result<()> {
+        for entry in self.entries.iter_mut().filter(|entry| entry.section == section) {
+            self.file.seek(SeekFrom::Start(entry.offset))?;
+            self.file.write_all(bytes)?;
+            entry.sum = *blake3::hash(bytes).as_bytes();
+        }
+        self.file.seek(SeekFrom::Start(self.offset))?;
         Ok(())
     }
 

@@ -62,6 +62,8 @@ pub(super) enum CallError {
     TooMany,
     /// The access token is not valid any longer.
     TokenRefused(String),
+    /// The register does not answer for this sender: trying again is of no use.
+    SenderRefused(String),
     /// Trying again is of no use.
     Stop(String),
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{self, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -44,6 +44,8 @@ struct Shared<R> {
     ids: Vec<Ordinal>,
     /// Ids before this one are answered or being asked.
     next: AtomicUsize,
+    /// Whether a call has failed in a way that ends the job: no other one is made.
+    ended: AtomicBool,
 }
 
 /// Makes calls, each until it is answered. The limits of a source hold for all of them together.
@@ -56,12 +58,37 @@ pub(super) struct Caller<R> {
     /// Whether it has answered for any.
     has_answers: AtomicBool,
     limits: SourceLimits,
-    times: Arc<Mutex<Times>>,
+    pace: Arc<Pace>,
     calls: AtomicU64,
     retries: AtomicU64,
 }
 
-pub(super) struct Times {
+/// When a register may be asked, and by how many calls at a time. Callers of the same register share it.
+pub(super) struct Pace {
+    times: Mutex<Times>,
+    places: Arc<Semaphore>,
+}
+
+impl Pace {
+    pub(super) fn new(limits: &SourceLimits) -> Pace {
+        Pace { times: Mutex::default(), places: Arc::new(Semaphore::new(limits.calls_in_flight.get())) }
+    }
+}
+
+/// A place among the calls in flight; none for a call that is the only one.
+#[derive(Default)]
+pub(super) struct Place(Option<OwnedSemaphorePermit>);
+
+impl Place {
+    /// Leaves the place when an answer has arrived that is worth reading, and lets the next call be made before it is read,
+    /// which takes a millisecond.
+    pub(super) async fn leave(&mut self) {
+        self.0 = None;
+        tokio::task::yield_now().await;
+    }
+}
+
+struct Times {
     /// Before this time there is no call, because the rate of ids would be exceeded.
     not_before: Instant,
     /// Until this time the register wants to be left alone.
@@ -79,8 +106,12 @@ impl Default for Times {
 
 /// A register that can be asked.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
-    /// Asks for some ids. Answers are not checked yet.
-    fn call(&self, ids: &[Ordinal]) -> impl Future<Output = Result<Answers, CallError>> + Send;
+    /// Asks for some ids. Answers are not checked yet. The call may leave its place early.
+    fn call(
+        &self,
+        ids: &[Ordinal],
+        place: &mut Place,
+    ) -> impl Future<Output = Result<Answers, CallError>> + Send;
 
     /// How many of the first ids can be asked in one call.
     fn together(&self, ids: &[Ordinal]) -> usize {
@@ -116,12 +147,17 @@ pub(super) fn ask<R: Ask>(
         return Ok(Asked::default());
     }
     let _entered = runtime.enter();
-    let shared =
-        Arc::new(Shared { caller: Caller::new(register.clone(), limits), ids, next: AtomicUsize::new(0) });
-    let calls = limits.calls_in_flight.get();
-    let (sender, mut receiver) = mpsc::channel::<Answered>(2 * calls);
+    let shared = Arc::new(Shared {
+        caller: Caller::new(register.clone(), limits),
+        ids,
+        next: AtomicUsize::new(0),
+        ended: AtomicBool::new(false),
+    });
+    // As many may read answers as are waiting for them.
+    let count = 2 * limits.calls_in_flight.get();
+    let (sender, mut receiver) = mpsc::channel::<Answered>(count);
     let mut workers = JoinSet::new();
-    for _ in 0..calls {
+    for _ in 0..count {
         workers.spawn_on(work(Arc::clone(&shared), sender.clone()), runtime.handle());
     }
     drop(sender);
@@ -200,9 +236,10 @@ async fn work<R: Ask>(shared: Arc<Shared<R>>, sender: mpsc::Sender<Answered>) ->
         while let Some(part) = parts.next(&shared.caller) {
             // Before the call: a worker that is aborted while it waits would lose an answer.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
-            match shared.caller.call(part).await? {
+            match shared.caller.call(part, &shared.ended).await? {
                 Outcome::Answered(answered) => permit.send(answered),
                 Outcome::Halve => parts.halve(part),
+                Outcome::Ended => return Ok(()),
             }
         }
     }
@@ -234,22 +271,23 @@ impl<'i> Parts<'i> {
 enum Outcome {
     Answered(Answered),
     Halve,
+    Ended,
 }
 
 impl<R: Ask> Caller<R> {
     pub(super) fn new(register: R, limits: &SourceLimits) -> Caller<R> {
-        Caller::sharing(register, limits, Arc::default())
+        Caller::sharing(register, limits, Arc::new(Pace::new(limits)))
     }
 
-    /// One of several callers of a register, which is left alone by all of them, and whose rate holds for all.
-    pub(super) fn sharing(register: R, limits: &SourceLimits, times: Arc<Mutex<Times>>) -> Caller<R> {
+    /// One of several callers of a register, which is left alone by all of them, and whose limits hold for all.
+    pub(super) fn sharing(register: R, limits: &SourceLimits, pace: Arc<Pace>) -> Caller<R> {
         Caller {
             register,
             ids_per_call: AtomicUsize::new(ids_per_call(limits)),
             refused: AtomicUsize::new(0),
             has_answers: AtomicBool::new(false),
             limits: limits.clone(),
-            times,
+            pace,
             calls: AtomicU64::new(0),
             retries: AtomicU64::new(0),
         }
@@ -277,10 +315,12 @@ impl<R: Ask> Caller<R> {
     /// Asks for ids, which ascend, in as few calls as the register allows. Returns also what was answered before an error.
     pub(super) async fn ask(&self, ids: &[Ordinal]) -> (Vec<Answered>, Result<(), SourceError>) {
         let (mut parts, mut all) = (Parts::new(ids), Vec::new());
+        let never = AtomicBool::new(false);
         while let Some(part) = parts.next(self) {
-            match self.call(part).await {
+            match self.call(part, &never).await {
                 Ok(Outcome::Answered(answered)) => all.push(answered),
                 Ok(Outcome::Halve) => parts.halve(part),
+                Ok(Outcome::Ended) => break,
                 Err(error) => return (all, Err(error)),
             }
         }
@@ -288,28 +328,52 @@ impl<R: Ask> Caller<R> {
     }
 
     fn times(&self) -> std::sync::MutexGuard<'_, Times> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts an id that is refused. Errors: it is one of many, and none was answered: then the fault is not in the ids.
     fn check_refused(&self) -> Result<(), SourceError> {
         let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
         match refused >= REFUSED_MAX && !self.has_answers.load(Ordering::Relaxed) {
-            true => Err(SourceError::Refused(format!(
+            true => Err(SourceError::SenderRefused(format!(
                 "the register refuses each of the first {refused} ids: check the sender, the address and its kind"
             ))),
             false => Ok(()),
         }
     }
 
-    /// Makes a call until it is answered, or is to be made for half of the ids.
-    async fn call(&self, ids: &[Ordinal]) -> Result<Outcome, SourceError> {
+    /// Makes a call until it is answered, or is to be made for half of the ids, or another call has `ended` the job.
+    async fn call(&self, ids: &[Ordinal], ended: &AtomicBool) -> Result<Outcome, SourceError> {
+        let mut place = Place::default();
+        let outcome = self.call_in(&mut place, ids, ended).await;
+        // Before the place is free.
+        ended.fetch_or(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    }
+
+    async fn call_in(
+        &self,
+        place: &mut Place,
+        ids: &[Ordinal],
+        ended: &AtomicBool,
+    ) -> Result<Outcome, SourceError> {
         let (mut backoff, mut bad_answers, mut token_refused) = (Backoff::default(), 0, false);
         loop {
+            if place.0.is_none() {
+                // Places are never closed.
+                place.0 = Arc::clone(&self.pace.places).acquire_owned().await.ok();
+            }
+            if ended.load(Ordering::Relaxed) {
+                return Ok(Outcome::Ended);
+            }
+            if ids.len() > self.ids_per_call() {
+                // The register has refused as many meanwhile.
+                return Ok(Outcome::Halve);
+            }
             self.turn(ids.len()).await;
             let (started, time) = (Instant::now(), Timestamp::now());
             self.calls.fetch_add(1, Ordering::Relaxed);
-            let answered = self.register.call(ids).await.and_then(|answers| {
+            let answered = self.register.call(ids, place).await.and_then(|answers| {
                 check(ids, &answers.answers)?;
                 Ok(answers)
             });
@@ -342,6 +406,7 @@ impl<R: Ask> Caller<R> {
                     self.ids_per_call.fetch_min(ids.len() / 2, Ordering::Relaxed);
                     return Ok(Outcome::Halve);
                 }
+                Err(CallError::SenderRefused(why)) => return Err(SourceError::SenderRefused(why)),
                 Err(CallError::Stop(why)) => return Err(SourceError::Refused(why)),
                 Err(CallError::TokenRefused(why)) if token_refused => return Err(SourceError::Refused(why)),
                 Err(CallError::TokenRefused(why)) => {

@@ -2,9 +2,10 @@
 //!
 //! Its framing and its checks are those of the change log ([`crate::store::format`]): one segment, whose first sum is
 //! that of the source and the sender, and a frame for each answered call. An answer is a change that puts the recipient;
-//! an id that the register does not have is removed, one that it refused is set aside.
+//! an id that the register does not have is removed, one that it refused is set aside. A journal that an earlier version
+//! began keeps the format version of its head: what was answered stays, and no earlier version need read what follows.
 
-use super::answer::{Answer, Answers, subject};
+use super::answer::{Answer, Answers, subject as subject_of_change};
 use crate::changes::encoding::{self, ChangeDecoder};
 use crate::changes::{Change, ChangeBody};
 use crate::files::{FileMode, Folder};
@@ -13,8 +14,8 @@ use crate::limits::OPERATORS_MAX;
 use crate::memory;
 use crate::register::{Kind, Operator, moment};
 use crate::store::format::{
-    self, BadSegment, FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES, SegmentHead, Sum, encode_segment_head, frame_at,
-    seal_frame, was_durable,
+    self, BadSegment, FRAME_HEAD_BYTES, LOG_VERSION, SEGMENT_HEAD_BYTES, SegmentHead, Sum,
+    encode_segment_head, frame_at, seal_frame, was_durable,
 };
 use jiff::Timestamp;
 use rustix::fs::FlockOperation;
@@ -87,6 +88,17 @@ pub(super) struct Journal {
     sum: Sum,
     /// The operators that it has, as they were last answered.
     operators: Vec<Operator>,
+    /// The frames with answers.
+    frames: Vec<FrameSpan>,
+}
+
+/// Where a frame with answers is.
+#[derive(Clone, Copy)]
+pub(super) struct FrameSpan {
+    /// The least of the ids that it answers.
+    pub(super) least: Ordinal,
+    pub(super) offset: u64,
+    pub(super) bytes: u64,
 }
 
 impl Journal {
@@ -116,6 +128,7 @@ impl Journal {
             sequence: 0,
             sum: subject.sum(),
             operators: Vec::new(),
+            frames: Vec::new(),
         };
         journal.recover(subject)?;
         // What an earlier job wrote last may not have reached the disk yet, nor the name of the file.
@@ -130,16 +143,20 @@ impl Journal {
     }
 
     fn recover(&mut self, subject: &Subject) -> Result<(), JournalError> {
-        let head = SegmentHead { kind: subject.kind, after: 0, sum: self.sum };
+        let head_of = |version| SegmentHead { version, kind: subject.kind, after: 0, sum: self.sum };
+        let head = head_of(LOG_VERSION);
+        let is_begun_head = |bytes| {
+            (1..=LOG_VERSION).any(|version| encode_segment_head(&head_of(version)).starts_with(bytes))
+        };
         let bytes = self.map()?;
         let bytes = bytes.as_ref();
         let is_begun = match format::decode_segment_head(bytes) {
-            Ok(found) if found == head => true,
-            // Nothing was answered, so it may become the journal of another job.
-            Ok(_) if bytes.len() == SEGMENT_HEAD_BYTES => false,
+            // Nothing was answered, so it may become the journal of another job, or of another format.
+            Ok(found) if bytes.len() == SEGMENT_HEAD_BYTES => found == head,
+            Ok(found) if found == head_of(found.version) => true,
             Ok(_) | Err(BadSegment::Version(_)) => return Err(JournalError::Foreign(self.path.clone())),
             // A crash may have left part of the head, in which no byte is another, or zeros in its place.
-            Err(BadSegment::Head) if encode_segment_head(&head).starts_with(bytes) => false,
+            Err(BadSegment::Head) if is_begun_head(bytes) => false,
             Err(BadSegment::Head) if is_blank(bytes) => false,
             Err(BadSegment::Head) => return Err(JournalError::Foreign(self.path.clone())),
         };
@@ -151,12 +168,15 @@ impl Journal {
         }
         let mut at = SEGMENT_HEAD_BYTES;
         while let Some(frame) = frame_at(bytes, at, self.sequence, &self.sum) {
+            let mut least = None;
             for change in ChangeDecoder::new(&bytes[frame.payload.clone()], frame.after) {
                 let change = change.ok_or_else(|| JournalError::Damaged(self.path.clone()))?;
+                least = [least, subject_of_change(&change.what)].into_iter().flatten().min();
                 if let ChangeBody::PutOperator(operator) = change.what {
                     self.keep(&operator);
                 }
             }
+            self.note_frame(least, at as u64, (frame.end() - at) as u64);
             (self.sequence, self.sum, at) = (frame.to, frame.sum, frame.end());
         }
         if was_durable(&bytes[at..], at as u64) {
@@ -197,6 +217,7 @@ impl Journal {
             return Err(JournalError::Operators(self.path.clone()));
         }
         let operators = changed.into_iter().map(|operator| ChangeBody::PutOperator(Box::new(operator)));
+        let least = answers.iter().filter_map(subject_of_change).min();
         let mut frame = vec![0; FRAME_HEAD_BYTES];
         let (after, mut sequence) = (self.sequence, self.sequence);
         for what in operators.chain(answers) {
@@ -210,8 +231,32 @@ impl Journal {
             let _ = self.file.set_len(self.length);
             return Err(self.failed()(error));
         }
+        self.note_frame(least, self.length, frame.len() as u64);
         (self.sequence, self.sum, self.length) = (sequence, sum, self.length + frame.len() as u64);
         Ok(())
+    }
+
+    fn note_frame(&mut self, least: Option<Ordinal>, offset: u64, bytes: u64) {
+        self.frames.extend(least.map(|least| FrameSpan { least, offset, bytes }));
+    }
+
+    /// The frames with answers, in the order of the journal.
+    pub(super) fn frames(&self) -> &[FrameSpan] {
+        &self.frames
+    }
+
+    /// Reads the changes of a frame.
+    pub(super) fn read(&self, span: &FrameSpan, payload: &mut Vec<u8>) -> Result<(), JournalError> {
+        payload.resize(span.bytes as usize, 0);
+        self.file.read_exact_at(payload, span.offset).map_err(self.failed())?;
+        let frame = format::frame_of(payload, 0).ok_or_else(|| self.damaged())?;
+        payload.truncate(frame.payload.end);
+        payload.drain(..frame.payload.start);
+        Ok(())
+    }
+
+    pub(super) fn damaged(&self) -> JournalError {
+        JournalError::Damaged(self.path.clone())
     }
 
     /// Makes all frames durable.
@@ -231,7 +276,7 @@ impl Journal {
         &self,
         mut each: impl FnMut(Ordinal, Timestamp, Answer),
     ) -> Result<(), JournalError> {
-        let damaged = || JournalError::Damaged(self.path.clone());
+        let damaged = || self.damaged();
         // Not mapped: it may be larger than the memory that is left, and is read once.
         let (mut window, mut from) = (Vec::new(), SEGMENT_HEAD_BYTES as u64);
         let mut bytes_max = WINDOW_BYTES;
@@ -243,7 +288,7 @@ impl Journal {
                 for change in ChangeDecoder::new(&window[frame.payload.clone()], frame.after) {
                     let change = change.ok_or_else(damaged)?;
                     let time = change.time();
-                    if let Some(ordinal) = subject(&change.what) {
+                    if let Some(ordinal) = subject_of_change(&change.what) {
                         each(ordinal, time, change.what);
                     }
                 }
@@ -361,6 +406,33 @@ mod tests {
         }
         fs::write(&path, vec![0; SEGMENT_HEAD_BYTES + 1]).expect("written");
         assert!(matches!(Journal::open(&path, &subject_of("a")), Err(JournalError::Foreign(_))));
+    }
+
+    /// A journal that an earlier version began is taken up where it is.
+    #[test]
+    fn a_journal_of_format_1_goes_on() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("run.journal");
+        let mut older = made(&path, true);
+        let head = format::decode_segment_head(&older).expect("a head");
+        assert_eq!(head.version, LOG_VERSION);
+        older[..SEGMENT_HEAD_BYTES]
+            .copy_from_slice(&encode_segment_head(&SegmentHead { version: 1, ..head }));
+        for end in 0..=older.len() {
+            fs::write(&path, &older[..end]).expect("written");
+            let mut journal = Journal::open(&path, &subject_of("a")).expect("a journal");
+            let frames = read(&journal).len();
+            journal.append(Timestamp::UNIX_EPOCH, answers(IDS[2])).expect("appended");
+            drop(journal);
+            let version =
+                format::decode_segment_head(&fs::read(&path).expect("a file")).expect("a head").version;
+            assert_eq!(version, if end > SEGMENT_HEAD_BYTES { 1 } else { LOG_VERSION }, "cut off at {end}");
+            let again = Journal::open(&path, &subject_of("a")).expect("a journal");
+            assert_eq!(read(&again).len(), frames + 1, "cut off at {end}");
+        }
+        fs::write(&path, &older).expect("written");
+        assert_eq!(read(&Journal::open(&path, &subject_of("a")).expect("a journal")).len(), IDS.len());
+        assert!(matches!(Journal::open(&path, &subject_of("b")), Err(JournalError::Foreign(_))));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::register::{Operator, Outcome, Recipient, Register};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
+/// Answers in memory before they are written to the journal.
+const COLLECTED_MAX: usize = 10_000;
+
 /// Copies the answers of a register for the ids that have none yet, and are not older than `since`, to the journal.
 pub(super) fn take_over(
     known: &Register,
@@ -32,6 +35,7 @@ pub(super) fn take_over(
     let date = jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date();
     let question = known.question(terms.sender, date).map_err(|_| SourceError::OtherScope)?;
     let mut by_time: BTreeMap<Timestamp, Answers> = BTreeMap::new();
+    let mut collected = 0;
     for (ordinal, answered) in ids.iter().zip(answered).filter(|(_, answered)| !**answered) {
         let Some(identity) = Identity::from_ordinal(*ordinal) else { continue };
         let Some(time) = known.answered(&identity)?.filter(|time| *time >= since) else { continue };
@@ -43,11 +47,18 @@ pub(super) fn take_over(
         };
         answers.answers.push(answer);
         *answered = true;
+        collected += 1;
+        if collected == COLLECTED_MAX {
+            append(std::mem::take(&mut by_time), journal)?;
+            collected = 0;
+        }
     }
-    for (time, answers) in by_time {
-        journal.append(time, answers)?;
-    }
+    append(by_time, journal)?;
     Ok(journal.sync()?)
+}
+
+fn append(by_time: BTreeMap<Timestamp, Answers>, journal: &mut Journal) -> Result<(), SourceError> {
+    Ok(by_time.into_iter().try_for_each(|(time, answers)| journal.append(time, answers))?)
 }
 
 fn answer(
@@ -80,7 +91,7 @@ fn answer(
             })
         }
         Recipient::Krr { person, .. } => {
-            let put = json::put_person(*person, Today::CONTRACT).map_err(|_| SourceError::Inconsistent)?;
+            let put = json::put_person(&person, Today::CONTRACT).map_err(|_| SourceError::Inconsistent)?;
             ChangeBody::PutPerson(Box::new(put))
         }
     })

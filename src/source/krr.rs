@@ -5,9 +5,12 @@ use crate::changes::{ChangeBody, json};
 use crate::identities::{Identity, Ordinal, Today};
 use crate::limits::CALL_IDS_MAX;
 use crate::register::Person;
+use crate::register::contact::Contact;
+use crate::register::person::Text;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The path after the address of the register.
 pub(super) const PATH: &str = "/rest/v2/personer";
@@ -31,21 +34,23 @@ pub(super) const KAN_IKKE_VARSLES: &str = "KAN_IKKE_VARSLES";
 #[derive(Deserialize)]
 struct Persons {
     #[serde(deserialize_with = "persons")]
-    personer: Vec<Person>,
+    personer: Vec<PersonAnswer>,
 }
 
 /// As many persons as a call can ask for. Errors: there are more, of which no more are read.
-pub(super) fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Person>, D::Error> {
-    struct AtMost;
-    impl<'de> Visitor<'de> for AtMost {
-        type Value = Vec<Person>;
+pub(super) fn persons<'de, D: Deserializer<'de>, P: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<P>, D::Error> {
+    struct AtMost<P>(PhantomData<P>);
+    impl<'de, P: Deserialize<'de>> Visitor<'de> for AtMost<P> {
+        type Value = Vec<P>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(formatter, "at most {CALL_IDS_MAX} persons")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut given: A) -> Result<Vec<Person>, A::Error> {
-            let mut persons = Vec::new();
+        fn visit_seq<A: SeqAccess<'de>>(self, mut given: A) -> Result<Vec<P>, A::Error> {
+            let mut persons = Vec::with_capacity(CALL_IDS_MAX);
             while let Some(person) = given.next_element()? {
                 if persons.len() == CALL_IDS_MAX {
                     return Err(A::Error::invalid_length(CALL_IDS_MAX + 1, &self));
@@ -55,7 +60,44 @@ pub(super) fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
             Ok(persons)
         }
     }
-    deserializer.deserialize_seq(AtMost)
+    deserializer.deserialize_seq(AtMost(PhantomData))
+}
+
+/// The answer for a person. It is made as soon as the person is read: a thousand persons with their texts are too much
+/// for the caches.
+struct PersonAnswer {
+    answer: Result<ChangeBody, String>,
+    is_notifiable: bool,
+}
+
+impl<'de> Deserialize<'de> for PersonAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PersonAnswer, D::Error> {
+        let person = Person::<Text<'de>>::deserialize(deserializer)?;
+        let is_notifiable = person.varslingsstatus.as_ref() != KAN_IKKE_VARSLES;
+        Ok(PersonAnswer { answer: answer(&person), is_notifiable })
+    }
+}
+
+/// Errors: a value is not allowed; the text does not name it.
+fn answer(person: &Person<Text<'_>>) -> Result<ChangeBody, String> {
+    const NO_ID: &str = "has a personidentifikator that is none";
+    let id = person.personidentifikator.as_ref();
+    if person.status.as_ref() == "IKKE_REGISTRERT" {
+        return canonical(id).map(ChangeBody::Remove).ok_or(NO_ID.to_owned());
+    }
+    if id.len() != 11 || !id.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(NO_ID.to_owned());
+    }
+    let put = json::put_person(person, Today::CONTRACT);
+    let put = put.map_err(|why| match why.column {
+        "personidentifikator" => NO_ID.to_owned(),
+        column => format!("has a value of {column} that the contract does not allow"),
+    })?;
+    if person.reservasjon.as_ref().is_empty() {
+        // It is always returned; without it, a person who has reserved themselves would get digital mail.
+        return Err("has a person without reservasjon".to_owned());
+    }
+    Ok(ChangeBody::PutPerson(Box::new(put)))
 }
 
 /// Reads the answer to [`request`]. Fields that are not known are ignored.
@@ -65,49 +107,26 @@ pub(super) fn persons<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
 pub(super) fn read(body: &[u8], keeps_dates: bool) -> Result<Answers, CallError> {
     let bad = |why: String| CallError::BadAnswer(format!("the answer {why}"));
     // The error of serde would name content.
-    let Persons { personer } = serde_json::from_slice(body).map_err(|error| {
+    let text = std::str::from_utf8(body).map_err(|_| bad("is not UTF-8".to_owned()))?;
+    let Persons { personer } = serde_json::from_str(text).map_err(|error| {
         bad(format!(
             "is not that of personer, or is cut off, at line {} column {}",
             error.line(),
             error.column()
         ))
     })?;
-    let answers = personer.into_iter().map(|person| {
-        let ordinal = canonical(&person.personidentifikator);
-        let ordinal = ordinal.ok_or_else(|| bad("has a personidentifikator that is none".to_owned()))?;
-        if person.status == "IKKE_REGISTRERT" {
-            return Ok(ChangeBody::Remove(ordinal));
-        }
-        if !["JA", "NEI"].contains(&&*person.reservasjon) {
-            // It is always returned; without it, a person who has reserved themselves would get digital mail.
-            return Err(bad("has a person without reservasjon".to_owned()));
-        }
-        let is_notifiable = person.varslingsstatus != KAN_IKKE_VARSLES;
-        let person = if keeps_dates || is_notifiable { person } else { without_dates(person) };
-        let mut put = json::put_person(person, Today::CONTRACT).map_err(|reason| {
-            bad(format!("has a value of {} that the contract does not allow", reason.column))
-        })?;
-        if !is_notifiable {
+    let answers = personer.into_iter().map(|PersonAnswer { answer, is_notifiable }| {
+        let mut answer = answer.map_err(bad)?;
+        if let (ChangeBody::PutPerson(put), false) = (&mut answer, is_notifiable) {
             put.state.expires = 0;
+            if !keeps_dates {
+                let contact = Contact::without_dates(&put.contact);
+                put.contact = contact.ok_or_else(|| bad("has contact data that is too long".to_owned()))?;
+            }
         }
-        Ok(ChangeBody::PutPerson(Box::new(put)))
+        Ok(answer)
     });
     Ok(Answers { answers: answers.collect::<Result<_, _>>()?, operators: Vec::new() })
-}
-
-/// A person without the dates of its channels, which makes the person not notifiable.
-pub(super) fn without_dates(mut person: Person) -> Person {
-    if let Some(channels) = &mut person.kontaktinformasjon {
-        for date in [
-            &mut channels.epostadresse_oppdatert,
-            &mut channels.epostadresse_sist_verifisert,
-            &mut channels.mobiltelefonnummer_oppdatert,
-            &mut channels.mobiltelefonnummer_sist_verifisert,
-        ] {
-            date.clear();
-        }
-    }
-    person
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ use crate::identities::Ordinal;
 use crate::register::{Damage, Kind, Register, Scope};
 use crate::replica::client as replica_client;
 use answer::{Answers, CallError};
-use asking::Ask;
+use asking::{Ask, Place};
 use call::{HttpClient, Reply};
 use jiff::Timestamp;
 use journal::{Journal, Subject};
@@ -79,6 +79,9 @@ pub enum SourceError {
     /// The register refuses the question: trying again is of no use.
     #[error("{0}")]
     Refused(String),
+    /// The register refuses questions for this sender.
+    #[error("{0}")]
+    SenderRefused(String),
     /// The answers of the register do not fit the questions.
     #[error("the register does not answer as its contract says, {attempts} times for the same ids: {why}")]
     BadAnswer {
@@ -127,6 +130,7 @@ impl SourceError {
     /// The error of a single call.
     fn of_call(error: CallError) -> SourceError {
         SourceError::Refused(match error {
+            CallError::SenderRefused(why) => return SourceError::SenderRefused(why),
             CallError::Again { why, .. }
             | CallError::BadAnswer(why)
             | CallError::TokenRefused(why)
@@ -331,7 +335,7 @@ impl Source {
         let client = self.client(self.sender(sender)?.unwrap_or_default());
         let ids: Vec<Ordinal> = self.test_id().into_iter().collect();
         let runtime = replica_client::runtime().map_err(SourceError::System)?;
-        match runtime.block_on(client.call(&ids)) {
+        match runtime.block_on(client.call(&ids, &mut Place::default())) {
             // It was understood.
             Ok(_) | Err(CallError::BadIds) => Ok(()),
             Err(error) => Err(SourceError::of_call(error)),
@@ -428,11 +432,11 @@ fn left(ids: &[Ordinal], answered: &[bool]) -> Vec<Ordinal> {
 }
 
 impl Ask for Client {
-    async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call(&self, ids: &[Ordinal], place: &mut Place) -> Result<Answers, CallError> {
         match self.kind {
-            SourceKind::Far => self.call_far(ids).await,
-            SourceKind::Krr => self.call_krr(ids).await,
-            SourceKind::Kivra => self.call_kivra(ids).await,
+            SourceKind::Far => self.call_far(ids, place).await,
+            SourceKind::Krr => self.call_krr(ids, place).await,
+            SourceKind::Kivra => self.call_kivra(ids, place).await,
         }
     }
 
@@ -448,12 +452,15 @@ impl Ask for Client {
 const NO_ANSWER: &str = "the answer is a page of something between here and the register";
 
 impl Client {
-    async fn call_far(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call_far(&self, ids: &[Ordinal], place: &mut Place) -> Result<Answers, CallError> {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static("soapaction"), HeaderValue::from_static("\"\""));
         let message = far::request(&self.sender, ids);
         let reply =
             self.http.post(&self.address, "text/xml; charset=utf-8", headers, (message, ids.len())).await?;
+        if reply.status == StatusCode::OK {
+            place.leave().await;
+        }
         match far::read(&reply.body, &self.sender) {
             // Faults have another status; an answer has this one only.
             Ok(_) if reply.status != StatusCode::OK => Err(reply.error("the register")),
@@ -475,10 +482,13 @@ impl Client {
         }
     }
 
-    async fn call_krr(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call_krr(&self, ids: &[Ordinal], place: &mut Place) -> Result<Answers, CallError> {
         let reply = self.post_krr(krr::PATH, (krr::request(ids), ids.len())).await?;
         match reply.status.as_u16() {
-            200 => krr::read(&reply.body, self.is_front),
+            200 => {
+                place.leave().await;
+                krr::read(&reply.body, self.is_front)
+            }
             400 => Err(CallError::BadIds),
             413 => Err(CallError::TooMany),
             _ => Err(reply.error("the register")),
@@ -500,12 +510,15 @@ impl Client {
         }
     }
 
-    async fn call_kivra(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call_kivra(&self, ids: &[Ordinal], place: &mut Place) -> Result<Answers, CallError> {
         let (headers, token) = self.token().await?;
         let (kind, body) = kivra::request(ids);
         let address = kind.address(&self.address, &self.tenant);
         let body = (body, kivra::answer_bytes(ids.len()));
         let reply = self.http.exchange(&address, "application/json", headers, body).await?;
+        if reply.status == StatusCode::OK {
+            place.leave().await;
+        }
         match (reply.status.as_u16(), &self.tokens, token, self.operator) {
             (200, ..) if !reply.may_be("{") => Err(CallError::again(NO_ANSWER)),
             (200, .., Some(operator)) => kivra::read(&reply.body, kind, ids, (operator, &self.address)),

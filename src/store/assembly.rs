@@ -5,9 +5,10 @@ use super::directory::DataDirectory;
 use super::error::StoreError;
 use super::history::{History, Log};
 use crate::changes::json::BadLine;
-use crate::changes::{Change, ChangeBody};
+use crate::changes::{Change, ChangeBody, PutPerson};
 use crate::decode::Reason;
 use crate::register::Kind;
+use crate::register::contact::Contact;
 use crate::rejected::RejectedLimit;
 
 /// The changes of a batch that are new to a register.
@@ -175,7 +176,7 @@ impl BatchAssembly {
         };
         for (line, change) in &self.old {
             let logged = cursor.find(change.sequence)?;
-            if logged.is_some_and(|logged| differ(&logged, change)) {
+            if logged.is_some_and(|logged| differ(&logged, change) && !lacks_validated(&logged, change)) {
                 return Err(ApplyError::Fork { line: *line, sequence: change.sequence });
             }
         }
@@ -231,6 +232,16 @@ impl RepeatedChanges {
         }
         Ok(self.last.clone().filter(|last| last.sequence == sequence))
     }
+}
+
+/// Whether a change in the log has all that the repeated one has but the times of validation, which were not kept before
+/// format 2 of the log.
+fn lacks_validated(logged: &Change, repeated: &Change) -> bool {
+    let ChangeBody::PutPerson(new) = &repeated.what else { return false };
+    Contact::without_validated(&new.contact).is_some_and(|contact| {
+        let what = ChangeBody::PutPerson(Box::new(PutPerson { contact, ..(**new).clone() }));
+        *logged == Change { what, ..repeated.clone() }
+    })
 }
 
 /// Whether two changes with the same sequence number differ. Rejected changes and pages cannot be compared.

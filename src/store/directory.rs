@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, DiskFile, FileSystem, LOCK, Stream};
 use super::error::StoreError;
-use super::format::{self, BadSegment, SegmentHead, Sum};
+use super::format::{self, BadSegment, LOG_VERSION, SegmentHead, Sum};
 use super::names::{self, Contents};
 use crate::register::{Damage, Kind, Register};
 use crate::snapshot::Snapshot;
@@ -129,14 +129,15 @@ impl DataDirectory {
                 self.damaged(name, 0, "it is not a segment of a change log, or its head is damaged")
             }
             BadSegment::Version(found) => {
-                let newest = format::LOG_VERSION;
-                let finding = format!("the log has format version {found}, this nabar reads up to {newest}");
+                let finding = format!(
+                    "the log has format version {found}, this nabar reads up to {LOG_VERSION}: use a newer nabar"
+                );
                 self.damaged(name, 8, finding)
             }
         })
     }
 
-    /// Makes an empty segment after a sequence number, durably.
+    /// Makes an empty segment after a sequence number, durably. It replaces one of the same name.
     pub(super) fn new_segment(
         &self,
         kind: Kind,
@@ -145,7 +146,7 @@ impl DataDirectory {
     ) -> Result<Box<dyn DiskFile>, StoreError> {
         let name = names::segment(after);
         let partial = names::partial(&name);
-        let head = format::encode_segment_head(&SegmentHead { kind, after, sum });
+        let head = format::encode_segment_head(&SegmentHead { version: LOG_VERSION, kind, after, sum });
         let disk: &dyn Disk = &*self.disk;
         let make = || {
             let file = disk.create(&partial)?;

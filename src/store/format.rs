@@ -11,8 +11,9 @@ use std::ops::Range;
 pub const SEGMENT_MAGIC: [u8; 8] = *b"nbrlog\r\n";
 /// First eight bytes of every frame.
 pub const FRAME_MAGIC: [u8; 8] = *b"nbrframe";
-/// The format that this version writes, and the newest that it reads.
-pub const LOG_VERSION: u32 = 1;
+/// The format of segments that this version begins, and the newest that it reads. Contacts of version 1 have no times of
+/// validation, which programs that know only version 1 would take for damage.
+pub const LOG_VERSION: u32 = 2;
 /// Bytes of a segment's head.
 pub const SEGMENT_HEAD_BYTES: usize = 96;
 /// Bytes of a frame's head.
@@ -28,6 +29,8 @@ pub(crate) type Sum = [u8; 32];
 /// Head of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHead {
+    /// Format version, 1 to [`LOG_VERSION`].
+    pub(crate) version: u32,
     pub(crate) kind: Kind,
     /// Sequence number of the register before the first change.
     pub(crate) after: u64,
@@ -69,7 +72,7 @@ pub(crate) fn root_sum(header: &[u8]) -> Sum {
 pub(crate) fn encode_segment_head(head: &SegmentHead) -> [u8; SEGMENT_HEAD_BYTES] {
     let mut bytes = [0; SEGMENT_HEAD_BYTES];
     bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
-    bytes[8..12].copy_from_slice(&LOG_VERSION.to_le_bytes());
+    bytes[8..12].copy_from_slice(&head.version.to_le_bytes());
     bytes[12..16].copy_from_slice(&kind_number(head.kind).to_le_bytes());
     bytes[16..24].copy_from_slice(&head.after.to_le_bytes());
     bytes[32..64].copy_from_slice(&head.sum);
@@ -103,7 +106,7 @@ pub(crate) fn decode_segment_head(bytes: &[u8]) -> Result<SegmentHead, BadSegmen
     if version > LOG_VERSION {
         return Err(BadSegment::Version(version));
     }
-    if blake3::hash(&head[..64]) != head[64..] {
+    if version == 0 || blake3::hash(&head[..64]) != head[64..] {
         return Err(BadSegment::Head);
     }
     let kind = match u32_at(head, 12) {
@@ -113,7 +116,7 @@ pub(crate) fn decode_segment_head(bytes: &[u8]) -> Result<SegmentHead, BadSegmen
     };
     let mut sum = [0; 32];
     sum.copy_from_slice(&head[32..64]);
-    Ok(SegmentHead { kind, after: u64_at(head, 16), sum })
+    Ok(SegmentHead { version, kind, after: u64_at(head, 16), sum })
 }
 
 /// Completes a frame: `bytes` has space for the head, then the changes. Returns the frame's sum.
@@ -173,10 +176,8 @@ fn frame_head(segment: &[u8], at: usize) -> Option<Frame> {
     })
 }
 
-/// Where the sum is in the head of a segment or of a frame.
-pub(crate) fn sum_offset(of_segment: bool) -> u64 {
-    if of_segment { 32 } else { 56 }
-}
+/// Where the sum is in the head of a frame.
+pub(crate) const FRAME_SUM_OFFSET: u64 = 56;
 
 /// The frame at an offset, if a whole one begins there that follows `before`.
 pub(crate) fn frame_at(segment: &[u8], at: usize, after: u64, before: &Sum) -> Option<Frame> {
@@ -215,7 +216,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Lines, Reader, Writer, init, names};
+    use crate::snapshot::tests::with_validated;
+    use crate::store::{self, Lines, Reader, Writer, init, names};
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -228,37 +230,131 @@ mod tests {
         zstd::decode_all(&packed[..]).expect("zstd")
     }
 
-    /// Applies the fixture's changes to the golden register file in batches of 50; returns the log.
+    /// The fixtures and the sequence number of their last changes.
+    const NAMES: [(&str, u64); 2] = [("far", 1300), ("krr", 1100)];
+
+    /// The changes of a fixture; for KRR with times of validation, which format 1 does not have.
+    fn changes(name: &str) -> String {
+        let text = fs::read_to_string(fixture(&format!("changes/{name}.jsonl"))).expect("changes");
+        if name == "krr" { with_validated(&text) } else { text }
+    }
+
+    /// Applies changes to the golden register file in batches of 50; returns the log.
     fn applied(name: &str, directory: &Path) -> Vec<u8> {
         let register = directory.join("register.nabar");
         fs::write(&register, unpacked(&format!("{name}-format-1.nabar"))).expect("written");
         let data = directory.join("made");
         init(&register, &data).expect("a data directory");
         let writer = Writer::open(&data).expect("a writer");
-        let text = fs::read(fixture(&format!("changes/{name}.jsonl"))).expect("changes");
-        let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
+        let text = changes(name);
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
         for batch in lines.chunks(50) {
-            writer.apply(Lines::parse(&batch.concat(), writer.kind()), None).expect("applied");
+            writer.apply(Lines::parse(batch.concat().as_bytes(), writer.kind()), None).expect("applied");
         }
         fs::read(data.join(names::segment(1000))).expect("the log")
     }
 
-    /// Golden logs of version 1 can be read, and the same changes still make them.
+    /// A data directory with a golden log.
+    fn golden(name: &str, version: u32, directory: &Path) -> PathBuf {
+        let data = directory.join(format!("golden-{version}"));
+        fs::create_dir(&data).expect("directory");
+        let register = unpacked(&format!("{name}-format-1.nabar"));
+        fs::write(data.join(names::register(1000)), register).expect("written");
+        let log = unpacked(&format!("{name}-format-{version}.log"));
+        fs::write(data.join(names::segment(1000)), log).expect("written");
+        data
+    }
+
+    /// Golden logs of version 2 can be read, and the same changes still make them.
     #[test]
-    fn golden_logs_of_format_1() {
-        for (name, last) in [("far", 1300), ("krr", 1100)] {
+    fn golden_logs_of_format_2() {
+        for (name, last) in NAMES {
             let directory = tempfile::tempdir().expect("directory");
             let made = applied(name, directory.path());
-            let golden = unpacked(&format!("{name}-format-1.log"));
-            assert!(made == golden, "{name}: the same changes make another log");
-            let data = directory.path().join("golden");
-            fs::create_dir(&data).expect("directory");
-            fs::write(data.join(names::register(1000)), unpacked(&format!("{name}-format-1.nabar")))
-                .expect("written");
-            fs::write(data.join(names::segment(1000)), golden).expect("written");
+            let data = golden(name, 2, directory.path());
             let register = Reader::open(&data).expect("opens").register();
             assert_eq!(register.sequence(), last, "{name}");
+            let golden = fs::read(data.join(names::segment(1000))).expect("the log");
+            assert!(made == golden, "{name}: the same changes make another log");
         }
+    }
+
+    /// Golden logs of version 1 can be read. They are not appended to: changes go to a new segment, and programs that know
+    /// version 1 only can read what was before. Changes that are sent again are not others because version 1 did not keep
+    /// all of their fields.
+    #[test]
+    fn golden_logs_of_format_1() {
+        for (name, last) in NAMES {
+            let directory = tempfile::tempdir().expect("directory");
+            let data = golden(name, 1, directory.path());
+            let before = fs::read(data.join(names::segment(1000))).expect("the log");
+            let mut reader = Reader::open(&data).expect("opens");
+            assert_eq!(reader.register().sequence(), last, "{name}");
+            let writer = Writer::open(&data).expect("a writer");
+            let mut append = |text: &str, end: u64| {
+                let batch =
+                    writer.apply(Lines::parse(text.as_bytes(), writer.kind()), None).expect("applied");
+                assert!(reader.refresh().is_ok());
+                assert_eq!((batch.to, reader.register().sequence()), (end, end), "{name}");
+            };
+            append(&changes(name), last);
+            assert!(!data.join(names::segment(last)).exists(), "{name}: nothing was new");
+            append(&removal(name, last + 1), last + 1);
+            append(&removal(name, last + 2), last + 2);
+            drop(writer);
+            assert!(fs::read(data.join(names::segment(1000))).expect("the log") == before, "{name}");
+            let next = fs::read(data.join(names::segment(last))).expect("a segment");
+            let head = decode_segment_head(&next).expect("a head");
+            assert_eq!((head.version, head.after), (2, last));
+            assert_eq!(Reader::open(&data).expect("opens").register().sequence(), last + 2);
+            let read: Vec<_> = store::changes(&data, 1000).expect("a log").collect();
+            assert_eq!(read.len() as u64, last + 2 - 1000);
+        }
+    }
+
+    /// A change that removes someone, who may not be in the register.
+    fn removal(name: &str, sequence: u64) -> String {
+        let subject = match name {
+            "far" => r#""remove_recipient":{"recipient_id":"180001019801"}"#,
+            _ => r#""remove_person":{"personidentifikator":"18819991495"}"#,
+        };
+        format!(r#"{{"sequence":{sequence},"time":"2026-06-02T00:00:00Z",{subject}}}"#)
+    }
+
+    /// An empty segment of version 1 is replaced, also under readers that have it open.
+    #[test]
+    fn an_empty_segment_of_format_1_is_replaced() {
+        let directory = tempfile::tempdir().expect("directory");
+        let data = golden("krr", 1, directory.path());
+        let segment = data.join(names::segment(1000));
+        let log = fs::read(&segment).expect("the log");
+        fs::write(&segment, &log[..SEGMENT_HEAD_BYTES]).expect("written");
+        let mut reader = Reader::open(&data).expect("opens");
+        let writer = Writer::open(&data).expect("a writer");
+        assert_eq!(
+            fs::read(&segment).expect("the log"),
+            log[..SEGMENT_HEAD_BYTES],
+            "until there is a change"
+        );
+        writer.apply(Lines::parse(changes("krr").as_bytes(), writer.kind()), None).expect("applied");
+        assert!(reader.refresh().expect("another segment"));
+        assert_eq!(reader.register().sequence(), 1100);
+        assert!(!reader.refresh().expect("nothing new"));
+        let head = decode_segment_head(&fs::read(&segment).expect("the log")).expect("a head");
+        assert_eq!((head.version, head.after), (2, 1000));
+    }
+
+    #[test]
+    fn a_log_of_a_newer_format_is_refused_with_advice() {
+        let directory = tempfile::tempdir().expect("directory");
+        let data = golden("krr", 2, directory.path());
+        let segment = data.join(names::segment(1000));
+        let mut log = fs::read(&segment).expect("the log");
+        let head = decode_segment_head(&log).expect("a head");
+        log[..SEGMENT_HEAD_BYTES].copy_from_slice(&encode_segment_head(&SegmentHead { version: 3, ..head }));
+        fs::write(&segment, log).expect("written");
+        let error = Reader::open(&data).err().expect("newer").to_string();
+        assert!(error.contains("version 3") && error.contains("up to 2: use a newer nabar"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::directory::DataDirectory;
 use super::disk::DiskFile;
 use super::error::StoreError;
-use super::format::{self, Frame, SEGMENT_HEAD_BYTES, Sum};
+use super::format::{self, FRAME_SUM_OFFSET, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
 use super::names;
 use crate::changes::Change;
 use crate::changes::encoding::ChangeDecoder;
@@ -21,6 +21,8 @@ const WINDOW_BYTES: u64 = if cfg!(test) { 1 << 8 } else { 1 << 22 };
 pub(crate) struct LogPosition {
     /// The segment, by the sequence number that it follows.
     pub(crate) segment: u64,
+    /// Format version of the segment.
+    pub(crate) version: u32,
     /// Offset in the segment.
     pub(crate) bytes: u64,
     /// Sequence number of the register here.
@@ -120,7 +122,7 @@ impl LogReader {
     /// Reads segments from the beginning of the first. They are named by the sequence numbers that they follow,
     /// ascending.
     pub(crate) fn new(directory: &DataDirectory, segments: &[u64], kind: Option<Kind>) -> LogReader {
-        let position = LogPosition { segment: 0, bytes: 0, sequence: 0, last: 0, sum: [0; 32] };
+        let position = LogPosition { segment: 0, version: 0, bytes: 0, sequence: 0, last: 0, sum: [0; 32] };
         let segments = Vec::from(segments).into_iter();
         let directory = directory.clone();
         LogReader { directory, kind, segments, open: None, position, durable: 0, tail: Tail::Clean }
@@ -198,8 +200,9 @@ impl LogReader {
         }
     }
 
-    /// Whether what was read last is still in the segment: another program, or a writer that found damage, may have
-    /// truncated or replaced it, and then no frame ever follows what was read. Cost: opens the segment.
+    /// Whether what was read last is still in the segment: another program, or a writer that found damage or an empty
+    /// segment of an older format, may have truncated or replaced it, and then no frame ever follows what was read. Cost:
+    /// opens the segment.
     pub(crate) fn is_current(&self) -> Result<bool, StoreError> {
         let name = names::segment(self.position.segment);
         let file = match self.directory.disk.open(&name) {
@@ -208,12 +211,21 @@ impl LogReader {
             file => file.map_err(self.directory.io(&name))?,
         };
         let failed = self.directory.io(&name);
-        let mut sum = Sum::default();
-        let read = file
-            .read_at(&mut sum, self.position.last + format::sum_offset(self.position.last == 0))
-            .map_err(&failed)?;
-        let length = file.length().map_err(&failed)?;
-        Ok(read == sum.len() && sum == self.position.sum && length >= self.position.bytes)
+        let LogPosition { version, bytes, last, sum, .. } = self.position;
+        let is_read = match last {
+            0 => {
+                let mut head = [0; SEGMENT_HEAD_BYTES];
+                let read = file.read_at(&mut head, 0).map_err(&failed)?;
+                let head = format::decode_segment_head(&head[..read]);
+                head.is_ok_and(|head| (head.version, head.sum) == (version, sum))
+            }
+            frame => {
+                let mut found = Sum::default();
+                let read = file.read_at(&mut found, frame + FRAME_SUM_OFFSET).map_err(&failed)?;
+                read == found.len() && found == sum
+            }
+        };
+        Ok(is_read && file.length().map_err(&failed)? >= bytes)
     }
 
     /// Makes the frames that were read durable.
@@ -262,7 +274,8 @@ impl LogReader {
             return Err(self.directory.damaged(&name, 0, "it does not belong to the segment before it"));
         }
         let bytes = SEGMENT_HEAD_BYTES as u64;
-        self.position = LogPosition { segment: after, bytes, sequence: after, last: 0, sum: head.sum };
+        let SegmentHead { version, sum, .. } = head;
+        self.position = LogPosition { segment: after, version, bytes, sequence: after, last: 0, sum };
         self.durable = bytes;
         self.open = Some(OpenSegment::new(file, bytes));
         Ok(())

@@ -6,7 +6,7 @@ use super::commit::{Committer, Ticket};
 use super::directory::DataDirectory;
 use super::disk::DiskFile;
 use super::error::StoreError;
-use super::format::{self, FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
+use super::format::{self, FRAME_HEAD_BYTES, LOG_VERSION, SEGMENT_HEAD_BYTES};
 use super::load::LoadedRegister;
 use super::log::{LogPosition, Tail};
 use super::names;
@@ -186,6 +186,11 @@ impl Writer {
             let pending = inner.last.clone();
             return Ok((assembly.summary(from, 0), pending));
         }
+        if inner.position.version < LOG_VERSION {
+            // Programs that know the format of this segment only must be able to read all of it.
+            self.wait_for_all(inner)?;
+            inner.begin_segment(&self.directory)?;
+        }
         let written = self.write(inner, &mut assembly, skip_bad, read);
         if written.is_err() {
             // The editor may know rules and states that the register does not have.
@@ -228,9 +233,9 @@ impl Writer {
         let durable = inner.segment.durable.load(Ordering::Acquire);
         let sum = format::seal_frame(&mut frame, before.sequence, to, count, durable, &before.sum);
         inner.write_frame(&frame, &self.directory)?;
-        let LogPosition { segment, bytes: last, .. } = inner.position;
+        let LogPosition { segment, version, bytes: last, .. } = inner.position;
         let bytes = last + frame.len() as u64;
-        inner.position = LogPosition { segment, bytes, sequence: to, last, sum };
+        inner.position = LogPosition { segment, version, bytes, sequence: to, last, sum };
         inner.log_bytes += frame.len() as u64;
         inner.register = Arc::new(applied.register);
         let ticket = self.committer.written(Arc::clone(&inner.register));
@@ -290,7 +295,7 @@ impl WriterState {
         })
     }
 
-    /// Begins a new segment. All frames before must be durable.
+    /// Begins a new segment, which replaces the last one if that is empty. All frames before must be durable.
     pub(super) fn begin_segment(&mut self, directory: &DataDirectory) -> Result<(), StoreError> {
         let LogPosition { sequence, sum, .. } = self.position;
         let made = directory.new_segment(self.register.kind(), sequence, sum);
@@ -302,7 +307,8 @@ impl WriterState {
         }
         let segment = made?;
         let bytes = SEGMENT_HEAD_BYTES as u64;
-        self.position = LogPosition { segment: sequence, bytes, sequence, last: 0, sum };
+        let version = LOG_VERSION;
+        self.position = LogPosition { segment: sequence, version, bytes, sequence, last: 0, sum };
         self.segment = Segment::new(segment, bytes);
         Ok(())
     }

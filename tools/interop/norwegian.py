@@ -262,7 +262,9 @@ def as_soap(person: Row, needs: Iterable[str] = NEEDS, withhold: bool = False) -
     contact = person.get("kontaktinformasjon", {})
     parts = {
         "Kontaktinfo": {
-            "kontaktinformasjon": {name: contact[name] for name in contact if not name.endswith("_duplisert")}
+            "kontaktinformasjon": {
+                name: contact[name] for name in contact if not name.endswith(("_duplisert", "_sist_validert"))
+            }
         },
         "SikkerDigitalPost": {"digital_post": person.get("digital_post")},
         "Sertifikat": {"sertifikat": person.get("sertifikat")},
@@ -296,6 +298,14 @@ ODD: dict[str, tuple[Row, str]] = {
         "digital_post",
     ),
     "markup": (contact(epostadresse="<a>&\"'@b.no]]>"), ""),
+    # Newer than the contract of SOAP.
+    "times of the last validation": (
+        contact(
+            epostadresse_sist_validert="2026-05-04T00:00:00Z",
+            mobiltelefonnummer_sist_validert="2026-05-05T00:00:00Z",
+        ),
+        "",
+    ),
     "a line break": (contact(epostadresse="a\r\n@b.no"), ""),
     "a control character": (contact(epostadresse="a\u0001@example.no"), "epostadresse"),
     "no character of XML": (contact(mobiltelefonnummer="+47999\uffff99999"), "mobiltelefonnummer"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from norwegian import expected, known, plain
-from support import KRR, canonical, column, lookup, persons
+from norwegian import Changing, expected, known, plain, somebody
+from support import KRR, canonical, column, lookup, persons, serving, synthetic
 
 STRANGERS = ["23864829477", "01829007158"]
 """Of the synthetic series, and not in the register."""
@@ -40,6 +41,27 @@ def test_persons_have_the_fields_of_the_extract(url: str, http: httpx.Client) ->
         assert {name: value for name, value in plain(output).items() if name not in judged} == {
             name: value for name, value in plain(given).items() if name not in judged
         }
+
+
+def test_times_of_the_last_validation_are_kept(http: httpx.Client, tmp_path: Path) -> None:
+    """Of an extract and of a change, over REST and in the feed; they do not make a channel fresh."""
+    old = {"epostadresse": "kari@example.no", "epostadresse_oppdatert": "2020-01-01T00:00:00Z"}
+    validated = {
+        "epostadresse_sist_validert": "2026-05-31T10:14:52+02",
+        "mobiltelefonnummer_sist_validert": "2026-05-30T23:59:59.500Z",
+    }
+    made = [somebody(id, kontaktinformasjon={**old, **validated}) for id in synthetic(2)]
+    data = Changing.of(tmp_path, made[:1])
+    data.put(made[1])
+    with serving("krr-validated", str(data.path)) as address:
+        body = {"personidentifikatorer": [person["personidentifikator"] for person in made]}
+        rest = http.post(f"{address}/rest/v2/personer", json=body).json()["personer"]
+        feed = http.post(f"{address}/rest/v2/krr/hentEndringer", json={"fraEndringsId": 1000}).json()["list"]
+    for answers, given in ((rest, made), (feed, made[1:])):
+        assert [plain(answer["kontaktinformasjon"]) for answer in answers] == [
+            plain(person["kontaktinformasjon"]) for person in given
+        ]
+    assert {person["varslingsstatus"] for person in rest} == {"KAN_IKKE_VARSLES"}
 
 
 def test_reserved_deleted_and_expired_persons_cannot_be_notified(url: str, http: httpx.Client) -> None:

@@ -12,10 +12,11 @@ import pytest
 import oracle
 import standin
 from asking import Job
+from norwegian import plain
 from oracle import List
 from standin import Fault, above, always, at, standing_in, touching
 from standin_krr import KrrStandIn, changed, newer_contract, refusing
-from support import FIXTURES, KRR_CONTRACTS, Row, persons, synthetic
+from support import FIXTURES, KRR_CONTRACTS, Row, lookup, persons, synthetic
 
 pytestmark = pytest.mark.skipif(not KRR_CONTRACTS.is_dir(), reason=f"the official contracts are not in {KRR_CONTRACTS}")
 FAILED, USAGE, REFUSED = 1, 2, 3
@@ -113,7 +114,7 @@ def test_every_kind_of_person(krr: KrrStandIn, job: Make) -> None:
 
 
 def test_the_newer_fields_of_contact_data(krr: KrrStandIn, job: Make) -> None:
-    """`…_sist_validert` is known, and does not make a channel fresh: the rule names updates and verifications."""
+    """`…_sist_validert` is kept, and does not make a channel fresh: the rule names updates and verifications."""
     id = synthetic(1)[0]
     contact = {
         **{"epostadresse": "kari@example.no", "epostadresse_oppdatert": STALE, "epostadresse_sist_validert": FRESH},
@@ -124,6 +125,9 @@ def test_the_newer_fields_of_contact_data(krr: KrrStandIn, job: Make) -> None:
     made = job(List.plain([id], oracle.norwegian))
     made.works("split")
     check_split(krr, made)
+    made.works("resolve")
+    [kept] = lookup(made.run_file, [id])
+    assert plain(kept["kontaktinformasjon"]) == plain(contact)
 
 
 PASSING: dict[str, Fault] = {

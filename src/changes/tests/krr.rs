@@ -11,7 +11,7 @@ const LANGUAGES: [&str; 3] = ["", "nb", "se"];
 const SHARED: [&str; 3] = ["", "JA", "NEI"];
 
 /// E-mail or mobile number: text, day updated, day verified, shared.
-type Channel = (String, Option<u32>, Option<u32>, usize);
+type Channel = (String, Option<u32>, Option<u32>, usize, Option<u32>);
 
 #[derive(Clone, Debug)]
 struct Citizen {
@@ -63,10 +63,12 @@ impl Citizen {
                 "epostadresse": email.0,
                 "epostadresse_oppdatert": time(email.1),
                 "epostadresse_sist_verifisert": time(email.2),
+                "epostadresse_sist_validert": time(email.4),
                 "epostadresse_duplisert": SHARED[email.3],
                 "mobiltelefonnummer": mobile.0,
                 "mobiltelefonnummer_oppdatert": time(mobile.1),
                 "mobiltelefonnummer_sist_verifisert": time(mobile.2),
+                "mobiltelefonnummer_sist_validert": time(mobile.4),
                 "mobiltelefonnummer_duplisert": SHARED[mobile.3],
             },
             "digital_post": {
@@ -100,7 +102,7 @@ impl Citizen {
     /// The first day on which no contact is fresh; "" if none ever was.
     fn expires(&self) -> String {
         let dated = self.channels.iter().filter(|(text, ..)| !text.is_empty());
-        let days = dated.flat_map(|(_, updated, verified, _)| updated.iter().chain(verified));
+        let days = dated.flat_map(|(_, updated, verified, ..)| updated.iter().chain(verified));
         days.max().map_or(String::new(), |number| day(*number, 18))
     }
 }
@@ -191,7 +193,10 @@ impl Model for Krr {
 
 fn channel(text: &'static str) -> impl Strategy<Value = Channel> {
     let number = || proptest::option::of(prop_oneof![3 => 0..20u32, 1 => 0..2688u32]);
-    (prop_oneof![1 => Just(""), 3 => Just(text)].prop_map(str::to_owned), number(), number(), 0..3usize)
+    let text = prop_oneof![1 => Just(""), 3 => Just(text)].prop_map(str::to_owned);
+    // In small registers often no person has one.
+    let validated = proptest::option::weighted(0.2, 0..2688u32);
+    (text, number(), number(), 0..3usize, validated)
 }
 
 fn citizen() -> impl Strategy<Value = Citizen> {
@@ -246,7 +251,7 @@ fn different(number: usize) -> Citizen {
     Citizen {
         reserved: rest % 2 == 1,
         deleted: rest / 2 % 2 == 1,
-        channels: [("per@example.no".to_owned(), Some(updated as u32), None, 0), Channel::default()],
+        channels: [("per@example.no".to_owned(), Some(updated as u32), None, 0, None), Channel::default()],
         mailbox: rest / 4 % 2,
         operator: rest / 8,
         certificate: 0,

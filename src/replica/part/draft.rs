@@ -105,7 +105,7 @@ pub(super) fn named(rule: &RuleSet, actors: &Actors) -> NamedRule {
 }
 
 /// The draft of a part's register file. Costs as much as one change per recipient outside the part.
-pub(super) fn draft(part: &Part, register: &Register) -> Result<Draft, FollowError> {
+pub(super) fn draft(part: &Part, register: &Register) -> Result<Draft<'static>, FollowError> {
     let scope =
         Scope::of(part, register).ok_or_else(|| FollowError::Unreachable(format!("there is no {part}")))?;
     let mut builder =

@@ -392,7 +392,7 @@ impl Fault {
             None => CallError::again("the register answered with a fault without a code"),
             Some(code @ 0..=4999) => CallError::again(format!("technical fault {code} of the register")),
             Some(5001 | 6004 | 6006 | 6007) => CallError::BadIds,
-            Some(code @ (5002 | 5020)) => CallError::Stop(format!(
+            Some(code @ (5002 | 5020)) => CallError::SenderRefused(format!(
                 "fault {code}: the register does not let this certificate ask for this sender: check the sender's number, \
                  and that the certificate's organisation is registered as the sender or its dispatcher"
             )),

@@ -103,7 +103,9 @@ fn error(body: &[u8]) -> String {
         Err(CallError::BadAnswer(why)) => format!("bad: {why}"),
         Err(CallError::BadIds) => "ids".to_owned(),
         Err(CallError::TooMany) => "too many".to_owned(),
-        Err(CallError::Stop(why) | CallError::TokenRefused(why)) => format!("stop: {why}"),
+        Err(CallError::Stop(why) | CallError::SenderRefused(why) | CallError::TokenRefused(why)) => {
+            format!("stop: {why}")
+        }
     }
 }
 

@@ -342,9 +342,9 @@ impl FeedState<'_> {
                 self.token_refused = true;
                 FollowError::Unreachable(why).into()
             }
-            FeedError::Call(CallError::TokenRefused(why) | CallError::Stop(why)) => {
-                FollowError::FeedRefused(why).into()
-            }
+            FeedError::Call(
+                CallError::TokenRefused(why) | CallError::SenderRefused(why) | CallError::Stop(why),
+            ) => FollowError::FeedRefused(why).into(),
             FeedError::Call(CallError::BadIds | CallError::TooMany) => {
                 FollowError::FeedRefused("the register does not take the request".to_owned()).into()
             }

@@ -3,9 +3,10 @@
 use crate::changes::{PutPerson, json};
 use crate::identities::Today;
 use crate::limits::SEQUENCE_MAX;
+use crate::register::contact::Contact;
 use crate::register::{Person, day_number};
 use crate::source::answer::{CallError, canonical};
-use crate::source::krr::{KAN_IKKE_VARSLES, persons, without_dates};
+use crate::source::krr::{KAN_IKKE_VARSLES, persons};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use serde::Deserialize;
@@ -87,20 +88,18 @@ fn put(mut person: Person, day: u32) -> Result<PutPerson, FeedError> {
         "IKKE_REGISTRERT" => person.status = "SLETTET".to_owned(),
         _ => {}
     }
-    let stored = |person: Person| {
-        let put = json::put_person(person, Today::CONTRACT);
-        put.map_err(|reason| match reason.column {
-            "" => bad("has a person whose contact data is too long"),
-            column => bad(format!("has a value of {column} that the contract does not allow")),
-        })
-    };
+    let is_notifiable = person.varslingsstatus != KAN_IKKE_VARSLES;
+    let mut put = json::put_person(&person, Today::CONTRACT).map_err(|reason| match reason.column {
+        "" => bad("has a person whose contact data is too long"),
+        column => bad(format!("has a value of {column} that the contract does not allow")),
+    })?;
     // Dates are kept as they are, unless the register itself says that they do not count.
-    let not_notifiable = (person.varslingsstatus == KAN_IKKE_VARSLES).then(|| person.clone());
-    let put = stored(person)?;
-    match not_notifiable {
-        Some(person) if put.state.notifiable(day) => stored(without_dates(person)),
-        _ => Ok(put),
+    if !is_notifiable && put.state.notifiable(day) {
+        put.state.expires = 0;
+        let contact = Contact::without_dates(&put.contact);
+        put.contact = contact.ok_or_else(|| bad("has contact data that is too long"))?;
     }
+    Ok(put)
 }
 
 #[cfg(test)]

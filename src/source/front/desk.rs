@@ -1,6 +1,7 @@
 //! The desk of a sender: collects questions, asks, and settles them.
 
 use super::cache::AnswerCache;
+use super::wanted::{Added, Wanted};
 use super::{Counted, FrontAnswer, FrontCounts, FrontError, Question};
 use crate::changes::ChangeBody;
 use crate::identities::Ordinal;
@@ -16,7 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep_until};
 
@@ -24,8 +25,6 @@ use tokio::time::{Instant, interval, sleep_until};
 const COLLECTING: Duration = Duration::from_millis(2);
 /// Calls in succession that the register refuses, after which it is taken to refuse all.
 const REFUSALS_MAX: u64 = 3;
-/// Ids that wait to be asked, at most.
-const WANTED_MAX: usize = 200_000;
 /// How often it looks for answers that have become too old.
 const TIDYING: Duration = Duration::from_secs(5);
 
@@ -36,8 +35,6 @@ pub(in crate::source) struct DeskRules {
     /// FaR: the sender.
     pub(in crate::source) sender: Option<String>,
     pub(in crate::source) calls_in_flight: usize,
-    /// The calls that all desks may make at a time.
-    pub(in crate::source) slots: Arc<Semaphore>,
     /// Calls in succession, of all desks, that the register refused.
     pub(in crate::source) refused: Arc<AtomicU64>,
     /// How long a question waits for its answer.
@@ -115,16 +112,17 @@ impl<R: Ask> Desk<R> {
                     (until, is_due, settles) = (None, true, true);
                 }
                 () = sleep_until(table.deadline().unwrap_or_else(Instant::now)), if table.deadline().is_some() => {
-                    settles = table.give_up();
-                    if settles {
+                    let is_silent;
+                    (settles, is_silent) = table.give_up();
+                    if is_silent {
                         self.note_silence();
                     }
                 }
                 _ = tidy.tick() => {
                     table.tidy();
                     // Where the front is not ready, no client may ask any longer.
-                    if self.is_failing() && calls.is_empty() && table.wanted.is_empty() {
-                        table.wanted.extend(self.rules.probe);
+                    if self.is_failing() && calls.is_empty() && table.wanted.len() == 0 {
+                        self.rules.probe.into_iter().for_each(|id| table.wanted.add_probe(id));
                         is_due = true;
                     }
                 }
@@ -132,15 +130,17 @@ impl<R: Ask> Desk<R> {
             let most = self.caller.ids_per_call();
             while calls.len() < self.rules.calls_in_flight && table.has_call(most, is_due, calls.is_empty()) {
                 let ids = table.next_call(most);
+                if ids.is_empty() {
+                    break;
+                }
                 self.counts.asked.fetch_add(ids.len() as u64, Ordering::Relaxed);
                 let desk = Arc::clone(&self);
                 calls.spawn(async move {
-                    let _slot = desk.rules.slots.acquire().await;
                     let (answered, result) = desk.caller.ask(&ids).await;
                     (ids, answered, result)
                 });
             }
-            is_due &= !table.wanted.is_empty();
+            is_due &= table.wanted.len() > 0;
             if settles {
                 table.settle();
                 self.counts.kept.store(table.cache.len() as u64, Ordering::Relaxed);
@@ -152,7 +152,14 @@ impl<R: Ask> Desk<R> {
 impl<R: Ask> Desk<R> {
     /// Notes how a call ended, and logs a change.
     fn note(&self, result: &Result<(), SourceError>) {
-        let error = result.as_ref().err().map(FrontError::of);
+        // A register that refuses a sender answers. Any client can ask for one that it does not know.
+        let error = match result {
+            Err(error @ SourceError::SenderRefused(_)) => {
+                tracing::warn!(%error, "the live register refuses a sender");
+                None
+            }
+            result => result.as_ref().err().map(FrontError::of),
+        };
         match &error {
             None => self.rules.refused.store(0, Ordering::Relaxed),
             Some(FrontError::Refused(_)) => {
@@ -194,7 +201,6 @@ impl<R: Ask> Counted for Desk<R> {
     }
 
     fn is_failing(&self) -> bool {
-        // One that refuses a sender may well answer for others.
         let refuses_all = self.rules.refused.load(Ordering::Relaxed) >= REFUSALS_MAX;
         refuses_all || self.caller.is_failing() || self.counts.is_away.load(Ordering::Relaxed)
     }
@@ -218,10 +224,9 @@ struct Table {
     /// When each of them has waited for long enough, the earliest first.
     deadlines: VecDeque<(Instant, u64)>,
     next: u64,
-    /// Ids that are to be asked.
-    wanted: Vec<Ordinal>,
-    /// The questions that wait for each id that is wanted or being asked.
-    waiting: HashMap<Ordinal, Vec<u64>>,
+    wanted: Wanted,
+    /// When the register last answered.
+    answered_at: Option<Instant>,
     /// Questions whose ids are all settled.
     settled: Vec<(Question, Option<FrontError>)>,
 }
@@ -235,8 +240,8 @@ impl Table {
             open: HashMap::new(),
             deadlines: VecDeque::new(),
             next: 0,
-            wanted: Vec::new(),
-            waiting: HashMap::new(),
+            wanted: Wanted::default(),
+            answered_at: None,
             settled: Vec::new(),
         }
     }
@@ -247,7 +252,7 @@ impl Table {
     }
 
     fn add(&mut self, question: Question, counts: &DeskCounts) {
-        if self.wanted.len() > WANTED_MAX {
+        if !self.wanted.has_room(&question.client, question.ids.len()) {
             self.settled.push((question, Some(FrontError::Busy)));
             return;
         }
@@ -260,16 +265,7 @@ impl Table {
                 continue;
             }
             waits_for += 1;
-            match self.waiting.entry(id) {
-                Entry::Occupied(mut others) => {
-                    others.get_mut().push(number);
-                    shared += 1;
-                }
-                Entry::Vacant(new) => {
-                    new.insert(vec![number]);
-                    self.wanted.push(id);
-                }
-            }
+            shared += u64::from(self.wanted.add(&question.client, id, number) == Added::Shared);
         }
         counts.fresh.fetch_add(fresh, Ordering::Relaxed);
         counts.shared.fetch_add(shared, Ordering::Relaxed);
@@ -289,16 +285,18 @@ impl Table {
         wanted >= most || wanted > 0 && is_due && (is_idle || 2 * wanted >= most)
     }
 
-    /// The ids of the next call, ascending.
+    /// The ids of the next call, ascending. Those of clients that have gone are left out.
     fn next_call(&mut self, most: usize) -> Vec<Ordinal> {
-        let rest = self.wanted.split_off(self.wanted.len().min(most));
-        let mut ids = std::mem::replace(&mut self.wanted, rest);
-        ids.sort_unstable();
-        ids
+        let open = &self.open;
+        self.wanted
+            .take(most, |number| open.get(&number).is_some_and(|open| !open.question.reply.is_closed()))
     }
 
     /// A call has ended.
     fn end(&mut self, ids: &[Ordinal], answered: Vec<Answered>, result: Result<(), SourceError>) {
+        if result.is_ok() || !answered.is_empty() {
+            self.answered_at = Some(Instant::now());
+        }
         let error = result.err().map(|error| FrontError::of(&error));
         let mut answered_ids: Vec<Ordinal> = Vec::with_capacity(ids.len());
         for (time, answers) in answered {
@@ -326,7 +324,13 @@ impl Table {
     }
 
     fn settle_id(&mut self, id: Ordinal, missing: Option<&FrontError>) {
-        for number in self.waiting.remove(&id).unwrap_or_default() {
+        let waiting = self.wanted.remove(id);
+        self.settle_questions(waiting, missing);
+    }
+
+    /// An id of some questions is settled.
+    fn settle_questions(&mut self, waiting: Vec<u64>, missing: Option<&FrontError>) {
+        for number in waiting {
             let Entry::Occupied(mut open) = self.open.entry(number) else { continue };
             let question = open.get_mut();
             question.waits_for -= 1;
@@ -345,26 +349,30 @@ impl Table {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 
-    /// Settles the questions that have waited for long enough. Their ids stay wanted, for the next ones. Returns whether
-    /// there are any.
-    fn give_up(&mut self) -> bool {
+    /// Settles the questions that have waited for long enough; their ids are not asked any longer. Returns whether there
+    /// are any, and whether the register has answered none meanwhile.
+    fn give_up(&mut self) -> (bool, bool) {
         let now = Instant::now();
-        let mut has_any = false;
-        while let Some((_, number)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
-            if let Some(Open { question, .. }) = self.open.remove(&number) {
-                self.settled.push((question, Some(FrontError::Away("no answer in time".into()))));
-                has_any = true;
-            }
+        let (mut has_any, mut is_silent) = (false, false);
+        while let Some((deadline, number)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
+            let Some(Open { question, .. }) = self.open.remove(&number) else { continue };
+            self.wanted.forget(&question.client, &question.ids, number);
+            has_any = true;
+            let is_answering = self.answered_at.is_some_and(|at| at + self.rules.wait >= deadline);
+            is_silent |= !is_answering;
+            let error = match is_answering {
+                true => FrontError::Busy,
+                false => FrontError::Away("no answer in time".into()),
+            };
+            self.settled.push((question, Some(error)));
         }
-        has_any
+        (has_any, is_silent)
     }
 
     /// No question is left waiting for a call that has ended without a result.
     fn fail_all(&mut self) {
-        let ids: Vec<Ordinal> = self.waiting.keys().copied().collect();
-        self.wanted.clear();
-        for id in ids {
-            self.settle_id(id, Some(&FrontError::Busy));
+        for (_, waiting) in self.wanted.clear() {
+            self.settle_questions(waiting, Some(&FrontError::Busy));
         }
     }
 

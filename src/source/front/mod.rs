@@ -7,8 +7,9 @@
 
 mod cache;
 pub(super) mod desk;
+mod wanted;
 
-use super::asking::{Caller, Times};
+use super::asking::{Caller, Pace};
 use super::{Client, Source, SourceError, config, register};
 use crate::identities::Ordinal;
 use crate::register::{Kind, Register};
@@ -17,7 +18,7 @@ use desk::{Desk, DeskRules};
 use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 /// Ids of a question, at most: more are a mailing, for which `nabar resolve` asks.
 pub const QUESTION_IDS_MAX: usize = 10_000;
@@ -49,7 +50,9 @@ impl FrontError {
     fn of(error: &SourceError) -> FrontError {
         let why = error.to_string().into();
         match error {
-            SourceError::Refused(_) | SourceError::Credentials(_) => FrontError::Refused(why),
+            SourceError::Refused(_) | SourceError::SenderRefused(_) | SourceError::Credentials(_) => {
+                FrontError::Refused(why)
+            }
             _ => FrontError::Away(why),
         }
     }
@@ -90,7 +93,7 @@ pub struct Front {
     source: Source,
     rules: DeskRules,
     /// When the register may be asked, for all senders.
-    times: Arc<Mutex<Times>>,
+    pace: Arc<Pace>,
     desks: Mutex<HashMap<String, Arc<OpenDesk>>>,
     /// Registers without any answer by their sender.
     empty: Mutex<HashMap<String, Arc<Register>>>,
@@ -110,6 +113,8 @@ pub(super) trait Counted: Send + Sync {
 
 /// Ids, ascending and each once, and where their answer goes.
 pub(super) struct Question {
+    /// Whose they are: clients take turns.
+    pub(super) client: Arc<str>,
     pub(super) ids: Vec<Ordinal>,
     pub(super) reply: oneshot::Sender<FrontAnswer>,
 }
@@ -121,7 +126,6 @@ impl Front {
         let rules = DeskRules {
             kind: source.kind(),
             calls_in_flight: file.limits.calls_in_flight.get(),
-            slots: Arc::new(Semaphore::new(file.limits.calls_in_flight.get())),
             refused: Arc::default(),
             wait: config::time(GIVE_UP_AFTER),
             max_age: config::time(file.keep.max_age),
@@ -130,7 +134,8 @@ impl Front {
             sender: None,
             probe: source.test_id(),
         };
-        Front { source, rules, times: Arc::default(), desks: Mutex::default(), empty: Mutex::default() }
+        let pace = Arc::new(Pace::new(&file.limits));
+        Front { source, rules, pace, desks: Mutex::default(), empty: Mutex::default() }
     }
 
     /// The kind of register.
@@ -163,13 +168,18 @@ impl Front {
         }
     }
 
-    /// Asks for the ids of a question, which ascend, each once. Must be called in a runtime.
+    /// Asks for the ids of a question of a client, which ascend, each once. Clients take turns. Must be called in a runtime.
     ///
     /// Errors: there are too many questions, or the desk has ended.
-    pub async fn ask(&self, sender: Option<&str>, ids: Vec<Ordinal>) -> Result<FrontAnswer, FrontError> {
+    pub async fn ask(
+        &self,
+        sender: Option<&str>,
+        client: &str,
+        ids: Vec<Ordinal>,
+    ) -> Result<FrontAnswer, FrontError> {
         let desk = self.desk(self.key(sender))?;
         let (reply, answer) = oneshot::channel();
-        let sent = desk.questions.send(Question { ids, reply }).await;
+        let sent = desk.questions.send(Question { client: client.into(), ids, reply }).await;
         sent.map_err(|_| FrontError::Busy)?;
         answer.await.map_err(|_| FrontError::Busy)
     }
@@ -213,7 +223,7 @@ impl Front {
         let client = Client { is_front: true, ..self.source.client(sender.clone()) };
         let named = Some(sender.clone()).filter(|sender| !sender.is_empty());
         let rules = DeskRules { sender: named, ..self.rules.clone() };
-        let desk = Arc::new(Desk::new(Caller::sharing(client, &limits, Arc::clone(&self.times)), rules));
+        let desk = Arc::new(Desk::new(Caller::sharing(client, &limits, Arc::clone(&self.pace)), rules));
         tokio::spawn(Arc::clone(&desk).run(taken));
         let open = Arc::new(OpenDesk { questions, desk });
         desks.insert(sender, Arc::clone(&open));

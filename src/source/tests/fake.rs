@@ -1,7 +1,7 @@
 //! A register in memory that fails as a schedule says, and checks that it is asked as it wants to be.
 
 use super::super::answer::{Answers, CallError};
-use super::super::asking::Ask;
+use super::super::asking::{Ask, Place};
 use super::super::config::SourceLimits;
 use super::model::{self, Truth};
 use crate::changes::ChangeBody;
@@ -39,6 +39,8 @@ pub(super) struct FakeState {
     asking: BTreeSet<Ordinal>,
     /// Whether each call that is not the only one is to be half full.
     pub(super) half_full: bool,
+    /// How long each call takes; random if absent.
+    pub(super) slow: Option<Duration>,
     left_alone_until: Option<Instant>,
     next_slot: Option<Instant>,
     pub(super) happened: BTreeMap<&'static str, u64>,
@@ -77,6 +79,7 @@ impl Fake {
             in_flight: 0,
             asking: BTreeSet::new(),
             half_full: false,
+            slow: None,
             left_alone_until: None,
             next_slot: None,
             happened: BTreeMap::new(),
@@ -96,7 +99,7 @@ impl Fake {
 }
 
 impl Ask for Fake {
-    async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call(&self, ids: &[Ordinal], _place: &mut Place) -> Result<Answers, CallError> {
         let time = self.state().begin_call(ids);
         let _in_flight = InFlight(self, ids);
         // Answers at once, too: then calls follow one another without a pause.
@@ -138,7 +141,8 @@ impl FakeState {
             let time = Duration::from_secs_f64(ids.len() as f64 / f64::from(rate.get()));
             self.next_slot = Some(now + time);
         }
-        self.random.chance(700).then(|| Duration::from_millis(self.random.below(400)))
+        let random = self.random.chance(700).then(|| Duration::from_millis(self.random.below(400)));
+        self.slow.or(random)
     }
 
     fn end_call(&mut self, ids: &[Ordinal]) -> Result<Answers, CallError> {

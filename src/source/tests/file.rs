@@ -1,4 +1,4 @@
-//! Register files of answers, format version 2: golden, damaged and forged ones.
+//! Register files of answers, format versions 2 and 3: golden, damaged and forged ones.
 
 use super::super::answer::{Answers, refused};
 use super::super::journal::Journal;
@@ -13,6 +13,7 @@ use crate::register::{Damage, Kind, Recipient, Register, Scope};
 use crate::replica::tests::fast_directory;
 use crate::replica::tests::random::Random;
 use crate::snapshot::format::{self, ENTRY_BYTES, Entry, HEADER_BYTES, OpenError, Section};
+use crate::snapshot::tests::{VALIDATED, extract_of};
 use crate::snapshot::{Header, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,13 @@ fn fixture(name: &str) -> PathBuf {
 /// The complete register of a fixture, in a directory.
 fn complete(name: &str, directory: &Path) -> Register {
     let file = directory.join("complete.nabar");
-    extract::build(fixture(name), &file, &BuildOptions::strict()).expect("built");
+    extract::build(extract_of(name, directory), &file, &BuildOptions::strict()).expect("built");
     Snapshot::open(file).and_then(|snapshot| snapshot.register()).expect("a register")
+}
+
+fn complete_file(name: &str) -> Vec<u8> {
+    let directory = fast_directory();
+    Snapshot::of_register(&complete(name, directory.path())).expect("intact").as_ref().to_vec()
 }
 
 /// The answer for a recipient of a fixture. FaR: in the place of a rule, every third declines the sender.
@@ -36,7 +42,7 @@ fn answer(register: &Register, identity: &Identity, recipient: Recipient, number
         (3, _) => ChangeBody::Remove(identity.ordinal()),
         (5, _) => refused(identity),
         (_, Recipient::Krr { person, .. }) => {
-            let put = json::put_person(*person, Today::CONTRACT).expect("a person");
+            let put = json::put_person(&person, Today::CONTRACT).expect("a person");
             ChangeBody::PutPerson(Box::new(put))
         }
         (_, Recipient::Far { state, last_registration, last_sender_accept_change, .. }) => {
@@ -83,15 +89,20 @@ fn opened(bytes: &[u8]) -> Result<Register, OpenError> {
     Snapshot::from_bytes(bytes)?.register()
 }
 
-/// Golden files of format version 2 open, and are reproduced byte for byte. The first one of FaR has times of recipients,
+/// Golden files of format versions 2 and 3 open, and are reproduced byte for byte. The first one of FaR has times of recipients,
 /// which are not kept any longer.
 #[test]
-fn golden_files_of_format_2() {
-    for (name, file) in [("far", "far-format-2"), ("far", "far-format-2-no-times"), ("krr", "krr-format-2")] {
+fn golden_files_of_answers() {
+    for (name, version, file) in [
+        ("far", 2, "far-format-2"),
+        ("far", 2, "far-format-2-no-times"),
+        ("krr", 2, "krr-format-2"),
+        (VALIDATED, 3, "krr-format-3-answers"),
+    ] {
         let packed = std::fs::read(fixture(&format!("golden/{file}.nabar.zst"))).expect("golden");
         let golden = zstd::decode_all(&packed[..]).expect("zstd");
         let snapshot = Snapshot::from_bytes(&golden).expect("opens");
-        assert_eq!(snapshot.header().version(), 2);
+        assert_eq!(snapshot.header().version(), version);
         assert_eq!(snapshot.verify(), []);
         let scope = snapshot.register().expect("it does not expire").scope().cloned().expect("a scope");
         assert_eq!(scope.ids, snapshot.header().recipients);
@@ -103,7 +114,7 @@ fn golden_files_of_format_2() {
 
 #[test]
 fn every_flipped_bit_of_header_section_table_and_scope_is_an_error() {
-    for name in ["far", "krr"] {
+    for name in ["far", "krr", VALIDATED] {
         let mut bytes = asked(name);
         let snapshot = Snapshot::from_bytes(&bytes).expect("intact");
         let head = 0..HEADER_BYTES + snapshot.sections().len() * ENTRY_BYTES;
@@ -124,6 +135,12 @@ fn every_flipped_bit_of_header_section_table_and_scope_is_an_error() {
 /// A version 1 file with the same content would be a complete register, in which who was not asked is not registered.
 #[test]
 fn files_of_answers_have_another_version() {
+    // A version 3 file is one of answers if it has their sections.
+    for (name, has_scope) in [("krr", true), (VALIDATED, true), ("krr", false), (VALIDATED, false)] {
+        let bytes = if has_scope { asked(name) } else { complete_file(name) };
+        assert_eq!(format::has_scope(&bytes[..HEADER_BYTES]), has_scope, "{name}");
+        assert_eq!(Snapshot::from_bytes(&bytes).expect("intact").header().has_scope, has_scope, "{name}");
+    }
     for name in ["far", "krr"] {
         let bytes = asked(name);
         let snapshot = Snapshot::from_bytes(&bytes).expect("intact");

@@ -1,9 +1,10 @@
 //! Many clients ask through a front: a simulation with faults, in paused time.
 
-use super::super::asking::Caller;
+use super::super::answer::{Answers, CallError};
+use super::super::asking::{Ask, Caller, Pace, Place};
 use super::super::config::SourceLimits;
 use super::super::front::desk::{Desk, DeskRules};
-use super::super::front::{Counted, FrontAnswer, Question};
+use super::super::front::{Counted, FrontAnswer, FrontError, Question};
 use super::fake::Fake;
 use super::model::{self, Truth, expected, said};
 use super::sender_of;
@@ -24,6 +25,7 @@ fn runtime() -> Runtime {
 }
 
 struct World {
+    kind: Kind,
     random: Random,
     ids: Vec<Ordinal>,
     truth: Arc<BTreeMap<Ordinal, Truth>>,
@@ -51,7 +53,6 @@ impl World {
             kind,
             sender: sender_of(kind).map(str::to_owned),
             calls_in_flight: limits.calls_in_flight.get(),
-            slots: Arc::new(tokio::sync::Semaphore::new(limits.calls_in_flight.get())),
             refused: Arc::default(),
             wait: Duration::from_secs(1 << 20),
             probe: None,
@@ -61,7 +62,7 @@ impl World {
         };
         let desk = Arc::new(Desk::new(Caller::new(register.clone(), &limits), rules));
         let (questions, taken) = mpsc::channel(64);
-        World { random, ids, truth, limits, register, desk, questions, taken: Some(taken) }
+        World { kind, random, ids, truth, limits, register, desk, questions, taken: Some(taken) }
     }
 
     /// Some ids, ascending, each once.
@@ -84,7 +85,10 @@ impl World {
                 clients.spawn(async move {
                     sleep(after).await;
                     let (reply, answer) = oneshot::channel();
-                    questions.send(Question { ids: ids.clone(), reply }).await.expect("the desk is open");
+                    questions
+                        .send(Question { client: "a".into(), ids: ids.clone(), reply })
+                        .await
+                        .expect("the desk is open");
                     (ids, answer.await.expect("an answer"))
                 });
             }
@@ -162,9 +166,9 @@ fn desks_share_the_limits_of_their_register() {
         let world = World::new(seed, 60, 10, 0);
         world.register.state().faults = 100;
         let rules = world.desk.rules().clone();
-        let times = Arc::default();
+        let pace = Arc::new(Pace::new(&world.limits));
         let desk = |world: &World| {
-            let caller = Caller::sharing(world.register.clone(), &world.limits, Arc::clone(&times));
+            let caller = Caller::sharing(world.register.clone(), &world.limits, Arc::clone(&pace));
             let (questions, taken) = mpsc::channel(64);
             (Arc::new(Desk::new(caller, rules.clone())), questions, taken)
         };
@@ -179,7 +183,10 @@ fn desks_share_the_limits_of_their_register() {
                     let questions = questions.clone();
                     clients.spawn(async move {
                         let (reply, answer) = oneshot::channel();
-                        questions.send(Question { ids: part, reply }).await.expect("the desk is open");
+                        questions
+                            .send(Question { client: "a".into(), ids: part, reply })
+                            .await
+                            .expect("the desk is open");
                         answer.await.expect("an answer")
                     });
                 }
@@ -210,13 +217,111 @@ fn clients_wait_for_a_limited_time() {
             for part in ids.chunks(5) {
                 let asked = tokio::time::Instant::now();
                 let (reply, answer) = oneshot::channel();
-                questions.send(Question { ids: part.to_vec(), reply }).await.expect("the desk is open");
+                questions
+                    .send(Question { client: "a".into(), ids: part.to_vec(), reply })
+                    .await
+                    .expect("the desk is open");
                 assert!(answer.await.expect("an answer").missing.is_some());
                 assert!(asked.elapsed() < Duration::from_secs(11), "{:?}", asked.elapsed());
             }
         });
         assert!(world.desk.is_failing());
     }
+}
+
+/// A question of a client, and where its answer arrives.
+fn question(client: &str, ids: &[Ordinal]) -> (Question, oneshot::Receiver<FrontAnswer>) {
+    let (reply, answer) = oneshot::channel();
+    (Question { client: client.into(), ids: ids.to_vec(), reply }, answer)
+}
+
+/// Calls of ten ids, one at a time, and a client that asks for three thousand ids. Another one waits for the call under way
+/// and its own.
+#[test]
+fn a_client_with_many_ids_does_not_delay_others() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 3001, 10, 0);
+        world.limits.calls_in_flight = NonZeroUsize::MIN;
+        let register = Fake::new(world.kind, Arc::clone(&world.truth), world.limits.clone(), seed);
+        let rules = DeskRules { calls_in_flight: 1, ..world.desk.rules().clone() };
+        register.state().slow = Some(Duration::from_millis(100));
+        let desk = Arc::new(Desk::new(Caller::new(register.clone(), &world.limits), rules));
+        let taken = world.taken.take().expect("once");
+        runtime().block_on(async {
+            tokio::spawn(desk.run(taken));
+            let (many, all) = question("many", &world.ids[1..]);
+            world.questions.send(many).await.expect("the desk is open");
+            // While a call is under way.
+            sleep(Duration::from_millis(1050)).await;
+            let before = register.state().calls;
+            let (one, answer) = question("one", &world.ids[..1]);
+            world.questions.send(one).await.expect("the desk is open");
+            assert!(answer.await.expect("an answer").missing.is_none());
+            assert!(register.state().calls <= before + 2, "seed {seed}");
+            assert!(all.await.expect("an answer").missing.is_none());
+        });
+        assert!(register.state().wrong.is_empty(), "seed {seed}: {:?}", register.state().wrong);
+    }
+}
+
+/// Clients that have gone, or have waited for long enough: their ids are not asked any longer.
+#[test]
+fn what_no_client_waits_for_is_not_asked() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 400, 10, 0);
+        let rules = DeskRules { wait: Duration::from_secs(5), ..world.desk.rules().clone() };
+        let desk = Arc::new(Desk::new(Caller::new(world.register.clone(), &world.limits), rules));
+        world.register.state().slow = Some(Duration::from_millis(100));
+        let taken = world.taken.take().expect("once");
+        runtime().block_on(async {
+            tokio::spawn(Arc::clone(&desk).run(taken));
+            let (gone, answer) = question("gone", &world.ids[..200]);
+            world.questions.send(gone).await.expect("the desk is open");
+            tokio::task::yield_now().await;
+            drop(answer);
+            sleep(Duration::from_secs(60)).await;
+            let asked = desk.counts().asked;
+            assert!(asked <= 10 * world.limits.calls_in_flight.get() as u64, "seed {seed}: {asked}");
+            // The register answers, but not for so many in the time that a client waits.
+            world.register.state().slow = Some(Duration::from_secs(2));
+            let (late, answer) = question("late", &world.ids[200..]);
+            world.questions.send(late).await.expect("the desk is open");
+            let answer = answer.await.expect("an answer");
+            assert!(matches!(answer.missing, Some(FrontError::Busy)), "{:?}", answer.missing);
+            assert!(answer.has_any && !desk.is_failing(), "the register answers");
+            let asked = desk.counts().asked;
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(desk.counts().asked, asked, "seed {seed}");
+        });
+    }
+}
+
+/// A register that does not know the sender.
+#[derive(Clone)]
+struct OfOtherSenders;
+
+impl Ask for OfOtherSenders {
+    async fn call(&self, _: &[Ordinal], _place: &mut Place) -> Result<Answers, CallError> {
+        Err(CallError::SenderRefused("fault 5002".to_owned()))
+    }
+}
+
+/// Any client can ask for a sender that the register does not know: it answers all the same.
+#[test]
+fn a_sender_that_is_refused_is_no_failure_of_the_register() {
+    let mut world = World::new(1, 20, 10, 0);
+    let desk = Desk::new(Caller::new(OfOtherSenders, &world.limits), world.desk.rules().clone());
+    let (desk, taken) = (Arc::new(desk), world.taken.take().expect("once"));
+    runtime().block_on(async {
+        tokio::spawn(Arc::clone(&desk).run(taken));
+        for id in &world.ids {
+            let (asked, answer) = question("a", &[*id]);
+            world.questions.send(asked).await.expect("the desk is open");
+            let answer = answer.await.expect("an answer");
+            assert!(matches!(answer.missing, Some(FrontError::Refused(why)) if why.contains("5002")));
+            assert!(!desk.is_failing());
+        }
+    });
 }
 
 /// What is said of a question is said of its own ids, though others are in the same register.
@@ -251,7 +356,11 @@ fn a_register_that_is_back_is_noticed() {
             tokio::spawn(desk.run(taken));
             let (reply, answer) = oneshot::channel();
             let ids = vec![world.ids[0]];
-            world.questions.send(Question { ids, reply }).await.expect("the desk is open");
+            world
+                .questions
+                .send(Question { client: "a".into(), ids, reply })
+                .await
+                .expect("the desk is open");
             let answer = answer.await.expect("an answer");
             assert!(answer.missing.is_some() && !answer.has_any);
             assert!(world.desk.is_failing());

@@ -29,7 +29,7 @@ const OPERATORS: [(&str, &str); 4] = [
 
 /// What the register knows of an id.
 #[derive(Clone, Debug)]
-pub(super) enum Truth {
+pub(in crate::source) enum Truth {
     Recipient(PutRecipient),
     Person(Box<Person>),
     /// It does not have the person.
@@ -59,7 +59,7 @@ enum Stored {
 }
 
 /// Ids of a kind of register, ascending, some of them neighbours.
-pub(super) fn ids(kind: Kind, random: &mut Random, count: usize) -> Vec<Ordinal> {
+pub(in crate::source) fn ids(kind: Kind, random: &mut Random, count: usize) -> Vec<Ordinal> {
     let spaces = match kind {
         Kind::Far => [Space::Personnummer, Space::Samordningsnummer, Space::Organisationsnummer],
         Kind::Krr => [Space::Fodselsnummer, Space::DNummer, Space::Fodselsnummer80],
@@ -93,7 +93,12 @@ pub(super) fn organisation(id: &str) -> OrganisationId {
 
 impl Truth {
     /// What is known of an id that is refused with a probability in thousandths.
-    pub(super) fn random(kind: Kind, ordinal: Ordinal, random: &mut Random, refused: u64) -> Truth {
+    pub(in crate::source) fn random(
+        kind: Kind,
+        ordinal: Ordinal,
+        random: &mut Random,
+        refused: u64,
+    ) -> Truth {
         if random.chance(refused) {
             return Truth::Refused;
         }
@@ -105,7 +110,7 @@ impl Truth {
     }
 
     /// The answer of the register, and the operators that it names.
-    pub(super) fn answer(&self, ordinal: Ordinal, operators: &mut Vec<Operator>) -> Answer {
+    pub(in crate::source) fn answer(&self, ordinal: Ordinal, operators: &mut Vec<Operator>) -> Answer {
         match self {
             Truth::Recipient(put) => {
                 let named = (0..OPERATORS.len()).map(operator);
@@ -114,7 +119,7 @@ impl Truth {
                 ChangeBody::PutRecipient(put.clone())
             }
             Truth::Person(person) => {
-                let put = json::put_person((**person).clone(), Today::CONTRACT).expect("a person");
+                let put = json::put_person(person, Today::CONTRACT).expect("a person");
                 ChangeBody::PutPerson(Box::new(put))
             }
             Truth::Absent => ChangeBody::Remove(ordinal),
@@ -156,10 +161,12 @@ fn person(ordinal: Ordinal, random: &mut Random) -> Person {
         epostadresse: text(&["", "a@example.no", "b@example.no"]),
         epostadresse_oppdatert: text(&TIMES),
         epostadresse_sist_verifisert: text(&TIMES),
+        epostadresse_sist_validert: text(&TIMES),
         epostadresse_duplisert: text(&["", "JA", "NEI"]),
         mobiltelefonnummer: text(&["", "+4799999999"]),
         mobiltelefonnummer_oppdatert: text(&TIMES),
         mobiltelefonnummer_sist_verifisert: text(&TIMES),
+        mobiltelefonnummer_sist_validert: text(&TIMES),
         mobiltelefonnummer_duplisert: text(&["", "JA", "NEI"]),
     };
     let post = DigitalPost {

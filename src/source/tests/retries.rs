@@ -1,7 +1,7 @@
 //! When calls are made again, with a register that answers as a script says.
 
 use super::super::answer::{Answers, CallError};
-use super::super::asking::{self, Ask, Asked};
+use super::super::asking::{self, Ask, Asked, Place};
 use super::super::config::SourceLimits;
 use super::super::journal::Journal;
 use super::super::{AskProgress, SourceError};
@@ -30,7 +30,7 @@ struct Scripted {
 }
 
 impl Ask for Scripted {
-    async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call(&self, ids: &[Ordinal], _place: &mut Place) -> Result<Answers, CallError> {
         self.calls.lock().expect("no panic").push(Instant::now());
         // Meanwhile the other calls take their turns.
         sleep(Duration::from_millis(1)).await;
@@ -92,7 +92,9 @@ fn the_time_between_calls_is_no_silence() {
 fn a_register_that_refuses_all_ids_is_not_asked_for_all() {
     let failures = || (0..10_000).map(|_| CallError::BadIds).collect();
     let (asked, calls) = ask(1000, &limits(100, 1, 0), failures());
-    assert!(matches!(asked, Err(SourceError::Refused(why)) if why.contains("each of the first 100 ids")));
+    assert!(
+        matches!(asked, Err(SourceError::SenderRefused(why)) if why.contains("each of the first 100 ids"))
+    );
     assert!(calls.len() < 250, "{}", calls.len());
     let (asked, _) = ask(99, &limits(100, 1, 0), failures());
     assert_eq!(asked.expect("refused one by one").ids, 99);
@@ -167,7 +169,7 @@ fn a_register_that_takes_fewer_ids_gets_fewer() {
 struct Quick(Arc<AtomicU64>);
 
 impl Ask for Quick {
-    async fn call(&self, ids: &[Ordinal]) -> Result<Answers, CallError> {
+    async fn call(&self, ids: &[Ordinal], _place: &mut Place) -> Result<Answers, CallError> {
         self.0.fetch_add(ids.len() as u64, Ordering::SeqCst);
         let answers = ids.iter().map(|id| ChangeBody::Remove(*id)).collect();
         Ok(Answers { answers, operators: Vec::new() })

@@ -8,6 +8,7 @@ use crate::index::Page;
 use crate::register::column::Storage;
 use crate::store::directory::DataDirectory;
 use crate::store::disk::{Disk, DiskFile};
+use crate::store::format::{self, SegmentHead};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -338,6 +339,20 @@ impl SimDisk {
         }
         state.durable = state.names.clone();
         SimDisk::of(state)
+    }
+
+    /// Makes the last segment of a data directory one of format 1, as if it had been written long ago.
+    pub(super) fn age(&self) {
+        let mut state = self.state();
+        let last = state.names.iter().rfind(|(name, _)| name.starts_with("changes-")).map(|(_, &file)| file);
+        let Some(file) = last else { return };
+        let SimFile { now, durable, .. } = &mut state.files[file];
+        let head = format::decode_segment_head((**now).as_ref()).expect("a segment");
+        let head = format::encode_segment_head(&SegmentHead { version: 1, ..head });
+        // Its head was durable before it got its name.
+        for content in [now, durable] {
+            Arc::make_mut(content).write(0, &head);
+        }
     }
 
     /// All names and their current content.

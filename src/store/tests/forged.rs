@@ -12,7 +12,7 @@ use crate::organisations::{OperatorNumber, SenderIndex, SenderNumber};
 use crate::register::state::{FarState, State, StateRule};
 use crate::register::{AccountType, Damage, Operator, Register, Sender};
 use crate::snapshot::format::{HEADER_BYTES, OpenError};
-use crate::snapshot::write::{ColdDraft, Draft};
+use crate::snapshot::write::{ColdDraft, ContactsDraft, Draft};
 use crate::snapshot::{Snapshot, write};
 use crate::store::format::{FRAME_HEAD_BYTES, root_sum, seal_frame};
 use crate::store::{Reader, StoreError, Writer, init, names};
@@ -27,7 +27,7 @@ fn genuine(name: &str) -> Register {
 }
 
 /// The file of a register that a forger has changed before its checksums were computed.
-fn forged(register: &Register, forge: impl FnOnce(&mut Draft)) -> Vec<u8> {
+fn forged(register: &Register, forge: impl FnOnce(&mut Draft<'_>)) -> Vec<u8> {
     let mut draft = Draft::of(register).expect("undamaged");
     forge(&mut draft);
     let mut file = Cursor::new(Vec::new());
@@ -46,7 +46,7 @@ fn forged_organisations_and_states_are_refused_on_opening() {
         let operator = Some(OperatorNumber::new(operator));
         State::from(FarState { account_type: AccountType::Secure, pending: false, operator, rule })
     };
-    type Forge = Box<dyn FnOnce(&mut Draft)>;
+    type Forge = Box<dyn FnOnce(&mut Draft<'_>)>;
     let forgeries: Vec<(&str, Forge)> = vec![
         (
             "a dispatcher refers to a sender that does not exist",
@@ -125,7 +125,7 @@ fn use_all(bytes: &[u8], genuine: &Register, identities: &[Identity], changes: &
 }
 
 /// Sets one element to a value, in one of the arrays that refer to others. Returns the name of the array.
-fn change_one(draft: &mut Draft, nth: usize, value: u32) -> &'static str {
+fn change_one(draft: &mut Draft<'_>, nth: usize, value: u32) -> &'static str {
     fn set<T>(list: &mut [T], nth: usize, value: T) {
         if !list.is_empty() {
             let at = nth % list.len();
@@ -145,11 +145,13 @@ fn change_one(draft: &mut Draft, nth: usize, value: u32) -> &'static str {
         },
         6 => set(&mut draft.index.directory, nth / 9 * 977, value % 3),
         7 => match &mut draft.cold {
-            ColdDraft::Krr { contacts, .. } => set(&mut contacts.bytes, nth / 9 * 31, value as u8),
+            ColdDraft::Krr { contacts: ContactsDraft::Packed(contacts), .. } => {
+                set(&mut contacts.bytes, nth / 9 * 31, value as u8)
+            }
             ColdDraft::Far { last_registration: write::Times::Seconds(times), .. } => {
                 set(times, nth / 9, value);
             }
-            ColdDraft::Far { .. } => {}
+            _ => {}
         },
         _ => {
             if let Some(dispatcher) = draft.actors.dispatchers.first_mut() {

@@ -11,10 +11,14 @@ use std::ops::RangeInclusive;
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Fill,
+    /// Makes the last segment one of the older format.
+    Age,
     Apply(RangeInclusive<u64>),
     Append(RangeInclusive<u64>),
     Wait,
-    Checkpoint { keep: bool },
+    Checkpoint {
+        keep: bool,
+    },
     Reopen,
 }
 
@@ -47,7 +51,7 @@ pub(super) fn script() -> Vec<Step> {
         last += length;
         step(last + 1 - length..=last)
     });
-    let mut steps = vec![Fill];
+    let mut steps = vec![Fill, Age];
     let mut then = |count: usize, more: &[Step]| {
         steps.extend(changes.by_ref().take(count));
         steps.extend_from_slice(more);
@@ -55,9 +59,9 @@ pub(super) fn script() -> Vec<Step> {
     then(5, &[Wait]);
     then(1, &[Checkpoint { keep: false }]);
     then(4, &[Wait, Checkpoint { keep: true }]);
-    then(2, &[Reopen]);
+    then(2, &[Age, Reopen]);
     then(3, &[Wait, Checkpoint { keep: true }]);
-    then(1, &[Checkpoint { keep: false }, Reopen]);
+    then(1, &[Checkpoint { keep: false }, Age, Reopen]);
     then(1, &[]);
     steps
 }
@@ -96,7 +100,7 @@ impl Life {
 
     /// Performs a step, after opening the directory if necessary.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Stop> {
-        if !matches!(step, Fill | Reopen) && self.writer.is_none() {
+        if !matches!(step, Fill | Age | Reopen) && self.writer.is_none() {
             self.open()?;
         }
         match step {
@@ -104,6 +108,7 @@ impl Life {
                 fill(&self.disk.directory(), (*register_file()).as_ref(), "fixture".as_ref())?;
                 self.acknowledged = Some(FIRST);
             }
+            Age => self.disk.age(),
             Apply(range) => {
                 let batch = self.writer().apply(lines(range.clone()), None)?;
                 assert_eq!(batch.to, *range.end());

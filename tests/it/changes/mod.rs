@@ -7,6 +7,7 @@
 mod checkpoints;
 mod live;
 mod pages;
+mod validated;
 
 use crate::support::workspace::{Workspace, edited, fixture, lines_of, shows_no_identity, text};
 use serde_json::{Value, json};

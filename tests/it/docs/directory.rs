@@ -110,7 +110,8 @@ impl<'t> Log<'t> {
         let head = &bytes[..96];
         assert_eq!(tables.segment.bytes(head, "magic"), store::SEGMENT_MAGIC);
         let get = |field: &str| tables.segment.get(head, field);
-        assert_eq!((get("version"), get("kind"), get("reserved_1")), (1, kind, 0));
+        let version = u64::from(store::LOG_VERSION);
+        assert_eq!((get("version"), get("kind"), get("reserved_1")), (version, kind, 0));
         assert_eq!(tables.segment.bytes(head, "head_sum"), blake3::hash(&head[..64]).as_bytes());
         let first_sum: [u8; 32] = tables.segment.bytes(head, "sum").try_into().expect("32 bytes");
         let (after, last_sum) = (get("after"), first_sum);
@@ -312,7 +313,7 @@ fn logs_are_as_documented() {
         let more = match kind {
             "far" => vec!["rubbish".to_owned()],
             _ => vec![format!(
-                r#"{{"list":[{{"personidentifikator":"01819012365","sertifikat":"MIIC"}}],"fraEndringsId":{last},"tilEndringsId":{}}}"#,
+                r#"{{"list":[{{"personidentifikator":"01819012365","sertifikat":"MIIC","kontaktinformasjon":{{"epostadresse_sist_validert":"2026-05-01T00:00:00Z","mobiltelefonnummer_sist_validert":"2026-05-02T00:00:00Z"}}}}],"fraEndringsId":{last},"tilEndringsId":{}}}"#,
                 last + 500
             )],
         };
@@ -472,9 +473,12 @@ fn faults_are_found_as_documented() {
         stderr_of(&["inspect", "far"], 1);
     }
     let mut newer = whole.clone();
-    newer[8] = 2;
+    newer[8] = 3;
     fs::write(&path, newer).expect("written");
-    assert!(stderr_of(&["inspect", "far"], 1).contains("format version 2, this nabar reads up to 1"));
+    assert!(
+        stderr_of(&["inspect", "far"], 1)
+            .contains("format version 3, this nabar reads up to 2: use a newer nabar")
+    );
     // Another register's segment, and a missing one.
     fs::copy(segment(&data.path().join("krr"), 1000), &path).expect("copied");
     stderr_of(&["inspect", "far"], 1);

@@ -272,7 +272,7 @@ fn sections_spaces_and_limits_are_as_documented() {
     for (kind, name) in [(nabar::register::Kind::Far, "FaR"), (nabar::register::Kind::Krr, "KRR")] {
         let documented: Vec<_> = table(&text, "Sections")
             .into_iter()
-            .filter(|row| [name, "both", "version 2"].contains(&&row[2][..]))
+            .filter(|row| [name, "both", "with a scope"].contains(&&row[2][..]))
             .collect();
         let expected = Section::of(kind, true).map(|section| {
             let widths: Vec<_> = section.widths().iter().map(u32::to_string).collect();

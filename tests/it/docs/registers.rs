@@ -92,6 +92,12 @@ fn write_krr(directory: &Path) {
                 "mobiltelefonnummer_oppdatert": time(3), "mobiltelefonnummer_sist_verifisert": time(4),
                 "mobiltelefonnummer_duplisert": (["NEI", "", "JA", ""][n as usize % 4]),
             });
+            if n % 4 == 1 {
+                person["kontaktinformasjon"]["epostadresse_sist_validert"] = time(8).into();
+            }
+            if n % 5 < 2 {
+                person["kontaktinformasjon"]["mobiltelefonnummer_sist_validert"] = time(9).into();
+            }
             person["reservasjon"] = ["JA", "NEI"][usize::from(n % 7 != 0)].into();
             person["reservasjonstidspunkt"] = time(5).into();
             person["reservasjon_oppdatert"] = time(6).into();

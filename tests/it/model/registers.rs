@@ -375,10 +375,14 @@ pub(crate) fn krr(random: &mut Random, extract: &Path, around: Day, persons: usi
             if has_address || random.percent(30) {
                 contact.insert(channel.to_owned(), if has_address { address } else { "" }.into());
             }
-            for event in ["oppdatert", "sist_verifisert"] {
+            // A validation does not make an address fresh.
+            for event in ["oppdatert", "sist_verifisert", "sist_validert"] {
                 if random.percent(50) {
                     let (day, text) = moment(random, around);
                     contact.insert(format!("{channel}_{event}"), text.into());
+                    if event == "sist_validert" {
+                        continue;
+                    }
                     // A date without an address is no channel.
                     person.fresh.extend(has_address.then_some(day));
                 }

@@ -400,12 +400,7 @@ fn more_connections_than_allowed_are_closed() {
         assert_eq!(server.connect().rest(), b"");
     }
     drop(silent);
-    let answered = |()| {
-        let mut client = server.connect();
-        let _ = client.try_send(&request("GET", "/metrics", "", b""));
-        client.try_reply("GET").ok()
-    };
-    let reply = std::iter::repeat(()).find_map(answered).expect("endless");
+    let reply = std::iter::repeat(()).find_map(|()| server.try_get("/metrics")).expect("endless");
     assert!(reply.text().contains("nabar_connections_refused_total"), "{}", reply.text());
     server.is_well("too many connections");
 }
@@ -436,6 +431,10 @@ fn the_service_survives_running_out_of_file_descriptors() {
         assert_eq!(first.reply().status, 200);
     }
     drop(more);
+    work.until("their connections are free", || {
+        first.send(&request("GET", "/metrics", "", b""));
+        first.reply().text().lines().any(|line| line == "nabar_connections 1")
+    });
     server.is_well("too many connections");
 }
 

@@ -107,6 +107,13 @@ impl Server {
         self.ask("GET", target, "", b"")
     }
 
+    /// The answer on a new connection, unless the service closes it because it has too many.
+    pub(crate) fn try_get(&self, target: &str) -> Option<Reply> {
+        let mut client = self.connect();
+        client.try_send(&request("GET", target, "", b"")).ok()?;
+        client.try_reply("GET").ok()
+    }
+
     pub(crate) fn post(&self, target: &str, content_type: &str, body: impl AsRef<[u8]>) -> Reply {
         self.ask("POST", target, &format!("Content-Type: {content_type}\r\n"), body.as_ref())
     }

@@ -1,5 +1,8 @@
 //! The register file of a job: the answers of its journal.
 
+mod in_order;
+mod krr;
+
 use super::answer::{Answer, organisation};
 use super::journal::Journal;
 use super::{SourceError, Terms};
@@ -8,14 +11,13 @@ use crate::consent::{Acceptance, RuleNumbering, RuleSet};
 use crate::identities::Ordinal;
 use crate::limits::OPERATORS_MAX;
 use crate::organisations::{OperatorNumber, SenderNumber};
-use crate::register::contact::Contact;
 use crate::register::moment::NO_NANOSECONDS;
 use crate::register::state::{FarState, State, StateRule};
 use crate::register::{Actors, Kind, Operator, Register, Scope, Sender};
 use crate::snapshot::Snapshot;
 use crate::snapshot::far::{FarPlan, FarRow};
 use crate::snapshot::krr::KrrDraft;
-use crate::snapshot::write::Draft;
+use crate::snapshot::write::{AnswerTimes, Draft};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
@@ -25,7 +27,7 @@ use std::path::Path;
 /// Writes the register of the answers for some ids. Answers of the journal for other ids, and those older than `since`,
 /// are left out; the last of several counts.
 ///
-/// Memory: some 20 bytes for each id of FaR; for KRR also the contacts.
+/// Memory: some 20 bytes for each id. Cost: FaR's journal is read once, KRR's twice.
 pub(super) fn write(
     journal: &Journal,
     ids: &[Ordinal],
@@ -36,7 +38,32 @@ pub(super) fn write(
     if journal.operators().len() > OPERATORS_MAX {
         return Err(SourceError::Inconsistent);
     }
-    let mut rows = Rows::new(terms.kind, ids, journal.operators(), false);
+    let scope = Scope {
+        source: terms.address.to_owned(),
+        sender: terms.scope_sender(),
+        on_behalf_of: terms.on_behalf_of.to_owned(),
+        max_age: terms.max_age.as_secs(),
+        delete_after: terms.delete_after.as_secs(),
+        ..Scope::default()
+    };
+    let (draft, scope) = match terms.kind {
+        Kind::Far => {
+            let rows = far_rows(journal, ids, since)?;
+            let scope = scope_of(scope, &rows.answered(), rows.refused());
+            (rows.finish(scope.clone(), terms.sender), scope)
+        }
+        Kind::Krr => {
+            let answers = krr::KrrAnswers::read(journal, ids, since)?;
+            let scope = scope_of(scope, &answers.answered, answers.refused());
+            (answers.draft(scope.clone()), scope)
+        }
+    };
+    let written = draft.write(path).map_err(|error| SourceError::Write { path: path.to_owned(), error })?;
+    Ok((scope, written))
+}
+
+fn far_rows<'i>(journal: &Journal, ids: &'i [Ordinal], since: Timestamp) -> Result<Rows<'i>, SourceError> {
+    let mut rows = Rows::new(Kind::Far, ids, journal.operators(), false);
     let mut failed = None;
     journal.for_each(|ordinal, time, answer| {
         if let (Some(index), true) = (rows.position(ordinal), time >= since)
@@ -45,24 +72,19 @@ pub(super) fn write(
             failed = Some(error);
         }
     })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    failed.map_or(Ok(rows), Err)
+}
+
+/// A scope with the times and numbers of some answers.
+fn scope_of(scope: Scope, answered: &AnswerTimes, refused: u64) -> Scope {
     let now = Timestamp::now().as_second();
-    let scope = Scope {
-        source: terms.address.to_owned(),
-        sender: terms.scope_sender(),
-        on_behalf_of: terms.on_behalf_of.to_owned(),
-        oldest: rows.times().min().unwrap_or(now).min(now),
-        newest: rows.times().max().unwrap_or(now),
-        ids: rows.times().count() as u64,
-        refused: rows.refused(),
-        max_age: terms.max_age.as_secs(),
-        delete_after: terms.delete_after.as_secs(),
-    };
-    let draft = rows.finish(scope.clone(), terms.sender);
-    let written = draft.write(path).map_err(|error| SourceError::Write { path: path.to_owned(), error })?;
-    Ok((scope, written))
+    Scope {
+        oldest: answered.distinct().min().unwrap_or(now).min(now),
+        newest: answered.distinct().max().unwrap_or(now),
+        ids: answered.len(),
+        refused,
+        ..scope
+    }
 }
 
 /// A register without any answer.
@@ -89,22 +111,14 @@ pub(super) fn of_answers<'a>(
             rows.add(index, time, answer.clone())?;
         }
     }
-    let now = Timestamp::now().as_second();
     let max_age = u64::from(u32::MAX);
-    let scope = Scope {
-        sender: sender.unwrap_or_default().to_owned(),
-        oldest: rows.times().min().unwrap_or(now).min(now),
-        newest: rows.times().max().unwrap_or(now),
-        ids: rows.times().count() as u64,
-        refused: rows.refused(),
-        max_age,
-        delete_after: max_age,
-        ..Scope::default()
-    };
+    let sender_of_scope = sender.unwrap_or_default().to_owned();
+    let scope = Scope { sender: sender_of_scope, max_age, delete_after: max_age, ..Scope::default() };
+    let scope = scope_of(scope, &rows.answered(), rows.refused());
     in_memory(rows.finish(scope, sender))
 }
 
-fn in_memory(draft: Draft) -> Result<Register, SourceError> {
+fn in_memory(draft: Draft<'_>) -> Result<Register, SourceError> {
     let mut bytes = Cursor::new(Vec::new());
     draft.write_to(&mut bytes).map_err(SourceError::System)?;
     let snapshot = Snapshot::from_bytes(bytes.get_ref()).and_then(|snapshot| snapshot.register());
@@ -114,7 +128,7 @@ fn in_memory(draft: Draft) -> Result<Register, SourceError> {
 /// The answers of a register under construction, by the position of their ids.
 struct Rows<'i> {
     ids: &'i [Ordinal],
-    /// When each id was answered, in seconds since 1970; 0 for none. Element 0 is reserved: record 0 belongs to no recipient.
+    /// When each id was answered, in seconds since 1970; 0 for none.
     answered: Vec<u32>,
     /// Position of the id before the next answer: calls ask for ids that follow one another.
     last: usize,
@@ -164,7 +178,7 @@ impl<'i> Rows<'i> {
             }
             Kind::Krr => Kinds::Krr(Box::default()),
         };
-        Rows { ids, answered: vec![0; ids.len() + 1], last: 0, kinds }
+        Rows { ids, answered: vec![0; ids.len()], last: 0, kinds }
     }
 
     /// The position of an id.
@@ -178,7 +192,7 @@ impl<'i> Rows<'i> {
 
     fn add(&mut self, index: usize, time: Timestamp, answer: Answer) -> Result<(), SourceError> {
         let seconds = u32::try_from(time.as_second()).unwrap_or_default();
-        self.answered[index + 1] = seconds.max(1);
+        self.answered[index] = seconds.max(1);
         let only = match &answer {
             ChangeBody::Remove(_) => Some(State::UNREGISTERED),
             ChangeBody::SetAside { .. } => Some(State::REFUSED),
@@ -202,36 +216,37 @@ impl<'i> Rows<'i> {
         }
     }
 
-    /// The times of the answers, in seconds since 1970.
-    fn times(&self) -> impl Iterator<Item = i64> {
-        self.answered.iter().filter(|seconds| **seconds != 0).map(|seconds| i64::from(*seconds))
+    /// When the ids with an answer were answered.
+    fn answered(&self) -> AnswerTimes {
+        let mut times = AnswerTimes::default();
+        self.answered.iter().filter(|seconds| **seconds != 0).for_each(|seconds| times.push(*seconds));
+        times
     }
 
     /// The number of ids that the register refused.
-    fn refused(&mut self) -> u64 {
-        match &mut self.kinds {
+    fn refused(&self) -> u64 {
+        match &self.kinds {
             Kinds::Far(rows) => {
                 let refused = rows.number_of.get(&(State::REFUSED, ACCEPTING));
                 refused.map_or(0, |refused| {
                     rows.numbers.iter().filter(|number| *number == refused).count() as u64
                 })
             }
-            Kinds::Krr(draft) => {
-                draft.keep_last();
-                draft.count(State::REFUSED)
-            }
+            Kinds::Krr(draft) => draft.count(State::REFUSED),
         }
     }
 
-    fn finish(mut self, scope: Scope, sender: Option<&str>) -> Draft {
+    fn finish(self, scope: Scope, sender: Option<&str>) -> Draft<'static> {
         let as_of = scope.oldest();
+        let answered = self.answered();
         let mut draft = match self.kinds {
             Kinds::Far(rows) => rows.finish(self.ids, sender, as_of),
-            Kinds::Krr(krr) => krr.finish(0, as_of),
+            Kinds::Krr(mut krr) => {
+                krr.keep_last();
+                krr.finish(0, as_of)
+            }
         };
-        let mut is_first = true;
-        self.answered.retain(|seconds| std::mem::take(&mut is_first) || *seconds != 0);
-        draft.scope = Some((scope, self.answered));
+        draft.scope = Some((scope, answered));
         draft
     }
 }
@@ -265,7 +280,7 @@ impl FarRows {
         Ok(())
     }
 
-    fn finish(self, ids: &[Ordinal], sender: Option<&str>, as_of: Timestamp) -> Draft {
+    fn finish(self, ids: &[Ordinal], sender: Option<&str>, as_of: Timestamp) -> Draft<'static> {
         let mut counts = vec![0; self.combinations.len()];
         let answered = || self.numbers.iter().filter(|number| **number != NO_ANSWER);
         answered().for_each(|number| counts[usize::from(*number)] += 1);
@@ -323,11 +338,10 @@ fn accepts(rule: &NamedRule) -> bool {
 }
 
 fn add_person(draft: &mut KrrDraft, put: &PutPerson) -> Result<(), SourceError> {
-    let contact = Contact::unpack(&put.contact).ok_or(SourceError::Inconsistent)?;
     let line = draft.rows.len() as u64;
-    let added = draft.add(put.person, line, put.state, contact, &put.operator, &put.certificate);
+    draft.add(put.person, line, put.state, &put.contact, &put.operator, &put.certificate);
     // A register cannot have more, nor number them.
-    added.filter(|()| draft.operators() <= OPERATORS_MAX).ok_or(SourceError::Inconsistent)
+    if draft.operators() > OPERATORS_MAX { Err(SourceError::Inconsistent) } else { Ok(()) }
 }
 
 /// Whether an id on the wire is one of an organisation.
