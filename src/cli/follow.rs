@@ -102,7 +102,7 @@ pub(super) fn log_line(level: Level, text: &str) {
 pub(super) fn level(event: &Event) -> Level {
     match event {
         event if is_alarm(event) => Level::ERROR,
-        Event::Waiting(_) => Level::WARN,
+        Event::Waiting(_) | Event::BadFile(_) => Level::WARN,
         _ => Level::INFO,
     }
 }
@@ -154,7 +154,7 @@ impl FollowProgress {
                 self.is_level = false;
                 Some(format!("ALARM: {why}; trying again"))
             }
-            Event::Waiting(why) => {
+            Event::Waiting(why) | Event::BadFile(why) => {
                 self.is_level = false;
                 Some(format!("trying again: {why}{}", advice(why)))
             }

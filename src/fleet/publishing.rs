@@ -4,8 +4,9 @@ use super::store::{Latest, Store};
 use super::{Fleet, FleetError, runtime, unreachable};
 use crate::changes::Change;
 use crate::limits::REPLICA_CHANGES_MAX;
-use crate::register::Register;
+use crate::register::{Damage, Register};
 use crate::replica::backoff::Backoff;
+use crate::replica::digest_of_whole;
 use crate::signing::{SigningKeys, Statement, header};
 use crate::snapshot::Snapshot;
 use crate::store::{FileWatch, Log, Reader, StoreError, changes_of_frames};
@@ -269,13 +270,14 @@ impl Publisher<'_> {
             register: register.kind().name().to_owned(),
             sequence: base,
             latest: register.sequence(),
-            digest: file.digest(),
+            digest: digest_of_whole(register, &file).map_err(|damage| damaged(&damage))?,
             bytes: file.as_ref().len() as u64,
             ..Latest::default()
         };
         sign(&mut latest, self.publish);
         let file = Bytes::from_owner(file);
-        self.store.put(file, &latest).await?;
+        let is_whole = || register.intact().map_err(|damage| damaged(&damage));
+        self.store.put(file, &latest, is_whole).await?;
         let due = Some(Instant::now() + self.renewal());
         self.stored = Some(Stored { latest, is_known: true, due, is_failing: false });
         report(Published::Register(base));
@@ -312,7 +314,7 @@ impl Publisher<'_> {
             expires: expiry(now, self.publish.expires),
         };
         if to == here {
-            let content = register.content().map_err(|damage| FleetError::Options(damage.to_string()))?;
+            let content = register.content().map_err(|damage| damaged(&damage))?;
             statement.content = content.to_string();
         }
         let mut headers = HeaderMap::new();
@@ -341,6 +343,10 @@ fn sign(latest: &mut Latest, publish: &Publish) {
 /// The time at which a statement of now expires.
 fn expiry(now: Timestamp, valid: Duration) -> String {
     now.saturating_add(valid).unwrap_or(now).to_string()
+}
+
+fn damaged(damage: &Damage) -> FleetError {
+    FleetError::Options(damage.to_string())
 }
 
 /// The register file of a version.

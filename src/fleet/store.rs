@@ -131,11 +131,18 @@ impl Store {
         serde_json::from_slice(&bytes).map(Some).map_err(unreachable("latest.json"))
     }
 
-    /// Uploads a register file, makes it the newest one, and removes all but [`KEPT_BEFORE`] older ones.
-    pub(super) async fn put(&self, file: Bytes, latest: &Latest) -> Result<(), FleetError> {
+    /// Uploads a register file, makes it the newest one if it is still whole, and removes all but [`KEPT_BEFORE`] older
+    /// ones.
+    pub(super) async fn put(
+        &self,
+        file: Bytes,
+        latest: &Latest,
+        is_whole: impl FnOnce() -> Result<(), FleetError>,
+    ) -> Result<(), FleetError> {
         let failed = unreachable("the object store");
         let path = self.register(latest.sequence, &latest.digest);
         self.store.put(&path, PutPayload::from_bytes(file)).await.map_err(&failed)?;
+        is_whole()?;
         self.put_latest(latest).await?;
         let listed: Vec<Path> = self
             .store

@@ -1,6 +1,6 @@
 //! Times as stored in register files, and day numbers.
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
 use jiff::{Timestamp, ToSpan};
 
@@ -13,8 +13,34 @@ pub(crate) const NO_SECONDS: u32 = u32::MAX;
 ///
 /// `None` if it is not a time, or outside 1678 to 2261, the range of 64-bit nanoseconds.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
-    let time: Timestamp = text.parse().ok()?;
+    let time = match in_utc(text.as_bytes()) {
+        Some(time) => time,
+        None => text.parse().ok()?,
+    };
     nanoseconds(time).map(|_| time)
+}
+
+/// Parses `YYYY-MM-DDTHH:MM:SSZ`, also with a fraction of three digits: the forms of most times of KRR. `None` for any
+/// other text, which may still be a time. Cost: a fifth of that of all forms.
+fn in_utc(text: &[u8]) -> Option<Timestamp> {
+    let digits = |from: usize, count: usize| {
+        text[from..from + count].iter().try_fold(0i16, |number, digit| match digit {
+            b'0'..=b'9' => Some(10 * number + i16::from(digit - b'0')),
+            _ => None,
+        })
+    };
+    let milliseconds = match text.len() {
+        20 => 0,
+        24 if text[19] == b'.' => digits(20, 3)?,
+        _ => return None,
+    };
+    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (text.len() - 1, b'Z')];
+    marks.iter().all(|(at, mark)| text[*at] == *mark).then_some(())?;
+    let two = |from: usize| digits(from, 2).map(|number| number as i8);
+    let (year, month, day) = (digits(0, 4)?, two(5)?, two(8)?);
+    let nanoseconds = i32::from(milliseconds) * 1_000_000;
+    let time = DateTime::new(year, month, day, two(11)?, two(14)?, two(17)?, nanoseconds).ok()?;
+    Offset::UTC.to_timestamp(time).ok()
 }
 
 /// Nanoseconds since 1970-01-01T00:00:00Z.
@@ -84,6 +110,34 @@ mod tests {
         }
         for text in ["", "2023-06-29", "2023-13-01T00:00:00Z", "9999-01-01T00:00:00Z", "igår"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// The quick way reads what the library reads, and nothing else.
+        #[test]
+        fn the_quick_way_agrees_with_the_library(
+            text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{3})?Z",
+            at in 0..24usize,
+            other in proptest::char::range(' ', '~'),
+        ) {
+            let parsed = |text: &str| text.parse::<Timestamp>().ok();
+            if let Some(time) = in_utc(text.as_bytes()) {
+                proptest::prop_assert_eq!(Some(time), parsed(&text));
+            }
+            let mut other_text: Vec<char> = text.chars().collect();
+            other_text[at % text.len()] = other;
+            let other_text: String = other_text.into_iter().collect();
+            if let Some(time) = in_utc(other_text.as_bytes()) {
+                proptest::prop_assert_eq!(Some(time), parsed(&other_text));
+            }
+        }
+    }
+
+    #[test]
+    fn the_quick_way_is_taken() {
+        for text in ["2026-06-21T00:33:43Z", "2026-05-04T02:20:41.654Z", "0000-01-01T00:00:00Z"] {
+            assert!(in_utc(text.as_bytes()).is_some(), "{text}");
         }
     }
 

@@ -181,7 +181,7 @@ fn check_file(path: &Path, source: &dyn Source, offer: &Offer) -> Result<(), Fol
         return Err(FollowError::BadFile(format!("{found}, and {} was offered", offer.sequence)));
     }
     if let Some(now) = source.now() {
-        // Not `Untrusted`, after which it would be downloaded again and again.
+        // Not `Untrusted`, after which it would be downloaded again at once.
         let as_of = moment::of_nanoseconds(header.as_of);
         bounds::check_time(now, as_of).map_err(|error| FollowError::BadFile(error.to_string()))?;
     }

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 /// How long the source is asked to wait for changes.
 pub(super) const WAIT: Duration = Duration::from_secs(25);
+/// Offers of a refused register file that are passed over before it is downloaded again: it may have been damaged on the
+/// way or here, or be from the future by a clock that is right by then. After the first minutes, 120 are half an hour to
+/// an hour.
+const REFUSED_OFFERS: u32 = 120;
 
 /// Follows a source until an error that does not pass, or with `once` until the replica is up to date.
 pub(crate) fn run(
@@ -27,8 +31,10 @@ pub(crate) fn run(
         of: String::new(),
         offered: None,
         without_changes: None,
+        refused: None,
         backoff: Backoff::default(),
         alarm_reported: false,
+        bad_file_reported: false,
         lost: false,
         in_contact: false,
         report,
@@ -90,6 +96,14 @@ struct Progress {
     agrees: bool,
 }
 
+/// A register file that has been downloaded and refused, and is not downloaded again at once.
+struct RefusedFile {
+    digest: String,
+    why: String,
+    /// Offers of it since.
+    offers: u32,
+}
+
 struct FollowState<'f> {
     follow: &'f Follow,
     source: &'f dyn Source,
@@ -100,9 +114,12 @@ struct FollowState<'f> {
     offered: Option<String>,
     /// Digest of a register file whose next changes are gone.
     without_changes: Option<String>,
+    refused: Option<RefusedFile>,
     backoff: Backoff,
     /// Whether an untrusted response was reported since the last success.
     alarm_reported: bool,
+    /// Whether a refused register file was reported since the last success.
+    bad_file_reported: bool,
     /// Whether the source was reported as lost, and is not back yet.
     lost: bool,
     /// Whether the last attempt succeeded.
@@ -153,7 +170,7 @@ impl FollowState<'_> {
             }
         };
         self.backoff.reset();
-        (self.alarm_reported, self.in_contact) = (false, true);
+        (self.alarm_reported, self.bad_file_reported, self.in_contact) = (false, false, true);
         if std::mem::take(&mut self.lost) {
             (self.report)(Event::Reconnected);
         }
@@ -209,8 +226,13 @@ impl FollowState<'_> {
                 if !self.of.is_empty() && self.of != offer.register {
                     return Err(FollowError::OtherRegister { found: offer.register });
                 }
+                self.pass_over_refused(&offer.digest)?;
                 self.offered = Some(offer.digest.clone());
-                self.directory.create(path, self.source, &offer, self.report)
+                let made = self.directory.create(path, self.source, &offer, self.report);
+                if let Err(FollowError::BadFile(why)) = &made {
+                    self.refused = Some(RefusedFile { digest: offer.digest, why: why.clone(), offers: 0 });
+                }
+                made
             });
             match made {
                 Ok(true) => return Ok(()),
@@ -220,10 +242,21 @@ impl FollowState<'_> {
                     let why = "it does not send the register file that it offers";
                     self.wait(FollowError::Unreachable(why.to_owned()))?;
                 }
-                // The partial download may have been damaged: try once more from the beginning.
+                // The partial download may have been damaged: try at once from the beginning.
                 Err(FollowError::Altered) if !std::mem::replace(&mut altered, true) => {}
                 Err(error) => self.wait(error)?,
             }
+        }
+    }
+
+    /// Errors: the register file was refused, and is not to be downloaded again yet.
+    fn pass_over_refused(&mut self, digest: &str) -> Result<(), FollowError> {
+        match &mut self.refused {
+            Some(refused) if refused.digest == digest && refused.offers < REFUSED_OFFERS => {
+                refused.offers += 1;
+                Err(FollowError::BadFile(refused.why.clone()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -260,15 +293,18 @@ impl FollowState<'_> {
     ///
     /// Errors: `error`, if it does not pass or with `once` lasts too long.
     fn wait(&mut self, error: FollowError) -> Result<(), FollowError> {
-        let untrusted = matches!(error, FollowError::Untrusted(_));
-        let give_up = self.follow.once && (untrusted || self.backoff.is_over());
+        let (untrusted, bad_file) = (matches!(error, FollowError::Untrusted(_)), error.is_bad_file());
+        let give_up = self.follow.once && (untrusted || bad_file || self.backoff.is_over());
         if !error.passes() || give_up {
             return Err(error);
         }
         if untrusted && !std::mem::replace(&mut self.alarm_reported, true) {
             (self.report)(Event::Untrusted(error.to_string()));
             self.lost = true;
-        } else if self.backoff.is_first() {
+        } else if bad_file && !std::mem::replace(&mut self.bad_file_reported, true) {
+            (self.report)(Event::BadFile(error.to_string()));
+            self.lost = true;
+        } else if !bad_file && self.backoff.is_first() {
             (self.report)(Event::Waiting(error.to_string()));
             self.lost = true;
         }

@@ -14,6 +14,8 @@ mod http;
 pub(crate) mod pace;
 mod part;
 mod status;
+#[cfg(any(feature = "fleet", feature = "service"))]
+mod whole;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,6 +23,8 @@ pub(crate) mod tests;
 pub use http::SourceOptions;
 pub use part::Part;
 pub use status::FollowStatus;
+#[cfg(any(feature = "fleet", feature = "service"))]
+pub(crate) use whole::digest as digest_of_whole;
 
 use crate::changes::Change;
 use crate::plain_text::plain;
@@ -45,7 +49,7 @@ pub enum FollowError {
     /// again.
     #[error("the response is refused: {0}")]
     Untrusted(String),
-    /// The register file that the source offers is damaged or forged.
+    /// The register file that the source offers is damaged or forged: another one is waited for.
     #[error(
         "the source's register file is refused: {0}; `nabar verify` at the source lists what is wrong with it"
     )]
@@ -64,7 +68,7 @@ pub enum FollowError {
     /// The address is not a register of `nabar serve`.
     #[error("the address is not a register of a nabar service: name it without /v1")]
     NotAService,
-    /// A downloaded register file differs from the offer, twice.
+    /// A downloaded register file differs from the offer, twice: tried again.
     #[error("the downloaded register file is not the one on offer: the digests differ")]
     Altered,
     /// The source is behind the replica.
@@ -133,7 +137,13 @@ pub enum FollowError {
 impl FollowError {
     /// Whether the error may pass by waiting.
     pub(crate) fn passes(&self) -> bool {
-        matches!(self, FollowError::Unreachable(_) | FollowError::Untrusted(_)) || self.is_full()
+        let is_bad_answer = matches!(self, FollowError::Unreachable(_) | FollowError::Untrusted(_));
+        is_bad_answer || self.is_bad_file() || self.is_full()
+    }
+
+    /// Whether the register file of the source is not usable.
+    pub(crate) fn is_bad_file(&self) -> bool {
+        matches!(self, FollowError::Altered | FollowError::BadFile(_))
     }
 
     /// Whether the disk is full.
@@ -178,10 +188,14 @@ pub enum Event {
     Waiting(String),
     /// A response that is refused ([`FollowError::Untrusted`]): an alarm, reported once until the next success.
     Untrusted(String),
-    /// An attempt has failed; reported each time, after [`Waiting`](Event::Waiting) or
-    /// [`Untrusted`](Event::Untrusted).
+    /// The register file of the source is refused ([`FollowError::Altered`] or [`FollowError::BadFile`]); reported once
+    /// until the next success.
+    BadFile(String),
+    /// An attempt has failed; reported each time, after [`Waiting`](Event::Waiting), [`Untrusted`](Event::Untrusted) or
+    /// [`BadFile`](Event::BadFile).
     AttemptFailed,
-    /// The first success after [`Waiting`](Event::Waiting) or [`Untrusted`](Event::Untrusted).
+    /// The first success after [`Waiting`](Event::Waiting), [`Untrusted`](Event::Untrusted) or
+    /// [`BadFile`](Event::BadFile).
     Reconnected,
 }
 
@@ -198,8 +212,8 @@ pub struct Follow {
 
 /// Follows until it fails, or with `once` until the replica is up to date.
 ///
-/// Errors: those that do not pass by waiting; with `once` also [`FollowError::Untrusted`] at once, and
-/// [`FollowError::Unreachable`] after a minute or so.
+/// Errors: those that do not pass by waiting; with `once` also [`FollowError::Untrusted`], [`FollowError::Altered`] and
+/// [`FollowError::BadFile`] at once, and [`FollowError::Unreachable`] after a minute or so.
 pub fn follow(
     source: &SourceOptions,
     follow: &Follow,

@@ -13,6 +13,8 @@ pub struct FollowStatus {
     last_contact: AtomicI64,
     connected: AtomicBool,
     failed: AtomicU64,
+    /// Bytes of the register file that is being downloaded, at most so far.
+    downloaded: AtomicU64,
     ended: AtomicBool,
 }
 
@@ -23,8 +25,11 @@ impl FollowStatus {
             Event::Progress(at, latest) | Event::Loading(at, latest) => {
                 self.sequence.store(*at, Ordering::Relaxed);
                 self.source_sequence.store(*latest, Ordering::Relaxed);
+                self.downloaded.store(0, Ordering::Relaxed);
                 self.in_contact();
             }
+            // A file that is refused and downloaded again and again is no contact.
+            Event::Downloading(here, _) if self.downloaded.fetch_max(*here, Ordering::Relaxed) >= *here => {}
             Event::Downloading(..) | Event::Reconnected => self.in_contact(),
             Event::Open(sequence) => self.sequence.store(*sequence, Ordering::Relaxed),
             Event::AttemptFailed => {
@@ -34,6 +39,7 @@ impl FollowStatus {
             Event::Behind
             | Event::Diverged(_)
             | Event::Waiting(_)
+            | Event::BadFile(_)
             | Event::Untrusted(_)
             | Event::Silent(_) => {}
         }
@@ -101,6 +107,12 @@ mod tests {
         assert!(!status.is_followed(SignedDuration::from_secs(-1)));
         status.note(&Event::Reconnected);
         assert_eq!((status.is_connected(), status.failed_attempts()), (true, 1));
+        // A file that is refused, and downloaded again.
+        for (here, connected) in [(9, true), (10, true), (4, false), (10, false), (11, true)] {
+            status.note(&Event::AttemptFailed);
+            status.note(&Event::Downloading(here, 20));
+            assert_eq!(status.is_connected(), connected, "{here} bytes");
+        }
         status.note_end();
         assert!(!status.is_followed(minute) && !status.is_connected());
     }

@@ -100,7 +100,7 @@ impl Problem {
         Problem::unreadable(damage)
     }
 
-    /// The same, for the log of changes, which may be readable at the next attempt.
+    /// The same, without a note of the damage.
     pub(super) fn unreadable(damage: &dyn std::error::Error) -> Problem {
         tracing::error!(%damage, "the register is damaged");
         let detail =

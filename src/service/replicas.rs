@@ -6,11 +6,11 @@ use super::config::Time;
 use super::context::RequestContext;
 use super::operation::{operation, problem, response, string_schema, text};
 use super::problem::Problem;
-use super::record::RequestRecord;
+use super::record::{RequestRecord, SharedRecord, StreamEnd};
 use super::registers::ServedRegister;
 use super::request::query;
-use super::response::{AS_OF, Body, respond, respond_with_file, with_extension};
-use crate::register::{Register, moment};
+use super::response::{AS_OF, Body, MappedCheck, respond, respond_with_file, with_extension};
+use crate::register::{Damage, Register, moment};
 use crate::replica::Part;
 use crate::signing::{SigningKeys, Statement, header};
 use crate::snapshot::Snapshot;
@@ -20,8 +20,9 @@ use hyper::header::{
     ACCEPT, ACCEPT_RANGES, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
     RANGE, VARY,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use jiff::Timestamp;
+use std::error::Error;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -85,11 +86,11 @@ pub(super) async fn snapshot(
     let register = served.register();
     let file = file(&register)?;
     let (sequence, as_of) = (file.header().sequence, moment::of_nanoseconds(file.header().as_of).to_string());
-    let digest = tokio::task::block_in_place(|| served.digest_of(&register, &file));
-    // Sent from the mapping, without a copy.
+    let digest = tokio::task::block_in_place(|| digest(served, &register, &file))?;
     let bytes = Bytes::from_owner(file);
     let (tag, length) = (format!("\"{digest}\""), bytes.len());
-    let mut response = respond_with_range(request.headers(), &tag, &bytes);
+    let sent = SharedRecord::new(RequestRecord::of(&register, None, 0));
+    let mut response = respond_with_range(request.headers(), &tag, &bytes, &register, &sent);
     put(&mut response, [(ETAG, tag), (AS_OF, as_of)]);
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let stated = Statement {
@@ -101,7 +102,38 @@ pub(super) async fn snapshot(
         ..statement(served, &register, nonce)
     };
     sign(&context.service.credentials.signing(), &mut response, stated);
-    Ok(with_extension(response, RequestRecord::of(&register, None, 0)))
+    match response.body().is_long() && request.method() != Method::HEAD {
+        true => Ok(with_extension(response, sent)),
+        false => Ok(with_extension(response, RequestRecord::of(&register, None, 0))),
+    }
+}
+
+/// The digest of the register file, which is whole.
+fn digest(served: &ServedRegister, register: &Register, file: &Snapshot) -> Result<String, Problem> {
+    let damaged = |damage: &dyn Error| Problem::damaged(register, damage);
+    register.intact().map_err(|damage| damaged(&damage))?;
+    if register.is_damaged() {
+        return Err(damaged(&io::Error::other("an earlier request has found damage in the register file")));
+    }
+    served.digest_of(register, file).map_err(|damage| damaged(&damage))
+}
+
+/// Checks that a register file has not changed when a piece of it has been copied, and records how the transfer ends.
+fn check_while_sent(register: &Register, sent: &SharedRecord) -> Box<MappedCheck> {
+    // Not the register, which may hold changes in memory.
+    let (file, sent) = (register.file().clone(), sent.clone());
+    Box::new(move |is_last| {
+        if !file.is_intact() {
+            let problem = Problem::unreadable(&Damage::Changed);
+            let mut record = sent.lock();
+            (record.end, record.fault) = (StreamEnd::Failed, Some(problem.word().to_owned()));
+            return Err(io::Error::other(Damage::Changed));
+        }
+        if is_last {
+            sent.lock().end = StreamEnd::Complete;
+        }
+        Ok(())
+    })
 }
 
 /// The nonce that the signature is to include; empty if absent.
@@ -155,7 +187,14 @@ fn file(register: &Register) -> Result<Snapshot, Problem> {
 }
 
 /// The whole file, the requested range, or 304 if the client has the file.
-fn respond_with_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response<Body> {
+fn respond_with_range(
+    headers: &HeaderMap,
+    tag: &str,
+    bytes: &Bytes,
+    register: &Register,
+    sent: &SharedRecord,
+) -> Response<Body> {
+    let file = |pages| respond_with_file(REGISTER, pages, check_while_sent(register, sent));
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let cached = text(IF_NONE_MATCH).is_some_and(|tags| {
         tags.split(',').any(|other| other.trim() == "*" || other.trim().trim_start_matches("W/") == tag)
@@ -167,7 +206,7 @@ fn respond_with_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response
     }
     let ranges = text(RANGE).filter(|_| text(IF_RANGE).is_none_or(|other| other == tag));
     let Some(range) = ranges.and_then(|text| requested_range(text, bytes.len())) else {
-        return whole_file(bytes.clone());
+        return file(bytes.clone());
     };
     let length = bytes.len();
     let (status, content, range) = match range {
@@ -177,7 +216,7 @@ fn respond_with_range(headers: &HeaderMap, tag: &str, bytes: &Bytes) -> Response
         }
         None => (StatusCode::RANGE_NOT_SATISFIABLE, Bytes::new(), format!("bytes */{length}")),
     };
-    let mut response = whole_file(content);
+    let mut response = file(content);
     *response.status_mut() = status;
     response.headers_mut().extend(HeaderValue::from_str(&range).map(|range| (CONTENT_RANGE, range)));
     response
@@ -194,10 +233,6 @@ fn requested_range(text: &str, length: usize) -> Option<Option<Range<usize>>> {
         },
         Err(_) => Some(None),
     }
-}
-
-fn whole_file(bytes: Bytes) -> Response<Body> {
-    respond_with_file(REGISTER, bytes)
 }
 
 /// Query parameters of `/v1/changes`.
@@ -248,13 +283,16 @@ pub(super) async fn changes(
         Err(StoreError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(changes_gone(file(&served.register())?.header().sequence));
         }
-        Err(error) => return Err(Problem::unreadable(&error)),
+        Err(error) => return Err(served.unreadable_log(&error)),
     };
     let mut stated =
         Statement { what: "changes", from: parameters.from, to, ..statement(served, &register, nonce) };
     if to == register.sequence() {
         let content = tokio::task::block_in_place(|| register.content());
-        stated.content = content.map_err(|damage| Problem::damaged(&register, &damage))?.to_string();
+        let content = content.map_err(|damage| Problem::damaged(&register, &damage))?;
+        // It may have been computed from the file just now.
+        register.intact().map_err(|damage| Problem::damaged(&register, &damage))?;
+        stated.content = content.to_string();
     }
     // Loaded once: a reload may replace them meanwhile.
     let keys = context.service.credentials.signing();
@@ -313,11 +351,11 @@ fn read(
     if frames {
         return log.frames(from, register.sequence(), limit, BYTES_MAX);
     }
-    for change in log.changes(from)?.take(limit) {
-        let change = change?;
-        if change.sequence() > register.sequence() || out.len() > BYTES_MAX {
+    for change in log.changes_until(from, register.sequence())?.take(limit) {
+        if out.len() > BYTES_MAX {
             break;
         }
+        let change = change?;
         out.extend_from_slice(change.to_json().as_bytes());
         out.push(b'\n');
         to = change.sequence();
@@ -349,4 +387,114 @@ pub(super) fn changes_operation() -> OperationBuilder {
         .response("400", problem("Malformed, or a sequence number that the register has not reached"))
         .response("403", problem("The caller may not copy this"))
         .response("410", problem("The changes have been removed: copy the register file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extract::{BuildOptions, build};
+    use crate::service::config::Config;
+    use crate::service::connection::Connection;
+    use crate::service::registers::Registers;
+    use crate::service::state::Service;
+    use crate::service::{FollowRules, dispatch};
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioIo, TokioTimer};
+    use std::convert::Infallible;
+    use std::fs::File;
+    use std::net::{Ipv4Addr, SocketAddr};
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    /// The client's end of a connection to a service of one register file, which takes 64 KiB at a time.
+    fn connect(service: &Arc<Service>) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let service = Arc::clone(service);
+        let address = |port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
+        let connection = Arc::new(Connection::new(address(1), Some(address(8080)), &[], None));
+        let handler = service_fn(move |request| {
+            let (service, connection) = (Arc::clone(&service), Arc::clone(&connection));
+            async move { Ok::<_, Infallible>(dispatch::answer(&service, &connection, request).await) }
+        });
+        let server = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(TokioIo::new(far), handler);
+        tokio::spawn(server);
+        near
+    }
+
+    /// The body of a download during which something is done to the file, once a first part has arrived.
+    async fn downloaded(service: &Arc<Service>, meanwhile: impl FnOnce()) -> Vec<u8> {
+        let mut stream = connect(service);
+        let request = "GET /v1/snapshot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut all = vec![0; 1000];
+        stream.read_exact(&mut all).await.expect("it has begun");
+        assert!(all.starts_with(b"HTTP/1.1 200 "), "{}", all.escape_ascii());
+        meanwhile();
+        // An error of the connection is an end too.
+        let _ = stream.read_to_end(&mut all).await;
+        let end = all.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+        all.split_off(end)
+    }
+
+    fn counted(service: &Service, status: &str) -> bool {
+        let current = crate::service::metrics::CurrentState {
+            ready: true,
+            parts: [("audit", true), ("credentials", true), ("threads", true)],
+            attempts: Vec::new(),
+            memory: 0,
+            jobs: 0,
+            lost_log_lines: 0,
+        };
+        let text = service.metrics.text(&service.registers, None, &current);
+        text.contains(&format!("nabar_requests_total{{endpoint=\"snapshot\",{status}}}"))
+    }
+
+    /// A register file that changes while it is sent is not sent to its end, and no byte that has changed is sent.
+    #[test]
+    fn a_file_that_changes_while_it_is_sent_is_cut() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("far.nabar");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/far");
+        build(fixture, &path, &BuildOptions::default()).expect("built");
+        let whole = std::fs::read(&path).expect("read");
+        let open = || File::options().write(true).open(&path).expect("opened");
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+        runtime.expect("a runtime").block_on(async {
+            for damage in ["none", "overwritten", "at its end", "cut"] {
+                let copy = directory.path().join("copy");
+                std::fs::write(&copy, &whole).expect("written");
+                // The resolution of the clock does not matter.
+                let long_ago = std::time::SystemTime::UNIX_EPOCH;
+                File::options()
+                    .write(true)
+                    .open(&copy)
+                    .and_then(|copy| copy.set_modified(long_ago))
+                    .expect("set");
+                std::fs::rename(&copy, &path).expect("renamed");
+                let (config, rules) = (Config::default(), FollowRules::default());
+                let given = vec![(String::new(), path.clone())];
+                let registers = Registers::open(given, Vec::new(), rules, &config.replicas).expect("opened");
+                let service = Arc::new(Service::new(registers, &config).expect("a service"));
+                let end = whole.len() as u64 - 10;
+                let body = downloaded(&service, || match damage {
+                    "overwritten" => open().write_all_at(&[0; 500_000], 200_000).expect("written"),
+                    "at its end" => open().write_all_at(&[7; 10], end).expect("written"),
+                    "cut" => open().set_len(300_000).expect("cut"),
+                    _ => {}
+                });
+                let body = body.await;
+                assert!(whole.starts_with(&body), "{damage}: what was sent is of the file");
+                assert_eq!(body.len() == whole.len(), damage == "none", "{damage}");
+                let (good, bad) = ("status=\"200\",fault=\"\"", "status=\"500\",fault=\"damaged-register\"");
+                assert_eq!(
+                    (counted(&service, good), counted(&service, bad)),
+                    (damage == "none", damage != "none"),
+                    "{damage}"
+                );
+            }
+        });
+    }
 }

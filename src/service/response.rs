@@ -37,8 +37,29 @@ pub(super) struct Body {
     watch: Option<BodyWatch>,
 }
 
-/// Bytes of a mapped file per frame of a body.
-const MAPPED_BYTES: usize = 1 << 20;
+/// Bytes of a mapped file per frame of a body. They are copied, into the memory that belongs to the connection for a small
+/// body and a small response.
+const MAPPED_BYTES: usize = 2 * FREE_BYTES;
+
+/// Decides whether bytes of a mapped file may be sent that have just been copied. It gets whether they are the last ones.
+pub(super) type MappedCheck = dyn FnMut(bool) -> io::Result<()> + Send;
+
+/// Pages of a mapped file, which may change while they are sent. What is sent is a copy that was checked after it was made.
+struct MappedPages {
+    pages: Bytes,
+    check: Box<MappedCheck>,
+}
+
+impl MappedPages {
+    fn next(&mut self) -> Option<io::Result<Bytes>> {
+        let pages = self.pages.split_to(self.pages.len().min(MAPPED_BYTES));
+        if pages.is_empty() {
+            return None;
+        }
+        let copy = Bytes::copy_from_slice(&pages);
+        Some((self.check)(self.pages.is_empty()).map(|()| copy))
+    }
+}
 
 /// Checks from time to time whether a body may still be sent, also while nothing can be sent.
 pub(super) struct BodyWatch {
@@ -69,8 +90,7 @@ impl BodyWatch {
 enum Content {
     /// In memory, which counts.
     Bytes(Bytes),
-    /// Pages of a mapped file.
-    Mapped(Bytes),
+    Mapped(MappedPages),
     Stream(Box<StreamBody>),
 }
 
@@ -141,27 +161,28 @@ impl HttpBody for Body {
         if let Some(Err(error)) = this.watch.as_mut().map(|watch| watch.poll(context)) {
             return Poll::Ready(Some(Err(error)));
         }
-        let next = |bytes: &mut Bytes, most: usize| {
-            let next = bytes.split_to(bytes.len().min(most));
-            Poll::Ready((!next.is_empty()).then(|| Ok(Frame::data(next))))
-        };
         match &mut this.content {
-            Content::Bytes(bytes) => next(bytes, usize::MAX),
-            Content::Mapped(bytes) => next(bytes, MAPPED_BYTES),
+            Content::Bytes(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready((!all.is_empty()).then(|| Ok(Frame::data(all))))
+            }
+            Content::Mapped(file) => Poll::Ready(file.next().map(|next| next.map(Frame::data))),
             Content::Stream(stream) => Pin::new(stream).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
-            Content::Bytes(bytes) | Content::Mapped(bytes) => bytes.is_empty(),
+            Content::Bytes(bytes) => bytes.is_empty(),
+            Content::Mapped(file) => file.pages.is_empty(),
             Content::Stream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Bytes(bytes) | Content::Mapped(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Mapped(file) => SizeHint::with_exact(file.pages.len() as u64),
             Content::Stream(stream) => stream.size_hint(),
         }
     }
@@ -172,9 +193,14 @@ pub(super) fn respond(content_type: &'static str, body: impl Into<Bytes>) -> Res
     of_content(content_type, Content::Bytes(body.into()))
 }
 
-/// A response with pages of a mapped file as its body.
-pub(super) fn respond_with_file(content_type: &'static str, pages: Bytes) -> Response<Body> {
-    of_content(content_type, Content::Mapped(pages))
+/// A response with pages of a mapped file as its body. `check` is called for each piece of it; its error ends the body
+/// before that piece.
+pub(super) fn respond_with_file(
+    content_type: &'static str,
+    pages: Bytes,
+    check: Box<MappedCheck>,
+) -> Response<Body> {
+    of_content(content_type, Content::Mapped(MappedPages { pages, check }))
 }
 
 /// A response whose body is produced while it is sent, and which has reserved its memory.

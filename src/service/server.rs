@@ -18,6 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::net::sockopt::socket_acceptconn;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -99,6 +100,9 @@ async fn run(
 ) -> io::Result<()> {
     let listener = match listenfd::ListenFd::from_env().take_tcp_listener(0)? {
         Some(given) => {
+            if !socket_acceptconn(&given)? {
+                return Err(io::Error::other("the socket that was passed (LISTEN_FDS) does not listen"));
+            }
             given.set_nonblocking(true)?;
             TcpListener::from_std(given)?
         }

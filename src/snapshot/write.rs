@@ -346,15 +346,32 @@ struct Output<W: Write> {
 /// Writes and hashes the bytes of a section.
 struct SectionWriter<'o, W: Write> {
     file: &'o mut BufWriter<W>,
-    hasher: &'o mut blake3::Hasher,
-    bytes: &'o mut u64,
+    hasher: blake3::Hasher,
+    /// Small pieces that are to be hashed together, which is several times faster.
+    pieces: Vec<u8>,
+    bytes: u64,
 }
+
+/// Bytes that are hashed at a time, at least.
+const HASHED_BYTES: usize = 1 << 16;
 
 impl<W: Write> SectionWriter<'_, W> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        if self.pieces.len() + bytes.len() < HASHED_BYTES {
+            self.pieces.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
         self.hasher.update(bytes);
-        *self.bytes += bytes.len() as u64;
         self.file.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.hasher.update(&self.pieces);
+        self.file.write_all(&self.pieces)?;
+        self.pieces.clear();
+        Ok(())
     }
 }
 
@@ -393,9 +410,11 @@ impl<W: Write + Seek> Output<W> {
         write: impl FnOnce(&mut SectionWriter<'_, W>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.zeros(self.offset.next_multiple_of(ALIGNMENT) - self.offset)?;
-        let (mut bytes, mut hasher) = (0, blake3::Hasher::new());
-        write(&mut SectionWriter { file: &mut self.file, hasher: &mut hasher, bytes: &mut bytes })?;
-        let sum = *hasher.finalize().as_bytes();
+        let (hasher, pieces) = (blake3::Hasher::new(), Vec::new());
+        let mut writer = SectionWriter { file: &mut self.file, hasher, pieces, bytes: 0 };
+        write(&mut writer)?;
+        writer.flush()?;
+        let (bytes, sum) = (writer.bytes, *writer.hasher.finalize().as_bytes());
         self.entries.push(Entry { section, width, offset: self.offset, bytes, sum });
         self.offset += bytes;
         Ok(())

@@ -196,13 +196,24 @@ pub(crate) fn frame_of(segment: &[u8], at: usize) -> Option<Frame> {
     Some(frame)
 }
 
+/// Whether more bytes may complete the frame at the beginning of `rest`: without a valid head, none begins there.
+pub(crate) fn may_go_on(rest: &[u8]) -> bool {
+    rest.len() < FRAME_HEAD_BYTES || frame_head(rest, 0).is_some_and(|frame| frame.end() > rest.len())
+}
+
 /// Whether the rest of a segment, which begins at `at` without a whole frame, has a frame that was written when the
 /// bytes at `at` were durable. Then these are damaged; otherwise they are a torn tail.
 pub(crate) fn was_durable(rest: &[u8], at: u64) -> bool {
-    let offsets = (8..rest.len()).step_by(8);
+    rest.get(8..).is_some_and(|after| has_later_frame(after, at))
+}
+
+/// Whether some bytes of a segment, aligned as frames are, have the head of a frame that was written when the byte at
+/// `at` was durable.
+pub(crate) fn has_later_frame(bytes: &[u8], at: u64) -> bool {
+    let offsets = (0..bytes.len()).step_by(8);
     offsets
-        .filter(|&offset| rest[offset..].starts_with(&FRAME_MAGIC))
-        .any(|offset| frame_head(rest, offset).is_some_and(|frame| frame.durable > at))
+        .filter(|&offset| bytes[offset..].starts_with(&FRAME_MAGIC))
+        .any(|offset| frame_head(bytes, offset).is_some_and(|frame| frame.durable > at))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

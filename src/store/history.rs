@@ -39,6 +39,8 @@ pub struct History {
     /// The rest of the current frame.
     changes: std::vec::IntoIter<Change>,
     after: u64,
+    /// The sequence number that the log is known to reach; `None` if its end is unknown.
+    until: Option<u64>,
 }
 
 /// Builds consecutive frames that begin with a sum of zeros, outside a log.
@@ -136,19 +138,55 @@ impl Log {
         let oldest = *segments.first().ok_or_else(|| StoreError::not_one(&self.directory.path))?;
         let first = segments.iter().rposition(|&segment| segment <= after);
         let first = first.ok_or(StoreError::Gone { asked: after, oldest })?;
-        let kept = self.known().before(after, oldest, identity);
-        let reader = match kept.filter(|position| position.segment == segments[first]) {
-            Some(position) => LogReader::resume(&self.directory, position, &segments[first + 1..])?,
+        let reader = match self.resumed(after, &segments[first..], oldest, identity)? {
+            Some(reader) => reader,
             None => LogReader::new(&self.directory, &segments[first..], None),
         };
-        Ok(History { log: Arc::clone(self), identity, reader, changes: Vec::new().into_iter(), after })
+        let changes = Vec::new().into_iter();
+        Ok(History { log: Arc::clone(self), identity, reader, changes, after, until: None })
+    }
+
+    /// A reader at the last known position before a sequence number, if that is in the first of the segments.
+    fn resumed(
+        &self,
+        after: u64,
+        segments: &[u64],
+        oldest: u64,
+        identity: (u64, u64),
+    ) -> Result<Option<LogReader>, StoreError> {
+        let kept = self.known().before(after, oldest, identity);
+        let Some(position) = kept.filter(|position| position.segment == segments[0]) else { return Ok(None) };
+        let reader = LogReader::resume(&self.directory, position, &segments[1..])?;
+        let is_current = reader.is_current()?;
+        if !is_current {
+            // The segment has been truncated or replaced: nothing would ever follow what was read.
+            *self.known() = KnownPositions::default();
+        }
+        Ok(is_current.then_some(reader))
+    }
+
+    /// The changes after a sequence number, up to one that a reader of the directory has read and that is not lower.
+    ///
+    /// Errors: as [`changes`](Self::changes); a log that ends before `until` is damaged.
+    pub fn changes_until(self: &Arc<Log>, after: u64, until: u64) -> Result<History, StoreError> {
+        Ok(History { until: Some(until), ..self.changes(after)? })
+    }
+
+    /// Checks that all changes up to a sequence number can be read. Cost: reads and decodes the log.
+    ///
+    /// Errors: as [`changes_until`](Self::changes_until).
+    #[cfg(feature = "service")]
+    pub(crate) fn check(self: &Arc<Log>, until: u64) -> Result<(), StoreError> {
+        let oldest = self.directory.contents()?.segments.first().copied();
+        let oldest = oldest.ok_or_else(|| StoreError::not_one(&self.directory.path))?;
+        self.changes_until(oldest, until)?.try_for_each(|change| change.map(drop))
     }
 
     /// The changes after `after` up to `until` as consecutive frames for a replica: at most `most` changes, and none
     /// after `bytes` bytes. Also returns the sequence number of the last one.
     ///
     /// The frames are those of the log, of which only the first and the last may be cut; their sums begin with zeros.
-    /// Errors: as [`changes`](Self::changes).
+    /// Errors: as [`changes_until`](Self::changes_until).
     pub fn frames(
         self: &Arc<Log>,
         after: u64,
@@ -159,11 +197,8 @@ impl Log {
         let mut frames = FrameBuilder::after(after);
         let History { mut reader, identity, .. } = self.changes(after)?;
         let mut left = most;
-        while left > 0
-            && frames.bytes.len() < bytes
-            && frames.to < until
-            && let Some(read) = reader.next()?
-        {
+        while left > 0 && frames.bytes.len() < bytes && frames.to < until {
+            let read = reader.next()?.ok_or_else(|| reader.ends_before(until))?;
             self.known().keep(reader.position(), identity);
             let Frame { after: before, to, changes, .. } = read.frame;
             if to <= after {
@@ -223,9 +258,17 @@ impl History {
     fn advance(&mut self) -> Result<Option<Change>, StoreError> {
         loop {
             if let Some(change) = self.changes.find(|change| change.sequence() > self.after) {
-                return Ok(Some(change));
+                return Ok(
+                    Some(change).filter(|change| self.until.is_none_or(|until| change.sequence() <= until))
+                );
             }
-            let Some(read) = self.reader.next()? else { return Ok(None) };
+            // What follows is not read: a batch may be in the middle of being written.
+            if self.until.is_some_and(|until| self.reader.position().sequence >= until) {
+                return Ok(None);
+            }
+            let Some(read) = self.reader.next()? else {
+                return self.until.map_or(Ok(None), |until| Err(self.reader.ends_before(until)));
+            };
             self.log.known().keep(self.reader.position(), self.identity);
             if read.frame.to <= self.after {
                 continue;

@@ -5,7 +5,7 @@
 use super::directory::DataDirectory;
 use super::disk::DiskFile;
 use super::error::StoreError;
-use super::format::{self, FRAME_SUM_OFFSET, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
+use super::format::{self, FRAME_HEAD_BYTES, FRAME_SUM_OFFSET, Frame, SEGMENT_HEAD_BYTES, SegmentHead, Sum};
 use super::names;
 use crate::changes::Change;
 use crate::changes::encoding::ChangeDecoder;
@@ -116,6 +116,25 @@ impl OpenSegment {
         (self.window, self.start) = (Arc::new(bytes), from);
         Ok(read as u64 > had)
     }
+
+    /// As [`format::was_durable`], of the bytes from an offset to the end: there may be too many for the memory.
+    fn was_durable(&self, at: u64) -> io::Result<bool> {
+        // Windows overlap, so that each head is whole in one of them.
+        const STEP: usize = WINDOW_BYTES as usize;
+        const { assert!(STEP.is_multiple_of(8), "frames are aligned") };
+        let mut window = vec![0; STEP + FRAME_HEAD_BYTES];
+        let mut from = at + 8;
+        loop {
+            let read = self.file.read_at(&mut window, from)?;
+            if format::has_later_frame(&window[..read], at) {
+                return Ok(true);
+            }
+            if read < window.len() {
+                return Ok(false);
+            }
+            from += STEP as u64;
+        }
+    }
 }
 
 impl LogReader {
@@ -144,6 +163,14 @@ impl LogReader {
         &self.position
     }
 
+    /// The error if a log ends here that has been read up to a later sequence number.
+    pub(crate) fn ends_before(&self, until: u64) -> StoreError {
+        let LogPosition { segment, bytes, sequence, .. } = self.position;
+        let finding =
+            format!("the log ends here, after sequence {sequence}, and was read up to {until} before");
+        self.directory.damaged(&names::segment(segment), bytes, finding)
+    }
+
     /// The position after the last frame, the durable bytes that this frame recorded, and what follows it.
     pub(crate) fn into_end(self) -> (LogPosition, u64, Tail) {
         (self.position, self.durable, self.tail)
@@ -161,7 +188,12 @@ impl LogReader {
             if let Some(frame) = self.next_in_segment()? {
                 return Ok(Some(frame));
             }
-            self.check_tail()?;
+            if let Err(damaged) = self.check_tail() {
+                // A writer may have written more since these bytes were read. A later frame says that they are durable, so
+                // they are whole by now, or damaged.
+                self.release_window();
+                return self.next_in_segment()?.map(Some).ok_or(damaged);
+            }
             self.open = None;
             if self.tail != Tail::Clean {
                 return Ok(None);
@@ -185,7 +217,8 @@ impl LogReader {
                 return Ok(Some(LogFrame { frame, offset, segment, window }));
             }
             let name = names::segment(position.segment);
-            if !open.read_on(position.bytes).map_err(self.directory.io(&name))? {
+            let is_whole = || open.window.get(from..).is_some_and(|rest| !format::may_go_on(rest));
+            if is_whole() || !open.read_on(position.bytes).map_err(self.directory.io(&name))? {
                 return Ok(None);
             }
         }
@@ -234,21 +267,20 @@ impl LogReader {
         open.file.sync().map_err(self.directory.io(&names::segment(self.position.segment)))
     }
 
-    /// Checks that the bytes after the last frame of a segment are a torn tail, if there are any.
+    /// Checks that the bytes after the last frame of a segment are a torn tail, if there are any. They may be many, and
+    /// are read in windows.
     fn check_tail(&mut self) -> Result<(), StoreError> {
-        let Some(open) = self.open.as_ref().filter(|open| open.start == self.position.bytes) else {
-            return Ok(());
-        };
-        let rest = &open.window[..];
-        if rest.is_empty() {
+        let Some(open) = &self.open else { return Ok(()) };
+        let (name, at) = (names::segment(self.position.segment), self.position.bytes);
+        let bytes = open.file.length().map_err(self.directory.io(&name))?.saturating_sub(at);
+        if bytes == 0 {
             return Ok(());
         }
-        let (name, at) = (names::segment(self.position.segment), self.position.bytes);
-        if self.segments.len() > 0 || format::was_durable(rest, at) {
+        if self.segments.len() > 0 || open.was_durable(at).map_err(self.directory.io(&name))? {
             let finding = "a durable batch is damaged, and so is what follows it";
             return Err(self.directory.damaged(&name, at, finding));
         }
-        self.tail = Tail::Torn { bytes: rest.len() as u64 };
+        self.tail = Tail::Torn { bytes };
         Ok(())
     }
 
@@ -279,5 +311,86 @@ impl LogReader {
         self.durable = bytes;
         self.open = Some(OpenSegment::new(file, bytes));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::format::{LOG_VERSION, encode_segment_head, root_sum, seal_frame};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A segment that is written to while it is read: the first read sees its beginning only.
+    struct Growing {
+        bytes: Vec<u8>,
+        beginning: u64,
+        is_whole: AtomicBool,
+    }
+
+    impl DiskFile for Growing {
+        fn length(&self) -> io::Result<u64> {
+            let whole = self.bytes.len() as u64;
+            Ok(if self.is_whole.load(Ordering::Relaxed) { whole } else { self.beginning })
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let end = self.length()?;
+            self.is_whole.store(true, Ordering::Relaxed);
+            let found = &self.bytes[(offset.min(end) as usize)..end as usize];
+            let read = found.len().min(buffer.len());
+            buffer[..read].copy_from_slice(&found[..read]);
+            Ok(read)
+        }
+
+        fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn cut(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    fn reader(data: &DataDirectory, head: &SegmentHead, bytes: Vec<u8>, beginning: u64) -> LogReader {
+        let file = Growing { bytes, beginning, is_whole: AtomicBool::new(false) };
+        let (segment, version, sum) = (head.after, head.version, head.sum);
+        let bytes = SEGMENT_HEAD_BYTES as u64;
+        let position = LogPosition { segment, version, bytes, sequence: segment, last: 0, sum };
+        let open = Some(OpenSegment::new(Box::new(file), bytes));
+        LogReader { open, position, ..LogReader::new(data, &[], None) }
+    }
+
+    /// Bytes that a writer completes while a reader looks for later frames are no damage; those that stay as they are, are.
+    #[test]
+    fn what_is_completed_meanwhile_is_read() {
+        let directory = tempfile::tempdir().expect("directory");
+        let data = DataDirectory::new(directory.path());
+        let head = SegmentHead { version: LOG_VERSION, kind: Kind::Far, after: 7, sum: root_sum(b"header") };
+        let (mut bytes, mut sum, mut ends) = (Vec::from(encode_segment_head(&head)), head.sum, Vec::new());
+        let start = bytes.len() as u64;
+        for after in 7..10 {
+            let mut frame = vec![0; FRAME_HEAD_BYTES];
+            frame.extend_from_slice(b"changes");
+            sum = seal_frame(&mut frame, after, after + 1, 1, bytes.len() as u64, &sum);
+            bytes.extend_from_slice(&frame);
+            ends.push(bytes.len() as u64);
+        }
+        for beginning in start + 1..ends[0] {
+            let mut log = reader(&data, &head, bytes.clone(), beginning);
+            for to in 8..11 {
+                let frame = log.next().expect("no damage").expect("a frame");
+                assert_eq!(frame.frame.to, to, "{beginning}");
+            }
+            assert!(log.next().expect("no damage").is_none());
+            assert_eq!(log.into_end().2, Tail::Clean);
+            let mut damaged = bytes.clone();
+            damaged[start as usize + FRAME_HEAD_BYTES] ^= 1;
+            let mut damaged = reader(&data, &head, damaged, beginning);
+            assert!(matches!(damaged.next(), Err(StoreError::Damaged { .. })), "{beginning}");
+        }
     }
 }

@@ -147,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: Server
     request: socket.socket
+    is_flying = False
 
     def setup(self) -> None:
         self.request.settimeout(GATE_SECONDS)
@@ -181,12 +182,20 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(read, Reply):
             self.answer(read)
             return
+        self.is_flying = True
         try:
             self.serve(read)
         finally:
+            self.land()
             with register.lock:
-                register.flying -= 1
                 read.ended = time.monotonic()
+
+    def land(self) -> None:
+        """Before the last byte of an answer: with it, the client may make its next call."""
+        register = self.server.register
+        with register.lock:
+            register.flying -= self.is_flying
+            self.is_flying = False
 
     def serve(self, call: Call) -> None:
         register = call.register
@@ -231,6 +240,8 @@ class Handler(BaseHTTPRequestHandler):
         size = reply.piece or (len(body) // 3 + 1 if reply.chunked else len(body) or 1)
         for start in range(0, len(body), size):
             part = body[start : start + size]
+            if start + size >= len(body) and not reply.chunked:
+                self.land()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part) if reply.chunked else part)
             if reply.between and start == 0:
                 reply.between()
@@ -239,6 +250,7 @@ class Handler(BaseHTTPRequestHandler):
         if reply.cut is not None:
             self.reset()
         elif reply.chunked:
+            self.land()
             self.wfile.write(b"0\r\n\r\n")
 
     def finish(self) -> None:

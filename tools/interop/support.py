@@ -37,7 +37,8 @@ Row = dict[str, Any]
 @contextmanager
 def serving(name: str, *registers: str) -> Iterator[str]:
     """A service on a free port. Gives its address once it listens, stops it, and checks that its log has no identities."""
-    log = WORK / f"{name}.log"
+    # Each worker of pytest-xdist has its own services.
+    log = WORK / f"{name}-{os.environ.get('PYTEST_XDIST_WORKER', 'only')}.log"
     command = [NABAR, "serve", *(word for register in registers for word in ("-r", register))]
     process = subprocess.Popen(
         [*command, "--listen", "127.0.0.1:0"],

@@ -150,12 +150,8 @@ impl<'s> WholeRegister<'s> {
     fn whole_changes(&self, after: u64, until: u64, most: usize) -> Result<Vec<Change>, FollowError> {
         let read = || -> Result<Vec<Change>, StoreError> {
             let mut changes = Vec::new();
-            for change in self.log.changes(after)?.take(most) {
-                let change = change?;
-                if change.sequence() > until {
-                    break;
-                }
-                changes.push(change);
+            for change in self.log.changes_until(after, until)?.take(most) {
+                changes.push(change?);
             }
             Ok(changes)
         };

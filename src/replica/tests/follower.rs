@@ -174,7 +174,8 @@ impl Follower {
         let good = match result {
             _ if process.was_killed() => true,
             Ok(()) => process.once,
-            Err(FollowError::Altered) => self.altered,
+            Err(FollowError::Altered) => self.altered && process.once,
+            Err(FollowError::BadFile(_)) => false,
             Err(FollowError::RolledBack { .. }) => process.old_offer || restored,
             Err(FollowError::Diverged(_)) => restored,
             Err(error) => process.once && error.passes(),

@@ -3,6 +3,7 @@
 //! Readers of a replica must see only states of the source, and never go back. Once the faults end, every replica must
 //! become equal to the source. `NABAR_SIMULATIONS` sets the number of seeds, `NABAR_SEED` a single seed.
 
+mod bad_files;
 pub(crate) mod disk;
 mod follower;
 mod model;

@@ -299,16 +299,6 @@ fn record(
         response.body_mut().guard(at_end);
         return response;
     }
-    if let Some(standing) = standing.filter(|_| response.body().is_long()) {
-        // A file that is not sent completely: it has been recorded when it began.
-        let (service, entry) = (Arc::clone(service), entry.clone());
-        let note = move |problem: &Problem| {
-            let mut entry = AuditEntry { status: problem.status().as_u16(), ..entry.clone() };
-            // A refusal is sent without a line.
-            let _ = service.record(&mut entry, RequestRecord::of_refusal(problem.word(), None), started);
-        };
-        response.body_mut().watch(standing.watch(id, endpoint, note));
-    }
     let recorded = response.extensions_mut().remove::<RequestRecord>().unwrap_or_default();
     match service.record(&mut entry, recorded, started) {
         Ok(()) => response,

@@ -180,7 +180,7 @@ fn changed(
 ) -> Result<Option<(Persons, u64)>, FeedError> {
     let (mut to, mut seen, mut ordinals) = (after, HashSet::new(), Vec::new());
     if after < register.sequence() {
-        let changes = match log.map(|log| log.changes(after)) {
+        let changes = match log.map(|log| log.changes_until(after, register.sequence())) {
             None | Some(Err(StoreError::Gone { .. })) => return Ok(None),
             Some(changes) => changes?,
         };
@@ -200,9 +200,6 @@ fn changed(
             let removed = if let ChangeBody::Remove(ordinal) = &change.what { Some(*ordinal) } else { None };
             let new = persons.iter().map(|put| put.person).chain(removed);
             let new: Vec<Ordinal> = new.filter(|ordinal| !seen.contains(ordinal)).collect();
-            if change.sequence() > register.sequence() {
-                break;
-            }
             if ordinals.len() + new.len() > most {
                 if new.len() > most && to == after {
                     // One change of more persons than fit a page.

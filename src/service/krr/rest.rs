@@ -125,7 +125,7 @@ pub(in crate::service) async fn changes(
         }
         FeedError::TooLarge => Problem::answer_too_large(),
         FeedError::Damaged(_) => Problem::damaged(&register, &error),
-        FeedError::Log(_) => Problem::unreadable(&error),
+        FeedError::Log(_) => served.unreadable_log(&error),
     })?;
     context.count_ids(page.persons.len())?;
     let scopes = KrrScopes::of(&context.caller);

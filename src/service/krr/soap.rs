@@ -304,7 +304,7 @@ fn changes(
     let page = page.map_err(|error| match error {
         FeedError::Unknown | FeedError::TooHigh | FeedError::TooLarge => KrrFault::sender(error.to_string()),
         FeedError::Damaged(_) => Problem::damaged(register, &error).into(),
-        FeedError::Log(_) => Problem::unreadable(&error).into(),
+        FeedError::Log(_) => served.unreadable_log(&error).into(),
     })?;
     context.count_ids(page.persons.len())?;
     let day = RequestDate::today()?;

@@ -32,17 +32,19 @@ const LIMIT_RETRY: Duration = Duration::from_millis(50);
 
 /// A response that is produced while it is sent. `admit` counts streamed ids and returns whether the client is within
 /// its limit; if not, the response waits.
+///
+/// Errors: the results of the first lines of a body that has arrived cannot be read. Later, the response ends.
 pub(super) fn respond_in_lines(
     query: ReachabilityQuery,
     source: LineSource,
     memory: Reservation,
     stall: Duration,
     admit: impl Fn(usize) -> bool + Send + 'static,
-) -> Response<Body> {
+) -> Result<Response<Body>, Problem> {
     let register = query.register.clone();
     let record = RequestRecord::of(&register, query.sender.as_deref(), 0);
     let record = SharedRecord::new(record);
-    let lines = LineStream {
+    let mut lines = LineStream {
         query,
         source,
         partial: Vec::new(),
@@ -54,7 +56,8 @@ pub(super) fn respond_in_lines(
         admit: Box::new(admit),
         held: None,
     };
-    with_extension(with_version(stream(CSV, lines, memory), &register), record)
+    lines.begin()?;
+    Ok(with_extension(with_version(stream(CSV, lines, memory), &register), record))
 }
 
 /// Where lines are read from.
@@ -128,9 +131,42 @@ struct LineStream {
     held: Option<(Vec<u8>, usize)>,
 }
 
+/// The next bytes that are answered together.
+fn next_of(bytes: &mut Bytes) -> Bytes {
+    bytes.split_to(bytes.len().min(CHUNK_BYTES))
+}
+
 impl LineStream {
+    /// Answers the first lines of a body that has arrived.
+    fn begin(&mut self) -> Result<(), Problem> {
+        let LineSource::Buffered(bytes) = &mut self.source else { return Ok(()) };
+        let (first, is_all) = (next_of(bytes), bytes.is_empty());
+        let mut out = self.add(&first)?;
+        if is_all {
+            out.append(&mut self.end()?);
+        }
+        self.hold(out);
+        Ok(())
+    }
+
+    /// The result of the last line, if that has no end.
+    fn end(&mut self) -> Result<Vec<u8>, Problem> {
+        self.done = true;
+        let (line, mut out) = (std::mem::take(&mut self.partial), Vec::new());
+        self.answer(&line, &mut out)?;
+        Ok(out)
+    }
+
+    /// Keeps results until the client is within its limit.
+    fn hold(&mut self, out: Vec<u8>) {
+        if !out.is_empty() {
+            let ids = memchr::memchr_iter(b'\n', &out).count();
+            self.held = Some((out, ids));
+        }
+    }
+
     /// The results of the lines that are complete.
-    fn add(&mut self, data: &[u8]) -> io::Result<Vec<u8>> {
+    fn add(&mut self, data: &[u8]) -> Result<Vec<u8>, Problem> {
         let mut out = Vec::new();
         let Some(end) = memchr::memrchr(b'\n', data).map(|last| last + 1) else {
             self.keep_partial(data);
@@ -156,9 +192,8 @@ impl LineStream {
         self.partial.extend_from_slice(&data[..data.len().min(free)]);
     }
 
-    fn answer(&self, text: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
-        let written = write(&self.query, text, out);
-        let record = written.map_err(|problem| io::Error::other(problem.detail().to_owned()))?;
+    fn answer(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Problem> {
+        let record = write(&self.query, text, out)?;
         self.record.lock().add(record);
         Ok(())
     }
@@ -178,7 +213,6 @@ impl LineStream {
 
     /// The next data of the request, `None` at its end.
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let next_of = |bytes: &mut Bytes| bytes.split_to(bytes.len().min(CHUNK_BYTES));
         let (body, rest) = match &mut self.source {
             LineSource::Buffered(bytes) if bytes.is_empty() => return Poll::Ready(None),
             LineSource::Buffered(bytes) => return Poll::Ready(Some(Ok(next_of(bytes)))),
@@ -223,21 +257,14 @@ impl HttpBody for LineStream {
                 lines.record.lock().end = StreamEnd::Complete;
                 return Poll::Ready(None);
             }
+            let failed = |problem: Problem| io::Error::other(problem.detail().to_owned());
             let out = match ready!(lines.poll_source(context)) {
-                Some(Ok(data)) => lines.add(&data),
+                Some(Ok(data)) => lines.add(&data).map_err(failed),
                 Some(Err(error)) => Err(error),
-                None => {
-                    lines.done = true;
-                    let (line, mut out) = (std::mem::take(&mut lines.partial), Vec::new());
-                    lines.answer(&line, &mut out).map(|()| out)
-                }
+                None => lines.end().map_err(failed),
             };
             match out {
-                Ok(out) if out.is_empty() => {}
-                Ok(out) => {
-                    let ids = memchr::memchr_iter(b'\n', &out).count();
-                    lines.held = Some((out, ids));
-                }
+                Ok(out) => lines.hold(out),
                 Err(error) => {
                     lines.record.lock().end = StreamEnd::Failed;
                     return Poll::Ready(Some(Err(error)));

@@ -122,7 +122,7 @@ async fn in_lines(
                 query = query.asked(front, &context.client, ids).await?.0;
             }
             let source = LineSource::Buffered(bytes);
-            Ok(lines::respond_in_lines(query, source, memory, limits.stall_time, |_| true))
+            lines::respond_in_lines(query, source, memory, limits.stall_time, |_| true)
         }
         // The ids are asked together.
         _ if served.front().is_some() => {
@@ -136,7 +136,7 @@ async fn in_lines(
             let (counting, client) = (Arc::clone(service), context.client.clone());
             let admit = move |ids| counting.clients.count_ids(&client, ids).is_ok();
             let source = LineSource::Streamed { body, rest: Bytes::new() };
-            Ok(lines::respond_in_lines(query, source, memory, limits.stall_time, admit))
+            lines::respond_in_lines(query, source, memory, limits.stall_time, admit)
         }
     }
 }

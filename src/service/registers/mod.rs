@@ -1,6 +1,7 @@
 //! The registers that are served.
 
 mod error;
+mod log;
 mod parts;
 mod served;
 mod source;

@@ -2,6 +2,7 @@
 
 use super::Threads;
 use super::error::OpenRegisterError;
+use super::log::ServedLog;
 use super::served::{KeptPart, ServedRegister};
 use crate::replica::{self, Event};
 use crate::service::config::Replicas;
@@ -30,16 +31,26 @@ pub(super) fn keep(
         let name = part.to_string().replace(':', "-");
         let directory =
             replicas.directory.join(if served.name.is_empty() { kind.name() } else { &served.name });
-        let (served, is_followed) = (OnceLock::new(), AtomicBool::new(true));
-        let kept = Arc::new(KeptPart { part: part.clone(), served, is_followed });
+        let kept =
+            KeptPart { part: part.clone(), served: OnceLock::new(), is_followed: AtomicBool::new(true) };
+        let kept = Arc::new(kept);
         all.push(Arc::clone(&kept));
         let (whole, beside) = (whole.to_owned(), threads.clone());
-        threads.spawn(move |stop| follow(&kept, &whole, &directory.join(name), &beside, stop));
+        let log = Arc::clone(served.log_state());
+        threads.spawn(move |stop| follow(&kept, &whole, &log, &directory.join(name), &beside, stop));
     }
     Ok(all)
 }
 
-fn follow(kept: &KeptPart, whole: &Path, directory: &Path, threads: &Threads, stop: &Arc<AtomicBool>) {
+/// Follows a part into a directory. `log` is that of the whole register.
+fn follow(
+    kept: &KeptPart,
+    whole: &Path,
+    log: &ServedLog,
+    directory: &Path,
+    threads: &Threads,
+    stop: &Arc<AtomicBool>,
+) {
     let part = kept.part.to_string();
     let ended =
         replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, |event| match event {
@@ -56,14 +67,19 @@ fn follow(kept: &KeptPart, whole: &Path, directory: &Path, threads: &Threads, st
             Event::Diverged(what) | Event::Untrusted(what) => {
                 tracing::error!(part, what, "the part is rebuilt")
             }
-            Event::Waiting(what) => tracing::warn!(part, what, "the part waits"),
+            Event::Waiting(what) => {
+                tracing::warn!(part, what, "the part waits");
+                // A damaged log may be the reason.
+                log.suspect();
+            }
+            Event::BadFile(what) => {
+                tracing::warn!(part, what, "the part waits for another register file");
+                kept.is_followed.store(false, Ordering::Relaxed);
+            }
+            Event::Progress(..) => kept.is_followed.store(true, Ordering::Relaxed),
             Event::Reconnected => tracing::info!(part, "the part follows again"),
             // The last two are those of feeds.
-            Event::Downloading(..)
-            | Event::Progress(..)
-            | Event::AttemptFailed
-            | Event::Loading(..)
-            | Event::Silent(_) => {}
+            Event::Downloading(..) | Event::AttemptFailed | Event::Loading(..) | Event::Silent(_) => {}
         });
     if let Err(error) = ended {
         tracing::error!(part, %error, "the part is no longer updated; its last version is still served");

@@ -2,11 +2,13 @@
 
 use super::Threads;
 use super::error::OpenRegisterError;
+use super::log::ServedLog;
 use super::source::RegisterSource;
 use crate::register::column::Bytes;
-use crate::register::{DecidedStates, QuestionError, Register};
-use crate::replica::{FollowStatus, Part};
+use crate::register::{Damage, DecidedStates, QuestionError, Register};
+use crate::replica::{self, FollowStatus, Part};
 use crate::service::attempts::Attempts;
+use crate::service::problem::Problem;
 use crate::snapshot::Snapshot;
 use crate::source::{Front, Source, SourceKind};
 use crate::store::{FileWatch, Log};
@@ -47,7 +49,7 @@ pub(in crate::service) struct ServedRegister {
     pub(in crate::service) parts: Vec<Arc<KeptPart>>,
     path: PathBuf,
     /// Of a data directory.
-    log: Arc<Log>,
+    log: Arc<ServedLog>,
     current: ArcSwap<Register>,
     decided: Mutex<DecisionCache>,
     versions: Mutex<Vec<Weak<Register>>>,
@@ -115,7 +117,7 @@ impl ServedRegister {
             name,
             part: None,
             parts: Vec::new(),
-            log: Log::new(path),
+            log: Arc::new(ServedLog::new(path)),
             path: path.to_owned(),
             decided: Mutex::default(),
             versions: Mutex::new(vec![Arc::downgrade(&register)]),
@@ -157,9 +159,8 @@ impl ServedRegister {
         part: &Part,
         threads: &Threads,
     ) -> Result<Arc<ServedRegister>, OpenRegisterError> {
-        // A part that is rebuilt begins again.
-        let rules = FollowRules { allow_rollback: true, ..FollowRules::default() };
-        let (mut served, source) = ServedRegister::open(part.to_string(), path, rules)?;
+        // A part that is rebuilt is no older than it was.
+        let (mut served, source) = ServedRegister::open(part.to_string(), path, FollowRules::default())?;
         served.part = Some(part.clone());
         let served = Arc::new(served);
         served.follow_in_thread(source, threads);
@@ -196,7 +197,26 @@ impl ServedRegister {
 
     /// The log of a data directory; `None` for a register file.
     pub(in crate::service) fn log(&self) -> Option<Arc<Log>> {
-        self.path.is_dir().then(|| Arc::clone(&self.log))
+        self.path.is_dir().then(|| Arc::clone(self.log.log()))
+    }
+
+    /// What is known of the log.
+    pub(super) fn log_state(&self) -> &Arc<ServedLog> {
+        &self.log
+    }
+
+    /// 500: the log cannot be read. Until it can, the service is not ready.
+    pub(in crate::service) fn unreadable_log(&self, error: &dyn std::error::Error) -> Problem {
+        self.log.note_damage();
+        Problem::unreadable(error)
+    }
+
+    /// Reads the log again if there may be damage in it.
+    fn check_log(&self) {
+        match self.path.is_dir() {
+            true => self.log.check(&self.name, self.register().sequence()),
+            false => self.log.forget(),
+        }
     }
 
     /// Waits until the newest version has another sequence number.
@@ -205,18 +225,24 @@ impl ServedRegister {
         let _ = self.published.subscribe().wait_for(|newest| *newest != sequence).await;
     }
 
-    /// BLAKE3 of the register file of a version. Cost: reads the whole file, once per file.
-    pub(in crate::service) fn digest_of(&self, register: &Register, snapshot: &Snapshot) -> String {
+    /// BLAKE3 of the register file of a version. Cost: reads the whole file twice, once per file.
+    ///
+    /// Errors: the file is not what its checksums say.
+    pub(in crate::service) fn digest_of(
+        &self,
+        register: &Register,
+        snapshot: &Snapshot,
+    ) -> Result<String, Damage> {
         let mut cached = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         let file = register.file();
         let same =
             |(of, _): &&(Weak<MappedFile>, String)| of.upgrade().is_some_and(|of| Arc::ptr_eq(&of, file));
         if let Some((_, digest)) = cached.as_ref().filter(same) {
-            return digest.clone();
+            return Ok(digest.clone());
         }
-        let digest = snapshot.digest();
+        let digest = replica::digest_of_whole(register, snapshot)?;
         *cached = Some((Arc::downgrade(file), digest.clone()));
-        digest
+        Ok(digest)
     }
 
     /// Number of versions in memory.
@@ -264,10 +290,13 @@ impl ServedRegister {
         self.source().is_none_or(|source| source.is_followed(max))
     }
 
-    /// Whether requests can be answered, as far as is known.
+    /// Whether requests can be answered, as far as is known, also those for its parts.
     pub(in crate::service) fn is_intact(&self) -> bool {
-        let register = self.register();
-        register.is_intact() && !register.is_damaged()
+        let (register, parts) = (self.register(), self.parts.iter());
+        register.is_intact()
+            && !register.is_damaged()
+            && !self.log.is_damaged()
+            && parts.filter_map(|part| part.served.get()).all(|served| served.is_intact())
     }
 
     fn publish(&self, register: Arc<Register>) {
@@ -303,6 +332,7 @@ impl ServedRegister {
                 watch.renew();
                 let failed = served.note(served.refresh(&mut source));
                 drop(attempt);
+                served.check_log();
                 let poll = match source {
                     _ if failed => RETRY,
                     RegisterSource::Directory(_) => DIRECTORY_POLL,

@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(wanted.take(100, |_| false), [Ordinal(99)]);
     }
 
-    /// Whatever happens, each id that a question waits for is asked once, and no other one.
+    /// In any order of questions, calls and clients that leave, each id that a question waits for is asked once, and no other.
     #[test]
     fn each_id_is_asked_once() {
         for seed in 1..300 {

@@ -18,7 +18,7 @@ fn refused(work: &Workspace, from: &str, more: &[&str]) -> String {
 }
 
 /// A response with another value of a header, which it must have.
-fn with(answer: ProxiedResponse, name: &str, value: &str) -> ProxiedResponse {
+pub(super) fn with(answer: ProxiedResponse, name: &str, value: &str) -> ProxiedResponse {
     let prefix = format!("{name}: ");
     assert!(answer.head.contains(&prefix), "{name}: {}", answer.head);
     let lines = answer.head.split("\r\n").map(|line| match line.starts_with(&prefix) {
@@ -180,16 +180,14 @@ fn parts_of_different_responses_do_not_fit_together() {
     assert_eq!(work.sequence("replica"), 1000);
 }
 
-/// A register file is checked whole before it is used, not only that it is the one on offer.
-#[test]
-fn a_damaged_file_with_a_matching_offer_is_refused() {
-    let (work, server) = served("far");
-    let mut file = fs::read(work.path("source").join(register_file(1000))).expect("a register file");
+/// What a proxy does that offers and sends a damaged register file under its own digest.
+pub(super) fn forged_file(
+    mut file: Vec<u8>,
+) -> impl FnMut(ProxiedResponse) -> Option<ProxiedResponse> + Send + 'static {
     let end = file.len() - 100;
     file[end] ^= 1;
     let digest = blake3::hash(&file).to_hex().to_string();
-    let proxy = Proxy::to(server.address());
-    proxy.does(move |answer| {
+    move |answer| {
         if !answer.target.starts_with("/v1/snapshot") {
             return Some(answer);
         }
@@ -199,7 +197,16 @@ fn a_damaged_file_with_a_matching_offer_is_refused() {
         let head =
             answer.head.replace("200 OK", if body.is_empty() { "200 OK" } else { "206 Partial Content" });
         Some(ProxiedResponse { body, head, ..answer })
-    });
+    }
+}
+
+/// A register file is checked whole before it is used, not only that it is the one on offer.
+#[test]
+fn a_damaged_file_with_a_matching_offer_is_refused() {
+    let (work, server) = served("far");
+    let file = fs::read(work.path("source").join(register_file(1000))).expect("a register file");
+    let proxy = Proxy::to(server.address());
+    proxy.does(forged_file(file));
     let message = refused(&work, &proxy.address(), &[]);
     assert!(message.contains("register file is refused") && message.contains("checksum"), "{message}");
     assert!(!work.path("replica").exists() && largest_partial(&work.path("")) == 0);

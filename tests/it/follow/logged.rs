@@ -6,7 +6,7 @@ use crate::support::workspace::lines_of;
 use std::io::Read;
 
 /// The value of a metric.
-fn metric(replica: &Server, name: &str) -> f64 {
+pub(super) fn metric(replica: &Server, name: &str) -> f64 {
     let reply = replica.get("/metrics");
     assert_eq!(reply.status, 200);
     assert!(

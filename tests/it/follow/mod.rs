@@ -1,6 +1,7 @@
 //! `nabar follow` through the real binary: a replica becomes equal to its source despite interruptions.
 
 mod attacks;
+mod bad_files;
 mod keys;
 mod logged;
 mod proxy;

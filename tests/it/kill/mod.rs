@@ -136,8 +136,10 @@ impl KillRounds {
         let mut child = command(&arguments).stdin(Stdio::piped()).spawn().expect("spawned");
         let input = child.stdin.take().expect("piped");
         let (when, fed) = (KillCondition::of(random), AtomicU64::new(0));
+        let pid = child.id();
         thread::scope(|scope| {
             scope.spawn(|| self.feed(first, input, &fed));
+            let _killed = KilledOnPanic(pid);
             let (mut turns, mut names) = (0, self.names(""));
             for _ in 0..POLLS {
                 let batches = self.follow(&mut reader, &mut seen);
@@ -188,6 +190,17 @@ impl KillRounds {
         let mut error = String::new();
         child.stderr.take().expect("piped").read_to_string(&mut error).expect("text");
         assert!(ended.is_none() && !error.contains("panicked"), "{when:?}: {ended:?}: {error}");
+    }
+}
+
+/// Kills a process if the test fails: it would read without end what it is fed.
+struct KilledOnPanic(u32);
+
+impl Drop for KilledOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = std::process::Command::new("kill").args(["-9", &self.0.to_string()]).status();
+        }
     }
 }
 

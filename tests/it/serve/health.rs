@@ -1,7 +1,7 @@
 //! Readiness: what the last attempt of each part did.
 
 use super::ids::far_ids;
-use crate::support::client::{Reply, Server, request};
+use crate::support::client::{Reply, Server, chunk};
 use crate::support::workspace::{SENDER, Workspace, fixture, lines_of, text};
 use nabar::snapshot::Snapshot;
 use serde_json::Value;
@@ -219,6 +219,7 @@ fn damage_that_a_request_finds_makes_the_service_not_ready() {
     for (target, kind, body) in [
         (TARGET, "application/json", &*in_json),
         (TARGET, "application/vnd.nabar.ids", &ids.concat()),
+        (TARGET, "text/csv", &ids.join("\n")),
         ("/v1/check?sender=164821000025", "text/csv", &ids.join("\n")),
         ("/Recipient/v3", "text/xml", &soap),
     ] {
@@ -232,7 +233,10 @@ fn damage_that_a_request_finds_makes_the_service_not_ready() {
     // An answer that has begun ends in an error, and is not counted as a success.
     let server = Server::start(&work, &["far.nabar"]);
     let mut client = server.connect();
-    client.send(&request("POST", TARGET, "Content-Type: text/csv\r\n", ids.join("\n").as_bytes()));
+    let head = format!(
+        "POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    client.send(&[head.as_bytes(), &chunk(ids.join("\n").as_bytes()), &chunk(b"")].concat());
     assert!(client.try_reply("POST").is_err());
     let counted =
         |status| format!("nabar_requests_total{{endpoint=\"reachability\",status=\"{status}\",fault=\"\"}}");

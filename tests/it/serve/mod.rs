@@ -4,6 +4,7 @@
 //! what is wrong with the request; no client can block another or bring the service down; no identity is logged; and
 //! every answer is right for the version it names, while the register changes.
 
+mod damage;
 mod documented;
 mod forms;
 mod front;

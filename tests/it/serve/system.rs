@@ -3,7 +3,9 @@
 use super::ids::far_ids;
 use crate::support::client::{Client, request};
 use crate::support::workspace::Workspace;
+use rustix::net::{AddressFamily, Ipv4Addr, SocketAddrV4, SocketType, bind, socket};
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 
 /// Runs a shell command with `$0` as this nabar.
@@ -62,5 +64,34 @@ fn too_few_open_files_are_an_error() {
         let said = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(1), "{command}: {said}");
         assert!(said.contains("ulimit -n"), "{command}: {said}");
+    }
+}
+
+/// Only a socket that listens is accepted in place of an address; with any other, the service would look as if it ran.
+#[test]
+fn what_is_passed_in_place_of_an_address_must_listen() {
+    let work = Workspace::with_register_files();
+    let of_kind = |kind| {
+        let socket = socket(AddressFamily::INET, kind, None).expect("a socket");
+        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("bound");
+        socket
+    };
+    let file = OwnedFd::from(std::fs::File::open(work.path("far.nabar")).expect("opened"));
+    for (passed, why) in [
+        (of_kind(SocketType::STREAM), "does not listen"),
+        (of_kind(SocketType::DGRAM), "not a valid tcp socket"),
+        (file, "not a socket"),
+    ] {
+        let script =
+            "exec 3<&0; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve -r far.nabar --listen 127.0.0.1:0";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_nabar")]).current_dir(work.path(""));
+        let mut child = command.stdin(passed).stderr(Stdio::piped()).spawn().expect("spawned");
+        let (mut said, mut errors) = (String::new(), BufReader::new(child.stderr.take().expect("piped")));
+        // A service that runs does not close it, and says where it listens.
+        while !said.contains("listening") && errors.read_line(&mut said).expect("text") > 0 {}
+        child.kill().expect("it has ended, or is ended");
+        assert_eq!(child.wait().expect("ended").code(), Some(1), "{why}: {said}");
+        assert!(said.contains(why), "{said}");
     }
 }
