@@ -393,36 +393,15 @@ pub(super) fn changes_operation() -> OperationBuilder {
 mod tests {
     use super::*;
     use crate::extract::{BuildOptions, build};
+    use crate::service::FollowRules;
     use crate::service::config::Config;
-    use crate::service::connection::Connection;
     use crate::service::registers::Registers;
+    use crate::service::standing::tests::connect;
     use crate::service::state::Service;
-    use crate::service::{FollowRules, dispatch};
-    use hyper::service::service_fn;
-    use hyper_util::rt::{TokioIo, TokioTimer};
-    use std::convert::Infallible;
     use std::fs::File;
-    use std::net::{Ipv4Addr, SocketAddr};
     use std::os::unix::fs::FileExt;
     use std::path::Path;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-
-    /// The client's end of a connection to a service of one register file, which takes 64 KiB at a time.
-    fn connect(service: &Arc<Service>) -> DuplexStream {
-        let (near, far) = tokio::io::duplex(1 << 16);
-        let service = Arc::clone(service);
-        let address = |port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        let connection = Arc::new(Connection::new(address(1), Some(address(8080)), &[], None));
-        let handler = service_fn(move |request| {
-            let (service, connection) = (Arc::clone(&service), Arc::clone(&connection));
-            async move { Ok::<_, Infallible>(dispatch::answer(&service, &connection, request).await) }
-        });
-        let server = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .serve_connection(TokioIo::new(far), handler);
-        tokio::spawn(server);
-        near
-    }
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// The body of a download during which something is done to the file, once a first part has arrived.
     async fn downloaded(service: &Arc<Service>, meanwhile: impl FnOnce()) -> Vec<u8> {

@@ -93,4 +93,4 @@ impl Standing {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -23,8 +23,8 @@ fn connection(chain: &[CertificateDer<'_>]) -> Arc<Connection> {
     Arc::new(Connection::new(address(1), Some(address(8443)), chain, None))
 }
 
-/// The client's end of a connection to the service.
-fn connect(service: &Arc<Service>) -> DuplexStream {
+/// The client's end of a connection to the service, which takes 64 KiB at a time.
+pub(in crate::service) fn connect(service: &Arc<Service>) -> DuplexStream {
     let (near, far) = tokio::io::duplex(1 << 16);
     let (service, connection) = (Arc::clone(service), connection(&[]));
     let handler = service_fn(move |request| {

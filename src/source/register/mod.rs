@@ -49,8 +49,9 @@ pub(super) fn write(
     let (draft, scope) = match terms.kind {
         Kind::Far => {
             let rows = far_rows(journal, ids, since)?;
-            let scope = scope_of(scope, &rows.answered(), rows.refused());
-            (rows.finish(scope.clone(), terms.sender), scope)
+            let answered = rows.answered();
+            let scope = scope_of(scope, &answered, rows.refused());
+            (rows.finish(scope.clone(), answered, terms.sender), scope)
         }
         Kind::Krr => {
             let answers = krr::KrrAnswers::read(journal, ids, since)?;
@@ -93,7 +94,7 @@ pub(super) fn empty(kind: Kind, sender: Option<&str>, tenant: Option<&str>) -> R
     let asker = tenant.map(Scope::sender_of_tenant).unwrap_or_default();
     let scope =
         Scope { sender: asker, oldest, newest: oldest, max_age, delete_after: max_age, ..Scope::default() };
-    in_memory(Rows::new(kind, &[], &[], false).finish(scope, sender))
+    in_memory(Rows::new(kind, &[], &[], false).finish(scope, AnswerTimes::default(), sender))
 }
 
 /// A register of some answers, in memory, with the times of the recipients. `ids` ascend.
@@ -114,8 +115,9 @@ pub(super) fn of_answers<'a>(
     let max_age = u64::from(u32::MAX);
     let sender_of_scope = sender.unwrap_or_default().to_owned();
     let scope = Scope { sender: sender_of_scope, max_age, delete_after: max_age, ..Scope::default() };
-    let scope = scope_of(scope, &rows.answered(), rows.refused());
-    in_memory(rows.finish(scope, sender))
+    let answered = rows.answered();
+    let scope = scope_of(scope, &answered, rows.refused());
+    in_memory(rows.finish(scope, answered, sender))
 }
 
 fn in_memory(draft: Draft<'_>) -> Result<Register, SourceError> {
@@ -236,9 +238,8 @@ impl<'i> Rows<'i> {
         }
     }
 
-    fn finish(self, scope: Scope, sender: Option<&str>) -> Draft<'static> {
+    fn finish(self, scope: Scope, answered: AnswerTimes, sender: Option<&str>) -> Draft<'static> {
         let as_of = scope.oldest();
-        let answered = self.answered();
         let mut draft = match self.kinds {
             Kinds::Far(rows) => rows.finish(self.ids, sender, as_of),
             Kinds::Krr(mut krr) => {
