@@ -1,5 +1,6 @@
 //! Questions to a live register, which the service asks for its clients.
 
+use super::context::RequestContext;
 use super::problem::Problem;
 use super::registers::ServedRegister;
 use crate::identities::Ordinal;
@@ -20,12 +21,13 @@ pub(super) fn register_for(served: &ServedRegister, sender: Option<&str>) -> Res
 }
 
 /// Asks a live register for a client's ids in any order. The answer has at least one of them, unless there are none.
+/// Called when all of the request has arrived.
 ///
-/// Errors: there are too many ids; the register has answered for none.
+/// Errors: there are too many ids; the register has answered for none; the client has gone, whose ids are not asked then.
 pub(super) async fn ask(
     front: &Front,
     sender: Option<&str>,
-    client: &str,
+    context: &RequestContext<'_>,
     mut ids: Vec<Ordinal>,
 ) -> Result<FrontAnswer, Problem> {
     ids.sort_unstable();
@@ -38,7 +40,10 @@ pub(super) async fn ask(
         );
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "number-of-ids", detail));
     }
-    let answer = front.ask(sender, client, ids).await.map_err(|error| problem(&error))?;
+    let answer = tokio::select! {
+        answer = front.ask(sender, &context.client, ids) => answer.map_err(|error| problem(&error))?,
+        () = context.client_gone() => return Err(Problem::client_gone()),
+    };
     match &answer.missing {
         Some(error) if !answer.has_any => Err(problem(error)),
         _ => Ok(answer),
@@ -49,10 +54,10 @@ pub(super) async fn ask(
 pub(super) async fn ask_whole(
     front: &Front,
     sender: Option<&str>,
-    client: &str,
+    context: &RequestContext<'_>,
     ids: Vec<Ordinal>,
 ) -> Result<Option<Arc<Register>>, Problem> {
-    let answer = ask(front, sender, client, ids).await?;
+    let answer = ask(front, sender, context, ids).await?;
     match &answer.missing {
         Some(error) => Err(problem(error)),
         None => Ok((!answer.has_refused).then_some(answer.register)),

@@ -100,7 +100,7 @@ async fn run(
     let mut register = live::register_for(served, call.all("senderOrgNr").next()).map_err(refused)?;
     authorize(context, operation, &register, call)?;
     if let Some(front) = served.front() {
-        register = asked(front, &context.client, operation, &register, call).await?;
+        register = asked(front, context, operation, &register, call).await?;
     }
     let mut message = Version::V11.open();
     let record = match service {
@@ -114,7 +114,7 @@ async fn run(
 /// The answers of a live register for the ids of a call.
 async fn asked(
     front: &Front,
-    client: &str,
+    context: &RequestContext<'_>,
     operation: &FarOperation,
     register: &Register,
     call: &Call,
@@ -125,7 +125,7 @@ async fn asked(
     let (_, sender) = recipient::sender_of(register, call)?;
     let ids = recipient::ordinals(&recipient::ids_of(call)?);
     let ids = ids.into_iter().filter(|id| *id != Ordinal::ABSENT).collect();
-    let answers = live::ask_whole(front, Some(sender), client, ids).await;
+    let answers = live::ask_whole(front, Some(sender), context, ids).await;
     let answers = answers.map_err(|problem| FarFault::of_refusal(&problem))?;
     answers.ok_or_else(|| FarFault::bad_input("the register refuses a recipientId"))
 }

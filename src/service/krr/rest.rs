@@ -76,7 +76,7 @@ pub(in crate::service) async fn persons(
     let day = RequestDate::today()?;
     let register = match served.front() {
         None => served.register(),
-        Some(front) => asked(front, &context.client, ids, day).await?,
+        Some(front) => asked(front, context, ids, day).await?,
     };
     let scopes = KrrScopes::of(&context.caller);
     let (mut personer, mut bytes) = (Vec::<Person>::with_capacity(ids.len()), 0);
@@ -95,13 +95,13 @@ pub(in crate::service) async fn persons(
 /// The answers of a live register.
 async fn asked(
     front: &Front,
-    client: &str,
+    context: &RequestContext<'_>,
     ids: &[String],
     day: RequestDate,
 ) -> Result<Arc<Register>, Problem> {
     let parsed = ids.iter().filter_map(|id| Identity::parse(id.as_bytes(), Country::Norway, day.today).ok());
     let answers =
-        live::ask_whole(front, None, client, parsed.map(|identity| identity.ordinal()).collect()).await?;
+        live::ask_whole(front, None, context, parsed.map(|identity| identity.ordinal()).collect()).await?;
     let refused =
         || Problem::bad_request("refused-by-register", "the register refuses a personidentifikator");
     answers.ok_or_else(refused)

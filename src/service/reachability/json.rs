@@ -104,7 +104,7 @@ pub(super) async fn ask_in_json(
 ) -> Result<Response<Body>, Problem> {
     let BufferedBody { bytes, mut memory } = body;
     let (query, ids) = read(context, served, parameters, &bytes, &mut memory)?;
-    let (query, _) = query.asked(front, &context.client, ids.iter().map(Id::bytes)).await?;
+    let (query, _) = query.asked(front, context, ids.iter().map(Id::bytes)).await?;
     let results = query.results(ids.iter().map(Id::bytes))?;
     drop(ids);
     respond_with(query, results, memory)

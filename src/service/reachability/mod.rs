@@ -89,7 +89,7 @@ async fn in_codes(
     context.count_ids(body.bytes.len() / compact::width(&query))?;
     if let Some(front) = served.front() {
         let ids = body.bytes.chunks(compact::width(&query));
-        let (asked, missing) = query.asked(front, &context.client, ids).await?;
+        let (asked, missing) = query.asked(front, context, ids).await?;
         // The form has no code for an id that was not asked.
         missing.map_or(Ok(()), |error| Err(live::problem(&error)))?;
         query = asked;
@@ -119,7 +119,7 @@ async fn in_lines(
             if let Some(front) = served.front() {
                 context.grow(&mut memory, needed + live::register_bytes(&query.register))?;
                 let ids = bytes.split(|byte| *byte == b'\n').map(lines::id_of);
-                query = query.asked(front, &context.client, ids).await?.0;
+                query = query.asked(front, context, ids).await?.0;
             }
             let source = LineSource::Buffered(bytes);
             lines::respond_in_lines(query, source, memory, limits.stall_time, |_| true)

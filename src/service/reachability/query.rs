@@ -45,12 +45,12 @@ impl ReachabilityQuery {
     pub(super) async fn asked(
         self,
         front: &Front,
-        client: &str,
+        context: &RequestContext<'_>,
         ids: impl Iterator<Item = &[u8]>,
     ) -> Result<(ReachabilityQuery, Option<FrontError>), Problem> {
         let parse = |id| Identity::parse(id, self.country(), self.date.today).ok();
         let ids = ids.filter_map(parse).map(|identity| identity.ordinal()).collect();
-        let answer = live::ask(front, self.sender.as_deref(), client, ids).await?;
+        let answer = live::ask(front, self.sender.as_deref(), context, ids).await?;
         let question = answer.register.question(self.sender.as_deref(), self.date.date);
         let decided = question.map(|question| Arc::clone(question.decided()));
         let decided = decided.map_err(|error| Problem::of_question(&answer.register, error))?;

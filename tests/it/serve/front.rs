@@ -1,6 +1,6 @@
 //! A front: `nabar serve --source` asks a live register, here another service, for its clients.
 
-use crate::support::client::Server;
+use crate::support::client::{Server, request};
 use crate::support::workspace::{Workspace, fixture, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -177,6 +177,25 @@ fn a_front_without_its_register_answers_what_is_fresh() {
     assert_eq!((away.status, away.json()["type"].as_str()), (503, Some("urn:nabar:problem:register-away")));
     assert!(away.header("retry-after").is_some());
     assert_eq!(front.get("/readyz").status, 503, "the last attempt has failed");
+}
+
+/// A client that closes its connection while it waits for a register that does not answer yet.
+#[test]
+fn a_front_does_not_wait_for_clients_that_have_gone() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let work = Workspace::new();
+    let address = silent.local_addr().expect("an address");
+    work.write("source.toml", format!("kind = \"far\"\naddress = \"http://{address}/\"\n"));
+    let front = Server::with(&work, &[], &["--source", "source.toml"]);
+    let body = serde_json::json!({ "recipients": ["196810199809"] }).to_string();
+    let target = format!("/v1/reachability?sender={SENDER}");
+    let mut client = front.connect();
+    client.send(&request("POST", &target, "Content-Type: application/json\r\n", body.as_bytes()));
+    // Its call has been made, and stays without an answer.
+    let _call = silent.accept().expect("a call");
+    drop(client);
+    work.until("it is noticed", || front.get("/metrics").text().contains("status=\"499\""));
+    assert_eq!(front.get("/readyz").status, 200);
 }
 
 /// Many clients at once: each id is asked once.
