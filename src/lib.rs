@@ -43,6 +43,8 @@ pub mod mailing;
 mod memory;
 mod organisations;
 pub mod plain_text;
+#[cfg(feature = "source")]
+mod recurring;
 pub mod register;
 pub mod rejected;
 #[cfg(feature = "replica")]

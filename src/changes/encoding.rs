@@ -297,26 +297,25 @@ impl<'a> ChangeDecoder<'a> {
         is_of(head.subject, Country::Norway).then_some(())?;
         let stored = self.stored_person(head)?;
         let unpacked = Contact::unpack(stored.contact)?;
-        (is_as_packed(&unpacked, stored.contact) && stored.operator.trim() == stored.operator)
-            .then_some(())?;
+        let (operator, certificate) = (stored.operator()?, stored.certificate()?);
+        (is_as_packed(&unpacked, stored.contact) && operator.trim() == operator).then_some(())?;
         Some(PutPerson {
             person: stored.person,
             state: stored.state_of(&unpacked),
             contact: stored.contact.into(),
-            operator: stored.operator.into(),
-            certificate: stored.certificate.into(),
+            operator: operator.into(),
+            certificate: certificate.into(),
         })
     }
 
     fn stored_person(&mut self, head: &ChangeHead) -> Option<StoredPerson<'a>> {
-        let text = |bytes| std::str::from_utf8(bytes).ok();
         Some(StoredPerson {
             person: head.subject,
             time: head.time,
             flags: head.flags,
             contact: self.bytes()?,
-            operator: text(self.bytes()?)?,
-            certificate: text(self.bytes()?)?,
+            operator: self.bytes()?,
+            certificate: self.bytes()?,
         })
     }
 
@@ -326,6 +325,9 @@ impl<'a> ChangeDecoder<'a> {
         let before = self.bytes;
         match self.head()? {
             head if head.kind == number::PUT_PERSON => Some(StoredChange::Person(self.stored_person(&head)?)),
+            head if head.kind == number::REMOVE => {
+                Some(StoredChange::Removed { subject: head.subject, time: head.time })
+            }
             _ => {
                 self.bytes = before;
                 self.change().map(StoredChange::Other)
@@ -375,6 +377,11 @@ impl<'a> ChangeDecoder<'a> {
 /// A change where it is encoded.
 pub(crate) enum StoredChange<'a> {
     Person(StoredPerson<'a>),
+    Removed {
+        subject: Ordinal,
+        /// Nanoseconds since 1970.
+        time: i64,
+    },
     Other(Change),
 }
 
@@ -386,14 +393,25 @@ pub(crate) struct StoredPerson<'a> {
     flags: u8,
     /// Packed, without the certificate.
     pub(crate) contact: &'a [u8],
-    pub(crate) operator: &'a str,
-    pub(crate) certificate: &'a str,
+    operator: &'a [u8],
+    certificate: &'a [u8],
 }
 
-impl StoredPerson<'_> {
+impl<'a> StoredPerson<'a> {
     /// The state without the operator. `None` if the contact is malformed.
+    #[cfg(test)]
     pub(crate) fn state(&self) -> Option<KrrState> {
         Some(self.state_of(&Contact::unpack(self.contact)?))
+    }
+
+    /// The id of the operator; may be empty. `None` if it is no text.
+    pub(crate) fn operator(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.operator).ok()
+    }
+
+    /// The certificate; may be empty. `None` if it is no text.
+    pub(crate) fn certificate(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.certificate).ok()
     }
 
     fn state_of(&self, contact: &Contact<&str>) -> KrrState {

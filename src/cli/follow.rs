@@ -109,7 +109,7 @@ pub(super) fn level(event: &Event) -> Level {
 
 /// Whether the event needs the attention of an operator.
 pub(super) fn is_alarm(event: &Event) -> bool {
-    matches!(event, Event::Diverged(_) | Event::Untrusted(_) | Event::Silent(_))
+    matches!(event, Event::Diverged(_) | Event::Damaged(_) | Event::Untrusted(_) | Event::Silent(_))
 }
 
 /// What has been reported, so that it is not repeated.
@@ -150,6 +150,7 @@ impl FollowProgress {
             Event::Diverged(why) => {
                 Some(format!("ALARM: this is not the register that the source has: {why}; starting over"))
             }
+            Event::Damaged(why) => Some(format!("ALARM: the replica is damaged: {why}; starting over")),
             Event::Untrusted(why) => {
                 self.is_level = false;
                 Some(format!("ALARM: {why}; trying again"))

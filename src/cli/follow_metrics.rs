@@ -8,12 +8,14 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nabar::replica::{Event, FollowStatus};
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -34,23 +36,39 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub(super) struct FollowMetrics {
     registry: Arc<Registry>,
     status: Arc<FollowStatus>,
-    source_sequence: Gauge,
     sequence: Gauge,
     last_contact: Gauge<f64, AtomicU64>,
     connected: Gauge,
     failed: Counter,
 }
 
+/// The sequence number of the source, a gauge without a value until the source has stated it.
+#[derive(Debug)]
+struct SourceSequence(Arc<FollowStatus>);
+
+impl EncodeMetric for SourceSequence {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        // Sequence numbers are below 2^63.
+        self.0.source_sequence().map_or(Ok(()), |sequence| encoder.encode_gauge(&(sequence as i64)))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
 impl FollowMetrics {
     pub(super) fn new() -> FollowMetrics {
         let mut registry = Registry::with_prefix("nabar_follow");
-        let (source_sequence, sequence) = (Gauge::default(), Gauge::default());
+        let status: Arc<FollowStatus> = Arc::default();
+        let sequence = Gauge::default();
         let (last_contact, connected, failed) = (Gauge::default(), Gauge::default(), Counter::default());
         let numbers = [
-            ("source_sequence", "Last known sequence number of the source", &source_sequence),
             ("sequence", "Sequence number of the replica", &sequence),
             ("connected", "Whether the last attempt succeeded: 1, or 0", &connected),
         ];
+        let help = "Last known sequence number of the source; absent before the first";
+        registry.register("source_sequence", help, SourceSequence(Arc::clone(&status)));
         for (name, help, gauge) in numbers {
             registry.register(name, help, gauge.clone());
         }
@@ -58,8 +76,8 @@ impl FollowMetrics {
         registry.register_with_unit("last_contact_timestamp", help, Unit::Seconds, last_contact.clone());
         let help = "Transfers that failed or were refused";
         registry.register("transfers_failed", help, failed.clone());
-        let (registry, status) = (Arc::new(registry), Arc::default());
-        FollowMetrics { registry, status, source_sequence, sequence, last_contact, connected, failed }
+        let registry = Arc::new(registry);
+        FollowMetrics { registry, status, sequence, last_contact, connected, failed }
     }
 
     /// Notes an event of the replica.
@@ -74,7 +92,6 @@ impl FollowMetrics {
     fn text(&self) -> String {
         // Sequence numbers are below 2^63.
         self.sequence.set(self.status.sequence() as i64);
-        self.source_sequence.set(self.status.source_sequence() as i64);
         self.connected.set(i64::from(self.status.is_connected()));
         let last_contact = self.status.last_contact().map_or(0, |last| last.as_millisecond());
         self.last_contact.set(last_contact as f64 / 1000.0);

@@ -3,23 +3,27 @@
 use super::args::{RegisterArg, Serve};
 use super::follow::{FollowProgress, level};
 use super::{CommandResult, Failure, check_open_files, disable_core_dumps, log};
-use nabar::replica::{self, Event, Follow, FollowStatus};
+use nabar::replica::{self, Event, Follow, FollowError, FollowStatus};
 use nabar::service::{
-    self, Config, FollowRules, NamedRegister, OpenRegisterError, Registers, ServeError, Service,
+    self, Config, FollowRules, NamedRegister, OpenRegisterError, Registers, Replicas, ServeError, Service,
 };
 use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::EnvFilter;
 
 /// The address without `--listen` and `listen`.
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Time that a replica has to be opened before the service listens without it.
+const OPEN_TIME: Duration = Duration::from_secs(10);
 
 pub(super) fn serve(args: &Serve) -> CommandResult {
     disable_core_dumps()?;
@@ -56,17 +60,7 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         allow_rollback: args.allow_rollback || config.allow_rollback,
         max_source_silence: config.max_source_silence.map(|silence| silence.0),
     };
-    let registers =
-        Registers::open(registers, live, rules, &config.replicas).map_err(|error| match error {
-            OpenRegisterError::Name(_)
-            | OpenRegisterError::Twice(_)
-            | OpenRegisterError::NoParts(_)
-            | OpenRegisterError::Source(..) => Failure::Usage(error.to_string()),
-            _ => Failure::Failed(error.to_string()),
-        })?;
-    if let Some((status, thread)) = followed {
-        registers.follow_source(status, thread);
-    }
+    let registers = open_registers(registers, live, rules, &config.replicas, followed)?;
     config.admin_listen = args.admin_listen.or(config.admin_listen);
     let mut service = Service::new(registers, &config)?;
     service.count_lost_log_lines(log::lost);
@@ -87,28 +81,87 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
     Ok(())
 }
 
-/// Follows the register of another service in a thread; returns when the data directory can be served.
+/// Opens the registers, also one that is a replica.
+fn open_registers(
+    mut registers: Vec<(String, PathBuf)>,
+    live: Vec<(String, PathBuf)>,
+    rules: FollowRules,
+    replicas: &Replicas,
+    followed: Option<FollowedReplica>,
+) -> Result<Registers, Failure> {
+    let (followed, is_open) = match followed {
+        Some(FollowedReplica { status, thread, is_open }) => (Some((status, thread)), is_open),
+        None => (None, None),
+    };
+    let opened = match (&followed, is_open, registers.pop()) {
+        (Some((status, _)), Some(is_open), Some(replica)) => {
+            Registers::open_awaiting(replica, live, rules, replicas, Arc::clone(status), is_open)
+        }
+        (_, _, last) => {
+            registers.extend(last);
+            Registers::open(registers, live, rules, replicas)
+        }
+    };
+    let opened = opened.map_err(|error| match error {
+        OpenRegisterError::Name(_)
+        | OpenRegisterError::Twice(_)
+        | OpenRegisterError::NoParts(_)
+        | OpenRegisterError::Source(..) => Failure::Usage(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })?;
+    if let Some((status, thread)) = followed {
+        opened.follow_source(status, thread);
+    }
+    Ok(opened)
+}
+
+/// A replica that is followed in a thread.
+struct FollowedReplica {
+    status: Arc<FollowStatus>,
+    thread: JoinHandle<()>,
+    /// Gets a message when the replica can be opened; `None` if it can be already.
+    is_open: Option<Receiver<()>>,
+}
+
+/// The first news of a replica.
+enum FirstNews {
+    Open,
+    /// Its source is away, or has no register file that can be used.
+    Waits,
+    Ended(FollowError),
+}
+
+/// Follows the register of another service in a thread. Returns when the data directory can be served, or when that will take
+/// time.
+///
+/// Errors: those that end following before that.
 fn follow_beside(
     args: &Serve,
     address: &str,
     registers: &[(String, PathBuf)],
-) -> Result<(Arc<FollowStatus>, JoinHandle<()>), Failure> {
+) -> Result<FollowedReplica, Failure> {
     let [(_, directory)] = registers else {
         let text = "--follow follows one register: name one data directory with --register";
         return Err(Failure::Usage(text.to_owned()));
     };
     let source = args.connection.to(address);
     let follow = Follow { directory: directory.clone(), once: false, checkpoint_at: CHECKPOINT_AT };
-    let (opened, is_open) = channel();
+    let ((first, news), (opened, is_open)) = (channel(), channel());
     let status: Arc<FollowStatus> = Arc::default();
     let noted = Arc::clone(&status);
     let thread = thread::spawn(move || {
         let mut said = FollowProgress::default();
-        let ended = replica::follow(&source, &follow, |event| {
-            noted.note(&event);
-            if matches!(event, Event::Open(_)) {
-                // Only the first send has a receiver.
-                let _ = opened.send(Ok(()));
+        let ended = replica::follow_with_status(&source, &follow, &noted, |event| {
+            // The first of each counts.
+            match &event {
+                Event::Open(_) => {
+                    let _ = opened.send(());
+                    let _ = first.send(FirstNews::Open);
+                }
+                Event::Waiting(_) | Event::Untrusted(_) | Event::BadFile(_) => {
+                    let _ = first.send(FirstNews::Waits);
+                }
+                _ => {}
             }
             if let Some(what) = said.line(&event) {
                 match level(&event) {
@@ -118,16 +171,23 @@ fn follow_beside(
                 }
             }
         });
-        noted.note_end();
         if let Err(error) = ended {
-            tracing::error!(%error, "the replica is no longer updated; its last version is still served");
-            let _ = opened.send(Err(error));
+            tracing::error!(%error, "the replica is no longer updated; its last version, if any, is still served");
+            let _ = first.send(FirstNews::Ended(error));
         }
     });
-    // The channel closes without a message only if the thread panicked.
-    let panicked = || Failure::Failed("the replica cannot be followed".to_owned());
-    is_open.recv().map_err(|_| panicked())??;
-    Ok((status, thread))
+    match news.recv_timeout(OPEN_TIME) {
+        Ok(FirstNews::Open) => Ok(FollowedReplica { status, thread, is_open: None }),
+        Ok(FirstNews::Ended(error)) => Err(error.into()),
+        Ok(FirstNews::Waits) | Err(RecvTimeoutError::Timeout) => {
+            tracing::warn!("the register is not here yet: its requests are 503 until it is");
+            Ok(FollowedReplica { status, thread, is_open: Some(is_open) })
+        }
+        // The channel closes without a message only if the thread panicked.
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(Failure::Failed("the replica cannot be followed".to_owned()))
+        }
+    }
 }
 
 impl From<ServeError> for Failure {

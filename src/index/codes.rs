@@ -67,6 +67,12 @@ macro_rules! with_codes {
 }
 pub(super) use with_codes;
 
+/// The state number of a slot, as in [`Codes::get`].
+#[inline(always)]
+pub(super) fn code_at<C: Code>(codes: &[C], slot: u32) -> u32 {
+    codes.get(slot as usize).map_or(0, |code| code.number())
+}
+
 impl<'a> Codes<'a> {
     pub(crate) fn len(&self) -> usize {
         with_codes!(self, codes => codes.len())
@@ -80,16 +86,18 @@ impl<'a> Codes<'a> {
         }
     }
 
+    /// The state number of a slot; 0 beyond the records, which only a file has that was overwritten after it was checked:
+    /// what is read then is thrown away ([`Register::is_intact`](crate::register::Register::is_intact)).
     pub(crate) fn get(&self, slot: Slot) -> u32 {
-        with_codes!(self, codes => codes[slot.0 as usize].number())
+        with_codes!(self, codes => code_at(codes, slot.0))
     }
 
-    /// A range of the records.
+    /// A range of the records; none beyond them, as in [`get`](Self::get).
     pub(super) fn slice(&self, records: std::ops::Range<usize>) -> Codes<'a> {
         match self {
-            Codes::One(codes) => Codes::One(&codes[records]),
-            Codes::Two(codes) => Codes::Two(&codes[records]),
-            Codes::Four(codes) => Codes::Four(&codes[records]),
+            Codes::One(codes) => Codes::One(codes.get(records).unwrap_or_default()),
+            Codes::Two(codes) => Codes::Two(codes.get(records).unwrap_or_default()),
+            Codes::Four(codes) => Codes::Four(codes.get(records).unwrap_or_default()),
         }
     }
 

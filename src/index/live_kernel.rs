@@ -4,7 +4,7 @@
 //! the part of each ordinal in the overlay first. If the part has changed, page and records are those of the part,
 //! whose record 0 is reserved for absent recipients as in the file. This is the only branch, and its data is in cache.
 
-use super::codes::Code;
+use super::codes::{Code, code_at};
 use super::kernel::{ABSENT, Sink, split_entry};
 use super::live::Overlay;
 use super::{Hit, Page, Slot};
@@ -61,7 +61,7 @@ impl<'a, C: Code> LiveKernel<'a, C> {
     pub(super) fn one(&self, ordinal: Ordinal) -> Option<Hit> {
         let probe = self.probe(ordinal)?;
         let slot = probe.slot();
-        Some(Hit { slot: Slot(slot), code: probe.codes[slot as usize].number() })
+        Some(Hit { slot: Slot(slot), code: code_at(probe.codes, slot) })
     }
 }
 
@@ -113,7 +113,7 @@ impl<C: Code, S: Sink + ?Sized> Work for Group<'_, '_, C, S> {
         let probed = probes.iter().zip(&slots).take(ordinals.len());
         sink.take(
             first,
-            probed.map(|(probe, &slot)| Hit { slot: Slot(slot), code: probe.codes[slot as usize].number() }),
+            probed.map(|(probe, &slot)| Hit { slot: Slot(slot), code: code_at(probe.codes, slot) }),
         );
         true
     }

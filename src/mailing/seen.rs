@@ -13,6 +13,8 @@ use std::ops::Range;
 pub(super) struct SeenIdentities {
     first: u32,
     bits: memmap2::MmapMut,
+    /// Which parts of the bitmap, of [`PART_BYTES`] each, have an ordinal: the others are not read, which would take memory.
+    parts: Vec<bool>,
     /// The ordinals of people, whose part of the bitmap is small.
     people: Range<u32>,
     /// Memory in bytes of the ordinals of the country.
@@ -20,6 +22,9 @@ pub(super) struct SeenIdentities {
     /// Ordinals outside `people` that were announced; each may be in a page of its own.
     others: u64,
 }
+
+/// Bytes of a part of the bitmap.
+const PART_BYTES: usize = 1 << 16;
 
 impl SeenIdentities {
     pub(super) fn new(country: Country) -> Result<SeenIdentities, ListError> {
@@ -30,6 +35,7 @@ impl SeenIdentities {
         memory::prefer_huge_pages(&bits, byte_of(people.start)..byte_of(people.end));
         Ok(SeenIdentities {
             first: ordinals.start,
+            parts: vec![false; bits.len().div_ceil(PART_BYTES)],
             bits,
             people,
             bytes_max: u64::from(country.size()) / 8,
@@ -62,12 +68,18 @@ impl SeenIdentities {
 
     /// The inserted ordinals, ascending.
     pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
-        let words = self.bits.chunks(8).enumerate().filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
-        words.flat_map(|(word, bytes)| {
-            let first = self.first + 64 * word as u32;
-            let set =
-                (0..8 * bytes.len() as u32).filter(|bit| bytes[*bit as usize / 8] & (1 << (bit % 8)) != 0);
-            set.map(move |bit| Ordinal(first + bit)).collect::<Vec<_>>()
+        let parts = self.bits.chunks(PART_BYTES).enumerate().zip(&self.parts);
+        let bytes = parts.filter(|(_, is_used)| **is_used).flat_map(|((part, bytes), _)| {
+            let first = part * PART_BYTES;
+            bytes
+                .iter()
+                .enumerate()
+                .filter(|(_, byte)| **byte != 0)
+                .map(move |(at, byte)| (first + at, *byte))
+        });
+        bytes.flat_map(|(at, byte)| {
+            let first = self.first + 8 * at as u32;
+            (0..8).filter(move |bit| byte >> bit & 1 == 1).map(move |bit| Ordinal(first + bit))
         })
     }
 
@@ -79,6 +91,9 @@ impl SeenIdentities {
         let mask = 1 << (bit % 8);
         let was_set = *byte & mask != 0;
         *byte |= mask;
+        if let Some(part) = self.parts.get_mut((bit / 8) as usize / PART_BYTES) {
+            *part = true;
+        }
         was_set
     }
 }

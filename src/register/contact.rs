@@ -43,6 +43,17 @@ const CERTIFICATE: u32 = 1 << 12;
 const EMAIL_SHARED: u32 = 16;
 const MOBILE_SHARED: u32 = 18;
 
+impl<S> Contact<S> {
+    /// First day on which no channel is fresh: a channel is fresh for 18 months after it was updated or verified, the
+    /// later of the two (eForvaltningsforskriften § 32). 0 without a dated channel.
+    pub(crate) fn expires(&self) -> u32 {
+        let email = self.email.as_ref().and(self.email_updated.max(self.email_verified));
+        let mobile = self.mobile.as_ref().and(self.mobile_updated.max(self.mobile_verified));
+        // The later time never expires earlier, although months differ in length.
+        email.max(mobile).map_or(0, moment::eighteen_months_after)
+    }
+}
+
 impl<S: AsRef<str>> Contact<S> {
     fn times(&self) -> [Option<Timestamp>; TIMES.len()] {
         [
@@ -61,15 +72,6 @@ impl<S: AsRef<str>> Contact<S> {
     fn texts(&self) -> [Option<&str>; 4] {
         [&self.email, &self.mobile, &self.mailbox, &self.language]
             .map(|text| text.as_ref().map(AsRef::as_ref))
-    }
-
-    /// First day on which no channel is fresh: a channel is fresh for 18 months after it was updated or verified, the
-    /// later of the two (eForvaltningsforskriften § 32). 0 without a dated channel.
-    pub(crate) fn expires(&self) -> u32 {
-        let email = self.email.as_ref().and(self.email_updated.max(self.email_verified));
-        let mobile = self.mobile.as_ref().and(self.mobile_updated.max(self.mobile_verified));
-        // The later time never expires earlier, although months differ in length.
-        email.max(mobile).map_or(0, moment::eighteen_months_after)
     }
 
     /// Length of the packed form in bytes.

@@ -13,6 +13,7 @@ pub(crate) mod content;
 pub(crate) mod moment;
 mod outcome;
 pub(crate) mod person;
+mod person_json;
 mod question;
 mod scope;
 pub(crate) mod state;
@@ -385,9 +386,10 @@ impl Register {
         self.base.damaged.load(Ordering::Relaxed)
     }
 
-    /// Notes that damage was found.
-    pub(crate) fn note_damage(&self) {
-        self.base.damaged.store(true, Ordering::Relaxed);
+    /// Notes that damage was found. Returns whether that is new.
+    #[cfg(feature = "service")]
+    pub(crate) fn note_damage(&self) -> bool {
+        !self.base.damaged.swap(true, Ordering::Relaxed)
     }
 
     /// [`is_intact`](Self::is_intact) as a result.

@@ -1,8 +1,8 @@
 //! Times as stored in register files, and day numbers.
 
+use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::Offset;
-use jiff::{Timestamp, ToSpan};
 
 /// Nanoseconds since 1970-01-01T00:00:00Z that mean "no time".
 pub(crate) const NO_NANOSECONDS: i64 = i64::MIN;
@@ -65,7 +65,12 @@ pub fn date_of(text: &str) -> Option<Date> {
 
 /// Days from 1970-01-01 to a date; 0 for earlier dates.
 pub fn day_number(date: Date) -> u32 {
-    let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
+    let midnight = Offset::UTC.to_timestamp(date.to_datetime(jiff::civil::Time::midnight()));
+    let days = match midnight {
+        Ok(midnight) => midnight.as_second() / 86_400,
+        // The last day of the calendar.
+        Err(_) => date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24,
+    };
     u32::try_from(days).unwrap_or(0)
 }
 
@@ -73,12 +78,19 @@ pub fn day_number(date: Date) -> u32 {
 /// that month. Days are in UTC.
 pub(crate) fn eighteen_months_after(time: Timestamp) -> u32 {
     let date = Offset::UTC.to_datetime(time).date();
-    date.checked_add(18.months()).map_or(0, day_number)
+    let month = i32::from(date.year()) * 12 + i32::from(date.month()) - 1 + 18;
+    let (year, month) = (i16::try_from(month.div_euclid(12)), (month.rem_euclid(12) + 1) as i8);
+    let later = year.ok().and_then(|year| {
+        let first = Date::new(year, month, 1).ok()?;
+        Date::new(year, month, date.day().min(first.days_in_month())).ok()
+    });
+    later.map_or(0, day_number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::ToSpan;
 
     #[test]
     fn dates_are_years_months_and_days() {
@@ -138,6 +150,25 @@ mod tests {
     fn the_quick_way_is_taken() {
         for text in ["2026-06-21T00:33:43Z", "2026-05-04T02:20:41.654Z", "0000-01-01T00:00:00Z"] {
             assert!(in_utc(text.as_bytes()).is_some(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// The same as the calendar of the library.
+        #[test]
+        fn eighteen_months_are_those_of_the_calendar(nanoseconds: i64) {
+            let time = of_nanoseconds(nanoseconds);
+            let date = Offset::UTC.to_datetime(time).date().checked_add(18.months()).expect("a date");
+            let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
+            proptest::prop_assert_eq!(eighteen_months_after(time), u32::try_from(days).unwrap_or(0));
+        }
+
+        #[test]
+        fn days_are_those_of_the_calendar(year in 1900..=9999i16, month in 1..=12i8, day in 28..=31i8) {
+            if let Ok(date) = Date::new(year, month, day) {
+                let days = date.duration_since(jiff::civil::date(1970, 1, 1)).as_hours() / 24;
+                proptest::prop_assert_eq!(day_number(date), u32::try_from(days).unwrap_or(0));
+            }
         }
     }
 

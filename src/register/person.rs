@@ -9,29 +9,25 @@ use std::borrow::Cow;
 
 /// An object of `personer`. Absent, null and empty fields are equivalent; empty fields are not written. `S`: the
 /// type of texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(bound(serialize = "S: Serialize + AsRef<str>"))]
 pub struct Person<S = String> {
     /// 11 digits.
-    #[serde(deserialize_with = "text_or_null")]
     pub personidentifikator: S,
     /// JA or NEI.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub reservasjon: S,
     /// When the reservation was made.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub reservasjonstidspunkt: S,
     /// When `reservasjon` last changed.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub reservasjon_oppdatert: S,
     /// AKTIV, SLETTET or IKKE_REGISTRERT.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub status: S,
     /// KAN_VARSLES or KAN_IKKE_VARSLES: derived for the day of the query, and ignored in input.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub varslingsstatus: S,
     /// E-mail and mobile number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,13 +36,13 @@ pub struct Person<S = String> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digital_post: Option<DigitalPost<S>>,
     /// X.509 certificate of the mailbox, base64.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub sertifikat: S,
     /// nb, nn, en or se.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub spraak: S,
     /// When `spraak` last changed.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub spraak_oppdatert: S,
 }
 
@@ -64,32 +60,29 @@ impl Person {
 }
 
 /// E-mail and mobile number of a recipient.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(bound(serialize = "S: Serialize + AsRef<str>"))]
 #[allow(missing_docs)] // the names are those of the contract
 pub struct Kontaktinformasjon<S = String> {
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub epostadresse: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub epostadresse_oppdatert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub epostadresse_sist_verifisert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub epostadresse_sist_validert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub epostadresse_duplisert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub mobiltelefonnummer: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub mobiltelefonnummer_oppdatert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub mobiltelefonnummer_sist_verifisert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub mobiltelefonnummer_sist_validert: S,
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub mobiltelefonnummer_duplisert: S,
 }
 
@@ -101,17 +94,14 @@ impl<S: AsRef<str>> Kontaktinformasjon<S> {
 }
 
 /// Mailbox of a recipient.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    default,
-    bound(deserialize = "S: Deserialize<'de> + Default", serialize = "S: Serialize + AsRef<str>")
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(bound(serialize = "S: Serialize + AsRef<str>"))]
 pub struct DigitalPost<S = String> {
     /// Address of the mailbox at its operator.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub postkasseadresse: S,
     /// Organisasjonsnummer of the operator.
-    #[serde(skip_serializing_if = "is_empty", deserialize_with = "text_or_null")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub postkasseleverandoeradresse: S,
 }
 
@@ -124,14 +114,6 @@ impl AsRef<str> for Text<'_> {
     fn as_ref(&self) -> &str {
         &self.0
     }
-}
-
-/// Reads null as an absent field.
-fn text_or_null<'de, D: serde::Deserializer<'de>, S>(deserializer: D) -> Result<S, D::Error>
-where
-    S: Deserialize<'de> + Default,
-{
-    Option::<S>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn is_empty<S: AsRef<str>>(text: &S) -> bool {

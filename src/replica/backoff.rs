@@ -10,7 +10,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 const ATTEMPTS: u32 = 9;
 
 /// Counts consecutive failures.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Backoff {
     failures: u32,
 }

@@ -4,7 +4,7 @@ use super::backoff::Backoff;
 use super::directory::{self, Directory};
 use super::{Event, Follow, FollowError, Source, bounds};
 use crate::limits::REPLICA_CHANGES_MAX;
-use crate::store::{self, Lines, Writer};
+use crate::store::{self, Lines, StoreError, Writer};
 use std::path::Path;
 use std::time::Duration;
 
@@ -39,14 +39,29 @@ pub(crate) fn run(
         in_contact: false,
         report,
     };
-    let mut writer = state.open()?;
-    // Sequence number of the last new start, until changes arrive; whether the replica has diverged since it agreed.
-    let (mut started_at, mut suspect) = (None, false);
+    let mut writer = state.open_whole()?;
+    // Sequence number of the last new start, until changes arrive; whether the replica has diverged since it agreed, and
+    // whether it was damaged since its last progress.
+    let (mut started_at, mut suspect, mut damaged) = (None, false, false);
     loop {
         let from = writer.register().sequence();
+        if writer.is_displaced() {
+            drop(writer);
+            let why = "another program has replaced or removed its register file";
+            state.start_over_damaged(FollowError::Damaged(why.to_owned()), from)?;
+            writer = state.open()?;
+            started_at = Some(writer.register().sequence());
+            continue;
+        }
+        if source.takes_suspicion() || !writer.register().is_intact() {
+            drop(writer);
+            state.verify(from)?;
+            writer = state.open_whole()?;
+            continue;
+        }
         let error = match state.step(&writer) {
             Ok(progress) => {
-                suspect &= !progress.agrees;
+                (suspect, damaged) = (suspect && !progress.agrees, false);
                 (state.report)(Event::Progress(progress.to, progress.latest));
                 if follow.once && progress.to == progress.latest {
                     return Ok(());
@@ -57,6 +72,15 @@ pub(crate) fn run(
         };
         let diverged = matches!(error, FollowError::Diverged(_));
         match error {
+            error if error.damage().is_some() => {
+                if std::mem::replace(&mut damaged, true) {
+                    return Err(error);
+                }
+                drop(writer);
+                state.start_over_damaged(error, from)?;
+                writer = state.open()?;
+                started_at = Some(writer.register().sequence());
+            }
             // The source's register file is older than its oldest change: a checkpoint is about to replace the file.
             FollowError::Gone if started_at == Some(from) => {
                 started_at = None;
@@ -165,7 +189,7 @@ impl FollowState<'_> {
             None => false,
             Some(content) => {
                 let found = register.content();
-                found.map_err(|damage| FollowError::Diverged(damage.to_string()))?.to_string() == content
+                found.map_err(|damage| FollowError::Damaged(damage.to_string()))?.to_string() == content
                     || return Err(FollowError::Diverged("the content digests differ".to_owned()))
             }
         };
@@ -191,6 +215,37 @@ impl FollowState<'_> {
         let writer = self.open_when_possible(&path)?;
         (self.report)(Event::Open(writer.register().sequence()));
         Ok(writer)
+    }
+
+    /// As [`open`](Self::open). If the replica is damaged, it starts over.
+    fn open_whole(&mut self) -> Result<Writer, FollowError> {
+        match self.open() {
+            Err(error) if error.damage().is_some() => {
+                let sequence_min = store::sequence_of_names(&self.directory.path)?;
+                self.start_over_damaged(error, sequence_min)?;
+                self.open()
+            }
+            opened => opened,
+        }
+    }
+
+    /// Verifies the replica's register file, also if it has been replaced. If it is damaged, the replica starts over.
+    fn verify(&mut self, sequence_min: u64) -> Result<(), FollowError> {
+        match store::verify_newest(&self.directory.path) {
+            Err(error) if error.is_damage() || matches!(error, StoreError::NotOne(_)) => {
+                self.start_over_damaged(error.into(), sequence_min)
+            }
+            verified => Ok(verified?),
+        }
+    }
+
+    /// Replaces the replica, whose writer is closed, because it is damaged.
+    fn start_over_damaged(&mut self, error: FollowError, sequence_min: u64) -> Result<(), FollowError> {
+        self.of = self.directory.register(&self.directory.path)?;
+        (self.report)(Event::Damaged(error.damage().unwrap_or_else(|| error.to_string())));
+        // The next response shows at once that the replica is there again.
+        self.in_contact = false;
+        self.replace_replica(sequence_min)
     }
 
     /// Opens a data directory; waits while the disk is full.

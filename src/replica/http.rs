@@ -2,7 +2,7 @@
 
 use super::following::WAIT;
 use super::pace::{Pace, PaceLimit};
-use super::{ChangeBatch, FollowError, Offer, Part, Source, client};
+use super::{ChangeBatch, FollowError, Offer, Part, Source, Suspicion, client};
 use crate::files;
 use crate::limits::{REPLICA_CHANGES_BYTES_MAX, REPLICA_FILE_BYTES_MAX};
 use crate::plain_text::plain;
@@ -56,6 +56,7 @@ pub(super) struct HttpSource {
     options: SourceOptions,
     trusted: TrustedKeys,
     pace: PaceLimit,
+    suspicion: Suspicion,
 }
 
 impl HttpSource {
@@ -99,7 +100,12 @@ impl HttpSource {
             .build()
             .map_err(|error| failed(&client::cause(&error)))?;
         let runtime = client::runtime().map_err(|error| failed(&error))?;
-        Ok(HttpSource { runtime, client, options, trusted, pace: PaceLimit::default() })
+        let (pace, suspicion) = (PaceLimit::default(), Suspicion::default());
+        Ok(HttpSource { runtime, client, options, trusted, pace, suspicion })
+    }
+
+    pub(super) fn with_suspicion(self, suspicion: Suspicion) -> HttpSource {
+        HttpSource { suspicion, ..self }
     }
 
     fn address(&self, path: &str) -> String {
@@ -199,6 +205,10 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
+    fn takes_suspicion(&self) -> bool {
+        self.suspicion.take()
+    }
+
     fn offer(&self) -> Result<Offer, FollowError> {
         let nonce = self.nonce()?;
         let response = self.request(true, "snapshot", 0, &[(header::NONCE, nonce.clone())])?;

@@ -22,7 +22,7 @@ pub(crate) mod tests;
 
 pub use http::SourceOptions;
 pub use part::Part;
-pub use status::FollowStatus;
+pub use status::{FollowStatus, Suspicion};
 #[cfg(any(feature = "fleet", feature = "service"))]
 pub(crate) use whole::digest as digest_of_whole;
 
@@ -95,6 +95,9 @@ pub enum FollowError {
     /// The replica differs from the source, twice.
     #[error("the replica differs from the source's register: {0}; it has already started over once")]
     Diverged(String),
+    /// The replica's own files are damaged: it starts over.
+    #[error("the replica is damaged: {0}")]
+    Damaged(String),
     /// A bearer token would be sent over plain HTTP to another machine.
     #[error(
         "the token would go to {0} in plain text, where anyone on the way can read and use it: name the service with \
@@ -146,6 +149,15 @@ impl FollowError {
         matches!(self, FollowError::Altered | FollowError::BadFile(_))
     }
 
+    /// What is wrong with the replica's own files, if that is the error.
+    pub(crate) fn damage(&self) -> Option<String> {
+        match self {
+            FollowError::Damaged(why) => Some(why.clone()),
+            FollowError::Store(error) if error.is_damage() => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
     /// Whether the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         let kind = match self {
@@ -184,6 +196,8 @@ pub enum Event {
     Behind,
     /// The replica differs from the source and starts over: an alarm.
     Diverged(String),
+    /// The replica's own files are damaged, and it starts over: an alarm.
+    Damaged(String),
     /// The source is unreachable, or the disk is full; reported once until that is over.
     Waiting(String),
     /// A response that is refused ([`FollowError::Untrusted`]): an alarm, reported once until the next success.
@@ -210,6 +224,25 @@ pub struct Follow {
     pub checkpoint_at: u64,
 }
 
+/// As [`follow`], and notes all events in `status`. The register file is verified when the
+/// [suspicion](FollowStatus::suspicion) of `status` is raised.
+pub fn follow_with_status(
+    source: &SourceOptions,
+    follow: &Follow,
+    status: &FollowStatus,
+    mut report: impl FnMut(Event),
+) -> Result<(), FollowError> {
+    let mut report = |event| {
+        status.note(&event);
+        report(event);
+    };
+    let source = http::HttpSource::new(source.clone());
+    let ended = source
+        .and_then(|source| following::run(follow, &source.with_suspicion(status.suspicion()), &mut report));
+    status.note_end();
+    ended
+}
+
 /// Follows until it fails, or with `once` until the replica is up to date.
 ///
 /// Errors: those that do not pass by waiting; with `once` also [`FollowError::Untrusted`], [`FollowError::Altered`] and
@@ -223,7 +256,8 @@ pub fn follow(
     following::run(follow, &source, &mut report)
 }
 
-/// Follows a part of the register in a local data directory into another directory, until `stop` is set.
+/// Follows a part of the register in a local data directory into another directory, until `stop` is set. Its register file
+/// is verified when `suspicion` is raised.
 ///
 /// Errors: as [`follow`].
 pub fn follow_part(
@@ -232,12 +266,13 @@ pub fn follow_part(
     directory: impl AsRef<Path>,
     checkpoint_at: u64,
     stop: &AtomicBool,
+    suspicion: &Suspicion,
     mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
     let (whole, directory) = (whole.as_ref(), directory.as_ref());
     let mut made = directory.as_os_str().to_owned();
     made.push(".made");
-    let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop);
+    let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop, suspicion);
     let follow = Follow { directory: directory.to_owned(), once: false, checkpoint_at };
     match following::run(&follow, &source, &mut report) {
         Err(_) if stop.load(Ordering::Relaxed) => Ok(()),
@@ -280,6 +315,11 @@ pub(crate) trait Source {
     fn snapshot(&self, offer: &Offer, from: u64) -> Result<Option<Box<dyn Read + '_>>, FollowError>;
     /// The changes after the register `here`, at most `most`; waits for some if there are none.
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError>;
+
+    /// Whether somebody has reason to believe that the replica's register file is damaged, since the last call.
+    fn takes_suspicion(&self) -> bool {
+        false
+    }
 
     /// The clock by which the source's times and sequence numbers are judged. `None` if the source is a register on
     /// this machine, which is believed.

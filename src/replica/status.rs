@@ -2,12 +2,15 @@
 
 use super::Event;
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// The state of a replica, from its events. Threads may read it while another one notes events.
 #[derive(Debug, Default)]
 pub struct FollowStatus {
     source_sequence: AtomicU64,
+    /// Whether the source has stated it.
+    knows_source: AtomicBool,
     sequence: AtomicU64,
     /// Milliseconds since 1970; 0 before the first contact.
     last_contact: AtomicI64,
@@ -16,6 +19,28 @@ pub struct FollowStatus {
     /// Bytes of the register file that is being downloaded, at most so far.
     downloaded: AtomicU64,
     ended: AtomicBool,
+    suspicion: Suspicion,
+}
+
+/// Reason to believe that the register file of a replica is damaged: its follower then verifies it, and starts over if it
+/// is. Copies share it.
+#[derive(Clone, Debug, Default)]
+pub struct Suspicion(Arc<AtomicBool>);
+
+impl Suspicion {
+    /// Has the register file verified, half a minute later at most.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was raised since the last [`take`](Self::take).
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }
 
 impl FollowStatus {
@@ -25,6 +50,7 @@ impl FollowStatus {
             Event::Progress(at, latest) | Event::Loading(at, latest) => {
                 self.sequence.store(*at, Ordering::Relaxed);
                 self.source_sequence.store(*latest, Ordering::Relaxed);
+                self.knows_source.store(true, Ordering::Release);
                 self.downloaded.store(0, Ordering::Relaxed);
                 self.in_contact();
             }
@@ -38,6 +64,7 @@ impl FollowStatus {
             }
             Event::Behind
             | Event::Diverged(_)
+            | Event::Damaged(_)
             | Event::Waiting(_)
             | Event::BadFile(_)
             | Event::Untrusted(_)
@@ -56,9 +83,14 @@ impl FollowStatus {
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// Last known sequence number of the source; 0 before the first contact.
-    pub fn source_sequence(&self) -> u64 {
-        self.source_sequence.load(Ordering::Relaxed)
+    /// What has the register file verified.
+    pub fn suspicion(&self) -> Suspicion {
+        self.suspicion.clone()
+    }
+
+    /// Last known sequence number of the source; `None` before it has stated one.
+    pub fn source_sequence(&self) -> Option<u64> {
+        self.knows_source.load(Ordering::Acquire).then(|| self.source_sequence.load(Ordering::Relaxed))
     }
 
     /// Sequence number of the replica.
@@ -99,9 +131,13 @@ mod tests {
         assert!(!status.is_followed(minute), "nothing is known yet");
         status.note(&Event::Open(7));
         assert!(!status.is_followed(minute), "the directory was opened without the source");
+        // A source that no longer has the changes, and begins to send its register file.
+        status.note(&Event::Behind);
+        status.note(&Event::Downloading(0, 20));
+        assert_eq!(status.source_sequence(), None, "0 is a number, and it has stated none");
         status.note(&Event::Progress(8, 9));
         assert!(status.is_followed(minute) && status.is_connected());
-        assert_eq!((status.sequence(), status.source_sequence()), (8, 9));
+        assert_eq!((status.sequence(), status.source_sequence()), (8, Some(9)));
         status.note(&Event::AttemptFailed);
         assert!(status.is_followed(minute) && !status.is_connected(), "it may be away for a minute");
         assert!(!status.is_followed(SignedDuration::from_secs(-1)));

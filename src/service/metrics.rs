@@ -2,6 +2,7 @@
 
 use super::registers::Registers;
 use super::tls::Material;
+use crate::replica::FollowStatus;
 use crate::source::FrontCounts;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -177,7 +178,7 @@ impl Metrics {
         );
         registry.register(
             "source_sequence",
-            "Last known sequence number of the source that the service follows",
+            "Last known sequence number of the source that the service follows; absent before the first",
             metrics.source_sequence.clone(),
         );
         registry.register(
@@ -290,7 +291,12 @@ impl Metrics {
                 }
             }
         }
-        for served in &registers.all {
+        if let Some(awaited) = registers.awaited() {
+            let by = ByRegister { register: awaited.name.clone() };
+            self.following.get_or_create(&by).set(0);
+            self.set_source(&by, &awaited.source);
+        }
+        for served in registers.served() {
             let by = ByRegister { register: served.name.clone() };
             let register = served.register();
             let age = jiff::Timestamp::now().duration_since(register.as_of());
@@ -306,16 +312,24 @@ impl Metrics {
                 self.set_live(&by, front.counts());
             }
             if let Some(source) = served.source() {
-                self.source_sequence.get_or_create(&by).set(source.source_sequence() as i64);
-                self.source_connected.get_or_create(&by).set(i64::from(source.is_connected()));
-                let contact = source.last_contact().map_or(0, |last| last.as_millisecond());
-                self.source_contact.get_or_create(&by).set(contact as f64 / 1000.0);
+                self.set_source(&by, source);
             }
         }
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.registry);
         out
+    }
+
+    /// Sets the metrics of a replica.
+    fn set_source(&self, by: &ByRegister, source: &FollowStatus) {
+        // Without it, the lag is unknown: 0 would be a number.
+        if let Some(sequence) = source.source_sequence() {
+            self.source_sequence.get_or_create(by).set(sequence as i64);
+        }
+        self.source_connected.get_or_create(by).set(i64::from(source.is_connected()));
+        let contact = source.last_contact().map_or(0, |last| last.as_millisecond());
+        self.source_contact.get_or_create(by).set(contact as f64 / 1000.0);
     }
 
     /// Sets the metrics of a live register.

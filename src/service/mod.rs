@@ -21,6 +21,7 @@ mod context;
 mod credentials;
 mod dispatch;
 pub(crate) mod far;
+mod fault_log;
 mod health;
 mod krr;
 mod live;

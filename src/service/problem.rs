@@ -1,8 +1,10 @@
 //! Errors of HTTP requests as problem details (RFC 9457).
 
+use crate::recurring::RecurringLine;
 use crate::register::{QuestionError, Register};
 use hyper::StatusCode;
 use serde::Serialize;
+use std::time::Instant;
 
 /// The status that is recorded if the client did not receive the whole response, as other servers record it.
 pub(super) const CLIENT_GONE: u16 = 499;
@@ -52,6 +54,12 @@ impl Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "answer-too-large", detail)
     }
 
+    /// 503: the register cannot be opened yet.
+    pub(super) fn awaited() -> Problem {
+        let detail = "the register is not here yet: it is being replicated, or its source is away; retry";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "register-awaited", detail)
+    }
+
     /// 503: the service stops.
     pub(super) fn stopping() -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the service stops; retry")
@@ -96,13 +104,12 @@ impl Problem {
 
     /// 500, on every path. The cause goes to the log only. From now on, the service is not ready.
     pub(super) fn damaged(register: &Register, damage: &dyn std::error::Error) -> Problem {
-        register.note_damage();
-        Problem::unreadable(damage)
+        Problem::unreadable(damage, register.note_damage())
     }
 
-    /// The same, without a note of the damage.
-    pub(super) fn unreadable(damage: &dyn std::error::Error) -> Problem {
-        tracing::error!(%damage, "the register is damaged");
+    /// The same, without a note of the damage. `is_new`: whether it was not known before.
+    pub(super) fn unreadable(damage: &dyn std::error::Error, is_new: bool) -> Problem {
+        log_damage(damage, is_new);
         let detail =
             "a part of the register that the request reads is damaged; `nabar verify` lists the damage";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged-register", detail)
@@ -119,6 +126,29 @@ impl Problem {
 
     pub(super) fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// The lines about damage in any register: a client can ask for what is damaged as often as it likes.
+static DAMAGE: RecurringLine = RecurringLine::new();
+
+/// Logs that a request has found damage, unless that has been said within the last minute. `is_new`: whether it was not
+/// known before.
+pub(super) fn log_damage(damage: &dyn std::error::Error, is_new: bool) {
+    if is_new {
+        DAMAGE.restart();
+    }
+    // At this level, the log has every request.
+    let every = tracing::enabled!(tracing::Level::DEBUG).then_some(1);
+    if let Some(times) = every.or_else(|| DAMAGE.occurs(Instant::now())) {
+        tracing::error!(%damage, times, "the register is damaged");
+    }
+}
+
+/// Logs how often damage was found since it was last logged, if that is due.
+pub(super) fn sum_up_damage(now: Instant) {
+    if let Some(times) = DAMAGE.remainder(now) {
+        tracing::error!(times, "the register is damaged");
     }
 }
 

@@ -124,7 +124,7 @@ fn check_while_sent(register: &Register, sent: &SharedRecord) -> Box<MappedCheck
     let (file, sent) = (register.file().clone(), sent.clone());
     Box::new(move |is_last| {
         if !file.is_intact() {
-            let problem = Problem::unreadable(&Damage::Changed);
+            let problem = Problem::unreadable(&Damage::Changed, false);
             let mut record = sent.lock();
             (record.end, record.fault) = (StreamEnd::Failed, Some(problem.word().to_owned()));
             return Err(io::Error::other(Damage::Changed));

@@ -11,6 +11,7 @@ use super::paced::PacedStream;
 use super::response::Body;
 use super::state::{ServeError, Service};
 use super::stream::SharedStream;
+use crate::recurring::RecurringLine;
 use crate::store::FileWatch;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -27,7 +28,7 @@ use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -214,7 +215,9 @@ async fn housekeeping(service: Arc<Service>, mut hang_up: Signal, reload: Arc<Re
         service.memory.remove_idle();
         service.jobs.remove_idle();
         service.refusal_log.sum_up();
+        service.fault_log.sum_up(Instant::now());
         health::report_hanging(&service);
+        health::log_readiness(&service);
     }
 }
 
@@ -226,7 +229,7 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, or the client has closed the connection.
-                tracing::warn!(%error, "cannot accept a connection");
+                log_accept_error(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -263,6 +266,14 @@ async fn accept(service: &Arc<Service>, listener: &TcpListener, connections: &Gr
     }
 }
 
+/// Logs that a connection could not be accepted, unless that has been said within the last minute.
+fn log_accept_error(error: &io::Error) {
+    static LINE: RecurringLine = RecurringLine::new();
+    if let Some(times) = LINE.occurs(Instant::now()) {
+        tracing::warn!(%error, times, "cannot accept a connection");
+    }
+}
+
 /// Accepts connections of probes and metrics.
 async fn accept_admin(
     service: &Arc<Service>,
@@ -291,7 +302,7 @@ async fn accept_admin(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                log_accept_error(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

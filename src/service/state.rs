@@ -5,6 +5,7 @@ use super::capacity::Capacity;
 use super::client_limits::ClientLimits;
 use super::config::{Config, Limits};
 use super::credentials::Credentials;
+use super::fault_log::FaultLog;
 use super::memory::{MemoryBudget, Pool};
 use super::metrics::Metrics;
 use super::open_connections::OpenConnections;
@@ -69,6 +70,8 @@ pub struct Service {
     pub(super) stopping: watch::Sender<bool>,
     /// Lines of the log about refused requests and connections.
     pub(super) refusal_log: RefusalLog,
+    /// Lines of the log about requests that fail.
+    pub(super) fault_log: FaultLog,
     /// Whether callers must authenticate.
     pub(super) authenticates: bool,
     /// Whether probes and metrics have an address of their own.
@@ -81,7 +84,7 @@ impl Service {
     /// Loads credentials and opens the audit log.
     pub fn new(registers: Registers, config: &Config) -> Result<Service, ServeError> {
         let (mut limits, has_tls) = (config.limits, config.tls.is_some());
-        if registers.all.iter().any(|served| served.front().is_some()) {
+        if registers.served().any(|served| served.front().is_some()) {
             // The answers that are kept are part of the budget.
             limits.memory_bytes = limits.memory_bytes.saturating_sub(ANSWERS_BYTES);
         }
@@ -106,6 +109,7 @@ impl Service {
             jobs: Pool::new(limits.jobs.max(1), limits.jobs.div_ceil(2).max(1)),
             stopping: watch::Sender::new(false),
             refusal_log: RefusalLog::new(),
+            fault_log: FaultLog::default(),
             authenticates: config.authenticates(),
             has_admin: config.admin_listen.is_some(),
             print: PrintCertificate::read(&config.krr).map_err(ServeError::Print)?,

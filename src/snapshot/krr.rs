@@ -68,14 +68,36 @@ impl KrrNumbers {
         number(&mut self.certificates, text, |count| count as u32)
     }
 
-    /// The final tables, if all are used.
-    pub(crate) fn finish(self) -> KrrTables {
-        let used = Used {
-            states: vec![true; self.states.provisional().len()],
-            operators: vec![true; self.operators.len()],
-            certificates: vec![true; self.certificates.len()],
+    /// The final tables of what some rows use: the numbers of their states and of their certificates.
+    pub(crate) fn finish(
+        self,
+        states: impl Iterator<Item = u32>,
+        certificates: impl Iterator<Item = u32>,
+    ) -> KrrTables {
+        let provisional = self.states.provisional();
+        let mut used = Used {
+            states: vec![false; provisional.len()],
+            operators: vec![false; self.operators.len()],
+            certificates: vec![false; self.certificates.len()],
         };
+        states.for_each(|state| used.states[state as usize] = true);
+        for (state, _) in provisional.iter().zip(&used.states).filter(|(_, is_used)| **is_used) {
+            if let Some(number) = state.operator() {
+                used.operators[usize::from(number)] = true;
+            }
+        }
+        certificates.for_each(|number| used.certificates[number as usize] = true);
         self.finish_used(&used)
+    }
+
+    /// The number of a certificate that has one.
+    pub(crate) fn number_of_certificate(&self, text: &str) -> Option<u32> {
+        self.certificates.get(text).copied()
+    }
+
+    /// Number of certificates.
+    pub(crate) fn certificates(&self) -> usize {
+        self.certificates.len()
     }
 
     fn finish_used(self, used: &Used) -> KrrTables {
@@ -182,10 +204,9 @@ impl KrrDraft {
     /// The finished draft. States, operators and certificates of rejected recipients only are dropped, so that equal
     /// recipients give equal files.
     pub(crate) fn finish(mut self, sequence: u64, as_of: Timestamp) -> Draft<'static> {
-        let tables = {
-            let used = self.used();
-            self.numbers.finish_used(&used)
-        };
+        let packed = |row: &KrrRow| self.contacts.packed(row.start, row.length);
+        let certificates = self.rows.iter().filter_map(|row| Contact::certificate_of(packed(row)));
+        let tables = self.numbers.finish(self.rows.iter().map(|row| row.state), certificates);
         let mut builder = IndexBuilder::new(Country::Norway, tables.states.len() as u32, self.rows.len());
         let mut places = Vec::with_capacity(self.rows.len() + 1);
         places.push(0);
@@ -197,25 +218,6 @@ impl KrrDraft {
             Contact::renumber_certificate(packed, &tables.certificate_numbers);
         }
         tables.draft((sequence, as_of), builder.finish(), ContactsDraft::Packed(self.contacts), places)
-    }
-
-    fn used(&self) -> Used {
-        let provisional = self.numbers.states.provisional();
-        let mut used = Used {
-            states: vec![false; provisional.len()],
-            operators: vec![false; self.numbers.operators.len()],
-            certificates: vec![false; self.numbers.certificates.len()],
-        };
-        for row in &self.rows {
-            used.states[row.state as usize] = true;
-            if let Some(number) = provisional[row.state as usize].operator() {
-                used.operators[usize::from(number)] = true;
-            }
-            if let Some(number) = Contact::certificate_of(self.contacts.packed(row.start, row.length)) {
-                used.certificates[number as usize] = true;
-            }
-        }
-        used
     }
 }
 

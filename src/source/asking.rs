@@ -2,7 +2,6 @@
 
 use super::answer::{Answers, CallError, check, refused};
 use super::config::{SourceLimits, time};
-use super::journal::{Journal, JournalError};
 use super::{AskProgress, SourceError};
 use crate::identities::{Identity, Ordinal};
 use crate::replica::backoff::Backoff;
@@ -41,9 +40,8 @@ pub(super) type Answered = (Timestamp, Answers);
 /// State that all calls of a job share.
 struct Shared<R> {
     caller: Caller<R>,
-    ids: Vec<Ordinal>,
-    /// Ids before this one are answered or being asked.
-    next: AtomicUsize,
+    /// The ids of the next calls.
+    calls: tokio::sync::Mutex<mpsc::Receiver<Vec<Ordinal>>>,
     /// Whether a call has failed in a way that ends the job: no other one is made.
     ended: AtomicBool,
 }
@@ -104,6 +102,25 @@ impl Default for Times {
     }
 }
 
+impl Times {
+    /// No call is made for a time.
+    fn leave_alone(&mut self, time: Duration) {
+        self.left_alone_until = self.left_alone_until.max(Instant::now() + time);
+    }
+}
+
+/// What is asked, and where the answers are kept.
+pub(super) trait Job {
+    /// The next id to be asked. Ids ascend.
+    fn next(&mut self) -> Option<Ordinal>;
+
+    /// Adds what was answered at a time.
+    fn append(&mut self, time: Timestamp, answers: Answers) -> Result<(), SourceError>;
+
+    /// Makes all that was added durable.
+    fn sync(&mut self) -> Result<(), SourceError>;
+}
+
 /// A register that can be asked.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
     /// Asks for some ids. Answers are not checked yet. The call may leave its place early.
@@ -129,32 +146,32 @@ fn ids_per_call(limits: &SourceLimits) -> usize {
 pub(super) fn runtime(limits: &SourceLimits) -> Result<Runtime, SourceError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let threads = limits.calls_in_flight.get().min(cores);
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    // Answers that have arrived are received before others are read: their next calls wait for it.
+    let mut builder = runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(threads).event_interval(1).enable_all().build();
     runtime.map_err(SourceError::System)
 }
 
-/// Asks for ids, which ascend, and appends what is answered to the journal. All that was answered is in the journal, also
-/// after an error.
+/// Asks for the ids of a job, which are `total`. What is answered is added to it, also before an error.
 pub(super) fn ask<R: Ask>(
     register: &R,
-    ids: Vec<Ordinal>,
+    total: u64,
     limits: &SourceLimits,
-    journal: &mut Journal,
+    job: &mut impl Job,
     (runtime, progress): (&Runtime, &dyn AskProgress),
 ) -> Result<Asked, SourceError> {
-    let total = ids.len() as u64;
-    if ids.is_empty() {
+    if total == 0 {
         return Ok(Asked::default());
     }
     let _entered = runtime.enter();
-    let shared = Arc::new(Shared {
-        caller: Caller::new(register.clone(), limits),
-        ids,
-        next: AtomicUsize::new(0),
-        ended: AtomicBool::new(false),
-    });
     // As many may read answers as are waiting for them.
     let count = 2 * limits.calls_in_flight.get();
+    let (given, calls) = mpsc::channel(count);
+    let shared = Arc::new(Shared {
+        caller: Caller::new(register.clone(), limits),
+        calls: tokio::sync::Mutex::new(calls),
+        ended: AtomicBool::new(false),
+    });
     let (sender, mut receiver) = mpsc::channel::<Answered>(count);
     let mut workers = JoinSet::new();
     for _ in 0..count {
@@ -163,11 +180,12 @@ pub(super) fn ask<R: Ask>(
     drop(sender);
     let asked = || shared.caller.asked();
     runtime.block_on(async {
-        let mut answered = 0;
+        let (mut answered, mut given) = (0, Some(given));
         loop {
+            given = given.filter(|given| !give(job, given, shared.caller.ids_per_call()));
             match timeout(LOOK, receiver.recv()).await {
                 Ok(Some(first)) => {
-                    answered += append(journal, first, &mut receiver)?;
+                    answered += append(job, first, &mut receiver)?;
                     progress.answered(answered, total, asked());
                 }
                 Ok(None) => break,
@@ -176,7 +194,7 @@ pub(super) fn ask<R: Ask>(
             if progress.interrupted() {
                 workers.abort_all();
                 while let Some(more) = receiver.recv().await {
-                    append(journal, more, &mut receiver)?;
+                    append(job, more, &mut receiver)?;
                 }
                 return Err(SourceError::Interrupted);
             }
@@ -185,7 +203,7 @@ pub(super) fn ask<R: Ask>(
                 if let Some(error) = error_of(ended) {
                     workers.abort_all();
                     while let Some(more) = receiver.recv().await {
-                        append(journal, more, &mut receiver)?;
+                        append(job, more, &mut receiver)?;
                     }
                     return Err(error);
                 }
@@ -211,34 +229,50 @@ fn error_of(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -> O
 
 /// Appends some answers and all that have arrived meanwhile, and makes them durable. Returns their number.
 fn append(
-    journal: &mut Journal,
+    job: &mut impl Job,
     first: Answered,
     receiver: &mut mpsc::Receiver<Answered>,
-) -> Result<u64, JournalError> {
+) -> Result<u64, SourceError> {
     let mut next = Some(first);
     let mut count = 0;
     while let Some((time, answers)) = next {
         count += answers.answers.len() as u64;
-        journal.append(time, answers)?;
+        job.append(time, answers)?;
         next = receiver.try_recv().ok();
     }
-    journal.sync()?;
+    job.sync()?;
     Ok(count)
+}
+
+/// Gives the workers the ids of the next calls, as far as there is room. Returns whether these were the last ones.
+fn give(job: &mut impl Job, given: &mpsc::Sender<Vec<Ordinal>>, count: usize) -> bool {
+    while let Ok(permit) = given.try_reserve() {
+        let ids: Vec<Ordinal> = std::iter::from_fn(|| job.next()).take(count).collect();
+        if ids.is_empty() {
+            return true;
+        }
+        permit.send(ids);
+    }
+    false
 }
 
 /// Makes one call after another, until all ids are asked.
 async fn work<R: Ask>(shared: Arc<Shared<R>>, sender: mpsc::Sender<Answered>) -> Result<(), SourceError> {
     loop {
-        let count = shared.caller.ids_per_call();
-        let first = shared.next.fetch_add(count, Ordering::Relaxed);
-        let Some(rest) = shared.ids.get(first..).filter(|rest| !rest.is_empty()) else { return Ok(()) };
-        let mut parts = Parts::new(&rest[..count.min(rest.len())]);
+        let next = shared.calls.lock().await.recv().await;
+        let Some(ids) = next else { return Ok(()) };
+        let mut parts = Parts::new(&ids);
         while let Some(part) = parts.next(&shared.caller) {
             // Before the call: a worker that is aborted while it waits would lose an answer.
             let Ok(permit) = sender.reserve().await else { return Ok(()) };
             match shared.caller.call(part, &shared.ended).await? {
                 Outcome::Answered(answered) => permit.send(answered),
                 Outcome::Halve => parts.halve(part),
+                Outcome::TooMany if part.len() == 1 => return Err(too_many()),
+                Outcome::TooMany => {
+                    shared.caller.take_fewer(part.len() / 2);
+                    parts.halve(part);
+                }
                 Outcome::Ended => return Ok(()),
             }
         }
@@ -268,10 +302,81 @@ impl<'i> Parts<'i> {
     }
 }
 
-enum Outcome {
+/// The register answers a call of one id as if there were too many.
+pub(super) fn too_many() -> SourceError {
+    SourceError::Refused("the register takes not even one id a call".to_owned())
+}
+
+/// How an attempt of a call ended.
+pub(super) enum Outcome {
     Answered(Answered),
+    /// The register refuses an id of the call, which is to be made for fewer ids.
     Halve,
+    /// There are more ids in the call than the register takes.
+    TooMany,
+    /// Another call has ended the job.
     Ended,
+}
+
+/// Why an attempt of a call failed.
+pub(super) enum AttemptError {
+    /// The call can be made again.
+    Passing(Failure),
+    /// It is of no use to make it again.
+    Final(SourceError),
+}
+
+impl From<SourceError> for AttemptError {
+    fn from(error: SourceError) -> AttemptError {
+        AttemptError::Final(error)
+    }
+}
+
+/// A failed attempt of a call, which can be made again.
+pub(super) struct Failure {
+    kind: FailureKind,
+    /// Without content of the call.
+    pub(super) why: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FailureKind {
+    Passing,
+    Token,
+    BadAnswer,
+}
+
+/// The failures of the attempts of a call.
+#[derive(Clone, Default)]
+pub(super) struct Failures {
+    backoff: Backoff,
+    bad_answers: u32,
+    token_refused: bool,
+}
+
+impl Failures {
+    /// Those of a call for part of the ids: only that the token was refused is not of the ids.
+    pub(super) fn of_part(&self) -> Failures {
+        Failures { token_refused: self.token_refused, ..Failures::default() }
+    }
+
+    /// Counts a failure. Errors: the call is not to be made again.
+    fn count(&mut self, failure: &Failure) -> Result<(), SourceError> {
+        // A token that was taken may end before the next attempt: only two refusals in a row count.
+        let was_refused = std::mem::replace(&mut self.token_refused, failure.kind == FailureKind::Token);
+        let why = || failure.why.clone();
+        match failure.kind {
+            FailureKind::Token if was_refused => Err(SourceError::Refused(why())),
+            FailureKind::BadAnswer => {
+                self.bad_answers += 1;
+                match self.bad_answers {
+                    BAD_ANSWERS_MAX => Err(SourceError::BadAnswer { why: why(), attempts: BAD_ANSWERS_MAX }),
+                    _ => Ok(()),
+                }
+            }
+            FailureKind::Passing | FailureKind::Token => Ok(()),
+        }
+    }
 }
 
 impl<R: Ask> Caller<R> {
@@ -298,6 +403,23 @@ impl<R: Ask> Caller<R> {
         self.ids_per_call.load(Ordering::Relaxed).max(1)
     }
 
+    /// The register takes no more ids a call than so many.
+    pub(super) fn take_fewer(&self, ids: usize) {
+        self.ids_per_call.fetch_min(ids, Ordering::Relaxed);
+    }
+
+    /// It may take as many again as its source file says, or twice as many as now.
+    pub(super) fn take_more(&self, is_all: bool) {
+        let most = ids_per_call(&self.limits);
+        let more = if is_all { most } else { most.min(2 * self.ids_per_call()) };
+        self.ids_per_call.store(more, Ordering::Relaxed);
+    }
+
+    /// Whether calls have fewer ids than the source file says.
+    pub(super) fn takes_fewer(&self) -> bool {
+        self.ids_per_call() < ids_per_call(&self.limits)
+    }
+
     /// The calls so far.
     pub(super) fn asked(&self) -> Asked {
         Asked {
@@ -307,127 +429,110 @@ impl<R: Ask> Caller<R> {
         }
     }
 
-    /// Whether the last call has failed.
-    pub(super) fn is_failing(&self) -> bool {
-        self.times().failing_since.is_some()
+    /// Makes one attempt of a call for ids, which ascend.
+    pub(super) async fn attempt_once(&self, ids: &[Ordinal]) -> Result<Outcome, AttemptError> {
+        self.attempt(&mut Place::default(), ids, &AtomicBool::new(false)).await
     }
 
-    /// Asks for ids, which ascend, in as few calls as the register allows. Returns also what was answered before an error.
-    pub(super) async fn ask(&self, ids: &[Ordinal]) -> (Vec<Answered>, Result<(), SourceError>) {
-        let (mut parts, mut all) = (Parts::new(ids), Vec::new());
-        let never = AtomicBool::new(false);
-        while let Some(part) = parts.next(self) {
-            match self.call(part, &never).await {
-                Ok(Outcome::Answered(answered)) => all.push(answered),
-                Ok(Outcome::Halve) => parts.halve(part),
-                Ok(Outcome::Ended) => break,
-                Err(error) => return (all, Err(error)),
-            }
-        }
-        (all, Ok(()))
+    /// Whether the register has refused each of many ids: then the fault is not in the ids.
+    pub(super) fn refuses_all(&self) -> Option<SourceError> {
+        let refused = self.refused.load(Ordering::Relaxed);
+        let refuses_all = refused >= REFUSED_MAX && !self.has_answers.load(Ordering::Relaxed);
+        refuses_all.then(|| {
+            SourceError::SenderRefused(format!(
+                "the register refuses each of the first {refused} ids: check the sender, the address and its kind"
+            ))
+        })
     }
 
     fn times(&self) -> std::sync::MutexGuard<'_, Times> {
         self.pace.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an id that is refused. Errors: it is one of many, and none was answered: then the fault is not in the ids.
-    fn check_refused(&self) -> Result<(), SourceError> {
-        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
-        match refused >= REFUSED_MAX && !self.has_answers.load(Ordering::Relaxed) {
-            true => Err(SourceError::SenderRefused(format!(
-                "the register refuses each of the first {refused} ids: check the sender, the address and its kind"
-            ))),
-            false => Ok(()),
-        }
-    }
-
     /// Makes a call until it is answered, or is to be made for half of the ids, or another call has `ended` the job.
     async fn call(&self, ids: &[Ordinal], ended: &AtomicBool) -> Result<Outcome, SourceError> {
-        let mut place = Place::default();
-        let outcome = self.call_in(&mut place, ids, ended).await;
+        let (mut place, mut failures) = (Place::default(), Failures::default());
+        let outcome = loop {
+            // The place is kept until the next attempt, so that no more calls than allowed are made to a register in trouble.
+            match self.attempt(&mut place, ids, ended).await {
+                Ok(outcome) => break Ok(outcome),
+                Err(AttemptError::Final(error)) => break Err(error),
+                Err(AttemptError::Passing(failure)) => match self.again(&mut failures, failure) {
+                    Ok(next) => sleep_until(next).await,
+                    Err(error) => break Err(error),
+                },
+            }
+        };
         // Before the place is free.
         ended.fetch_or(outcome.is_err(), Ordering::Relaxed);
         outcome
     }
 
-    async fn call_in(
+    /// Makes one attempt of a call.
+    async fn attempt(
         &self,
         place: &mut Place,
         ids: &[Ordinal],
         ended: &AtomicBool,
-    ) -> Result<Outcome, SourceError> {
-        let (mut backoff, mut bad_answers, mut token_refused) = (Backoff::default(), 0, false);
-        loop {
-            if place.0.is_none() {
-                // Places are never closed.
-                place.0 = Arc::clone(&self.pace.places).acquire_owned().await.ok();
-            }
-            if ended.load(Ordering::Relaxed) {
-                return Ok(Outcome::Ended);
-            }
-            if ids.len() > self.ids_per_call() {
-                // The register has refused as many meanwhile.
-                return Ok(Outcome::Halve);
-            }
-            self.turn(ids.len()).await;
-            let (started, time) = (Instant::now(), Timestamp::now());
-            self.calls.fetch_add(1, Ordering::Relaxed);
-            let answered = self.register.call(ids, place).await.and_then(|answers| {
-                check(ids, &answers.answers)?;
-                Ok(answers)
-            });
-            // A token that was taken may end before the next attempt: only two refusals in a row count.
-            let (why, after) = match answered {
-                Ok(answers) => {
-                    self.times().failing_since = None;
-                    self.has_answers.store(true, Ordering::Relaxed);
-                    return Ok(Outcome::Answered((time, answers)));
-                }
-                Err(CallError::BadIds) if ids.len() == 1 => {
-                    self.times().failing_since = None;
-                    self.check_refused()?;
-                    let answers =
-                        ids.iter().filter_map(|id| Identity::from_ordinal(*id)).map(|id| refused(&id));
-                    return Ok(Outcome::Answered((
-                        time,
-                        Answers { answers: answers.collect(), ..Answers::default() },
-                    )));
-                }
-                Err(CallError::BadIds) => {
-                    self.times().failing_since = None;
-                    return Ok(Outcome::Halve);
-                }
-                Err(CallError::TooMany) if ids.len() == 1 => {
-                    return Err(SourceError::Refused("the register takes not even one id a call".to_owned()));
-                }
-                Err(CallError::TooMany) => {
-                    self.times().failing_since = None;
-                    self.ids_per_call.fetch_min(ids.len() / 2, Ordering::Relaxed);
-                    return Ok(Outcome::Halve);
-                }
-                Err(CallError::SenderRefused(why)) => return Err(SourceError::SenderRefused(why)),
-                Err(CallError::Stop(why)) => return Err(SourceError::Refused(why)),
-                Err(CallError::TokenRefused(why)) if token_refused => return Err(SourceError::Refused(why)),
-                Err(CallError::TokenRefused(why)) => {
-                    token_refused = true;
-                    (why, Some(Duration::ZERO))
-                }
-                Err(CallError::BadAnswer(why)) => {
-                    (bad_answers, token_refused) = (bad_answers + 1, false);
-                    if bad_answers == BAD_ANSWERS_MAX {
-                        return Err(SourceError::BadAnswer { why, attempts: bad_answers });
-                    }
-                    (why, None)
-                }
-                Err(CallError::Again { why, after }) => {
-                    token_refused = false;
-                    (why, after)
-                }
-            };
-            self.retries.fetch_add(1, Ordering::Relaxed);
-            sleep_until(self.delay(&mut backoff, started, after, why)?).await;
+    ) -> Result<Outcome, AttemptError> {
+        if place.0.is_none() {
+            // Places are never closed.
+            place.0 = Arc::clone(&self.pace.places).acquire_owned().await.ok();
         }
+        if ended.load(Ordering::Relaxed) {
+            return Ok(Outcome::Ended);
+        }
+        if ids.len() > self.ids_per_call() {
+            // The register has refused as many meanwhile.
+            return Ok(Outcome::Halve);
+        }
+        self.turn(ids.len()).await;
+        let (started, time) = (Instant::now(), Timestamp::now());
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let answered = self.register.call(ids, place).await.and_then(|answers| {
+            check(ids, &answers.answers)?;
+            Ok(answers)
+        });
+        // Noted before the place is free.
+        let failed = |kind, why, after: Option<Duration>| {
+            let mut times = self.times();
+            times.failing_since.get_or_insert(started);
+            times.leave_alone(after.unwrap_or_default());
+            Err(AttemptError::Passing(Failure { kind, why }))
+        };
+        match answered {
+            Ok(answers) => {
+                self.times().failing_since = None;
+                self.has_answers.store(true, Ordering::Relaxed);
+                Ok(Outcome::Answered((time, answers)))
+            }
+            Err(CallError::BadIds) => {
+                self.times().failing_since = None;
+                Ok(self.refused_ids(ids, time)?)
+            }
+            Err(CallError::TooMany) => {
+                self.times().failing_since = None;
+                Ok(Outcome::TooMany)
+            }
+            Err(CallError::SenderRefused(why)) => Err(SourceError::SenderRefused(why).into()),
+            Err(CallError::Stop(why)) => Err(SourceError::Refused(why).into()),
+            Err(CallError::TokenRefused(why)) => failed(FailureKind::Token, why, Some(Duration::ZERO)),
+            Err(CallError::BadAnswer(why)) => failed(FailureKind::BadAnswer, why, None),
+            Err(CallError::Again { why, after }) => failed(FailureKind::Passing, why, after),
+        }
+    }
+
+    /// What follows from a call with an id that the register refuses. Errors: it refuses all ids.
+    fn refused_ids(&self, ids: &[Ordinal], time: Timestamp) -> Result<Outcome, SourceError> {
+        if ids.len() > 1 {
+            return Ok(Outcome::Halve);
+        }
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(error) = self.refuses_all() {
+            return Err(error);
+        }
+        let answers = ids.iter().filter_map(|id| Identity::from_ordinal(*id)).map(|id| refused(&id));
+        Ok(Outcome::Answered((time, Answers { answers: answers.collect(), ..Answers::default() })))
     }
 
     /// Waits until a call for some ids may be made.
@@ -452,28 +557,24 @@ impl<R: Ask> Caller<R> {
         start
     }
 
-    /// When a failed call is made again. No call is made for as long as the register wants to be left alone.
+    /// Counts a failure of a call. Returns when it is made again.
     ///
-    /// Errors: every call has failed for too long.
-    fn delay(
-        &self,
-        backoff: &mut Backoff,
-        started: Instant,
-        after: Option<Duration>,
-        why: String,
-    ) -> Result<Instant, SourceError> {
-        let mut times = self.times();
-        if let Some(after) = after {
-            times.left_alone_until = times.left_alone_until.max(Instant::now() + after);
-        }
-        let silence = times.failing_since.get_or_insert(started).elapsed();
+    /// Errors: every call has failed for too long; this one is not to be made again.
+    pub(super) fn again(&self, failures: &mut Failures, failure: Failure) -> Result<Instant, SourceError> {
+        failures.count(&failure)?;
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        let times = self.times();
+        let silence = times.failing_since.map(|since| since.elapsed()).unwrap_or_default();
         if silence > time(self.limits.give_up_after) {
-            // Others may go on asking.
-            times.left_alone_until = times.left_alone_until.max(Instant::now() + AWAY_PAUSE);
-            return Err(SourceError::Away { why, silence });
+            return Err(SourceError::Away { why: failure.why, silence });
         }
         // Also if the register says that it may be asked at once.
-        let next = Instant::now() + backoff.next();
+        let next = Instant::now() + failures.backoff.next();
         Ok(next.max(times.left_alone_until))
+    }
+
+    /// The register does not answer: no caller asks it for a second.
+    pub(super) fn leave_alone(&self) {
+        self.times().leave_alone(AWAY_PAUSE);
     }
 }

@@ -27,9 +27,16 @@ pub(super) struct Reply {
 #[derive(Clone)]
 pub(super) struct HttpClient {
     client: Client,
+    /// Time for a call, if it is shorter than that of the source.
+    call_time: Option<Duration>,
 }
 
 impl HttpClient {
+    /// The same client, whose calls take no longer than this.
+    pub(super) fn with_call_time(&self, call_time: Duration) -> HttpClient {
+        HttpClient { client: self.client.clone(), call_time: Some(call_time) }
+    }
+
     /// Errors: a certificate or key cannot be used; the text names the file.
     pub(super) fn new(file: &SourceFile, identity: Option<ClientIdentity>) -> Result<HttpClient, String> {
         let roots = match &file.tls.ca {
@@ -57,7 +64,7 @@ impl HttpClient {
             .pool_max_idle_per_host(limits.calls_in_flight.get())
             .build()
             .map_err(|error| client::cause(&error))?;
-        Ok(HttpClient { client })
+        Ok(HttpClient { client, call_time: None })
     }
 
     /// Sends a body, and reads the whole answer, which is for some ids. Errors: those of the connection.
@@ -80,8 +87,11 @@ impl HttpClient {
         headers: HeaderMap,
         (body, bytes_max): (String, usize),
     ) -> Result<Reply, CallError> {
-        let request =
+        let mut request =
             self.client.post(address).headers(headers).header(CONTENT_TYPE, content_type).body(body);
+        if let Some(time) = self.call_time {
+            request = request.timeout(time);
+        }
         let failed = |error: reqwest::Error| connection_error(&client::cause(&error), error.is_timeout());
         let response = request.send().await.map_err(failed)?;
         let status = response.status();

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -245,14 +246,12 @@ impl Journal {
         &self.frames
     }
 
-    /// Reads the changes of a frame.
-    pub(super) fn read(&self, span: &FrameSpan, payload: &mut Vec<u8>) -> Result<(), JournalError> {
-        payload.resize(span.bytes as usize, 0);
-        self.file.read_exact_at(payload, span.offset).map_err(self.failed())?;
-        let frame = format::frame_of(payload, 0).ok_or_else(|| self.damaged())?;
-        payload.truncate(frame.payload.end);
-        payload.drain(..frame.payload.start);
-        Ok(())
+    /// Reads a frame. Returns where its changes are.
+    pub(super) fn read(&self, span: &FrameSpan, bytes: &mut Vec<u8>) -> Result<Range<usize>, JournalError> {
+        bytes.resize(span.bytes as usize, 0);
+        self.file.read_exact_at(bytes, span.offset).map_err(self.failed())?;
+        let frame = format::frame_of(bytes, 0).ok_or_else(|| self.damaged())?;
+        Ok(frame.payload)
     }
 
     pub(super) fn damaged(&self) -> JournalError {

@@ -1,7 +1,8 @@
 //! Answers of an earlier register file that may still be used.
 
 use super::answer::{Answers, refused};
-use super::journal::Journal;
+use super::asking::Job;
+use super::collected::Collected;
 use super::{SourceError, Terms};
 use crate::changes::{ChangeBody, NamedRule, OrganisationId, PutRecipient, json};
 use crate::consent::Acceptance;
@@ -12,16 +13,13 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// Answers in memory before they are written to the journal.
-const COLLECTED_MAX: usize = 10_000;
+const TAKEN_MAX: usize = 10_000;
 
-/// Copies the answers of a register for the ids that have none yet, and are not older than `since`, to the journal.
+/// Takes over the answers of a register for the ids that have none yet, as far as they are young enough.
 pub(super) fn take_over(
     known: &Register,
     terms: &Terms<'_>,
-    ids: &[Ordinal],
-    since: Timestamp,
-    answered: &mut [bool],
-    journal: &mut Journal,
+    collected: &mut Collected<'_>,
 ) -> Result<(), SourceError> {
     let fits = known.kind() == terms.kind
         && known.scope().is_some_and(|scope| {
@@ -35,30 +33,31 @@ pub(super) fn take_over(
     let date = jiff::tz::Offset::UTC.to_datetime(Timestamp::now()).date();
     let question = known.question(terms.sender, date).map_err(|_| SourceError::OtherScope)?;
     let mut by_time: BTreeMap<Timestamp, Answers> = BTreeMap::new();
-    let mut collected = 0;
-    for (ordinal, answered) in ids.iter().zip(answered).filter(|(_, answered)| !**answered) {
-        let Some(identity) = Identity::from_ordinal(*ordinal) else { continue };
+    let (mut taken, since) = (0, collected.since());
+    let mut from = 0;
+    while let Some((index, ordinal)) = collected.unanswered(from) {
+        from = index + 1;
+        let Some(identity) = Identity::from_ordinal(ordinal) else { continue };
         let Some(time) = known.answered(&identity)?.filter(|time| *time >= since) else { continue };
         let answers = by_time.entry(time).or_default();
         let answer = match known.recipient(&identity)? {
-            Some(recipient) => answer(known, *ordinal, recipient, terms.sender, answers)?,
+            Some(recipient) => answer(known, ordinal, recipient, terms.sender, answers)?,
             None if question.ask(&identity)? == Outcome::Refused => refused(&identity),
-            None => ChangeBody::Remove(*ordinal),
+            None => ChangeBody::Remove(ordinal),
         };
         answers.answers.push(answer);
-        *answered = true;
-        collected += 1;
-        if collected == COLLECTED_MAX {
-            append(std::mem::take(&mut by_time), journal)?;
-            collected = 0;
+        taken += 1;
+        if taken == TAKEN_MAX {
+            append(std::mem::take(&mut by_time), collected)?;
+            taken = 0;
         }
     }
-    append(by_time, journal)?;
-    Ok(journal.sync()?)
+    append(by_time, collected)?;
+    collected.sync()
 }
 
-fn append(by_time: BTreeMap<Timestamp, Answers>, journal: &mut Journal) -> Result<(), SourceError> {
-    Ok(by_time.into_iter().try_for_each(|(time, answers)| journal.append(time, answers))?)
+fn append(by_time: BTreeMap<Timestamp, Answers>, collected: &mut Collected<'_>) -> Result<(), SourceError> {
+    by_time.into_iter().try_for_each(|(time, answers)| collected.append(time, answers))
 }
 
 fn answer(

@@ -10,6 +10,7 @@ mod answer;
 mod asking;
 mod call;
 mod certificates;
+mod collected;
 mod config;
 mod far;
 mod feed;
@@ -44,6 +45,7 @@ use crate::replica::client as replica_client;
 use answer::{Answers, CallError};
 use asking::{Ask, Place};
 use call::{HttpClient, Reply};
+use collected::Collected;
 use jiff::Timestamp;
 use journal::{Journal, Subject};
 use keys::Credentials;
@@ -367,29 +369,28 @@ impl Source {
                 None => sender.clone().unwrap_or_else(|| on_behalf_of.clone()),
             },
         };
-        let mut journal = Journal::open(job.journal, &subject)?;
         let since = Timestamp::now().saturating_sub(terms.max_age).unwrap_or(Timestamp::MIN);
-        let mut answered = answered(&journal, job.ids, since)?;
+        let mut collected = Collected::open(job.journal, &subject, job.ids, since)?;
         if let Some(known) = job.known {
-            let taken = known::take_over(known, &terms, job.ids, since, &mut answered, &mut journal);
-            if let (Err(_), true) = (&taken, journal.is_empty()) {
+            let taken = known::take_over(known, &terms, &mut collected);
+            if let (Err(_), true) = (&taken, collected.is_empty()) {
                 // Nothing to go on from.
-                journal.remove()?;
+                collected.remove()?;
                 return Err(taken.err().unwrap_or(SourceError::Inconsistent));
             }
             taken?;
         }
-        let left = left(job.ids, &answered);
-        let taken_over = (job.ids.len() - left.len()) as u64;
+        let left = collected.left();
+        let taken_over = job.ids.len() as u64 - left;
         let client = self.client(sender.clone().unwrap_or_default());
         let asked = {
             let runtime = asking::runtime(&self.file.limits)?;
-            asking::ask(&client, left, &self.file.limits, &mut journal, (&runtime, job.progress))
+            asking::ask(&client, left, &self.file.limits, &mut collected, (&runtime, job.progress))
         };
         let asked = match asked {
-            Err(error) if journal.is_empty() => {
+            Err(error) if collected.is_empty() => {
                 // Nothing to go on from.
-                journal.remove()?;
+                collected.remove()?;
                 return Err(error);
             }
             asked => asked?,
@@ -397,7 +398,7 @@ impl Source {
         if taken_over + asked.ids != job.ids.len() as u64 {
             return Err(SourceError::Inconsistent);
         }
-        let (scope, file_bytes) = register::write(&journal, job.ids, since, &terms, job.output)?;
+        let (scope, file_bytes, journal) = collected.write(&terms, job.output)?;
         Ok(Resolved { scope, asked, taken_over, file_bytes, journal })
     }
 
@@ -413,22 +414,6 @@ impl Source {
             is_front: false,
         }
     }
-}
-
-/// Which of some ids, which ascend, have answers in the journal that are not older than `since`.
-fn answered(journal: &Journal, ids: &[Ordinal], since: Timestamp) -> Result<Vec<bool>, JournalError> {
-    let mut answered = vec![false; ids.len()];
-    journal.for_each(|ordinal, time, _| {
-        if let (Ok(index), true) = (ids.binary_search(&ordinal), time >= since) {
-            answered[index] = true;
-        }
-    })?;
-    Ok(answered)
-}
-
-/// The ids that are still to be asked.
-fn left(ids: &[Ordinal], answered: &[bool]) -> Vec<Ordinal> {
-    ids.iter().zip(answered).filter(|(_, answered)| !**answered).map(|(id, _)| *id).collect()
 }
 
 impl Ask for Client {
@@ -460,6 +445,9 @@ impl Client {
             self.http.post(&self.address, "text/xml; charset=utf-8", headers, (message, ids.len())).await?;
         if reply.status == StatusCode::OK {
             place.leave().await;
+        }
+        if reply.status == StatusCode::PAYLOAD_TOO_LARGE {
+            return Err(CallError::TooMany);
         }
         match far::read(&reply.body, &self.sender) {
             // Faults have another status; an answer has this one only.

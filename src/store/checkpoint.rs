@@ -59,7 +59,12 @@ impl Writer {
     }
 
     fn write_register(&self, register: &Register) -> Result<(), StoreError> {
-        let draft = Draft::of(register).map_err(|damage| self.directory.damaged_register(&damage))?;
+        // What was read is that of the register file only if it has not been written to since.
+        let draft = Draft::of(register).and_then(|draft| {
+            register.intact()?;
+            Ok(draft)
+        });
+        let draft = draft.map_err(|damage| self.directory.damaged_register(&damage))?;
         self.directory.write_register(register.sequence(), |out| draft.write_to(out))
     }
 
@@ -72,6 +77,8 @@ impl Writer {
     /// Goes over to the new register file: loads it, applies the changes since, and replaces the version that is based
     /// on the old one.
     fn rebase(&self, sequence: u64) -> Result<(), StoreError> {
+        let name = names::register(sequence);
+        let file = self.directory.disk.file_id(&name).map_err(self.directory.io(&name))?;
         let register = self.directory.register(sequence)?;
         let mut editor = self.directory.editor(&register)?;
         let mut replay = LogReplay::new(&self.directory, register, &mut editor);
@@ -91,7 +98,7 @@ impl Writer {
         debug_assert_eq!(register.sequence(), inner.position.sequence);
         inner.editor = editor;
         inner.register = Arc::clone(&register);
-        inner.base = sequence;
+        (inner.base, inner.file) = (sequence, file);
         inner.log_bytes = inner.position.bytes - SEGMENT_HEAD_BYTES as u64;
         self.committer.replace(register);
         Ok(())

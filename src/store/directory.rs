@@ -128,12 +128,7 @@ impl DataDirectory {
             BadSegment::Head => {
                 self.damaged(name, 0, "it is not a segment of a change log, or its head is damaged")
             }
-            BadSegment::Version(found) => {
-                let finding = format!(
-                    "the log has format version {found}, this nabar reads up to {LOG_VERSION}: use a newer nabar"
-                );
-                self.damaged(name, 8, finding)
-            }
+            BadSegment::Version(found) => StoreError::Version { path: self.path.join(name), found },
         })
     }
 

@@ -4,16 +4,31 @@ use crate::files::{FileMode, Folder, is_regular};
 use crate::memory;
 use crate::register::column::Storage;
 use std::ffi::OsStr;
-use std::fs::{self, File, Permissions, TryLockError};
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Distinguishes files that have the same path at different times: device, inode, time of the last write, length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FileId(u64, u64, i64, i64, u64);
+
+impl FileId {
+    pub(crate) fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+    }
+}
+
 /// A directory of files, by name. `docs/data-directory.md` states what is expected of the disk.
 pub(crate) trait Disk: Send + Sync {
     /// Device and inode of the directory, `None` if it does not exist.
     fn identity(&self) -> Option<(u64, u64)>;
+    /// Which file has a name now. Errors: also if it is not a regular one. On a disk that no other program writes to, all files may have the same.
+    fn file_id(&self, name: &str) -> io::Result<FileId> {
+        let _ = name;
+        Ok(FileId::default())
+    }
     /// Names of all files.
     fn names(&self) -> io::Result<Vec<String>>;
     /// The content of a file, which is not written to while the result is held.
@@ -55,6 +70,14 @@ pub(crate) const MODE: &str = "mode";
 impl Disk for FileSystem {
     fn identity(&self) -> Option<(u64, u64)> {
         fs::metadata(&self.0).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    fn file_id(&self, name: &str) -> io::Result<FileId> {
+        // Opening a pipe would wait for its other end.
+        match fs::metadata(self.0.join(name))? {
+            metadata if metadata.is_file() => Ok(FileId::of(&metadata)),
+            _ => Err(io::Error::other("it is not a regular file")),
+        }
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

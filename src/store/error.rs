@@ -1,5 +1,6 @@
 //! Errors of data directories.
 
+use super::format::LOG_VERSION;
 use crate::files::explained;
 use crate::snapshot::OpenError;
 use std::io;
@@ -44,6 +45,26 @@ pub enum StoreError {
         /// Why.
         error: OpenError,
     },
+    /// Another program has replaced the register file, or written to it, and what is there now is not used.
+    #[error("{}: what is there now in place of the register file is not used: {why}", path.display())]
+    Replaced {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// There is a newer register file that is not used.
+    #[error(
+        "{}: this register file is newer than what is read, and is not used: {why}; remove it, or put a whole one in \
+         its place",
+        path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Durable bytes have changed.
     #[error(
         "{}, byte {at}: {finding}; restore the directory from a copy, or replicate the register again",
@@ -56,6 +77,14 @@ pub enum StoreError {
         at: u64,
         /// What is wrong.
         finding: String,
+    },
+    /// A segment has a newer format version.
+    #[error("{}: the log has format version {found}, this nabar reads up to {LOG_VERSION}: use a newer nabar", path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// Format version of the segment.
+        found: u32,
     },
     /// Segments are missing.
     #[error(
@@ -106,6 +135,18 @@ impl StoreError {
             path if path.is_file() => StoreError::IsFile(path.to_owned()),
             path if is_extract() => StoreError::IsExtract(path.to_owned()),
             path => StoreError::NotOne(path.to_owned()),
+        }
+    }
+
+    /// Whether the content of the directory is damaged, so that nothing but another copy of it helps.
+    #[cfg(feature = "replica")]
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Damaged { .. } | StoreError::LogMissing { .. } => true,
+            StoreError::Register { error, .. } => {
+                matches!(error, OpenError::Foreign | OpenError::Length { .. } | OpenError::Damaged { .. })
+            }
+            _ => false,
         }
     }
 

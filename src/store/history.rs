@@ -267,7 +267,9 @@ impl History {
                 return Ok(None);
             }
             let Some(read) = self.reader.next()? else {
-                return self.until.map_or(Ok(None), |until| Err(self.reader.ends_before(until)));
+                // Before the first frame is read, the position of the reader is unknown.
+                let missing = self.until.filter(|until| self.reader.position().sequence < *until);
+                return missing.map_or(Ok(None), |until| Err(self.reader.ends_before(until)));
             };
             self.log.known().keep(self.reader.position(), self.identity);
             if read.frame.to <= self.after {
@@ -371,5 +373,18 @@ mod tests {
         std::fs::write(&segment, bytes).expect("written");
         assert!(reader.refresh().expect("whole again"));
         assert_eq!(reader.register().sequence(), 1000 + lines.len() as u64);
+    }
+
+    /// A log that has no changes yet, or none since a checkpoint, is whole.
+    #[cfg(feature = "service")]
+    #[test]
+    fn an_empty_log_is_whole() {
+        let directory = tempfile::tempdir().expect("directory");
+        let data = directory.path().join("far");
+        init(fixture("far"), &data).expect("a data directory");
+        let log = Log::new(&data);
+        log.check(1000).expect("whole");
+        assert!(log.check(1001).is_err(), "there was a change");
+        assert_eq!(log.changes_until(1000, 1000).expect("a log").count(), 0);
     }
 }

@@ -1,9 +1,11 @@
 //! Loading a data directory: the newest register file, and the changes after it.
 
 use super::directory::DataDirectory;
+use super::disk::FileId;
 use super::error::StoreError;
 use super::format::FRAME_HEAD_BYTES;
 use super::log::{LogFrame, LogPosition, LogReader, Tail};
+use super::names;
 use crate::changes::Change;
 use crate::changes::apply::{Editor, on_threads};
 use crate::changes::json::BadLine;
@@ -19,6 +21,8 @@ pub(crate) struct LoadedRegister {
     pub(crate) editor: Editor,
     /// Sequence number of the register file.
     pub(crate) base: u64,
+    /// The register file, as it was just before it was opened.
+    pub(crate) file: FileId,
     /// The end of the log.
     pub(crate) position: LogPosition,
     /// Bytes of log after the register file.
@@ -45,6 +49,8 @@ impl DataDirectory {
     pub(super) fn load(&self) -> Result<LoadedRegister, StoreError> {
         let contents = self.contents()?;
         let base = *contents.registers.last().ok_or_else(|| StoreError::not_one(&self.path))?;
+        let name = names::register(base);
+        let file = self.disk.file_id(&name).map_err(self.io(&name))?;
         let register = self.register(base)?;
         let mut editor = self.editor(&register)?;
         let mut replay = LogReplay::new(self, register, &mut editor);
@@ -69,7 +75,7 @@ impl DataDirectory {
         }
         replay.flush()?;
         let register = Arc::new(replay.register);
-        Ok(LoadedRegister { register, editor, base, position, log_bytes, durable, tail })
+        Ok(LoadedRegister { register, editor, base, file, position, log_bytes, durable, tail })
     }
 }
 

@@ -41,6 +41,7 @@ mod load;
 mod log;
 mod names;
 mod reader;
+mod register_file;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,8 @@ pub use batch::{ApplyError, Batch, Lines, SetAside, input};
 pub use checkpoint::Checkpoint;
 #[cfg(test)]
 pub(crate) use directory::DataDirectory;
+#[cfg(feature = "service")]
+pub(crate) use disk::FileId;
 pub use error::StoreError;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};
@@ -66,6 +69,10 @@ pub(crate) use names::REPLICA_OF;
 pub(crate) use names::is_file_of_data_directory;
 pub use names::{feed_of, is_data_directory, replica_of};
 pub use reader::Reader;
+#[cfg(feature = "service")]
+pub(crate) use register_file::verify;
+#[cfg(feature = "replica")]
+pub(crate) use register_file::{sequence_of_names, verify_newest};
 #[cfg(feature = "replica")]
 pub(crate) use watch::FileWatch;
 pub use writer::{Pending, Recovered, Writer};

@@ -1,11 +1,12 @@
 //! Following a data directory while a writer writes to it.
 
 use super::directory::DataDirectory;
-use super::disk::DiskFile;
+use super::disk::{DiskFile, FileId};
 use super::error::StoreError;
 use super::load::{LoadedRegister, LogReplay};
 use super::log::LogReader;
 use super::names;
+use super::register_file::RegisterFileLooks;
 use crate::changes::apply::Editor;
 use crate::register::Register;
 use std::io;
@@ -22,6 +23,7 @@ pub struct Reader {
     /// Device and inode of the directory; `None` if it must be loaded again after an error.
     identity: Option<(u64, u64)>,
     state: ReaderState,
+    looks: RegisterFileLooks,
 }
 
 /// A register, and the log that it was read from.
@@ -30,6 +32,8 @@ struct ReaderState {
     editor: Editor,
     /// Sequence number of the register file.
     base: u64,
+    /// The register file, as it was just before it was opened.
+    file: FileId,
     log: LogReader,
 }
 
@@ -43,7 +47,7 @@ impl Reader {
         // First: a directory that replaces this one from now on is noticed by the next refresh.
         let identity = directory.disk.identity().ok_or_else(|| StoreError::not_one(&directory.path))?;
         let state = ReaderState::load(&directory)?;
-        Ok(Reader { directory, identity: Some(identity), state })
+        Ok(Reader { directory, identity: Some(identity), state, looks: RegisterFileLooks::default() })
     }
 
     /// The register as of the last [`refresh`](Self::refresh). It never changes; later versions are other registers.
@@ -86,6 +90,27 @@ impl Reader {
             Err(_) => self.identity = None,
         }
         refreshed
+    }
+
+    /// Looks at the register files, after a [`refresh`](Self::refresh). If another program has replaced the one that is
+    /// read, or has written to it, what is there now is verified, and read if it is whole. Returns whether it was.
+    ///
+    /// Errors: what is there now is not whole ([`StoreError::Replaced`]), or there is a newer register file to which the
+    /// log does not lead, such as a damaged one ([`StoreError::Newer`]). The register is then the same as before.
+    /// Cost: some microseconds if nothing is new; a file that has been refused is not read again.
+    pub fn check_register_files(&mut self) -> Result<bool, StoreError> {
+        let ReaderState { register, base, file, .. } = &self.state;
+        let Some(whole) = self.looks.replacement(&self.directory, register, *base, *file)? else {
+            return self.looks.newer(&self.directory, *base, register.kind()).map(|()| false);
+        };
+        let state = ReaderState::load(&self.directory)?;
+        // Otherwise it was replaced again, or the log is shorter: the next look and refresh decide.
+        let is_it = state.file == whole && state.base == *base;
+        let is_taken = is_it && state.log.position().sequence >= self.state.log.position().sequence;
+        if is_taken {
+            self.state = state;
+        }
+        Ok(is_taken)
     }
 
     fn read_all(&mut self) -> Result<bool, StoreError> {
@@ -168,11 +193,11 @@ impl ReaderState {
         loop {
             attempt += 1;
             let loaded = directory.load().and_then(|loaded| {
-                let LoadedRegister { register, editor, base, position, .. } = loaded;
+                let LoadedRegister { register, editor, base, file, position, .. } = loaded;
                 let log = LogReader::resume(directory, position, &[])?;
                 // As in `read_segment`.
                 log.sync()?;
-                Ok(ReaderState { register, editor, base, log })
+                Ok(ReaderState { register, editor, base, file, log })
             });
             match loaded {
                 Err(StoreError::Io { error, .. })

@@ -4,7 +4,7 @@ use super::assembly::{BatchAssembly, RepeatedChanges};
 use super::batch::{ApplyError, Batch, Lines};
 use super::commit::{Committer, Ticket};
 use super::directory::DataDirectory;
-use super::disk::DiskFile;
+use super::disk::{DiskFile, FileId};
 use super::error::StoreError;
 use super::format::{self, FRAME_HEAD_BYTES, LOG_VERSION, SEGMENT_HEAD_BYTES};
 use super::load::LoadedRegister;
@@ -55,6 +55,8 @@ pub(super) struct WriterState {
     pub(super) segment: Arc<Segment>,
     /// Sequence number of the register file.
     pub(super) base: u64,
+    /// The register file, as it was just before it was opened.
+    pub(super) file: FileId,
     /// Bytes of log since the register file.
     pub(super) log_bytes: u64,
     last: Option<Pending>,
@@ -104,7 +106,8 @@ impl Writer {
             directory.disk.remove(&name).map_err(directory.io(&name))?;
         }
         let loaded = directory.load()?;
-        let LoadedRegister { register, editor, base, position, log_bytes, durable, tail } = loaded;
+        let LoadedRegister { register, editor, base, file: base_file, position, log_bytes, durable, tail } =
+            loaded;
         let name = names::segment(position.segment);
         let file = directory.open(&name)?;
         let torn_bytes = match tail {
@@ -124,9 +127,18 @@ impl Writer {
         let segment = Segment::new(file, position.bytes);
         let kind = register.kind();
         let committer = Committer::new(Arc::clone(&register));
-        let (last, failed, repeated) = (None, None, None);
-        let inner =
-            WriterState { editor, register, position, segment, base, log_bytes, last, failed, repeated };
+        let inner = WriterState {
+            editor,
+            register,
+            position,
+            segment,
+            base,
+            file: base_file,
+            log_bytes,
+            last: None,
+            failed: None,
+            repeated: None,
+        };
         let (inner, checkpointing) = (Mutex::new(inner), Mutex::new(()));
         Ok(Writer { directory, inner, committer, checkpointing, kind, recovered, _lock: lock })
     }
@@ -259,7 +271,19 @@ impl Writer {
     /// Checks that no sync has failed, and no write that could not be undone.
     pub(super) fn usable(&self, inner: &WriterState) -> Result<(), StoreError> {
         let failed = inner.failed.or_else(|| self.committer.failed());
-        failed.map_or(Ok(()), |kind| Err(self.failed(kind)))
+        failed.map_or(Ok(()), |kind| Err(self.failed(kind)))?;
+        // Changes to a register whose file has been written to would be changes to another one.
+        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))
+    }
+
+    /// Whether another program has put another file in place of the register file, or removed it.
+    #[cfg(feature = "replica")]
+    pub(crate) fn is_displaced(&self) -> bool {
+        let (base, file) = {
+            let inner = self.lock();
+            (inner.base, inner.file)
+        };
+        self.directory.disk.file_id(&names::register(base)).map_or(true, |found| found != file)
     }
 
     fn failed(&self, kind: io::ErrorKind) -> StoreError {

@@ -387,9 +387,10 @@ def test_all_ids_refused(far: FarStandIn, job: Make) -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3, 10])
-def test_calls_become_smaller(far: FarStandIn, job: Make, most: int) -> None:
+@pytest.mark.parametrize("too_many", [fault(5005), standin.status(413)], ids=["fault", "status"])
+def test_calls_become_smaller(far: FarStandIn, job: Make, most: int, too_many: Fault) -> None:
     made = job(ids_per_call=32)
-    far.ids_max, far.schedule = 1000, above(most, fault(5005))
+    far.ids_max, far.schedule = 1000, above(most, too_many)
     made.works("split")
     check_split(far, made)
     sizes = [len(call.ids) for call in far.calls]

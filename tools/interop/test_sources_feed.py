@@ -343,7 +343,9 @@ def test_metrics_while_it_follows(krr: FeedStandIn, following: Following) -> Non
 
         def metric(name: str) -> float:
             text = httpx.get(f"{found[1]}/metrics", trust_env=False).text
-            return float(re.search(rf"^nabar_follow_{name} (\S+)$", text, re.MULTILINE)[1])  # type: ignore[index]
+            value = re.search(rf"^nabar_follow_{name} (\S+)$", text, re.MULTILINE)
+            # The sequence number of the source is absent until it is known.
+            return float(value[1]) if value else -1.0
 
         wait_until(lambda: metric("sequence") == metric("source_sequence") == krr.latest)
         change(krr, 12)

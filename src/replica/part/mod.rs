@@ -9,13 +9,13 @@
 mod changes;
 mod draft;
 
-use super::{ChangeBatch, FollowError, Offer, Source, io_error};
+use super::{ChangeBatch, FollowError, Offer, Source, Suspicion, io_error};
 use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
 use crate::snapshot::Snapshot;
 use crate::store::{FileWatch, Log, Reader, StoreError, Writer};
 use jiff::Timestamp;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(10);
 /// Interval at which it is read in any case.
 const FALLBACK: Duration = Duration::from_secs(1);
+
+/// Longest time between two attempts to make a part: what the whole register lacks may be there at any time.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A part of a register.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +101,10 @@ pub(super) struct WholeRegister<'s> {
     reader: RefCell<Option<Reader>>,
     watch: RefCell<FileWatch>,
     stop: &'s AtomicBool,
+    /// Whether the register file of the part is to be verified.
+    suspicion: &'s Suspicion,
+    /// Whether the content of the part has been compared since it was opened.
+    compared: Cell<bool>,
 }
 
 impl<'s> WholeRegister<'s> {
@@ -106,12 +113,23 @@ impl<'s> WholeRegister<'s> {
         part: Part,
         file: PathBuf,
         stop: &'s AtomicBool,
+        suspicion: &'s Suspicion,
     ) -> WholeRegister<'s> {
         let (log, directory) = (Log::new(directory), directory.to_owned());
         let this = thread::current();
         let watch = FileWatch::new(std::slice::from_ref(&directory), move || this.unpark());
         let (reader, watch) = (RefCell::new(None), RefCell::new(watch));
-        WholeRegister { directory, part, file, log, reader, watch, stop }
+        WholeRegister {
+            directory,
+            part,
+            file,
+            log,
+            reader,
+            watch,
+            stop,
+            suspicion,
+            compared: Cell::new(false),
+        }
     }
 
     /// The current version of the whole register.
@@ -126,6 +144,7 @@ impl<'s> WholeRegister<'s> {
                 open.refresh().map_err(away)?;
                 reader.insert(open)
             }
+            // Also if the register file was damaged: it may have been replaced.
             None => reader.insert(Reader::open(&self.directory).map_err(away)?),
         };
         Ok(reader.register())
@@ -139,7 +158,7 @@ impl<'s> WholeRegister<'s> {
             watch.renew();
             let register = self.register()?;
             let left = until.saturating_duration_since(Instant::now());
-            if register.sequence() != sequence || left.is_zero() {
+            if register.sequence() != sequence || left.is_zero() || self.suspicion.is_raised() {
                 return Ok(register);
             }
             thread::park_timeout(watch.interval(POLL).unwrap_or(FALLBACK).min(left));
@@ -163,14 +182,34 @@ impl<'s> WholeRegister<'s> {
     }
 }
 
+impl WholeRegister<'_> {
+    /// Writes the register file of the part as the whole register is now.
+    fn write_part(&self, register: &Register) -> Result<Snapshot, FollowError> {
+        let draft = draft::draft(&self.part, register).and_then(|draft| {
+            register.intact()?;
+            Ok(draft)
+        });
+        let draft = draft.inspect_err(|_| drop(self.reader.take()))?;
+        draft.write(&self.file).map_err(io_error(&self.file))?;
+        Snapshot::open(&self.file).map_err(|error| FollowError::Unreachable(error.to_string()))
+    }
+
+    /// The content digest of the part as the whole register is now: once, because what is in the directory of a part when it
+    /// is opened may be another register. Cost: that of making the part.
+    fn content(&self, register: &Register) -> Result<String, FollowError> {
+        let part = self.write_part(register)?.register();
+        let part = part.map_err(|error| FollowError::Unreachable(error.to_string()))?;
+        let content = part.content().map_err(|damage| FollowError::Unreachable(damage.to_string()))?;
+        let _ = fs::remove_file(&self.file);
+        self.compared.set(true);
+        Ok(content.to_string())
+    }
+}
+
 impl Source for WholeRegister<'_> {
     fn offer(&self) -> Result<Offer, FollowError> {
         let register = self.register()?;
-        let failed = io_error(&self.file);
-        let draft = draft::draft(&self.part, &register)?;
-        draft.write(&self.file).map_err(&failed)?;
-        let snapshot =
-            Snapshot::open(&self.file).map_err(|error| FollowError::Unreachable(error.to_string()))?;
+        let snapshot = self.write_part(&register)?;
         Ok(Offer {
             register: register.kind().name().to_owned(),
             digest: snapshot.digest(),
@@ -195,9 +234,17 @@ impl Source for WholeRegister<'_> {
             _ => Vec::new(),
         };
         let to = changes.last().map_or(from, Change::sequence);
+        let content = match to == register.sequence() && !self.compared.get() {
+            true => Some(self.content(&register)?),
+            false => None,
+        };
         let of_part = changes::changes_of_part(&self.part, &changes, here)?.ok_or(FollowError::Gone)?;
         let name = register.kind().name().to_owned();
-        Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content: None })
+        Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content })
+    }
+
+    fn takes_suspicion(&self) -> bool {
+        self.suspicion.take()
     }
 
     /// The whole register is on this machine: an account that can write it can write the part as well.
@@ -206,7 +253,7 @@ impl Source for WholeRegister<'_> {
     }
 
     fn pause(&self, time: Duration) {
-        let until = Instant::now() + time;
+        let until = Instant::now() + time.min(PAUSE_MAX);
         while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
             thread::sleep(time.min(Duration::from_millis(50)));
         }
@@ -215,6 +262,7 @@ impl Source for WholeRegister<'_> {
     fn open(&self, directory: &Path) -> Result<Writer, StoreError> {
         // Best effort: the file is written again when it is needed.
         let _ = fs::remove_file(&self.file);
+        self.compared.set(false);
         Writer::open(directory)
     }
 }

@@ -31,6 +31,9 @@ use url::form_urlencoded;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The endpoint of `/readyz`.
+const READINESS: &str = "readyz";
+
 /// The endpoint of requests that no route answers.
 const UNKNOWN: &str = "unknown";
 
@@ -108,6 +111,8 @@ struct RouteMatch<'s> {
     /// Any route of the path.
     first: Option<&'static Route>,
     served: Option<&'s Arc<ServedRegister>>,
+    /// Whether the register of the path cannot be opened yet.
+    is_awaited: bool,
     /// Which of GET and POST have a route.
     allowed: (bool, bool),
 }
@@ -123,12 +128,16 @@ impl<'s> RouteMatch<'s> {
         let is_here = |route: &&Route| !service.has_admin || route.is_admin == peer.is_admin;
         let routes = || ROUTES.iter().filter(is_here);
         let of_service = routes().any(|route| route.is_at(None, path, query));
+        let is_awaited = !of_service && service.registers.is_awaited(path);
         let (served, path) = match service.registers.at(path).filter(|_| !of_service) {
             Some((served, path)) => (Some(served), path),
             None => (None, path),
         };
         let kind = served.map(|served| served.register().kind());
-        let mut found = RouteMatch { route: None, first: None, served, allowed: (false, false) };
+        let mut found = RouteMatch { route: None, first: None, served, is_awaited, allowed: (false, false) };
+        if is_awaited {
+            return found;
+        }
         for route in routes().filter(|route| route.is_at(kind, path, query)) {
             found.first = found.first.or(Some(route));
             found.allowed.0 |= route.method == Method::GET;
@@ -177,6 +186,7 @@ async fn answer_caller(
     let result = match (found.route, found.first) {
         (Some(route), _) => handle(&context, route, found.served, request).await,
         (None, Some(_)) => count(&context, found.first).map(|()| method_not_allowed(found.allowed)),
+        (None, None) if found.is_awaited => count(&context, None).and_then(|()| Err(Problem::awaited())),
         (None, None) => count(&context, None).and_then(|()| Err(not_found())),
     };
     (endpoint, organisation, result)
@@ -324,7 +334,13 @@ impl Service {
             500.. if is_of_client(fault) => {
                 tracing::info!(request_id, endpoint, status, fault, ids, micros, "refused");
             }
-            500.. => tracing::warn!(request_id, endpoint, status, ids, micros, "failed"),
+            // The log has changes of readiness instead.
+            503 if *endpoint == READINESS => {}
+            500.. => {
+                if let Some(times) = self.fault_log.fails(endpoint, *status, Instant::now()) {
+                    tracing::warn!(request_id, endpoint, status, ids, micros, times, "failed");
+                }
+            }
             400.. => tracing::info!(request_id, endpoint, status, ids, micros, "refused"),
             _ => tracing::debug!(request_id, endpoint, status, ids, micros, "answered"),
         }

@@ -61,7 +61,9 @@ fn send_fault(
 ) -> Response<Body> {
     let (call_id, code) = (&context.id, fault.code);
     let operation = call.map_or("", |call| &call.operation);
-    tracing::info!(call_id, code, operation = service.name_of(operation), "fault");
+    if context.service.refusal_log.admits() {
+        tracing::info!(call_id, code, operation = service.name_of(operation), "fault");
+    }
     let sender = call.and_then(|call| call.all("senderOrgNr").next());
     let record = RequestRecord::of_refusal(code.to_string(), sender);
     with_extension(fault.into_response(service, operation, call_id), record)

@@ -6,6 +6,7 @@ use crate::consent::RuleSet;
 use crate::identities::{Country, Identity, Ordinal, Rejection, Today};
 use crate::limits::{ANSWER_BYTES_MAX, CALL_IDS_MAX};
 use crate::register::{AccountType, Damage, FarState, Operator, Recipient, Register, SenderIndex};
+use crate::service::problem::log_damage;
 use crate::service::record::RequestRecord;
 use crate::service::soap::{self, Call};
 use hashbrown::HashMap;
@@ -203,8 +204,7 @@ pub(super) fn ordinals(ids: &[&str]) -> Vec<Ordinal> {
 }
 
 fn damaged(register: &Register, damage: &Damage) -> FarFault {
-    register.note_damage();
-    tracing::error!(%damage, "the register is damaged");
+    log_damage(damage, register.note_damage());
     FarFault::technical()
 }
 

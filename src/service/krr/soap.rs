@@ -40,7 +40,9 @@ impl KrrFault {
     }
 
     fn log(self, context: &RequestContext<'_>) -> KrrFault {
-        tracing::info!(request_id = context.id, sender = self.sender, "fault");
+        if context.service.refusal_log.admits() {
+            tracing::info!(request_id = context.id, sender = self.sender, "fault");
+        }
         self
     }
 

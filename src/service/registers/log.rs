@@ -41,9 +41,9 @@ impl ServedLog {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Notes damage.
-    pub(super) fn note_damage(&self) {
-        self.damaged.store(true, Ordering::Relaxed);
+    /// Notes damage. Returns whether that is new.
+    pub(super) fn note_damage(&self) -> bool {
+        !self.damaged.swap(true, Ordering::Relaxed)
     }
 
     /// Requests a check.
@@ -128,7 +128,7 @@ mod tests {
         check_at_once(&state);
         assert!(!state.is_damaged());
         // A request has found what is not there any more.
-        state.note_damage();
+        assert!(state.note_damage() && !state.note_damage());
         fs::write(&log, &whole[..whole.len() - 1]).expect("written");
         check_at_once(&state);
         assert!(state.is_damaged(), "it ends before what is served");

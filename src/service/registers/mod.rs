@@ -1,11 +1,13 @@
 //! The registers that are served.
 
+mod awaited;
 mod error;
 mod log;
 mod parts;
 mod served;
 mod source;
 
+pub(super) use awaited::AwaitedRegister;
 pub use error::OpenRegisterError;
 pub(super) use served::ServedRegister;
 pub use served::{FollowRules, MAX_SOURCE_SILENCE};
@@ -14,13 +16,17 @@ use super::config::Replicas;
 use crate::replica::FollowStatus;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// How often a thread that follows a source is looked after.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between attempts to read or open a register that cannot be read.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Time that a thread has to end, and how often it is looked at.
 const END_TIME: Duration = Duration::from_secs(10);
@@ -29,6 +35,8 @@ const END_POLL: Duration = Duration::from_millis(1);
 /// All registers that are served. Each follows its files in a thread, until this is dropped.
 pub struct Registers {
     pub(in crate::service) all: Vec<Arc<ServedRegister>>,
+    /// The register of a replica that could not be opened at the start.
+    awaited: Option<Arc<AwaitedRegister>>,
     threads: Threads,
 }
 
@@ -77,18 +85,11 @@ impl Registers {
         rules: FollowRules,
         replicas: &Replicas,
     ) -> Result<Registers, OpenRegisterError> {
-        let mut registers = Registers { all: Vec::new(), threads: Threads::new() };
-        let single = given.len() + live.len() == 1;
+        let mut registers = Registers { all: Vec::new(), awaited: None, threads: Threads::new() };
+        check_names(given.iter().chain(&live).map(|(name, _)| &**name).collect())?;
         let all =
             given.into_iter().map(|given| (given, false)).chain(live.into_iter().map(|live| (live, true)));
         for ((name, path), is_live) in all {
-            let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if !name.chars().all(valid) {
-                return Err(OpenRegisterError::Name(name));
-            }
-            if name.is_empty() && !single || registers.all.iter().any(|served| served.name == name) {
-                return Err(OpenRegisterError::Twice(name));
-            }
             if is_live {
                 registers.all.push(Arc::new(ServedRegister::live(name, &path)?));
                 continue;
@@ -102,11 +103,48 @@ impl Registers {
         Ok(registers)
     }
 
+    /// As [`open`](Self::open), with a replica that cannot be opened yet: its name and its data directory. Its register is
+    /// served when `is_open` gets a message; until then its paths are 503, and the service is not ready.
+    pub fn open_awaiting(
+        (name, path): (String, PathBuf),
+        live: Vec<(String, PathBuf)>,
+        rules: FollowRules,
+        replicas: &Replicas,
+        source: Arc<FollowStatus>,
+        is_open: Receiver<()>,
+    ) -> Result<Registers, OpenRegisterError> {
+        check_names([&*name].into_iter().chain(live.iter().map(|(name, _)| &**name)).collect())?;
+        let mut registers = Registers { all: Vec::new(), awaited: None, threads: Threads::new() };
+        for (name, path) in live {
+            registers.all.push(Arc::new(ServedRegister::live(name, &path)?));
+        }
+        let (replicas, served) = (replicas.clone(), OnceLock::new());
+        let awaited = Arc::new(AwaitedRegister { name, path, rules, replicas, source, served });
+        registers.awaited = Some(Arc::clone(&awaited));
+        let threads = registers.threads.clone();
+        registers.threads.spawn(move |stop| {
+            awaited.serve_when_open(&is_open, &threads, stop);
+            while !stop.load(Ordering::Relaxed) {
+                thread::park();
+            }
+        });
+        Ok(registers)
+    }
+
+    /// The registers that can be asked.
+    pub(super) fn served(&self) -> impl Iterator<Item = &Arc<ServedRegister>> {
+        self.all.iter().chain(self.awaited.iter().filter_map(|awaited| awaited.served.get()))
+    }
+
+    /// The register that cannot be opened yet.
+    pub(super) fn awaited(&self) -> Option<&AwaitedRegister> {
+        self.awaited.as_deref().filter(|awaited| awaited.served.get().is_none())
+    }
+
     /// Says that a thread follows a source into the directory of the first register, and notes its events in `status`.
     pub fn follow_source(&self, status: Arc<FollowStatus>, thread: JoinHandle<()>) {
-        if let Some(first) = self.all.first() {
-            // The first call counts.
-            let _ = first.source.set(status);
+        if let Some(first) = self.all.first().filter(|_| self.awaited.is_none()) {
+            first.follows(&status);
         }
         self.threads.spawn(move |stop| {
             while !stop.load(Ordering::Relaxed) && !thread.is_finished() {
@@ -133,26 +171,52 @@ impl Registers {
 
     /// The number of registers and of parts of them.
     pub(super) fn with_parts(&self) -> usize {
-        self.all.iter().map(|served| 1 + served.parts.len()).sum()
+        let awaited = self.awaited.iter().map(|awaited| 1 + awaited.replicas.parts.len());
+        awaited.chain(self.all.iter().map(|served| 1 + served.parts.len())).sum()
     }
 
     /// The names of all registers.
     pub(super) fn names(&self) -> Vec<&str> {
-        self.all.iter().map(|served| served.name.as_str()).collect()
+        let awaited = self.awaited.iter().map(|awaited| awaited.name.as_str());
+        awaited.chain(self.all.iter().map(|served| served.name.as_str())).collect()
     }
 
     /// The register that a path names, and the rest of the path.
     pub(super) fn at<'p>(&self, path: &'p str) -> Option<(&Arc<ServedRegister>, &'p str)> {
-        if let [only] = &self.all[..]
-            && only.name.is_empty()
-        {
-            return Some((only, path));
+        let (name, rest) = self.split(path)?;
+        self.served().find(|served| served.name == name).map(|served| (served, rest))
+    }
+
+    /// Whether a path is one of the register that cannot be opened yet.
+    pub(super) fn is_awaited(&self, path: &str) -> bool {
+        self.split(path).zip(self.awaited()).is_some_and(|((name, _), awaited)| awaited.name == name)
+    }
+
+    /// The name of the register that a path names, and the rest of the path.
+    fn split<'p>(&self, path: &'p str) -> Option<(&'p str, &'p str)> {
+        // A register without a name is the only one.
+        let awaited = self.awaited.iter().map(|awaited| &awaited.name);
+        let mut names = awaited.chain(self.all.iter().map(|served| &served.name));
+        if names.next().is_some_and(String::is_empty) {
+            return Some(("", path));
         }
         let inner = path.strip_prefix('/')?;
-        let end = inner.find('/')?;
-        let served = self.all.iter().find(|served| served.name == inner[..end])?;
-        Some((served, &inner[end..]))
+        inner.split_at_checked(inner.find('/')?)
     }
+}
+
+/// Checks the names of all registers.
+fn check_names(names: Vec<&str>) -> Result<(), OpenRegisterError> {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    for (index, &name) in names.iter().enumerate() {
+        if !name.chars().all(valid) {
+            return Err(OpenRegisterError::Name(name.to_owned()));
+        }
+        if name.is_empty() && names.len() > 1 || names[..index].contains(&name) {
+            return Err(OpenRegisterError::Twice(name.to_owned()));
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Registers {

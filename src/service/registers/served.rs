@@ -1,17 +1,17 @@
 //! A register that is served: always the newest version of its file or data directory.
 
-use super::Threads;
 use super::error::OpenRegisterError;
 use super::log::ServedLog;
 use super::source::RegisterSource;
+use super::{RETRY, Threads};
 use crate::register::column::Bytes;
 use crate::register::{Damage, DecidedStates, QuestionError, Register};
-use crate::replica::{self, FollowStatus, Part};
+use crate::replica::{self, FollowStatus, Part, Suspicion};
 use crate::service::attempts::Attempts;
 use crate::service::problem::Problem;
 use crate::snapshot::Snapshot;
 use crate::source::{Front, Source, SourceKind};
-use crate::store::{FileWatch, Log};
+use crate::store::{FileWatch, Log, StoreError};
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use jiff::civil::Date;
@@ -29,8 +29,6 @@ const DIRECTORY_POLL: Duration = Duration::from_millis(10);
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// How often a register is read in any case: some changes cause no event.
 const FALLBACK: Duration = Duration::from_secs(1);
-/// Time between attempts to read a register that cannot be read.
-const RETRY: Duration = Duration::from_secs(1);
 /// Time that an attempt to read what is new may take: a new register file is verified whole.
 const READ_TIME: Duration = Duration::from_secs(300);
 /// Questions whose decisions are cached.
@@ -67,6 +65,8 @@ pub(in crate::service) struct ServedRegister {
     front: Option<Front>,
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
+    /// Has the register file of a replica or part verified by its follower.
+    pub(super) suspicion: OnceLock<Suspicion>,
 }
 
 /// How a register is followed.
@@ -78,6 +78,12 @@ pub struct FollowRules {
     pub allow_rollback: bool,
     /// Time for which a source may be silent before the service is not ready; [`MAX_SOURCE_SILENCE`] if `None`.
     pub max_source_silence: Option<SignedDuration>,
+}
+
+impl FollowRules {
+    pub(super) fn max_silence(&self) -> SignedDuration {
+        self.max_source_silence.unwrap_or(MAX_SOURCE_SILENCE)
+    }
 }
 
 /// The default of [`FollowRules::max_source_silence`]. A source that has nothing new answers every 25 seconds.
@@ -93,6 +99,15 @@ pub(in crate::service) struct KeptPart {
     pub(in crate::service) served: OnceLock<Arc<ServedRegister>>,
     /// False if it is no longer kept up to date, because of an error.
     pub(super) is_followed: AtomicBool,
+    /// Has its register file verified.
+    pub(super) suspicion: Suspicion,
+}
+
+impl KeptPart {
+    pub(super) fn new(part: Part) -> KeptPart {
+        let (served, is_followed) = (OnceLock::new(), AtomicBool::new(true));
+        KeptPart { part, served, is_followed, suspicion: Suspicion::default() }
+    }
 }
 
 /// The decisions of one version by sender and day: most questions repeat both.
@@ -130,6 +145,7 @@ impl ServedRegister {
             rules,
             front: None,
             source: OnceLock::new(),
+            suspicion: OnceLock::new(),
         }
     }
 
@@ -156,15 +172,23 @@ impl ServedRegister {
     /// Opens the data directory of a part and follows it in a thread.
     pub(super) fn open_part(
         path: &Path,
-        part: &Part,
+        kept: &KeptPart,
         threads: &Threads,
     ) -> Result<Arc<ServedRegister>, OpenRegisterError> {
         // A part that is rebuilt is no older than it was.
-        let (mut served, source) = ServedRegister::open(part.to_string(), path, FollowRules::default())?;
-        served.part = Some(part.clone());
+        let rules = FollowRules::default();
+        let (mut served, source) = ServedRegister::open(kept.part.to_string(), path, rules)?;
+        served.part = Some(kept.part.clone());
+        served.suspicion = OnceLock::from(kept.suspicion.clone());
         let served = Arc::new(served);
         served.follow_in_thread(source, threads);
         Ok(served)
+    }
+
+    /// Notes that a source is followed into its directory. The first call counts.
+    pub(super) fn follows(&self, source: &Arc<FollowStatus>) {
+        let _ = self.suspicion.set(source.suspicion());
+        let _ = self.source.set(Arc::clone(source));
     }
 
     /// The newest version.
@@ -207,8 +231,7 @@ impl ServedRegister {
 
     /// 500: the log cannot be read. Until it can, the service is not ready.
     pub(in crate::service) fn unreadable_log(&self, error: &dyn std::error::Error) -> Problem {
-        self.log.note_damage();
-        Problem::unreadable(error)
+        Problem::unreadable(error, self.log.note_damage())
     }
 
     /// Reads the log again if there may be damage in it.
@@ -286,8 +309,7 @@ impl ServedRegister {
 
     /// Whether its source, if it has one, has answered lately.
     pub(in crate::service) fn hears_its_source(&self) -> bool {
-        let max = self.rules.max_source_silence.unwrap_or(MAX_SOURCE_SILENCE);
-        self.source().is_none_or(|source| source.is_followed(max))
+        self.source().is_none_or(|source| source.is_followed(self.rules.max_silence()))
     }
 
     /// Whether requests can be answered, as far as is known, also those for its parts.
@@ -312,13 +334,25 @@ impl ServedRegister {
     fn refresh(&self, source: &mut RegisterSource) -> Result<(), OpenRegisterError> {
         let newest = source.newest(&self.path, &self.register(), self.rules.allow_rollback)?;
         if let Some(register) = newest {
-            let sequence = register.sequence();
-            self.publish(register);
+            self.publish(Arc::clone(&register));
             if let RegisterSource::File(_) = source {
-                tracing::info!(register = self.name, sequence, "new register file");
+                self.log_new_file(&register);
             }
         }
+        let replaced = source.replaced_file();
+        let is_newer = matches!(replaced, Err(OpenRegisterError::Directory(StoreError::Newer { .. })));
+        if let (true, false, Some(suspicion)) = (replaced.is_err(), is_newer, self.suspicion.get()) {
+            suspicion.raise();
+        }
+        if let Some(register) = replaced? {
+            self.log_new_file(&register);
+            self.publish(register);
+        }
         Ok(())
+    }
+
+    fn log_new_file(&self, register: &Register) {
+        tracing::info!(register = self.name, sequence = register.sequence(), "new register file");
     }
 
     /// Publishes new versions in a thread.
@@ -327,12 +361,14 @@ impl ServedRegister {
         threads.spawn(move |stop| {
             let this = thread::current();
             let mut watch = FileWatch::new(std::slice::from_ref(&served.path), move || this.unpark());
+            let mut suspected = None;
             while !stop.load(Ordering::Relaxed) {
                 let attempt = served.attempts.begin();
                 watch.renew();
                 let failed = served.note(served.refresh(&mut source));
                 drop(attempt);
                 served.check_log();
+                suspected = served.raise_suspicion(suspected);
                 let poll = match source {
                     _ if failed => RETRY,
                     RegisterSource::Directory(_) => DIRECTORY_POLL,
@@ -343,14 +379,33 @@ impl ServedRegister {
         });
     }
 
+    /// Has the follower of a replica or part verify its register file if damage was found in it, once per file. `last`: the
+    /// file that was damaged at the last call.
+    fn raise_suspicion(&self, last: Option<Weak<MappedFile>>) -> Option<Weak<MappedFile>> {
+        let register = self.register();
+        if register.is_intact() && !register.is_damaged() {
+            return None;
+        }
+        let same = |last: Arc<MappedFile>| Arc::ptr_eq(&last, register.file());
+        if !last.and_then(|last| last.upgrade()).is_some_and(same)
+            && let Some(suspicion) = self.suspicion.get()
+        {
+            suspicion.raise();
+        }
+        Some(Arc::downgrade(register.file()))
+    }
+
     /// Notes and logs how an attempt to read what is new ended. Returns whether it failed.
     fn note(&self, refreshed: Result<(), OpenRegisterError>) -> bool {
+        // What is served is the newest that there is: nothing is lost yet.
+        let is_spare = matches!(refreshed, Err(OpenRegisterError::Directory(StoreError::Newer { .. })));
         let now = refreshed.err().map(|error| error.to_string());
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*failure, &now) {
-            (before, Some(error)) if before.as_ref() != Some(error) => {
-                tracing::error!(register = self.name, error, "cannot read what is new; retrying");
-            }
+            (before, Some(error)) if before.as_ref() != Some(error) => match is_spare {
+                true => tracing::warn!(register = self.name, error, "a register file is not used"),
+                false => tracing::error!(register = self.name, error, "cannot read what is new; retrying"),
+            },
             (Some(_), None) => tracing::info!(register = self.name, "what is new can be read again"),
             _ => {}
         }

@@ -3,10 +3,8 @@
 use super::error::OpenRegisterError;
 use crate::register::Register;
 use crate::snapshot::Snapshot;
-use crate::store::Reader;
-use std::fs::Metadata;
+use crate::store::{self, FileId, Reader};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,16 +22,6 @@ pub(super) struct RegisterFile {
     refusal: Option<String>,
     /// Whether it was missing at the last look: it may be missing while it is replaced.
     was_missing: bool,
-}
-
-/// Distinguishes files that have the same path at different times.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64, i64, i64, u64);
-
-impl FileId {
-    fn of(metadata: &Metadata) -> FileId {
-        FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
-    }
 }
 
 impl RegisterSource {
@@ -105,6 +93,20 @@ impl RegisterSource {
         }
     }
 
+    /// The newest version again, if the register file of a data directory has been replaced by another whole one. Called
+    /// after [`newest`](Self::newest).
+    ///
+    /// Errors: there is a register file in the directory that is not used.
+    pub(super) fn replaced_file(&mut self) -> Result<Option<Arc<Register>>, OpenRegisterError> {
+        match self {
+            RegisterSource::Directory(reader) => {
+                let is_replaced = reader.check_register_files()?;
+                Ok(is_replaced.then(|| reader.register()))
+            }
+            RegisterSource::File(_) => Ok(None),
+        }
+    }
+
     /// Opens what is at the path now, and verifies all of it.
     fn replace(
         &mut self,
@@ -148,14 +150,10 @@ fn check_successor(
     Ok(())
 }
 
-/// Verifies a register file as `nabar verify` does, on half of the cores: requests are answered meanwhile.
+/// Verifies a register file as `nabar verify` does.
 fn verify(path: &Path, register: &Register) -> Result<(), OpenRegisterError> {
-    let failed = |error| OpenRegisterError::File { path: path.to_owned(), error };
-    let snapshot = Snapshot::of_register(register).map_err(failed)?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(cores.div_ceil(2)).build();
-    let pool = pool.map_err(|error| failed(io::Error::other(error).into()))?;
-    match pool.install(|| snapshot.verify()).first() {
+    let failed = |error: io::Error| OpenRegisterError::File { path: path.to_owned(), error: error.into() };
+    match store::verify(register).map_err(failed)? {
         None => Ok(()),
         Some(finding) => {
             Err(OpenRegisterError::Refused(path.to_owned(), format!("it is damaged: {finding}")))

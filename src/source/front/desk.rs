@@ -1,14 +1,15 @@
 //! The desk of a sender: collects questions, asks, and settles them.
 
 use super::cache::AnswerCache;
-use super::wanted::{Added, Wanted};
+use super::wanted::{Added, Part, Wanted};
 use super::{Counted, FrontAnswer, FrontCounts, FrontError, Question};
 use crate::changes::ChangeBody;
 use crate::identities::Ordinal;
 use crate::limits::OPERATORS_MAX;
+use crate::recurring::RecurringLine;
 use crate::register::{Kind, Operator, Register};
 use crate::source::answer::subject;
-use crate::source::asking::{Answered, Ask, Caller};
+use crate::source::asking::{Answered, Ask, AttemptError, Caller, Failure, Outcome, too_many};
 use crate::source::{SourceError, register};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -23,8 +24,14 @@ use tokio::time::{Instant, interval, sleep_until};
 
 /// How long a desk collects questions before it asks, or answers from memory.
 const COLLECTING: Duration = Duration::from_millis(2);
-/// Calls in succession that the register refuses, after which it is taken to refuse all.
+/// Calls in succession that the register refuses, the last one for a test number, after which it is taken to refuse all.
 const REFUSALS_MAX: u64 = 3;
+/// Calls in succession that fail, after which the register is asked for a test number: it may fail for some ids only.
+const FAILURES_MAX: u64 = 2;
+/// How long after its last answer a register is taken to answer.
+const LATELY: Duration = Duration::from_secs(60);
+/// After this time calls have more ids again, if the register has taken fewer.
+const MORE_AFTER: Duration = Duration::from_secs(60);
 /// How often it looks for answers that have become too old.
 const TIDYING: Duration = Duration::from_secs(5);
 
@@ -39,7 +46,8 @@ pub(in crate::source) struct DeskRules {
     pub(in crate::source) refused: Arc<AtomicU64>,
     /// How long a question waits for its answer.
     pub(in crate::source) wait: Duration,
-    /// An id that no recipient has: while the register fails, it is asked for this one if for no other.
+    /// An id that no recipient has, which tells whether the register answers at all. Without one, any two calls in succession
+    /// that fail do.
     pub(in crate::source) probe: Option<Ordinal>,
     pub(in crate::source) max_age: Duration,
     /// Memory of the answers of all desks, in bytes, and its limit.
@@ -60,14 +68,16 @@ struct DeskCounts {
     fresh: AtomicU64,
     shared: AtomicU64,
     kept: AtomicU64,
-    /// Whether the last call has failed, or clients have waited in vain since.
+    /// Calls in succession that have failed.
+    failures: AtomicU64,
+    /// Whether the register refuses all, or does not answer, since the last call that it answered.
     is_failing: AtomicBool,
-    /// The same, but for calls that the register refused.
+    /// Whether it does not answer.
     is_away: AtomicBool,
 }
 
-/// A call that has ended: its ids, what was answered, and why it ended before all were.
-type Ended = (Vec<Ordinal>, Vec<Answered>, Result<(), SourceError>);
+/// A call that has ended.
+type Ended = (Part, Vec<Ordinal>, Result<Outcome, AttemptError>);
 
 impl<R: Ask> Desk<R> {
     pub(in crate::source) fn new(caller: Caller<R>, rules: DeskRules) -> Desk<R> {
@@ -99,10 +109,7 @@ impl<R: Ask> Desk<R> {
                 }
                 Some(ended) = calls.join_next() => {
                     match ended {
-                        Ok((ids, answered, result)) => {
-                            self.note(&result);
-                            table.end(&ids, answered, result);
-                        }
+                        Ok(ended) => self.end(&mut table, ended),
                         // It has panicked: which ids it had is unknown.
                         Err(_) => table.fail_all(),
                     }
@@ -120,27 +127,35 @@ impl<R: Ask> Desk<R> {
                 }
                 _ = tidy.tick() => {
                     table.tidy();
+                    if table.fewer_since.is_some_and(|since| since.elapsed() >= MORE_AFTER) {
+                        self.caller.take_more(false);
+                        table.fewer_since = self.caller.takes_fewer().then(Instant::now);
+                    }
                     // Where the front is not ready, no client may ask any longer.
-                    if self.is_failing() && calls.is_empty() && table.wanted.len() == 0 {
-                        self.rules.probe.into_iter().for_each(|id| table.wanted.add_probe(id));
-                        is_due = true;
+                    if self.is_failing() && calls.is_empty() && table.wanted.is_empty() {
+                        table.probe();
                     }
                 }
+                () = sleep_until(table.wanted.next_part().unwrap_or_else(Instant::now)),
+                    if table.wanted.next_part().is_some() && calls.len() < self.rules.calls_in_flight => {}
             }
             let most = self.caller.ids_per_call();
             while calls.len() < self.rules.calls_in_flight && table.has_call(most, is_due, calls.is_empty()) {
-                let ids = table.next_call(most);
-                if ids.is_empty() {
+                let part = table.next_call(most);
+                if part.is_empty() {
                     break;
                 }
-                self.counts.asked.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                let ids = part.ids();
+                if !part.is_repeated {
+                    self.counts.asked.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                }
                 let desk = Arc::clone(&self);
                 calls.spawn(async move {
-                    let (answered, result) = desk.caller.ask(&ids).await;
-                    (ids, answered, result)
+                    let result = desk.caller.attempt_once(&ids).await;
+                    (part, ids, result)
                 });
             }
-            is_due &= table.wanted.len() > 0;
+            is_due &= table.wanted.queued() > 0;
             if settles {
                 table.settle();
                 self.counts.kept.store(table.cache.len() as u64, Ordering::Relaxed);
@@ -150,30 +165,127 @@ impl<R: Ask> Desk<R> {
 }
 
 impl<R: Ask> Desk<R> {
-    /// Notes how a call ended, and logs a change.
-    fn note(&self, result: &Result<(), SourceError>) {
-        // A register that refuses a sender answers. Any client can ask for one that it does not know.
-        let error = match result {
-            Err(error @ SourceError::SenderRefused(_)) => {
-                tracing::warn!(%error, "the live register refuses a sender");
-                None
+    /// A call has ended: its ids are settled, or put back.
+    fn end(&self, table: &mut Table, (part, ids, result): Ended) {
+        match result {
+            Ok(Outcome::Answered(answered)) => {
+                self.note_answer();
+                table.wanted.trust(&part);
+                table.end(&ids, Some(answered), None);
             }
-            result => result.as_ref().err().map(FrontError::of),
-        };
-        match &error {
-            None => self.rules.refused.store(0, Ordering::Relaxed),
-            Some(FrontError::Refused(_)) => {
-                self.rules.refused.fetch_add(1, Ordering::Relaxed);
+            Ok(Outcome::TooMany) if ids.len() == 1 => {
+                // So it is not their number.
+                self.caller.take_more(true);
+                self.note_answer();
+                table.end(&ids, None, Some(&FrontError::of(&too_many())));
             }
-            Some(_) => {}
+            Ok(outcome) => {
+                // Parts are of the same ids: their number says nothing more.
+                if matches!(outcome, Outcome::TooMany) && !part.is_repeated {
+                    self.caller.take_fewer(ids.len() / 2);
+                    table.fewer_since = Some(Instant::now());
+                    tracing::warn!(ids = ids.len() / 2, "the live register takes fewer ids a call");
+                }
+                self.note_answer();
+                table.answered_at = Some(Instant::now());
+                match self.caller.refuses_all().filter(|_| part.is_of_one_client()) {
+                    Some(error) => self.refuse(table, &ids, &error),
+                    None => table.put_back(part, Instant::now()),
+                }
+            }
+            Err(AttemptError::Passing(failure)) => self.fail(table, (part, ids), failure),
+            Err(AttemptError::Final(error)) => {
+                self.note_refusal(table, &ids, &error);
+                // It may refuse because of an id of one of the clients.
+                match part.is_of_one_client() || !table.has_answered_lately() || self.is_failing() {
+                    true => self.refuse(table, &ids, &error),
+                    false => table.put_back(part, Instant::now()),
+                }
+            }
         }
-        let is_away = error.as_ref().is_some_and(|error| !matches!(error, FrontError::Refused(_)));
-        self.counts.is_away.store(is_away, Ordering::Relaxed);
-        let failed = self.counts.is_failing.swap(error.is_some(), Ordering::Relaxed);
-        match error {
-            Some(error) if !failed => tracing::warn!(%error, "the live register"),
-            None if failed => tracing::info!("the live register answers again"),
-            _ => {}
+    }
+
+    /// A call has failed, and can be made again.
+    fn fail(&self, table: &mut Table, (mut part, ids): (Part, Vec<Ordinal>), failure: Failure) {
+        let why = FrontError::Away(failure.why.as_str().into());
+        let again = self.caller.again(&mut part.failures, failure);
+        self.note_failure(table, &ids, &why);
+        match again {
+            Ok(at) => {
+                table.keep_reason(&ids, &why);
+                // Most ids of several have done nothing to the call, and need not wait.
+                table.put_back(part, if ids.len() > 1 { Instant::now() } else { at });
+            }
+            Err(error) => {
+                if matches!(error, SourceError::Away { .. }) {
+                    self.note_away(&error);
+                }
+                table.end(&ids, None, Some(&FrontError::of(&error)));
+            }
+        }
+    }
+
+    /// Ids are not asked again.
+    fn refuse(&self, table: &mut Table, ids: &[Ordinal], error: &SourceError) {
+        table.end(ids, None, Some(&FrontError::of(error)));
+    }
+
+    /// The register has answered.
+    fn note_answer(&self) {
+        self.rules.refused.store(0, Ordering::Relaxed);
+        self.counts.failures.store(0, Ordering::Relaxed);
+        self.counts.is_away.store(false, Ordering::Relaxed);
+        if self.counts.is_failing.swap(false, Ordering::Relaxed) {
+            tracing::info!("the live register answers again");
+        }
+    }
+
+    /// A call has failed. Whether the register does not answer at all, a call for a test number tells.
+    fn note_failure(&self, table: &mut Table, ids: &[Ordinal], why: &FrontError) {
+        let failures = self.counts.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if failures < FAILURES_MAX {
+            return;
+        }
+        if self.tells_all(ids) || self.counts.is_away.load(Ordering::Relaxed) {
+            self.note_away(why);
+            self.caller.leave_alone();
+        } else {
+            table.probe();
+        }
+    }
+
+    /// Whether a call for some ids tells whether the register answers at all.
+    fn tells_all(&self, ids: &[Ordinal]) -> bool {
+        self.rules.probe.is_none_or(|probe| ids == [probe])
+    }
+
+    /// The register has refused a call. Whether it refuses all, a call for a test number tells.
+    fn note_refusal(&self, table: &mut Table, ids: &[Ordinal], error: &SourceError) {
+        // A register that refuses a sender answers. Any client can ask for one that it does not know.
+        if let SourceError::SenderRefused(_) = error {
+            static LINE: RecurringLine = RecurringLine::new();
+            if let Some(times) = LINE.occurs(std::time::Instant::now()) {
+                tracing::warn!(%error, times, "the live register refuses a sender");
+            }
+            return self.note_answer();
+        }
+        let refused = self.rules.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        self.counts.is_away.store(false, Ordering::Relaxed);
+        if refused >= REFUSALS_MAX && self.tells_all(ids) {
+            self.note_failing(error);
+        } else if refused >= REFUSALS_MAX - 1 && !self.is_failing() {
+            table.probe();
+        }
+    }
+
+    fn note_away(&self, why: &dyn std::fmt::Display) {
+        self.counts.is_away.store(true, Ordering::Relaxed);
+        self.note_failing(why);
+    }
+
+    fn note_failing(&self, why: &dyn std::fmt::Display) {
+        if !self.counts.is_failing.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error = %why, "the live register");
         }
     }
 
@@ -201,8 +313,7 @@ impl<R: Ask> Counted for Desk<R> {
     }
 
     fn is_failing(&self) -> bool {
-        let refuses_all = self.rules.refused.load(Ordering::Relaxed) >= REFUSALS_MAX;
-        refuses_all || self.caller.is_failing() || self.counts.is_away.load(Ordering::Relaxed)
+        self.counts.is_failing.load(Ordering::Relaxed)
     }
 }
 
@@ -212,6 +323,8 @@ struct Open {
     /// The number of these ids.
     waits_for: usize,
     missing: Option<FrontError>,
+    /// Why the last call for one of these ids failed.
+    failed: Option<FrontError>,
 }
 
 /// What a desk has before it.
@@ -227,6 +340,8 @@ struct Table {
     wanted: Wanted,
     /// When the register last answered.
     answered_at: Option<Instant>,
+    /// When calls last got fewer ids, or more again.
+    fewer_since: Option<Instant>,
     /// Questions whose ids are all settled.
     settled: Vec<(Question, Option<FrontError>)>,
 }
@@ -242,6 +357,7 @@ impl Table {
             next: 0,
             wanted: Wanted::default(),
             answered_at: None,
+            fewer_since: None,
             settled: Vec::new(),
         }
     }
@@ -273,33 +389,55 @@ impl Table {
             0 => self.settled.push((question, None)),
             waits_for => {
                 self.deadlines.push_back((Instant::now() + self.rules.wait, number));
-                self.open.insert(number, Open { question, waits_for, missing: None });
+                self.open.insert(number, Open { question, waits_for, missing: None, failed: None });
             }
         }
     }
 
     /// Whether a call is to be made now: it is full; or what is wanted has waited, and no call is under way or it is half
-    /// full.
+    /// full; or there is a part of an earlier call.
     fn has_call(&self, most: usize, is_due: bool, is_idle: bool) -> bool {
-        let wanted = self.wanted.len();
-        wanted >= most || wanted > 0 && is_due && (is_idle || 2 * wanted >= most)
+        let wanted = self.wanted.queued();
+        wanted >= most
+            || wanted > 0 && is_due && (is_idle || 2 * wanted >= most)
+            || self.wanted.next_part().is_some_and(|at| at <= Instant::now())
     }
 
-    /// The ids of the next call, ascending. Those of clients that have gone are left out.
-    fn next_call(&mut self, most: usize) -> Vec<Ordinal> {
+    /// The ids of the next call. Those of clients that have gone are left out.
+    fn next_call(&mut self, most: usize) -> Part {
         let open = &self.open;
-        self.wanted
-            .take(most, |number| open.get(&number).is_some_and(|open| !open.question.reply.is_closed()))
+        let is_waiting = |number| open.get(&number).is_some_and(|open| !open.question.reply.is_closed());
+        self.wanted.take(most, Instant::now(), is_waiting)
     }
 
-    /// A call has ended.
-    fn end(&mut self, ids: &[Ordinal], answered: Vec<Answered>, result: Result<(), SourceError>) {
-        if result.is_ok() || !answered.is_empty() {
-            self.answered_at = Some(Instant::now());
+    /// The ids of a call that has failed are asked again in parts.
+    fn put_back(&mut self, part: Part, at: Instant) {
+        self.wanted.put_back(part, Instant::now(), at);
+    }
+
+    fn has_answered_lately(&self) -> bool {
+        self.answered_at.is_some_and(|at| at.elapsed() < LATELY)
+    }
+
+    /// The register is asked for a test number next.
+    fn probe(&mut self) {
+        self.rules.probe.into_iter().for_each(|id| self.wanted.add_probe(id, Instant::now()));
+    }
+
+    /// A call for some ids has failed.
+    fn keep_reason(&mut self, ids: &[Ordinal], why: &FrontError) {
+        for number in self.wanted.questions(ids) {
+            if let Some(open) = self.open.get_mut(&number) {
+                open.failed = Some(why.clone());
+            }
         }
-        let error = result.err().map(|error| FrontError::of(&error));
+    }
+
+    /// A call has ended, and is not made again.
+    fn end(&mut self, ids: &[Ordinal], answered: Option<Answered>, error: Option<&FrontError>) {
         let mut answered_ids: Vec<Ordinal> = Vec::with_capacity(ids.len());
-        for (time, answers) in answered {
+        if let Some((time, answers)) = answered {
+            self.answered_at = Some(Instant::now());
             for operator in answers.operators {
                 match self.operators.iter_mut().find(|known| known.id == operator.id) {
                     Some(known) => *known = operator,
@@ -317,7 +455,7 @@ impl Table {
         for id in ids {
             let missing = match answered_ids.binary_search(id) {
                 Ok(_) => None,
-                Err(_) => Some(error.clone().unwrap_or(FrontError::Busy)),
+                Err(_) => Some(error.cloned().unwrap_or(FrontError::Busy)),
             };
             self.settle_id(*id, missing.as_ref());
         }
@@ -355,15 +493,15 @@ impl Table {
         let now = Instant::now();
         let (mut has_any, mut is_silent) = (false, false);
         while let Some((deadline, number)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= now) {
-            let Some(Open { question, .. }) = self.open.remove(&number) else { continue };
+            let Some(Open { question, failed, .. }) = self.open.remove(&number) else { continue };
             self.wanted.forget(&question.client, &question.ids, number);
             has_any = true;
             let is_answering = self.answered_at.is_some_and(|at| at + self.rules.wait >= deadline);
             is_silent |= !is_answering;
-            let error = match is_answering {
+            let error = failed.unwrap_or_else(|| match is_answering {
                 true => FrontError::Busy,
                 false => FrontError::Away("no answer in time".into()),
-            };
+            });
             self.settled.push((question, Some(error)));
         }
         (has_any, is_silent)

@@ -220,7 +220,9 @@ impl Front {
         let (questions, taken) = mpsc::channel(QUEUE);
         let mut limits = self.source.file().limits.clone();
         limits.give_up_after = limits.give_up_after.min(GIVE_UP_AFTER);
-        let client = Client { is_front: true, ..self.source.client(sender.clone()) };
+        // An answer that comes later is for no client.
+        let http = self.source.http.with_call_time(config::time(limits.call_time.min(GIVE_UP_AFTER)));
+        let client = Client { is_front: true, http, ..self.source.client(sender.clone()) };
         let named = Some(sender.clone()).filter(|sender| !sender.is_empty());
         let rules = DeskRules { sender: named, ..self.rules.clone() };
         let desk = Arc::new(Desk::new(Caller::sharing(client, &limits, Arc::clone(&self.pace)), rules));

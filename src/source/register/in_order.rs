@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 /// A frame whose answers are not all given yet.
 struct OpenFrame {
-    payload: Vec<u8>,
+    bytes: Vec<u8>,
     /// The id of each answer and where it begins, the last one first: ids descend, and of several answers for an id the
     /// last one is given first.
     answers: Vec<(Ordinal, u32)>,
@@ -23,19 +23,21 @@ struct OpenFrame {
 impl OpenFrame {
     /// Answers that are older than `since`, in nanoseconds since 1970, are left out.
     fn open(journal: &Journal, span: &FrameSpan, since: i64) -> Result<OpenFrame, JournalError> {
-        let (mut payload, mut answers) = (Vec::new(), Vec::new());
-        journal.read(span, &mut payload)?;
-        let mut decoder = ChangeDecoder::new(&payload, 0);
+        let (mut bytes, mut answers) = (Vec::new(), Vec::new());
+        let changes = journal.read(span, &mut bytes)?;
+        let end = changes.end;
+        let mut decoder = ChangeDecoder::new(&bytes[changes], 0);
         while !decoder.rest().is_empty() {
-            let start = payload.len() - decoder.rest().len();
+            let start = end - decoder.rest().len();
             let (time, id) = match decoder.next_stored().ok_or_else(|| journal.damaged())? {
                 StoredChange::Person(person) => (person.time, Some(person.person)),
+                StoredChange::Removed { subject, time } => (time, Some(subject)),
                 StoredChange::Other(change) => (change.time, subject(&change.what)),
             };
             answers.extend(id.filter(|_| time >= since).map(|id| (id, start as u32)));
         }
         answers.sort_unstable_by_key(|(id, start)| (Reverse(*id), *start));
-        Ok(OpenFrame { payload, answers })
+        Ok(OpenFrame { bytes, answers })
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn for_each<E: From<JournalError>>(
         let Some((Reverse(id), offset)) = heads.pop() else { return Ok(()) };
         let Some(frame) = open.get_mut(&offset) else { return Err(journal.damaged().into()) };
         if let (Some((_, start)), true) = (frame.answers.pop(), before != Some(id)) {
-            let change = ChangeDecoder::new(&frame.payload[start as usize..], 0).next_stored();
+            let change = ChangeDecoder::new(&frame.bytes[start as usize..], 0).next_stored();
             each(id, change.ok_or_else(|| journal.damaged())?)?;
             before = Some(id);
         }
@@ -118,10 +120,11 @@ mod tests {
             let read = for_each::<JournalError>(&journal, since, |id, change| {
                 let (time, content) = match change {
                     StoredChange::Other(change) => (change.time, text(&change.what)),
+                    StoredChange::Removed { subject, time } => (time, text(&ChangeBody::Remove(subject))),
                     StoredChange::Person(person) => {
                         let state = person.state().expect("a contact");
-                        let parts = (state, person.contact, person.operator, person.certificate);
-                        (person.time, format!("{parts:?}"))
+                        let texts = person.operator().zip(person.certificate()).expect("texts");
+                        (person.time, format!("{:?}", (state, person.contact, texts.0, texts.1)))
                     }
                 };
                 found.push((id, (moment::of_nanoseconds(time).as_second(), content)));

@@ -21,59 +21,85 @@ use crate::snapshot::write::{AnswerTimes, Draft};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use jiff::Timestamp;
+use krr::KrrAnswers;
 use std::io::Cursor;
 use std::path::Path;
 
-/// Writes the register of the answers for some ids. Answers of the journal for other ids, and those older than `since`,
-/// are left out; the last of several counts.
+/// The answers of a job, as far as the register file needs them in memory: all of FaR's, and of KRR's all but the contacts.
 ///
-/// Memory: some 20 bytes for each id. Cost: FaR's journal is read once, KRR's twice.
-pub(super) fn write(
-    journal: &Journal,
-    ids: &[Ordinal],
-    since: Timestamp,
-    terms: &Terms<'_>,
-    path: &Path,
-) -> Result<(Scope, u64), SourceError> {
-    if journal.operators().len() > OPERATORS_MAX {
-        return Err(SourceError::Inconsistent);
-    }
-    let scope = Scope {
-        source: terms.address.to_owned(),
-        sender: terms.scope_sender(),
-        on_behalf_of: terms.on_behalf_of.to_owned(),
-        max_age: terms.max_age.as_secs(),
-        delete_after: terms.delete_after.as_secs(),
-        ..Scope::default()
-    };
-    let (draft, scope) = match terms.kind {
-        Kind::Far => {
-            let rows = far_rows(journal, ids, since)?;
-            let answered = rows.answered();
-            let scope = scope_of(scope, &answered, rows.refused());
-            (rows.finish(scope.clone(), answered, terms.sender), scope)
-        }
-        Kind::Krr => {
-            let answers = krr::KrrAnswers::read(journal, ids, since)?;
-            let scope = scope_of(scope, &answers.answered, answers.refused());
-            (answers.draft(scope.clone()), scope)
-        }
-    };
-    let written = draft.write(path).map_err(|error| SourceError::Write { path: path.to_owned(), error })?;
-    Ok((scope, written))
+/// Memory: some 8 bytes for each id, and some 20 when the file is made.
+pub(super) enum JobAnswers<'i> {
+    Far(Box<Rows<'i>>),
+    Krr(Box<KrrAnswers<'i>>),
 }
 
-fn far_rows<'i>(journal: &Journal, ids: &'i [Ordinal], since: Timestamp) -> Result<Rows<'i>, SourceError> {
-    let mut rows = Rows::new(Kind::Far, ids, journal.operators(), false);
-    let mut failed = None;
-    journal.for_each(|ordinal, time, answer| {
-        if let (Some(index), true) = (rows.position(ordinal), time >= since)
-            && let Err(error) = rows.add(index, time, answer)
-        {
-            failed = Some(error);
+impl<'i> JobAnswers<'i> {
+    /// No answers for some ids, which ascend.
+    pub(super) fn new(kind: Kind, ids: &'i [Ordinal]) -> JobAnswers<'i> {
+        match kind {
+            Kind::Far => JobAnswers::Far(Box::new(Rows::new(kind, ids, false))),
+            Kind::Krr => JobAnswers::Krr(Box::new(KrrAnswers::new(ids))),
         }
-    })?;
-    failed.map_or(Ok(rows), Err)
+    }
+
+    /// Adds an answer, also for another id, which is left out. Of several for an id, the last one counts.
+    ///
+    /// Errors: it does not fit the others.
+    pub(super) fn add(&mut self, id: Ordinal, time: Timestamp, answer: &Answer) -> Result<(), SourceError> {
+        match self {
+            JobAnswers::Krr(answers) => answers.add(id, time, answer),
+            JobAnswers::Far(rows) => match rows.positions.find(id) {
+                Some(index) => rows.add(index, time, answer),
+                None => Ok(()),
+            },
+        }
+    }
+
+    pub(super) fn is_answered(&self, index: usize) -> bool {
+        match self {
+            JobAnswers::Far(rows) => rows.answered[index] != 0,
+            JobAnswers::Krr(answers) => answers.is_answered(index),
+        }
+    }
+
+    /// Writes the register of the answers. The journal has them, too: those that are not older than `since` count.
+    ///
+    /// Cost: KRR's journal is read once.
+    pub(super) fn write(
+        self,
+        journal: &Journal,
+        since: Timestamp,
+        terms: &Terms<'_>,
+        path: &Path,
+    ) -> Result<(Scope, u64), SourceError> {
+        if journal.operators().len() > OPERATORS_MAX {
+            return Err(SourceError::Inconsistent);
+        }
+        let scope = Scope {
+            source: terms.address.to_owned(),
+            sender: terms.scope_sender(),
+            on_behalf_of: terms.on_behalf_of.to_owned(),
+            max_age: terms.max_age.as_secs(),
+            delete_after: terms.delete_after.as_secs(),
+            ..Scope::default()
+        };
+        let (draft, scope) = match self {
+            JobAnswers::Far(rows) => {
+                let answered = rows.answered();
+                let scope = scope_of(scope, &answered, rows.refused());
+                let asked = (scope.clone(), answered);
+                (rows.finish(asked, journal.operators(), terms.sender)?, scope)
+            }
+            JobAnswers::Krr(mut answers) => {
+                let (answered, refused) = answers.answered();
+                let scope = scope_of(scope, &answered, refused);
+                (answers.draft(journal, since, (scope.clone(), answered))?, scope)
+            }
+        };
+        let written =
+            draft.write(path).map_err(|error| SourceError::Write { path: path.to_owned(), error })?;
+        Ok((scope, written))
+    }
 }
 
 /// A scope with the times and numbers of some answers.
@@ -94,7 +120,7 @@ pub(super) fn empty(kind: Kind, sender: Option<&str>, tenant: Option<&str>) -> R
     let asker = tenant.map(Scope::sender_of_tenant).unwrap_or_default();
     let scope =
         Scope { sender: asker, oldest, newest: oldest, max_age, delete_after: max_age, ..Scope::default() };
-    in_memory(Rows::new(kind, &[], &[], false).finish(scope, AnswerTimes::default(), sender))
+    in_memory(Rows::new(kind, &[], false).finish((scope, AnswerTimes::default()), &[], sender)?)
 }
 
 /// A register of some answers, in memory, with the times of the recipients. `ids` ascend.
@@ -106,10 +132,10 @@ pub(super) fn of_answers<'a>(
     operators: &[Operator],
     answers: impl Iterator<Item = (Ordinal, Timestamp, &'a Answer)>,
 ) -> Result<Register, SourceError> {
-    let mut rows = Rows::new(kind, ids, operators, true);
+    let mut rows = Rows::new(kind, ids, true);
     for (ordinal, time, answer) in answers {
-        if let Some(index) = rows.position(ordinal) {
-            rows.add(index, time, answer.clone())?;
+        if let Some(index) = rows.positions.find(ordinal) {
+            rows.add(index, time, answer)?;
         }
     }
     let max_age = u64::from(u32::MAX);
@@ -117,7 +143,7 @@ pub(super) fn of_answers<'a>(
     let scope = Scope { sender: sender_of_scope, max_age, delete_after: max_age, ..Scope::default() };
     let answered = rows.answered();
     let scope = scope_of(scope, &answered, rows.refused());
-    in_memory(rows.finish(scope, answered, sender))
+    in_memory(rows.finish((scope, answered), operators, sender)?)
 }
 
 fn in_memory(draft: Draft<'_>) -> Result<Register, SourceError> {
@@ -127,13 +153,37 @@ fn in_memory(draft: Draft<'_>) -> Result<Register, SourceError> {
     snapshot.map_err(|_| SourceError::Inconsistent)
 }
 
-/// The answers of a register under construction, by the position of their ids.
-struct Rows<'i> {
+/// A time in seconds since 1970, which is not 0.
+fn seconds(time: Timestamp) -> u32 {
+    u32::try_from(time.as_second()).unwrap_or_default().max(1)
+}
+
+/// The positions of ids, which ascend.
+pub(super) struct Positions<'i> {
     ids: &'i [Ordinal],
+    /// That of the id before the next one: calls ask for ids that follow one another.
+    last: usize,
+}
+
+impl<'i> Positions<'i> {
+    fn new(ids: &'i [Ordinal]) -> Positions<'i> {
+        Positions { ids, last: 0 }
+    }
+
+    fn find(&mut self, id: Ordinal) -> Option<usize> {
+        self.last = match self.ids.get(self.last + 1) {
+            Some(next) if *next == id => self.last + 1,
+            _ => self.ids.binary_search(&id).ok()?,
+        };
+        Some(self.last)
+    }
+}
+
+/// The answers of a register under construction, by the position of their ids.
+pub(super) struct Rows<'i> {
+    positions: Positions<'i>,
     /// When each id was answered, in seconds since 1970; 0 for none.
     answered: Vec<u32>,
-    /// Position of the id before the next answer: calls ask for ids that follow one another.
-    last: usize,
     kinds: Kinds,
 }
 
@@ -152,7 +202,8 @@ struct FarRows {
     times: Vec<(i64, i64)>,
     combinations: Vec<(State, u32)>,
     number_of: HashMap<(State, u32), u16>,
-    operators: Vec<Operator>,
+    /// The operators in the order in which they occurred.
+    operators: Vec<OrganisationId>,
     operator_numbers: HashMap<OrganisationId, u16>,
 }
 
@@ -161,41 +212,24 @@ const ACCEPTING: u32 = 0;
 const DECLINING: u32 = 1;
 
 impl<'i> Rows<'i> {
-    fn new(kind: Kind, ids: &'i [Ordinal], operators: &[Operator], keeps_times: bool) -> Rows<'i> {
+    fn new(kind: Kind, ids: &'i [Ordinal], keeps_times: bool) -> Rows<'i> {
         let kinds = match kind {
-            Kind::Far => {
-                let mut operators = operators.to_vec();
-                operators.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-                let by_id = (0..).zip(&operators);
-                Kinds::Far(FarRows {
-                    numbers: vec![NO_ANSWER; ids.len()],
-                    times: vec![(NO_NANOSECONDS, NO_NANOSECONDS); if keeps_times { ids.len() } else { 0 }],
-                    combinations: Vec::new(),
-                    number_of: HashMap::new(),
-                    operator_numbers: by_id
-                        .filter_map(|(number, operator)| Some((OrganisationId::parse(&operator.id)?, number)))
-                        .collect(),
-                    operators,
-                })
-            }
+            Kind::Far => Kinds::Far(FarRows {
+                numbers: vec![NO_ANSWER; ids.len()],
+                times: vec![(NO_NANOSECONDS, NO_NANOSECONDS); if keeps_times { ids.len() } else { 0 }],
+                combinations: Vec::new(),
+                number_of: HashMap::new(),
+                operators: Vec::new(),
+                operator_numbers: HashMap::new(),
+            }),
             Kind::Krr => Kinds::Krr(Box::default()),
         };
-        Rows { ids, answered: vec![0; ids.len()], last: 0, kinds }
+        Rows { positions: Positions::new(ids), answered: vec![0; ids.len()], kinds }
     }
 
-    /// The position of an id.
-    fn position(&mut self, ordinal: Ordinal) -> Option<usize> {
-        self.last = match self.ids.get(self.last + 1) {
-            Some(next) if *next == ordinal => self.last + 1,
-            _ => self.ids.binary_search(&ordinal).ok()?,
-        };
-        Some(self.last)
-    }
-
-    fn add(&mut self, index: usize, time: Timestamp, answer: Answer) -> Result<(), SourceError> {
-        let seconds = u32::try_from(time.as_second()).unwrap_or_default();
-        self.answered[index] = seconds.max(1);
-        let only = match &answer {
+    fn add(&mut self, index: usize, time: Timestamp, answer: &Answer) -> Result<(), SourceError> {
+        self.answered[index] = seconds(time);
+        let only = match answer {
             ChangeBody::Remove(_) => Some(State::UNREGISTERED),
             ChangeBody::SetAside { .. } => Some(State::REFUSED),
             _ => None,
@@ -203,17 +237,17 @@ impl<'i> Rows<'i> {
         match (&mut self.kinds, answer, only) {
             (Kinds::Far(rows), _, Some(state)) => rows.set(index, (state, ACCEPTING)),
             (Kinds::Krr(draft), _, Some(state)) => {
-                draft.add_answer(self.ids[index], state);
+                draft.add_answer(self.positions.ids[index], state);
                 Ok(())
             }
             (Kinds::Far(rows), ChangeBody::PutRecipient(put), None) => {
-                let combination = rows.combination(&put)?;
+                let combination = rows.combination(put)?;
                 if let Some(times) = rows.times.get_mut(index) {
                     *times = (put.last_registration, put.last_sender_accept_change);
                 }
                 rows.set(index, combination)
             }
-            (Kinds::Krr(draft), ChangeBody::PutPerson(put), None) => add_person(draft, &put),
+            (Kinds::Krr(draft), ChangeBody::PutPerson(put), None) => add_person(draft, put),
             _ => Err(SourceError::Inconsistent),
         }
     }
@@ -238,33 +272,51 @@ impl<'i> Rows<'i> {
         }
     }
 
-    fn finish(self, scope: Scope, answered: AnswerTimes, sender: Option<&str>) -> Draft<'static> {
+    /// `operators` are those of the answers, as they were last named.
+    fn finish(
+        self,
+        (scope, answered): (Scope, AnswerTimes),
+        operators: &[Operator],
+        sender: Option<&str>,
+    ) -> Result<Draft<'static>, SourceError> {
         let as_of = scope.oldest();
         let mut draft = match self.kinds {
-            Kinds::Far(rows) => rows.finish(self.ids, sender, as_of),
+            Kinds::Far(rows) => rows.finish(self.positions.ids, operators, sender, as_of)?,
             Kinds::Krr(mut krr) => {
                 krr.keep_last();
                 krr.finish(0, as_of)
             }
         };
         draft.scope = Some((scope, answered));
-        draft
+        Ok(draft)
     }
 }
 
 impl FarRows {
     /// The state and the rule of an answer.
-    fn combination(&self, put: &PutRecipient) -> Result<(State, u32), SourceError> {
-        let number = |id: OrganisationId| self.operator_numbers.get(&id).ok_or(SourceError::Inconsistent);
-        let operator = put.operator.map(number).transpose()?;
+    fn combination(&mut self, put: &PutRecipient) -> Result<(State, u32), SourceError> {
+        let operator = put.operator.map(|id| self.operator(id)).transpose()?;
         let state = FarState {
             account_type: put.account_type,
             pending: put.pending,
-            operator: operator.map(|number| OperatorNumber::new(*number)),
+            operator: operator.map(OperatorNumber::new),
             rule: StateRule::AcceptsAll,
         };
         let rule = if accepts(&put.rule) { ACCEPTING } else { DECLINING };
         Ok((state.into(), rule))
+    }
+
+    /// The number of an operator. Errors: there are too many.
+    fn operator(&mut self, id: OrganisationId) -> Result<u16, SourceError> {
+        if let Some(number) = self.operator_numbers.get(&id) {
+            return Ok(*number);
+        }
+        let number = u16::try_from(self.operators.len()).ok();
+        let number = number.filter(|number| usize::from(*number) < OPERATORS_MAX);
+        let number = number.ok_or(SourceError::Inconsistent)?;
+        self.operators.push(id);
+        self.operator_numbers.insert(id, number);
+        Ok(number)
     }
 
     fn set(&mut self, index: usize, combination: (State, u32)) -> Result<(), SourceError> {
@@ -281,7 +333,14 @@ impl FarRows {
         Ok(())
     }
 
-    fn finish(self, ids: &[Ordinal], sender: Option<&str>, as_of: Timestamp) -> Draft<'static> {
+    /// Errors: an operator is not among `operators`.
+    fn finish(
+        self,
+        ids: &[Ordinal],
+        operators: &[Operator],
+        sender: Option<&str>,
+        as_of: Timestamp,
+    ) -> Result<Draft<'static>, SourceError> {
         let mut counts = vec![0; self.combinations.len()];
         let answered = || self.numbers.iter().filter(|number| **number != NO_ANSWER);
         answered().for_each(|number| counts[usize::from(*number)] += 1);
@@ -290,9 +349,9 @@ impl FarRows {
         let used =
             || self.combinations.iter().zip(&counts).filter(is_used).map(|(combination, _)| *combination);
         let operator_of = |state: State| FarState::from(state).operator.filter(|_| !state.is_answer_only());
-        let mut kept: Vec<usize> =
-            used().filter_map(|(state, _)| operator_of(state)).map(usize::from).collect();
-        kept.sort_unstable();
+        let mut kept: Vec<OrganisationId> =
+            used().filter_map(|(state, _)| Some(self.operators[usize::from(operator_of(state)?)])).collect();
+        kept.sort_by_cached_key(|id| id.text());
         kept.dedup();
         let mut rules = RuleNumbering::default();
         let declining = rules.number(RuleSet::<SenderNumber>::new(Acceptance::Only, Vec::new()));
@@ -303,7 +362,8 @@ impl FarRows {
             .map(|&(state, rule)| {
                 let rule = if rule == DECLINING { finals[declining as usize] } else { ACCEPTING };
                 let Some(operator) = operator_of(state) else { return (state, rule) };
-                let number = kept.binary_search(&usize::from(operator)).unwrap_or_default();
+                let id = self.operators[usize::from(operator)];
+                let number = kept.iter().position(|kept| *kept == id).unwrap_or_default();
                 let operator = OperatorNumber::new(number as u16);
                 (FarState::from(state).with_operator(Some(operator)).into(), rule)
             })
@@ -326,10 +386,14 @@ impl FarRows {
                 last_sender_accept_change,
             });
         }
-        let operators = kept.iter().map(|number| self.operators[*number].clone()).collect();
+        let named = |id: &OrganisationId| {
+            operators.iter().find(|operator| OrganisationId::parse(&operator.id) == Some(*id)).cloned()
+        };
+        let operators: Option<Vec<Operator>> = kept.iter().map(named).collect();
+        let operators = operators.ok_or(SourceError::Inconsistent)?;
         let senders = sender.map(|id| Sender { id: id.to_owned(), ..Sender::default() });
         let actors = Actors { operators, senders: senders.into_iter().collect(), dispatchers: Vec::new() };
-        draft.finish(0, as_of, actors, table)
+        Ok(draft.finish(0, as_of, actors, table))
     }
 }
 

@@ -31,6 +31,14 @@ pub(super) struct FakeState {
     pub(super) ids_max: usize,
     /// Number of the call after which none is answered.
     pub(super) away_after: u64,
+    /// A call with one of these ids fails.
+    pub(super) fails_for: BTreeSet<Ordinal>,
+    /// These calls are refused, and not failures that pass.
+    pub(super) refuses_access: bool,
+    /// A call with this id is refused as if it had too many.
+    pub(super) too_many_for: Option<Ordinal>,
+    /// May be asked again after it was answered.
+    pub(super) probe: Option<Ordinal>,
     /// Ids whose answers are in the journal, or were given to a call that expects them: these are not asked again.
     pub(super) answered: BTreeSet<Ordinal>,
     pub(super) calls: u64,
@@ -74,6 +82,10 @@ impl Fake {
             faults: 0,
             ids_max: usize::MAX,
             away_after: u64::MAX,
+            fails_for: BTreeSet::new(),
+            refuses_access: false,
+            too_many_for: None,
+            probe: None,
             answered: BTreeSet::new(),
             calls: 0,
             in_flight: 0,
@@ -136,7 +148,8 @@ impl FakeState {
         self.asking.extend(ids);
         self.check(self.left_alone_until.is_none_or(|until| until <= now), "a call that had to wait");
         self.check(self.next_slot.is_none_or(|slot| slot <= now + TIMER), "ids per second");
-        self.check(!ids.iter().any(|id| self.answered.contains(id)), "an id was asked again");
+        let is_answered = |id| self.answered.contains(id) && self.probe != Some(*id);
+        self.check(!ids.iter().any(is_answered), "an id was asked again");
         if let Some(rate) = self.limits.ids_per_second {
             let time = Duration::from_secs_f64(ids.len() as f64 / f64::from(rate.get()));
             self.next_slot = Some(now + time);
@@ -149,6 +162,15 @@ impl FakeState {
         if self.calls > self.away_after {
             self.note("away");
             return Err(CallError::again("away"));
+        }
+        if ids.iter().any(|id| self.fails_for.contains(id)) {
+            return Err(match self.refuses_access {
+                true => CallError::Stop("it refuses this id".to_owned()),
+                false => CallError::again("it fails for this id"),
+            });
+        }
+        if self.too_many_for.is_some_and(|id| ids.contains(&id)) {
+            return Err(CallError::TooMany);
         }
         if self.random.chance(self.faults)
             && let Some(fault) = self.fault(ids)

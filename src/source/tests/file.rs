@@ -3,7 +3,7 @@
 use super::super::answer::{Answers, refused};
 use super::super::journal::Journal;
 use super::model::organisation;
-use super::{SENDER, subject_of, written};
+use super::{SENDER, collected, subject_of, written};
 use crate::changes::{ChangeBody, NamedRule, PutRecipient, json};
 use crate::consent::Acceptance;
 use crate::extract::{self, BuildOptions};
@@ -66,8 +66,8 @@ fn answer(register: &Register, identity: &Identity, recipient: Recipient, number
 fn asked(name: &str) -> Vec<u8> {
     let directory = fast_directory();
     let complete = complete(name, directory.path());
-    let path = directory.path().join("run.journal");
-    let mut journal = Journal::open(&path, &subject_of(complete.kind())).expect("a journal");
+    let journal_path = directory.path().join("run.journal");
+    let mut journal = Journal::open(&journal_path, &subject_of(complete.kind())).expect("a journal");
     let first: Timestamp = "2025-06-01T06:00:00Z".parse().expect("a time");
     let (mut ids, mut number) = (Vec::<Ordinal>::new(), 0usize);
     let all = complete.for_each::<Damage>(|identity, recipient| {
@@ -80,8 +80,9 @@ fn asked(name: &str) -> Vec<u8> {
         Ok(())
     });
     all.expect("intact");
+    drop(journal);
     let path = directory.path().join("run.nabar");
-    written(&journal, &ids, Timestamp::MIN, &path).expect("consistent");
+    written(collected(complete.kind(), &journal_path, &ids, Timestamp::MIN), &path).expect("consistent");
     std::fs::read(path).expect("a file")
 }
 

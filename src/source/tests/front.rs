@@ -264,6 +264,205 @@ fn a_client_with_many_ids_does_not_delay_others() {
     }
 }
 
+/// How a register answers bad ids.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bad {
+    /// It refuses them.
+    Refused,
+    /// Calls with one of them fail.
+    Fail,
+    /// Calls with one of them are refused as a whole.
+    NoAccess,
+}
+
+/// A desk whose register takes one call at a time, for 50 ms, and whose first ids are bad. The last id is the test number.
+fn with_bad_ids(world: &mut World, count: usize, bad: Bad) -> (Fake, Arc<Desk<Fake>>) {
+    world.limits.calls_in_flight = NonZeroUsize::MIN;
+    let (ids, test_number) = (world.ids[..count].to_vec(), *world.ids.last().expect("ids"));
+    if bad == Bad::Refused {
+        let mut truth = (*world.truth).clone();
+        ids.iter().for_each(|id| _ = truth.insert(*id, Truth::Refused));
+        world.truth = Arc::new(truth);
+    }
+    let seed = world.random.next();
+    let register = Fake::new(world.kind, Arc::clone(&world.truth), world.limits.clone(), seed);
+    {
+        let mut state = register.state();
+        state.slow = Some(Duration::from_millis(50));
+        state.probe = Some(test_number);
+        if bad != Bad::Refused {
+            state.fails_for = ids.into_iter().collect();
+        }
+        state.refuses_access = bad == Bad::NoAccess;
+    }
+    let rules = DeskRules {
+        calls_in_flight: 1,
+        wait: Duration::from_secs(10),
+        probe: Some(test_number),
+        ..world.desk.rules().clone()
+    };
+    let desk = Arc::new(Desk::new(Caller::new(register.clone(), &world.limits), rules));
+    (register, desk)
+}
+
+/// Calls of a hundred ids, one at a time: a client with five hundred ids that the register refuses, or fails for, and others
+/// that ask for one id each. These are answered within a few calls, and the front is ready all the time.
+#[test]
+fn bad_ids_of_a_client_do_not_delay_others() {
+    for seed in 1..40 {
+        let mut world = World::new(seed, 600, 100, 0);
+        let refuses = seed % 2 == 0;
+        let (bad, good) = (world.ids[..500].to_vec(), world.ids[500..].to_vec());
+        let (register, desk) = with_bad_ids(&mut world, 500, if refuses { Bad::Refused } else { Bad::Fail });
+        let taken = world.taken.take().expect("once");
+        runtime().block_on(async {
+            tokio::spawn(Arc::clone(&desk).run(taken));
+            let (many, all) = question("bad", &bad);
+            world.questions.send(many).await.expect("the desk is open");
+            for (number, id) in good[..99].iter().enumerate() {
+                let (one, answer) = question(["good", "other"][number % 2], &[*id]);
+                let before = register.state().calls;
+                world.questions.send(one).await.expect("the desk is open");
+                let answer = answer.await.expect("an answer");
+                assert!(answer.missing.is_none(), "seed {seed}, {number}: {:?}", answer.missing);
+                let calls = register.state().calls - before;
+                assert!(calls <= 6, "seed {seed}, {number}: {calls} calls");
+                assert!(!desk.is_failing(), "seed {seed}, {number}");
+            }
+            let answer = all.await.expect("an answer");
+            match answer.missing {
+                None => assert!(refuses && answer.has_refused),
+                Some(FrontError::Away(why)) => assert!(!refuses && why.contains("fails for this id")),
+                missing => assert!(refuses, "{missing:?}"),
+            }
+            assert!(!desk.is_failing(), "seed {seed}");
+        });
+        assert!(register.state().wrong.is_empty(), "seed {seed}: {:?}", register.state().wrong);
+    }
+}
+
+/// Many clients whose ids all fail, beside others with one good id each, all asked in the same call: these are answered soon.
+#[test]
+fn good_ids_among_those_of_many_bad_clients_are_answered_soon() {
+    for seed in 1..30 {
+        let mut world = World::new(seed, 450, 50, 0);
+        let (bad, good) = (world.ids[..400].to_vec(), world.ids[400..449].to_vec());
+        let kind = [Bad::Refused, Bad::Fail, Bad::NoAccess][seed as usize % 3];
+        let (_, desk) = with_bad_ids(&mut world, 400, kind);
+        let taken = world.taken.take().expect("once");
+        runtime().block_on(async {
+            tokio::spawn(Arc::clone(&desk).run(taken));
+            // It has answered before.
+            let (first, answer) = question("first", &good[..1]);
+            world.questions.send(first).await.expect("the desk is open");
+            assert!(answer.await.expect("an answer").missing.is_none());
+            for (round, good) in good[1..].chunks(6).enumerate() {
+                let mut waiting = Vec::new();
+                for (client, ids) in ["a", "b", "c", "d"].into_iter().zip(bad.chunks(100)) {
+                    let (asked, answer) = question(client, ids);
+                    world.questions.send(asked).await.expect("the desk is open");
+                    waiting.push(answer);
+                }
+                let asked = tokio::time::Instant::now();
+                let mut answers = Vec::new();
+                for (number, id) in good.iter().enumerate() {
+                    let (one, answer) = question(["e", "f", "g"][number % 3], &[*id]);
+                    world.questions.send(one).await.expect("the desk is open");
+                    answers.push(answer);
+                }
+                for answer in answers {
+                    let missing = answer.await.expect("an answer").missing;
+                    assert!(missing.is_none(), "seed {seed}, round {round}: {missing:?}");
+                }
+                // Two calls for each of seven clients, and as many of others between them.
+                assert!(
+                    asked.elapsed() < Duration::from_millis(50 * 28),
+                    "seed {seed}: {:?}",
+                    asked.elapsed()
+                );
+                assert!(!desk.is_failing(), "seed {seed}, round {round}");
+            }
+        });
+    }
+}
+
+/// A register that takes fewer ids a call than before, and as many again later; and one that says so of an id.
+#[test]
+fn calls_get_fewer_ids_for_a_time_only() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 400, 100, 0);
+        world.limits.calls_in_flight = NonZeroUsize::MIN;
+        let register = Fake::new(world.kind, Arc::clone(&world.truth), world.limits.clone(), seed);
+        let desk =
+            Arc::new(Desk::new(Caller::new(register.clone(), &world.limits), world.desk.rules().clone()));
+        let (ids, taken) = (world.ids.clone(), world.taken.take().expect("once"));
+        let ask = async |ids: &[Ordinal]| {
+            let before = register.state().calls;
+            let (asked, answer) = question("a", ids);
+            world.questions.send(asked).await.expect("the desk is open");
+            let missing = answer.await.expect("an answer").missing;
+            (missing, register.state().calls - before)
+        };
+        runtime().block_on(async {
+            tokio::spawn(Arc::clone(&desk).run(taken));
+            register.state().ids_max = 30;
+            let (missing, calls) = ask(&ids[..100]).await;
+            assert!(missing.is_none() && calls > 4, "seed {seed}: {calls}");
+            sleep(Duration::from_secs(30)).await;
+            register.state().ids_max = usize::MAX;
+            assert!(ask(&ids[100..200]).await.1 > 1, "seed {seed}: still fewer");
+            sleep(Duration::from_secs(600)).await;
+            assert!(matches!(ask(&ids[200..300]).await, (None, 1)), "seed {seed}: as many again");
+            register.state().too_many_for = Some(ids[300]);
+            let (missing, _) = ask(&ids[300..310]).await;
+            assert!(matches!(missing, Some(FrontError::Refused(_))), "{missing:?}");
+            assert!(!desk.is_failing());
+            assert!(
+                matches!(ask(&ids[310..400]).await, (None, 1)),
+                "seed {seed}: the id has changed nothing"
+            );
+        });
+    }
+}
+
+/// Only ids for which the register fails are asked: a test number shows that it answers.
+#[test]
+fn a_register_that_fails_for_some_ids_is_ready() {
+    for seed in 1..20 {
+        let mut world = World::new(seed, 20, 10, 0);
+        let rules = DeskRules {
+            wait: Duration::from_secs(10),
+            probe: Some(world.ids[19]),
+            ..world.desk.rules().clone()
+        };
+        let desk = Arc::new(Desk::new(Caller::new(world.register.clone(), &world.limits), rules));
+        world.register.state().slow = Some(Duration::from_millis(50));
+        world.register.state().fails_for = world.ids[..10].iter().copied().collect();
+        let (ids, taken) = (world.ids.clone(), world.taken.take().expect("once"));
+        runtime().block_on(async {
+            tokio::spawn(Arc::clone(&desk).run(taken));
+            for part in ids[..10].chunks(2) {
+                let (bad, mut answer) = question("a", part);
+                world.questions.send(bad).await.expect("the desk is open");
+                let answer = loop {
+                    tokio::select! {
+                        answer = &mut answer => break answer,
+                        () = sleep(Duration::from_millis(20)) => assert!(!desk.is_failing(), "seed {seed}"),
+                    }
+                };
+                let answer = answer.expect("an answer");
+                assert!(matches!(answer.missing, Some(FrontError::Away(_))), "{:?}", answer.missing);
+            }
+            // It fails for all: one question finds it.
+            world.register.state().away_after = 0;
+            let (one, answer) = question("a", &ids[11..12]);
+            world.questions.send(one).await.expect("the desk is open");
+            assert!(answer.await.expect("an answer").missing.is_some());
+            assert!(desk.is_failing(), "seed {seed}");
+        });
+    }
+}
+
 /// Clients that have gone, or have waited for long enough: their ids are not asked any longer.
 #[test]
 fn what_no_client_waits_for_is_not_asked() {

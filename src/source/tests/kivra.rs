@@ -1,7 +1,9 @@
 //! Registers of Kivra's answers: kept as those of FaR, for a tenant in the place of a sender.
 
 use super::super::answer::{Answers, canonical};
-use super::super::journal::{Journal, Subject};
+use super::super::asking::Job;
+use super::super::collected::Collected;
+use super::super::journal::Subject;
 use super::super::kivra;
 use super::super::known::take_over;
 use super::super::{SourceError, Terms, register};
@@ -22,9 +24,10 @@ fn terms(tenant: &'static str) -> Terms<'static> {
     Terms { sender: None, tenant: Some(tenant), ..terms_of(Kind::Far) }
 }
 
-fn journal(path: &Path, tenant: &'static str) -> Journal {
-    let asker = terms(tenant).scope_sender();
-    Journal::open(path, &Subject { kind: Kind::Far, address: ADDRESS.to_owned(), asker }).expect("a journal")
+fn collected_for<'i>(path: &Path, ids: &'i [Ordinal], tenant: &'static str) -> Collected<'i> {
+    let subject =
+        Subject { kind: Kind::Far, address: ADDRESS.to_owned(), asker: terms(tenant).scope_sender() };
+    Collected::open(path, &subject, ids, Timestamp::MIN).expect("a journal")
 }
 
 fn ids() -> Vec<Ordinal> {
@@ -45,8 +48,8 @@ fn answers(ids: &[Ordinal]) -> Vec<Answers> {
     .into()
 }
 
-fn written(journal: &Journal, ids: &[Ordinal], tenant: &'static str, path: &Path) -> Register {
-    register::write(journal, ids, Timestamp::MIN, &terms(tenant), path).expect("consistent");
+fn written(collected: Collected<'_>, tenant: &'static str, path: &Path) -> Register {
+    collected.write(&terms(tenant), path).expect("consistent");
     let snapshot = Snapshot::open(path).expect("a register file");
     assert_eq!((snapshot.header().version(), snapshot.verify()), (2, vec![]));
     snapshot.register().expect("a register")
@@ -77,28 +80,27 @@ fn answers_of_kivra_hold_for_their_tenant() {
     let directory = fast_directory();
     let path = |name: &str| directory.path().join(name);
     let ids = ids();
-    let mut first = journal(&path("first.journal"), "a");
+    let mut first = collected_for(&path("first.journal"), &ids, "a");
     for answers in answers(&ids) {
         first.append(Timestamp::now(), answers).expect("appended");
     }
     first.sync().expect("synced");
-    let known = written(&first, &ids, "a", &path("first.nabar"));
+    let known = written(first, "a", &path("first.nabar"));
     check(&known);
     assert_eq!(known.scope().and_then(|scope| scope.tenant()), Some("a"));
 
     let take = |tenant, name: &str| {
-        let mut journal = journal(&path(name), tenant);
-        let mut answered = vec![false; ids.len()];
-        let taken = take_over(&known, &terms(tenant), &ids, Timestamp::MIN, &mut answered, &mut journal);
-        taken.map(|()| (answered, journal))
+        let mut collected = collected_for(&path(name), &ids, tenant);
+        let taken = take_over(&known, &terms(tenant), &mut collected);
+        taken.map(|()| collected)
     };
-    let (answered, second) = take("a", "second.journal").expect("the same tenant");
-    assert_eq!(answered, [true; 3]);
-    check(&written(&second, &ids, "a", &path("second.nabar")));
+    let second = take("a", "second.journal").expect("the same tenant");
+    assert_eq!(second.left(), 0);
+    check(&written(second, "a", &path("second.nabar")));
     assert!(matches!(take("b", "third.journal"), Err(SourceError::OtherScope)), "another tenant");
     // Nor are they those of FaR.
-    let mut far = Journal::open(&path("far.journal"), &super::subject_of(Kind::Far)).expect("a journal");
-    let taken = take_over(&known, &terms_of(Kind::Far), &ids, Timestamp::MIN, &mut [false; 3], &mut far);
+    let mut far = super::collected(Kind::Far, &path("far.journal"), &ids, Timestamp::MIN);
+    let taken = take_over(&known, &terms_of(Kind::Far), &mut far);
     assert!(matches!(taken, Err(SourceError::OtherScope)), "a sender of FaR");
 }
 

@@ -4,7 +4,7 @@ use super::super::journal::Journal;
 use super::super::known::take_over;
 use super::super::{SourceError, Terms};
 use super::model::{self, Truth, expected, said};
-use super::{subject_of, terms_of, written};
+use super::{collected, left, subject_of, terms_of, written};
 use crate::identities::{Identity, Ordinal};
 use crate::register::{Kind, Register};
 use crate::replica::tests::fast_directory;
@@ -51,25 +51,27 @@ fn taken_over(
     directory: &Path,
 ) -> (Vec<bool>, Register) {
     let path = directory.join("second.journal");
-    let mut journal = Journal::open(&path, &subject_of(known.kind())).expect("a journal");
-    let mut answered = vec![false; ids.len()];
-    take_over(known, &terms_of(known.kind()), ids, since, &mut answered, &mut journal).expect("taken over");
-    drop(journal);
+    let mut first = collected(known.kind(), &path, ids, since);
+    take_over(known, &terms_of(known.kind()), &mut first).expect("taken over");
+    let left_then = left(&first);
+    drop(first);
     // As after a crash: what was taken over is in the journal, and is not looked up again.
-    let journal = Journal::open(&path, &subject_of(known.kind())).expect("a journal");
-    assert!(super::super::answered(&journal, ids, since).expect("whole") == answered);
-    let (register, _) = written(&journal, ids, since, &directory.join("second.nabar")).expect("consistent");
-    (answered, register)
+    let second = collected(known.kind(), &path, ids, since);
+    assert!(left(&second) == left_then);
+    let (register, _) = written(second, &directory.join("second.nabar")).expect("consistent");
+    (ids.iter().map(|id| left_then.binary_search(id).is_err()).collect(), register)
 }
 
 fn check(kind: Kind, seed: u64) {
     let directory = fast_directory();
     let (mut random, now) = (Random::new(seed), Timestamp::now());
-    let mut journal =
-        Journal::open(&directory.path().join("first.journal"), &subject_of(kind)).expect("a journal");
+    let first = directory.path().join("first.journal");
+    let mut journal = Journal::open(&first, &subject_of(kind)).expect("a journal");
     let asked = ask(kind, &mut random, &mut journal, now);
+    drop(journal);
     let path = directory.path().join("first.nabar");
-    let (known, scope) = written(&journal, &asked.ids, Timestamp::MIN, &path).expect("consistent");
+    let first = collected(kind, &first, &asked.ids, Timestamp::MIN);
+    let (known, scope) = written(first, &path).expect("consistent");
     assert_eq!(scope.ids, asked.last.len() as u64);
     for id in &asked.ids {
         let last = asked.last.get(id);
@@ -108,22 +110,22 @@ proptest! {
 fn answers_of_another_scope_are_not_taken_over() {
     let directory = fast_directory();
     let (mut random, now) = (Random::new(7), Timestamp::now());
-    let mut journal =
-        Journal::open(&directory.path().join("run.journal"), &subject_of(Kind::Far)).expect("a journal");
+    let run = directory.path().join("run.journal");
+    let mut journal = Journal::open(&run, &subject_of(Kind::Far)).expect("a journal");
     let asked = ask(Kind::Far, &mut random, &mut journal, now);
+    drop(journal);
     let path = directory.path().join("run.nabar");
-    let (known, _) = written(&journal, &asked.ids, Timestamp::MIN, &path).expect("consistent");
-    let mut other =
-        Journal::open(&directory.path().join("other.journal"), &subject_of(Kind::Far)).expect("a journal");
+    let (known, _) =
+        written(collected(Kind::Far, &run, &asked.ids, Timestamp::MIN), &path).expect("consistent");
+    let mut other = collected(Kind::Far, &directory.path().join("other.journal"), &asked.ids, Timestamp::MIN);
     for terms in [
         Terms { sender: Some("164821000033"), ..terms_of(Kind::Far) },
         Terms { on_behalf_of: "999888777", ..terms_of(Kind::Far) },
         Terms { address: "https://other.example/", ..terms_of(Kind::Far) },
         terms_of(Kind::Krr),
     ] {
-        let mut answered = vec![false; asked.ids.len()];
-        let taken = take_over(&known, &terms, &asked.ids, Timestamp::MIN, &mut answered, &mut other);
+        let taken = take_over(&known, &terms, &mut other);
         assert!(matches!(taken, Err(SourceError::OtherScope)));
-        assert!(!answered.contains(&true));
+        assert!(left(&other) == asked.ids && other.is_empty());
     }
 }

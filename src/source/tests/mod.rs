@@ -9,8 +9,9 @@ pub(super) mod model;
 mod retries;
 mod simulation;
 
-use super::journal::{Journal, Subject};
-use super::{SourceError, Terms, register};
+use super::collected::Collected;
+use super::journal::Subject;
+use super::{SourceError, Terms};
 use crate::identities::Ordinal;
 use crate::register::{Kind, Register, Scope};
 use crate::snapshot::Snapshot;
@@ -43,15 +44,26 @@ fn terms_of(kind: Kind) -> Terms<'static> {
     }
 }
 
-/// The register of the answers of a journal, whose file is intact.
-fn written(
-    journal: &Journal,
-    ids: &[Ordinal],
-    since: Timestamp,
-    path: &Path,
-) -> Result<(Register, Scope), SourceError> {
-    let kind = journal_kind(ids);
-    let (scope, bytes) = register::write(journal, ids, since, &terms_of(kind), path)?;
+/// The answers of a journal for some ids.
+fn collected<'i>(kind: Kind, path: &Path, ids: &'i [Ordinal], since: Timestamp) -> Collected<'i> {
+    Collected::open(path, &subject_of(kind), ids, since).expect("consistent")
+}
+
+/// The ids without an answer.
+fn left(collected: &Collected<'_>) -> Vec<Ordinal> {
+    let mut from = 0;
+    let next = || {
+        let (index, id) = collected.unanswered(from)?;
+        from = index + 1;
+        Some(id)
+    };
+    std::iter::from_fn(next).collect()
+}
+
+/// The register of some answers, whose file is intact.
+fn written(collected: Collected<'_>, path: &Path) -> Result<(Register, Scope), SourceError> {
+    let kind = journal_kind(collected.ids);
+    let (scope, bytes, _) = collected.write(&terms_of(kind), path)?;
     let snapshot = Snapshot::open(path).expect("a register file");
     // `verify` checks that it is 3 exactly if a contact has a time of validation.
     let version = if snapshot.header().has_validated { 3 } else { 2 };

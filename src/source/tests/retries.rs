@@ -5,14 +5,14 @@ use super::super::asking::{self, Ask, Asked, Place};
 use super::super::config::SourceLimits;
 use super::super::journal::Journal;
 use super::super::{AskProgress, SourceError};
-use super::{model, subject_of};
+use super::{collected, model, subject_of};
 use crate::changes::ChangeBody;
 use crate::identities::Ordinal;
 use crate::register::Kind;
 use crate::replica::tests::fast_directory;
 use crate::replica::tests::random::Random;
 use crate::time::Time;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,12 +53,11 @@ fn ask(
     failures: Vec<CallError>,
 ) -> (Result<Asked, SourceError>, Vec<u64>) {
     let directory = fast_directory();
-    let mut journal =
-        Journal::open(&directory.path().join("run.journal"), &subject_of(Kind::Krr)).expect("a journal");
     let register = Scripted { failures: Arc::new(Mutex::new(failures.into())), calls: Arc::default() };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let ids = model::ids(Kind::Krr, &mut Random::new(1), ids);
-    let asked = asking::ask(&register, ids, limits, &mut journal, (&runtime, &register));
+    let mut job = collected(Kind::Krr, &directory.path().join("run.journal"), &ids, Timestamp::MIN);
+    let asked = asking::ask(&register, job.left(), limits, &mut job, (&runtime, &register));
     let calls = register.calls.lock().expect("no panic");
     (asked, calls.iter().map(|call| call.duration_since(calls[0]).as_secs()).collect())
 }
@@ -180,9 +179,9 @@ impl Ask for Quick {
 impl AskProgress for Quick {
     fn answered(&self, ids: u64, _total: u64, _asked: Asked) {
         let ahead = 2;
-        while self.0.load(Ordering::SeqCst) < ids + ahead {
-            std::thread::yield_now();
-        }
+        // It may have been given no more.
+        let waits = (0..100_000).take_while(|_| self.0.load(Ordering::SeqCst) < ids + ahead);
+        waits.for_each(|_| std::thread::yield_now());
         // One call more would be one whose answer has no place.
         (0..10_000).for_each(|_| std::thread::yield_now());
     }
@@ -196,12 +195,14 @@ impl AskProgress for Quick {
 #[test]
 fn answers_that_wait_for_the_journal_are_not_lost() {
     let directory = fast_directory();
-    let mut journal =
-        Journal::open(&directory.path().join("run.journal"), &subject_of(Kind::Krr)).expect("a journal");
+    let path = directory.path().join("run.journal");
     let (register, limits) = (Quick::default(), limits(1, 1, 0));
     let runtime = asking::runtime(&limits).expect("a runtime");
     let ids = model::ids(Kind::Krr, &mut Random::new(1), 1000);
-    let asked = asking::ask(&register, ids, &limits, &mut journal, (&runtime, &register));
+    let mut job = collected(Kind::Krr, &path, &ids, Timestamp::MIN);
+    let asked = asking::ask(&register, job.left(), &limits, &mut job, (&runtime, &register));
+    drop(job);
+    let journal = Journal::open(&path, &subject_of(Kind::Krr)).expect("a journal");
     assert!(matches!(asked, Err(SourceError::Interrupted)));
     let mut written = 0;
     journal.for_each(|_, _, _| written += 1).expect("whole");

@@ -6,11 +6,10 @@
 use super::super::answer::subject;
 use super::super::asking::{self, Asked};
 use super::super::config::SourceLimits;
-use super::super::journal::Journal;
-use super::super::{AskProgress, SourceError, answered, left};
+use super::super::{AskProgress, SourceError};
 use super::fake::Fake;
 use super::model::{self, Truth, expected, said};
-use super::{subject_of, written};
+use super::{collected, left, written};
 use crate::changes::encoding::ChangeDecoder;
 use crate::identities::{Identity, Ordinal};
 use crate::register::Kind;
@@ -167,13 +166,12 @@ impl World {
             }
         }
         self.register.begin();
-        let mut journal = Journal::open(&self.journal(), &subject_of(self.kind)).expect("a journal");
-        let left = left(list, &answered(&journal, list, self.since).expect("whole"));
+        let mut collected = collected(self.kind, &self.journal(), list, self.since);
         let expected: Vec<Ordinal> = {
             let state = self.register.state();
             list.iter().filter(|id| !state.answered.contains(id)).copied().collect()
         };
-        assert!(left == expected, "what is left is not what has no answer");
+        assert!(left(&collected) == expected, "what is left is not what has no answer");
         // Opening the journal has made it durable.
         let progress = Interruption {
             register: &self.register,
@@ -182,10 +180,20 @@ impl World {
             journal: self.journal(),
             synced: RefCell::new(vec![length(&self.journal())]),
         };
-        let asked = asking::ask(&self.register, left, &self.limits, &mut journal, (&runtime(), &progress));
-        drop(journal);
+        let asked = asking::ask(
+            &self.register,
+            collected.left(),
+            &self.limits,
+            &mut collected,
+            (&runtime(), &progress),
+        );
         let synced = progress.synced.into_inner();
         let is_complete = self.check_end(asked, expected.len());
+        if is_complete && !list.is_empty() {
+            written(collected, &self.files.path().join("at-once.nabar")).expect("consistent");
+        } else {
+            drop(collected);
+        }
         assert!(ids_of(&self.read(), usize::MAX) == self.register.state().answered, "answers are lost");
         let crashes = is_disturbed && self.random.chance(if is_complete { 200 } else { 500 });
         if crashes {
@@ -262,9 +270,11 @@ impl World {
     }
 
     fn check_register(&self, list: &[Ordinal], start: Timestamp) {
-        let journal = Journal::open(&self.journal(), &subject_of(self.kind)).expect("a journal");
-        let path = self.files.path().join("run.nabar");
-        let (register, scope) = written(&journal, list, self.since, &path).expect("consistent");
+        let (path, at_once) = (self.files.path().join("run.nabar"), self.files.path().join("at-once.nabar"));
+        let (register, scope) =
+            written(collected(self.kind, &self.journal(), list, self.since), &path).expect("consistent");
+        let [read, at_once] = [&path, &at_once].map(|path| fs::read(path).expect("a file"));
+        assert!(read == at_once, "the answers of the journal give another file");
         let refused = list.iter().filter(|id| self.truth[id].is_refused()).count();
         assert_eq!((scope.ids, scope.refused), (list.len() as u64, refused as u64));
         let listed: BTreeSet<Ordinal> = list.iter().copied().collect();
@@ -278,7 +288,7 @@ impl World {
                 assert!((scope.oldest..=scope.newest).contains(&time.as_second()));
             }
         }
-        journal.remove().expect("removed");
+        collected(self.kind, &self.journal(), list, self.since).remove().expect("removed");
     }
 }
 

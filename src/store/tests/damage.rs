@@ -53,6 +53,10 @@ fn assert_damaged(opened: Result<Writer, StoreError>, name: &str, at: usize, wha
         Err(StoreError::Damaged { path, at: found, finding }) => {
             assert_eq!((path.file_name(), found as usize), (Some(name.as_ref()), at), "{what}: {finding}");
         }
+        // In the format version.
+        Err(StoreError::Version { path, .. }) => {
+            assert_eq!((path.file_name(), at), (Some(name.as_ref()), 8), "{what}");
+        }
         Err(error) => panic!("{what}: {error}"),
         Ok(writer) => panic!("{what}: opens at {}", writer.recovered().sequence),
     }

@@ -3,6 +3,7 @@
 use crate::support::workspace::{SENDER, Workspace, fixture, lines_of, register_file, segment, text};
 use serde_json::Value;
 use std::fs;
+use std::io::Write;
 
 const CHANGES: &str = "changes/far.jsonl";
 
@@ -237,5 +238,36 @@ fn a_batch_that_was_cut_short_is_passed_over_and_removed() {
     {
         let report = work.fails(1, command);
         assert!(report.contains(&segment(1000)) && report.contains("restore"), "{report}");
+    }
+}
+
+/// A running writer whose register file is written to applies nothing more, and makes no checkpoint of what it reads then.
+#[test]
+fn a_register_file_that_is_overwritten_is_not_folded_into_another() {
+    for (what, damaged) in [("zeros", vec![0; 200_000]), ("nothing", Vec::new())] {
+        let work = Workspace::with_data_directories("far", &["data"]);
+        let path = work.path("data").join(register_file(1000));
+        let (whole, changes) = (fs::read(&path).expect("read"), lines_of(CHANGES));
+        let mut writer = work.spawn(&["apply", "data", "-", "--batch", "10", "--checkpoint-at", "2900"]);
+        let mut input = writer.stdin.take().expect("piped");
+        input.write_all(text(&changes[..50]).as_bytes()).expect("written");
+        work.until("they are applied", || work.sequence("data") == 1050);
+        // In place: the inode is the same.
+        fs::write(&path, &damaged).expect("written");
+        // The writer may have ended.
+        let _ = input.write_all(text(&changes[50..300]).as_bytes());
+        drop(input);
+        let ended = writer.wait_with_output().expect("ended");
+        let message = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{what}: {message}");
+        assert!(message.contains("truncated or overwritten"), "{what}: {message}");
+        fs::write(&path, &whole).expect("written");
+        assert!(work.done(&["verify", "data"]).contains("whole"));
+        let sequence = work.sequence("data");
+        assert!((1050..1300).contains(&sequence), "{what}: {sequence}");
+        let other = Workspace::with_data_directories("far", &["data"]);
+        other.write("changes.jsonl", text(&changes[..sequence as usize - 1000]));
+        other.done(&["apply", "data", "changes.jsonl", "--quiet"]);
+        assert!(work.export("data") == other.export("data"), "{what}");
     }
 }

@@ -41,6 +41,9 @@ fn refused_register_files_are_waited_for() {
         let mut replica = Server::of(work.spawn(&follow));
         work.until("it tries again", || metric(&replica, "transfers_failed_total") >= 4.0);
         assert_eq!(metric(&replica, "connected"), 0.0, "{why}");
+        let metrics = replica.get("/metrics");
+        let sequence = metrics.text().lines().find(|line| line.starts_with("nabar_follow_source_sequence"));
+        assert_eq!(sequence, None, "the source has not stated one that is believed");
         assert_eq!(downloads.load(Ordering::Relaxed) > 3, is_downloaded_again, "{why}");
         assert!(!work.path("replica").exists() && !replica.is_over(), "{why}");
         let log = replica.errors();

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bad_files;
+mod damaged;
 mod keys;
 mod logged;
 mod proxy;

@@ -253,7 +253,9 @@ fn no_letter(row: &[u8], form: &ListFormat, bytes: &[u8]) -> Option<&'static str
         while let Some(shorter) = header.strip_suffix(b"\n").or(header.strip_suffix(b"\r")) {
             header = shorter;
         }
-        if row.strip_prefix(BOM).unwrap_or(row) == header.strip_prefix(BOM).unwrap_or(header) {
+        let header = header.strip_prefix(BOM).unwrap_or(header);
+        // A blank first row that is taken for a header is none that could be repeated.
+        if !header.is_empty() && row.strip_prefix(BOM).unwrap_or(row) == header {
             return Some("repeated_header");
         }
     }

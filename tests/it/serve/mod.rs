@@ -4,16 +4,19 @@
 //! what is wrong with the request; no client can block another or bring the service down; no identity is logged; and
 //! every answer is right for the version it names, while the register changes.
 
+mod awaited;
 mod damage;
 mod documented;
 mod forms;
 mod front;
+mod healing;
 mod health;
 mod hostile;
 mod ids;
 mod limits;
 mod live;
 mod load;
+mod log_lines;
 mod origins;
 mod privacy;
 mod problems;
