@@ -24,7 +24,9 @@ impl FileId {
 pub(crate) trait Disk: Send + Sync {
     /// Device and inode of the directory, `None` if it does not exist.
     fn identity(&self) -> Option<(u64, u64)>;
-    /// Which file has a name now. Errors: also if it is not a regular one. On a disk that no other program writes to, all files may have the same.
+    /// Which file has a name now. On a disk that no other program writes to, all files may have the same.
+    ///
+    /// Errors: also if it is not a regular one.
     fn file_id(&self, name: &str) -> io::Result<FileId> {
         let _ = name;
         Ok(FileId::default())

@@ -93,7 +93,8 @@ impl Reader {
     }
 
     /// Looks at the register files, after a [`refresh`](Self::refresh). If another program has replaced the one that is
-    /// read, or has written to it, what is there now is verified, and read if it is whole. Returns whether it was.
+    /// read, or has written to it, what is there now is verified, and read if it is whole. Returns whether it was. In a
+    /// replica nothing of another program is read: it is what its source says, and its follower makes the file again.
     ///
     /// Errors: what is there now is not whole ([`StoreError::Replaced`]), or there is a newer register file to which the
     /// log does not lead, such as a damaged one ([`StoreError::Newer`]). The register is then the same as before.

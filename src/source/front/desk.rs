@@ -122,7 +122,7 @@ impl<R: Ask> Desk<R> {
                     let is_silent;
                     (settles, is_silent) = table.give_up();
                     if is_silent {
-                        self.note_silence();
+                        self.note_away(&"no answer in time");
                     }
                 }
                 _ = tidy.tick() => {
@@ -171,13 +171,13 @@ impl<R: Ask> Desk<R> {
             Ok(Outcome::Answered(answered)) => {
                 self.note_answer();
                 table.wanted.trust(&part);
-                table.end(&ids, Some(answered), None);
+                table.end(&ids, answered);
             }
             Ok(Outcome::TooMany) if ids.len() == 1 => {
                 // So it is not their number.
                 self.caller.take_more(true);
                 self.note_answer();
-                table.end(&ids, None, Some(&FrontError::of(&too_many())));
+                table.give_up_ids(&ids, &too_many());
             }
             Ok(outcome) => {
                 // Parts are of the same ids: their number says nothing more.
@@ -189,7 +189,7 @@ impl<R: Ask> Desk<R> {
                 self.note_answer();
                 table.answered_at = Some(Instant::now());
                 match self.caller.refuses_all().filter(|_| part.is_of_one_client()) {
-                    Some(error) => self.refuse(table, &ids, &error),
+                    Some(error) => table.give_up_ids(&ids, &error),
                     None => table.put_back(part, Instant::now()),
                 }
             }
@@ -198,7 +198,7 @@ impl<R: Ask> Desk<R> {
                 self.note_refusal(table, &ids, &error);
                 // It may refuse because of an id of one of the clients.
                 match part.is_of_one_client() || !table.has_answered_lately() || self.is_failing() {
-                    true => self.refuse(table, &ids, &error),
+                    true => table.give_up_ids(&ids, &error),
                     false => table.put_back(part, Instant::now()),
                 }
             }
@@ -220,14 +220,9 @@ impl<R: Ask> Desk<R> {
                 if matches!(error, SourceError::Away { .. }) {
                     self.note_away(&error);
                 }
-                table.end(&ids, None, Some(&FrontError::of(&error)));
+                table.give_up_ids(&ids, &error);
             }
         }
-    }
-
-    /// Ids are not asked again.
-    fn refuse(&self, table: &mut Table, ids: &[Ordinal], error: &SourceError) {
-        table.end(ids, None, Some(&FrontError::of(error)));
     }
 
     /// The register has answered.
@@ -286,14 +281,6 @@ impl<R: Ask> Desk<R> {
     fn note_failing(&self, why: &dyn std::fmt::Display) {
         if !self.counts.is_failing.swap(true, Ordering::Relaxed) {
             tracing::warn!(error = %why, "the live register");
-        }
-    }
-
-    /// Notes that clients have waited in vain.
-    fn note_silence(&self) {
-        self.counts.is_away.store(true, Ordering::Relaxed);
-        if !self.counts.is_failing.swap(true, Ordering::Relaxed) {
-            tracing::warn!("the live register does not answer in time");
         }
     }
 }
@@ -433,32 +420,27 @@ impl Table {
         }
     }
 
-    /// A call has ended, and is not made again.
-    fn end(&mut self, ids: &[Ordinal], answered: Option<Answered>, error: Option<&FrontError>) {
-        let mut answered_ids: Vec<Ordinal> = Vec::with_capacity(ids.len());
-        if let Some((time, answers)) = answered {
-            self.answered_at = Some(Instant::now());
-            for operator in answers.operators {
-                match self.operators.iter_mut().find(|known| known.id == operator.id) {
-                    Some(known) => *known = operator,
-                    None => self.operators.push(operator),
-                }
-            }
-            for answer in answers.answers {
-                if let Some(id) = subject(&answer) {
-                    self.cache.put(id, time, answer);
-                    answered_ids.push(id);
-                }
+    /// A call has been answered, which is checked: each id once, and no other.
+    fn end(&mut self, ids: &[Ordinal], (time, answers): Answered) {
+        self.answered_at = Some(Instant::now());
+        for operator in answers.operators {
+            match self.operators.iter_mut().find(|known| known.id == operator.id) {
+                Some(known) => *known = operator,
+                None => self.operators.push(operator),
             }
         }
-        answered_ids.sort_unstable();
-        for id in ids {
-            let missing = match answered_ids.binary_search(id) {
-                Ok(_) => None,
-                Err(_) => Some(error.cloned().unwrap_or(FrontError::Busy)),
-            };
-            self.settle_id(*id, missing.as_ref());
+        for answer in answers.answers {
+            if let Some(id) = subject(&answer) {
+                self.cache.put(id, time, answer);
+            }
         }
+        ids.iter().for_each(|id| self.settle_id(*id, None));
+    }
+
+    /// Ids are not asked again.
+    fn give_up_ids(&mut self, ids: &[Ordinal], error: &SourceError) {
+        let missing = FrontError::of(error);
+        ids.iter().for_each(|id| self.settle_id(*id, Some(&missing)));
     }
 
     fn settle_id(&mut self, id: Ordinal, missing: Option<&FrontError>) {
