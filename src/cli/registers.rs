@@ -10,6 +10,7 @@ use nabar::snapshot::format::Section;
 use nabar::store::Reader;
 use serde_json::{Value, json};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -51,7 +52,7 @@ pub(super) fn verify(args: &Verify) -> CommandResult {
         // Opening reads the whole log, and checks its checksums and that each change is valid. Then every recipient is
         // read with the changes, as an export reads it.
         let reader = Reader::open(&args.register)?;
-        let findings = open(&reader.register_file())?.verify();
+        let findings = snapshot_of(&reader, &args.register)?.verify();
         if findings.is_empty() {
             reader.register().for_each::<Damage>(|_, _| Ok(()))?;
         }
@@ -89,7 +90,7 @@ pub(super) fn inspect(args: &Inspect) -> CommandResult {
     let (snapshot, register) = if args.register.is_dir() {
         let reader = Reader::open(&args.register)?;
         unfinished = Some(reader.unfinished_bytes()?);
-        (open(&reader.register_file())?, reader.register())
+        (snapshot_of(&reader, &args.register)?, reader.register())
     } else {
         let snapshot = open(&args.register)?;
         let register = snapshot.register().map_err(|error| open_failure(&args.register, &error))?;
@@ -113,6 +114,11 @@ pub(super) fn inspect(args: &Inspect) -> CommandResult {
         }
     }
     Ok(())
+}
+
+/// The register file that a reader has open: a checkpoint may have removed its name.
+fn snapshot_of(reader: &Reader, directory: &Path) -> Result<Snapshot, Failure> {
+    Snapshot::of_register(&reader.register()).map_err(|error| open_failure(directory, &error))
 }
 
 /// Bytes of the sections that lookups read.

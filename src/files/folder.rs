@@ -136,7 +136,8 @@ impl Folder {
     /// Opens a file, for reading or also for writing. Errors: the name is a link.
     pub(crate) fn open_file(&self, name: impl AsRef<OsStr>, write: bool) -> io::Result<File> {
         let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
-        let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Opening a pipe would wait for its other end.
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.file, name.as_ref(), flags, Mode::empty())?.into())
     }
 

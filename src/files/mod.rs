@@ -12,7 +12,6 @@
 //! that the user gives, and refuse links and `..` in it, which are legitimate.)
 
 mod folder;
-#[cfg(feature = "replica")]
 mod input;
 mod mode;
 mod names;
@@ -24,8 +23,7 @@ mod secret;
 #[cfg(feature = "service")]
 pub(crate) use folder::append_without_waiting;
 pub(crate) use folder::{Folder, append, is_ours, is_regular};
-#[cfg(feature = "replica")]
-pub(crate) use input::{read_regular, read_regular_text};
+pub(crate) use input::{open_regular, read_regular, read_regular_text};
 pub use mode::FileMode;
 pub(crate) use names::with_suffix;
 pub(crate) use owner::explained;

@@ -132,9 +132,14 @@ impl Publisher<'_> {
         let context = self.publish.fleet.connect().await?;
         let stream = self.stream(&context).await?;
         let mut published = self.last_published(&stream).await?;
+        let mut loads = self.reader.loads();
         loop {
             self.watch.renew();
             self.reader.refresh()?;
+            if std::mem::replace(&mut loads, self.reader.loads()) != loads {
+                // It may be another history: also after a checkpoint, which is rare.
+                published = self.last_published(&stream).await?;
+            }
             let register = self.reader.register();
             self.put_register(&register, report).await?;
             self.renew(published, report).await;

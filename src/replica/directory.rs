@@ -303,6 +303,10 @@ pub(crate) fn remove(directory: &Path) -> Result<(), FollowError> {
     }
     for name in names.iter().filter(|name| name.to_str().is_some_and(store::is_file_of_data_directory)) {
         match folder.remove(name) {
+            // Not one of nabar's: an empty one is no loss.
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+                folder.remove_folder(name).map_err(&failed)?;
+            }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }

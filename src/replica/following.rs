@@ -2,7 +2,8 @@
 
 use super::backoff::Backoff;
 use super::directory::{self, Directory};
-use super::{Event, Follow, FollowError, Source, bounds};
+use super::link::LinkedWriter;
+use super::{Event, Follow, FollowError, FollowerLink, Source, bounds};
 use crate::limits::REPLICA_CHANGES_MAX;
 use crate::store::{self, Lines, StoreError, Writer};
 use std::path::Path;
@@ -33,6 +34,7 @@ pub(crate) fn run(
         without_changes: None,
         refused: None,
         backoff: Backoff::default(),
+        damages: None,
         alarm_reported: false,
         bad_file_reported: false,
         lost: false,
@@ -40,28 +42,27 @@ pub(crate) fn run(
         report,
     };
     let mut writer = state.open_whole()?;
-    // Sequence number of the last new start, until changes arrive; whether the replica has diverged since it agreed, and
-    // whether it was damaged since its last progress.
-    let (mut started_at, mut suspect, mut damaged) = (None, false, false);
+    // Sequence number of the last new start, until changes arrive; whether the replica has diverged since it agreed.
+    let (mut started_at, mut suspect) = (None, false);
     loop {
         let from = writer.register().sequence();
-        if writer.is_displaced() {
-            drop(writer);
-            let why = "another program has replaced or removed its register file";
-            state.start_over_damaged(FollowError::Damaged(why.to_owned()), from)?;
+        if let Err(error) = writer.check_files()
+            && error.is_damage()
+        {
+            state.close(writer);
+            state.start_over_damaged(error.into(), from)?;
             writer = state.open()?;
             started_at = Some(writer.register().sequence());
             continue;
         }
-        if source.takes_suspicion() || !writer.register().is_intact() {
-            drop(writer);
-            state.verify(from)?;
-            writer = state.open_whole()?;
+        if source.link().is_some_and(FollowerLink::take_suspicion) {
+            writer = state.verify(writer)?;
             continue;
         }
         let error = match state.step(&writer) {
             Ok(progress) => {
-                (suspect, damaged) = (suspect && !progress.agrees, false);
+                suspect &= !progress.agrees;
+                state.damages = None;
                 (state.report)(Event::Progress(progress.to, progress.latest));
                 if follow.once && progress.to == progress.latest {
                     return Ok(());
@@ -73,10 +74,7 @@ pub(crate) fn run(
         let diverged = matches!(error, FollowError::Diverged(_));
         match error {
             error if error.damage().is_some() => {
-                if std::mem::replace(&mut damaged, true) {
-                    return Err(error);
-                }
-                drop(writer);
+                state.close(writer);
                 state.start_over_damaged(error, from)?;
                 writer = state.open()?;
                 started_at = Some(writer.register().sequence());
@@ -101,15 +99,19 @@ pub(crate) fn run(
                 writer = state.open()?;
                 started_at = Some(writer.register().sequence());
             }
-            // After a failed write the writer refuses further ones.
+            // After a failed write the writer refuses further ones. Meanwhile what it has written can be read.
             error if error.is_full() => {
-                drop(writer);
                 state.wait(error)?;
+                drop(writer);
                 writer = state.open()?;
             }
             error => state.wait(error)?,
         }
     }
+}
+
+fn displaced() -> FollowError {
+    FollowError::Damaged("another program has replaced, removed or altered its files".to_owned())
 }
 
 /// Position of a replica after a step.
@@ -140,6 +142,8 @@ struct FollowState<'f> {
     without_changes: Option<String>,
     refused: Option<RefusedFile>,
     backoff: Backoff,
+    /// The pauses between new starts because of damage, since the last progress.
+    damages: Option<Backoff>,
     /// Whether an untrusted response was reported since the last success.
     alarm_reported: bool,
     /// Whether a refused register file was reported since the last success.
@@ -174,7 +178,7 @@ impl FollowState<'_> {
             return Err(FollowError::Unreachable(why));
         }
         if !batch.changes.is_empty() {
-            if !store::is_data_directory(writer.directory()) {
+            if !writer.directory().is_dir() {
                 return Err(FollowError::Removed(writer.directory().to_owned()));
             }
             writer.apply(Lines::of(batch.changes), None)?;
@@ -205,20 +209,20 @@ impl FollowState<'_> {
     }
 
     /// Opens the replica, and creates it if it does not exist.
-    fn open(&mut self) -> Result<Writer, FollowError> {
+    fn open(&mut self) -> Result<LinkedWriter, FollowError> {
         let path = self.directory.path.clone();
         if store::is_data_directory(&path) {
             self.directory.register(&path)?;
         } else {
             self.begin(&path, 0)?;
         }
-        let writer = self.open_when_possible(&path)?;
+        let writer = LinkedWriter::new(self.open_when_possible(&path)?, self.source.link());
         (self.report)(Event::Open(writer.register().sequence()));
         Ok(writer)
     }
 
     /// As [`open`](Self::open). If the replica is damaged, it starts over.
-    fn open_whole(&mut self) -> Result<Writer, FollowError> {
+    fn open_whole(&mut self) -> Result<LinkedWriter, FollowError> {
         match self.open() {
             Err(error) if error.damage().is_some() => {
                 let sequence_min = store::sequence_of_names(&self.directory.path)?;
@@ -229,18 +233,52 @@ impl FollowState<'_> {
         }
     }
 
-    /// Verifies the replica's register file, also if it has been replaced. If it is damaged, the replica starts over.
-    fn verify(&mut self, sequence_min: u64) -> Result<(), FollowError> {
-        match store::verify_newest(&self.directory.path) {
-            Err(error) if error.is_damage() || matches!(error, StoreError::NotOne(_)) => {
-                self.start_over_damaged(error.into(), sequence_min)
-            }
-            verified => Ok(verified?),
+    /// Closes the writer of a directory in which there may be the work of another program.
+    fn close(&self, writer: LinkedWriter) {
+        self.keep_readers_out();
+        drop(writer);
+    }
+
+    /// Until the replica is open, nothing in its directory is read.
+    fn keep_readers_out(&self) {
+        if let Some(link) = self.source.link() {
+            link.replacing();
         }
     }
 
-    /// Replaces the replica, whose writer is closed, because it is damaged.
+    /// Verifies the replica's register file, and opens the replica again. If it is damaged, or another file has taken its
+    /// place meanwhile, the replica starts over.
+    fn verify(&mut self, writer: LinkedWriter) -> Result<LinkedWriter, FollowError> {
+        let (sequence_min, file) = (writer.register().sequence(), writer.register_file());
+        self.close(writer);
+        let verified = match store::verify_newest(&self.directory.path) {
+            Err(error @ StoreError::NotOne(_)) => Err(FollowError::Damaged(error.to_string())),
+            verified => verified.map_err(FollowError::from).and_then(|()| self.open()),
+        };
+        let damage = match verified {
+            Ok(writer) if writer.register_file() == file => return Ok(writer),
+            Ok(writer) => {
+                self.close(writer);
+                displaced()
+            }
+            Err(error) if error.damage().is_some() => error,
+            Err(error) => return Err(error),
+        };
+        self.start_over_damaged(damage, sequence_min)?;
+        self.open()
+    }
+
+    /// Replaces the replica, whose writer is closed, because it is damaged. If it was without progress since the last time, its
+    /// disk or another program may damage it again and again.
+    ///
+    /// Errors: with `once` also that.
     fn start_over_damaged(&mut self, error: FollowError, sequence_min: u64) -> Result<(), FollowError> {
+        match &mut self.damages {
+            Some(_) if self.follow.once => return Err(error),
+            Some(pauses) => self.source.pause(pauses.next()),
+            none => *none = Some(Backoff::default()),
+        }
+        self.keep_readers_out();
         self.of = self.directory.register(&self.directory.path)?;
         (self.report)(Event::Damaged(error.damage().unwrap_or_else(|| error.to_string())));
         // The next response shows at once that the replica is there again.

@@ -2,7 +2,7 @@
 
 use super::following::WAIT;
 use super::pace::{Pace, PaceLimit};
-use super::{ChangeBatch, FollowError, Offer, Part, Source, Suspicion, client};
+use super::{ChangeBatch, FollowError, FollowerLink, Offer, Part, Source, client};
 use crate::files;
 use crate::limits::{REPLICA_CHANGES_BYTES_MAX, REPLICA_FILE_BYTES_MAX};
 use crate::plain_text::plain;
@@ -56,7 +56,7 @@ pub(super) struct HttpSource {
     options: SourceOptions,
     trusted: TrustedKeys,
     pace: PaceLimit,
-    suspicion: Suspicion,
+    link: FollowerLink,
 }
 
 impl HttpSource {
@@ -100,12 +100,12 @@ impl HttpSource {
             .build()
             .map_err(|error| failed(&client::cause(&error)))?;
         let runtime = client::runtime().map_err(|error| failed(&error))?;
-        let (pace, suspicion) = (PaceLimit::default(), Suspicion::default());
-        Ok(HttpSource { runtime, client, options, trusted, pace, suspicion })
+        let (pace, link) = (PaceLimit::default(), FollowerLink::default());
+        Ok(HttpSource { runtime, client, options, trusted, pace, link })
     }
 
-    pub(super) fn with_suspicion(self, suspicion: Suspicion) -> HttpSource {
-        HttpSource { suspicion, ..self }
+    pub(super) fn with_link(self, link: FollowerLink) -> HttpSource {
+        HttpSource { link, ..self }
     }
 
     fn address(&self, path: &str) -> String {
@@ -205,8 +205,8 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
-    fn takes_suspicion(&self) -> bool {
-        self.suspicion.take()
+    fn link(&self) -> Option<&FollowerLink> {
+        Some(&self.link)
     }
 
     fn offer(&self) -> Result<Offer, FollowError> {

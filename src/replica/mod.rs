@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub(crate) mod directory;
 pub(crate) mod following;
 mod http;
+mod link;
 pub(crate) mod pace;
 mod part;
 mod status;
@@ -21,8 +22,10 @@ mod whole;
 pub(crate) mod tests;
 
 pub use http::SourceOptions;
+pub use link::FollowerLink;
+pub(crate) use link::Standing;
 pub use part::Part;
-pub use status::{FollowStatus, Suspicion};
+pub use status::FollowStatus;
 #[cfg(any(feature = "fleet", feature = "service"))]
 pub(crate) use whole::digest as digest_of_whole;
 
@@ -224,8 +227,8 @@ pub struct Follow {
     pub checkpoint_at: u64,
 }
 
-/// As [`follow`], and notes all events in `status`. The register file is verified when the
-/// [suspicion](FollowStatus::suspicion) of `status` is raised.
+/// As [`follow`], and notes all events in `status`. Readers of the directory in this process use the
+/// [link](FollowStatus::link) of `status`.
 pub fn follow_with_status(
     source: &SourceOptions,
     follow: &Follow,
@@ -237,8 +240,8 @@ pub fn follow_with_status(
         report(event);
     };
     let source = http::HttpSource::new(source.clone());
-    let ended = source
-        .and_then(|source| following::run(follow, &source.with_suspicion(status.suspicion()), &mut report));
+    let ended =
+        source.and_then(|source| following::run(follow, &source.with_link(status.link()), &mut report));
     status.note_end();
     ended
 }
@@ -256,8 +259,8 @@ pub fn follow(
     following::run(follow, &source, &mut report)
 }
 
-/// Follows a part of the register in a local data directory into another directory, until `stop` is set. Its register file
-/// is verified when `suspicion` is raised.
+/// Follows a part of the register in a local data directory into another directory, until `stop` is set.
+/// Readers of that directory in this process use `link`.
 ///
 /// Errors: as [`follow`].
 pub fn follow_part(
@@ -266,13 +269,13 @@ pub fn follow_part(
     directory: impl AsRef<Path>,
     checkpoint_at: u64,
     stop: &AtomicBool,
-    suspicion: &Suspicion,
+    link: &FollowerLink,
     mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
     let (whole, directory) = (whole.as_ref(), directory.as_ref());
     let mut made = directory.as_os_str().to_owned();
     made.push(".made");
-    let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop, suspicion);
+    let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop, link);
     let follow = Follow { directory: directory.to_owned(), once: false, checkpoint_at };
     match following::run(&follow, &source, &mut report) {
         Err(_) if stop.load(Ordering::Relaxed) => Ok(()),
@@ -316,9 +319,9 @@ pub(crate) trait Source {
     /// The changes after the register `here`, at most `most`; waits for some if there are none.
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError>;
 
-    /// Whether somebody has reason to believe that the replica's register file is damaged, since the last call.
-    fn takes_suspicion(&self) -> bool {
-        false
+    /// Connects the follower with readers of the replica in the same process.
+    fn link(&self) -> Option<&FollowerLink> {
+        None
     }
 
     /// The clock by which the source's times and sequence numbers are judged. `None` if the source is a register on

@@ -1,8 +1,7 @@
 //! How a replica is doing, for metrics and readiness.
 
-use super::Event;
+use super::{Event, FollowerLink};
 use jiff::{SignedDuration, Timestamp};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// The state of a replica, from its events. Threads may read it while another one notes events.
@@ -19,28 +18,7 @@ pub struct FollowStatus {
     /// Bytes of the register file that is being downloaded, at most so far.
     downloaded: AtomicU64,
     ended: AtomicBool,
-    suspicion: Suspicion,
-}
-
-/// Reason to believe that the register file of a replica is damaged: its follower then verifies it, and starts over if it
-/// is. Copies share it.
-#[derive(Clone, Debug, Default)]
-pub struct Suspicion(Arc<AtomicBool>);
-
-impl Suspicion {
-    /// Has the register file verified, half a minute later at most.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether it was raised since the last [`take`](Self::take).
-    pub(crate) fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
+    link: FollowerLink,
 }
 
 impl FollowStatus {
@@ -83,9 +61,9 @@ impl FollowStatus {
         self.connected.store(true, Ordering::Relaxed);
     }
 
-    /// What has the register file verified.
-    pub fn suspicion(&self) -> Suspicion {
-        self.suspicion.clone()
+    /// Connects the follower with readers in the same process.
+    pub fn link(&self) -> FollowerLink {
+        self.link.clone()
     }
 
     /// Last known sequence number of the source; `None` before it has stated one.

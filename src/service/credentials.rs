@@ -28,6 +28,9 @@ pub(super) struct Credentials {
 /// Time that loading may take, with fetching a JWKS.
 const LOAD_TIME: Duration = Duration::from_secs(60);
 
+/// Time after which token keys that could not be fetched are fetched again.
+const FETCH_AGAIN: Duration = Duration::from_secs(10);
+
 /// What the last load read.
 struct LastLoad {
     modified: Vec<Option<SystemTime>>,
@@ -100,10 +103,11 @@ impl Credentials {
         let (due, repeated) = {
             let mut last = self.last_load();
             let remote = self.config.tokens.as_ref().filter(|tokens| tokens.is_remote());
-            let refresh =
-                remote.is_some_and(|tokens| last.at.elapsed().as_secs_f64() > tokens.refresh.0.as_secs_f64());
+            let age = last.at.elapsed();
+            let refresh = remote.is_some_and(|tokens| age.as_secs_f64() > tokens.refresh.0.as_secs_f64());
             let due = force || refresh || modified != last.modified;
-            let repeated = !due && last.is_provisional;
+            let again = remote.is_some() && last.failed && age >= FETCH_AGAIN;
+            let repeated = !due && (last.is_provisional || again);
             if due || repeated {
                 last.is_provisional = modified.iter().flatten().any(is_recent);
                 (last.modified, last.at) = (modified, Instant::now());
@@ -113,7 +117,7 @@ impl Credentials {
         if due || repeated {
             let failures = self.load();
             let failed = std::mem::replace(&mut self.last_load().failed, !failures.is_empty());
-            // The second load of the same files is logged only if it ends otherwise.
+            // A further load of the same is logged only if it ends otherwise.
             if due || failed == failures.is_empty() {
                 match failures.is_empty() {
                     true => tracing::info!("certificates and keys were reloaded"),
@@ -275,5 +279,27 @@ mod tests {
         File::options().write(true).open(&pair[0]).expect("opened").set_modified(old).expect("set");
         credentials.reload_if_due(false);
         assert!(!credentials.last_load().is_provisional);
+    }
+
+    /// Token keys that could not be fetched are fetched again soon, not only when they are due.
+    #[test]
+    fn failed_fetches_are_repeated() {
+        let tokens = r#"issuer = "https://issuer.example"
+            audience = "nabar"
+            jwks = "https://127.0.0.1:1/jwks""#;
+        let tokens = toml::from_str(tokens).expect("a configuration");
+        let credentials = Credentials::new(&Config::default()).expect("loaded");
+        let credentials =
+            Credentials { config: Config { tokens: Some(tokens), ..Config::default() }, ..credentials };
+        let fetched_at = |failed: bool, age: Duration| {
+            let at = Instant::now().checked_sub(age).expect("a time");
+            (credentials.last_load().at, credentials.last_load().failed) = (at, failed);
+            credentials.reload_if_due(false);
+            credentials.last_load().at > at
+        };
+        assert!(!fetched_at(false, 2 * FETCH_AGAIN), "they are not due");
+        assert!(!fetched_at(true, FETCH_AGAIN / 2));
+        assert!(fetched_at(true, FETCH_AGAIN));
+        assert!(credentials.last_load().failed, "there is no such server");
     }
 }

@@ -346,21 +346,23 @@ fn read(
     if from == register.sequence() {
         return Ok((out, to));
     }
-    // A register file has no log.
-    let log = served.log().ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
-    if frames {
-        return log.frames(from, register.sequence(), limit, BYTES_MAX);
-    }
-    for change in log.changes_until(from, register.sequence())?.take(limit) {
-        if out.len() > BYTES_MAX {
-            break;
+    served.read_log(|log| {
+        // A register file has no log.
+        let log = log.ok_or(StoreError::Gone { asked: from, oldest: register.sequence() })?;
+        if frames {
+            return log.frames(from, register.sequence(), limit, BYTES_MAX);
         }
-        let change = change?;
-        out.extend_from_slice(change.to_json().as_bytes());
-        out.push(b'\n');
-        to = change.sequence();
-    }
-    Ok((out, to))
+        for change in log.changes_until(from, register.sequence())?.take(limit) {
+            if out.len() > BYTES_MAX {
+                break;
+            }
+            let change = change?;
+            out.extend_from_slice(change.to_json().as_bytes());
+            out.push(b'\n');
+            to = change.sequence();
+        }
+        Ok((out, to))
+    })
 }
 
 pub(super) fn snapshot_operation() -> OperationBuilder {

@@ -73,8 +73,10 @@ impl Snapshot {
         Ok(Snapshot { storage, header, entries })
     }
 
-    /// The file of a register.
-    pub(crate) fn of_register(register: &Register) -> Result<Snapshot, OpenError> {
+    /// The file of a register, also if it has no name any longer.
+    ///
+    /// Errors: as [`open`](Self::open).
+    pub fn of_register(register: &Register) -> Result<Snapshot, OpenError> {
         Self::of_storage(register.file().clone())
     }
 

@@ -11,7 +11,10 @@ use crate::register::state::State;
 use crate::register::{Actors, Kind, Scope};
 use jiff::Timestamp;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
 
 /// A register to be written.
 pub(crate) struct Draft<'a> {
@@ -86,7 +89,7 @@ impl Draft<'_> {
     }
 
     /// Writes the bytes of the file.
-    pub(crate) fn write_to(mut self, file: impl Write + Seek) -> io::Result<()> {
+    pub(crate) fn write_to(mut self, file: impl Write + Seek + Send) -> io::Result<()> {
         self.seal();
         let file = BufWriter::with_capacity(1 << 20, file);
         let mut out = Output { file, offset: 0, entries: Vec::new() };
@@ -124,7 +127,7 @@ impl Draft<'_> {
         self.index.seal();
     }
 
-    fn sections<W: Write + Seek>(&mut self, out: &mut Output<W>) -> io::Result<()> {
+    fn sections<W: Write + Seek + Send>(&mut self, out: &mut Output<W>) -> io::Result<()> {
         let kind = match self.cold {
             ColdDraft::Far { .. } => Kind::Far,
             ColdDraft::Krr { .. } => Kind::Krr,
@@ -154,11 +157,11 @@ impl Draft<'_> {
             ColdDraft::Krr { contacts, places, certificates } => {
                 out.array(Section::ContactPlaces, places)?;
                 let mut sums = ContactSums::of(&mut self.index, places);
-                out.section(Section::Contacts, 1, |section| {
+                out.streamed(Section::Contacts, |write| {
                     contacts.for_each(certificates, &mut |contact| {
                         sums.update(contact);
                         has_validated |= Contact::has_validated(contact);
-                        section.write_all(contact)
+                        write(contact)
                     })
                 })?;
                 out.rewrite(Section::Blocks, bytemuck::cast_slice(&self.index.blocks))?;
@@ -354,6 +357,9 @@ struct SectionWriter<'o, W: Write> {
 
 /// Bytes that are hashed at a time, at least.
 const HASHED_BYTES: usize = 1 << 16;
+/// Bytes of a piece of a streamed section, and most pieces that are made before one is written.
+const STREAMED_BYTES: usize = 1 << 18;
+const STREAMED_AHEAD: usize = 4;
 
 impl<W: Write> SectionWriter<'_, W> {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -375,7 +381,7 @@ impl<W: Write> SectionWriter<'_, W> {
     }
 }
 
-impl<W: Write + Seek> Output<W> {
+impl<W: Write + Seek + Send> Output<W> {
     fn array<T: bytemuck::Pod>(&mut self, section: Section, values: &[T]) -> io::Result<()> {
         self.pieces(section, size_of::<T>() as u32, std::iter::once(bytemuck::cast_slice(values)))
     }
@@ -418,6 +424,45 @@ impl<W: Write + Seek> Output<W> {
         self.entries.push(Entry { section, width, offset: self.offset, bytes, sum });
         self.offset += bytes;
         Ok(())
+    }
+
+    /// Writes a section of bytes whose small pieces `make` passes to its argument. Another thread hashes and writes them, which
+    /// takes as long as to make them.
+    fn streamed(
+        &mut self,
+        section: Section,
+        make: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.section(section, 1, |out| {
+            let (sender, filled) = sync_channel::<Vec<u8>>(STREAMED_AHEAD);
+            let (emptied, empty) = channel::<Vec<u8>>();
+            thread::scope(|scope| {
+                let writer = thread::Builder::new().spawn_scoped(scope, move || {
+                    filled.into_iter().try_for_each(|mut piece| {
+                        out.write_all(&piece)?;
+                        piece.clear();
+                        // The other end is gone once everything is made.
+                        let _ = emptied.send(piece);
+                        Ok(())
+                    })
+                })?;
+                let mut piece = Vec::with_capacity(STREAMED_BYTES);
+                let made = make(&mut |bytes| {
+                    if piece.len() + bytes.len() > STREAMED_BYTES {
+                        let next = empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(STREAMED_BYTES));
+                        // Fails after an error of the writer, which is the one that is returned.
+                        let sent = sender.send(std::mem::replace(&mut piece, next));
+                        sent.map_err(|_| io::ErrorKind::BrokenPipe)?;
+                    }
+                    piece.extend_from_slice(bytes);
+                    Ok(())
+                });
+                // As above.
+                let _ = sender.send(piece);
+                drop(sender);
+                writer.join().unwrap_or_else(|panic| resume_unwind(panic)).and(made)
+            })
+        })
     }
 
     /// Writes other bytes of the same number in the place of a section.

@@ -6,6 +6,7 @@ use super::{AskProgress, SourceError};
 use crate::identities::{Identity, Ordinal};
 use crate::replica::backoff::Backoff;
 use jiff::Timestamp;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,8 @@ const REFUSED_MAX: usize = 100;
 const AWAY_PAUSE: Duration = Duration::from_secs(1);
 /// How often the job looks for an interruption.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often a job that ends looks whether all answers are read.
+const READING: Duration = Duration::from_millis(1);
 
 /// Counts of a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,24 +68,53 @@ pub(super) struct Caller<R> {
 pub(super) struct Pace {
     times: Mutex<Times>,
     places: Arc<Semaphore>,
+    /// Calls whose answers have arrived and are being read.
+    reading: Arc<AtomicUsize>,
 }
 
 impl Pace {
     pub(super) fn new(limits: &SourceLimits) -> Pace {
-        Pace { times: Mutex::default(), places: Arc::new(Semaphore::new(limits.calls_in_flight.get())) }
+        let places = Arc::new(Semaphore::new(limits.calls_in_flight.get()));
+        Pace { times: Mutex::default(), places, reading: Arc::default() }
     }
 }
 
-/// A place among the calls in flight; none for a call that is the only one.
+/// The place of a call among those in flight.
 #[derive(Default)]
-pub(super) struct Place(Option<OwnedSemaphorePermit>);
+pub(super) struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    /// The number of calls that are being read; this one counts until it is dropped.
+    reading: Option<Arc<AtomicUsize>>,
+    is_reading: bool,
+}
 
 impl Place {
-    /// Leaves the place when an answer has arrived that is worth reading, and lets the next call be made before it is read,
-    /// which takes a millisecond.
-    pub(super) async fn leave(&mut self) {
-        self.0 = None;
-        tokio::task::yield_now().await;
+    /// Leaves the place when an answer has arrived that is worth reading, so that the next call is made, and reads the answer.
+    /// That takes a millisecond, and is done beside the thread that receives answers.
+    pub(super) async fn leave_and_read(
+        &mut self,
+        read: impl FnOnce() -> Result<Answers, CallError> + Send + 'static,
+    ) -> Result<Answers, CallError> {
+        if let (false, Some(reading)) = (self.is_reading, &self.reading) {
+            reading.fetch_add(1, Ordering::SeqCst);
+            self.is_reading = true;
+        }
+        self.permit = None;
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                Err(_) => Err(CallError::again("the program ends")),
+            },
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let (true, Some(reading)) = (self.is_reading, &self.reading) {
+            reading.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -142,13 +174,13 @@ fn ids_per_call(limits: &SourceLimits) -> usize {
     limits.ids_per_call.get().min(per_second)
 }
 
-/// Threads for the calls of a job.
+/// Threads for the calls of a job: one that sends and receives, since a call that goes from thread to thread with each piece
+/// of its answer takes a millisecond longer, and one for each core that read answers.
 pub(super) fn runtime(limits: &SourceLimits) -> Result<Runtime, SourceError> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let threads = limits.calls_in_flight.get().min(cores);
-    // Answers that have arrived are received before others are read: their next calls wait for it.
+    let reading = limits.calls_in_flight.get().min(cores);
     let mut builder = runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(threads).event_interval(1).enable_all().build();
+    let runtime = builder.worker_threads(1).max_blocking_threads(1 + reading).enable_all().build();
     runtime.map_err(SourceError::System)
 }
 
@@ -181,34 +213,33 @@ pub(super) fn ask<R: Ask>(
     let asked = || shared.caller.asked();
     runtime.block_on(async {
         let (mut answered, mut given) = (0, Some(given));
+        let mut synced = Instant::now();
         loop {
             given = given.filter(|given| !give(job, given, shared.caller.ids_per_call()));
             match timeout(LOOK, receiver.recv()).await {
-                Ok(Some(first)) => {
-                    answered += append(job, first, &mut receiver)?;
-                    progress.answered(answered, total, asked());
-                }
+                Ok(Some(first)) => answered += append(job, first, &mut receiver)?,
                 Ok(None) => break,
-                Err(_) => progress.answered(answered, total, asked()),
+                Err(_) => {}
+            }
+            progress.answered(answered, total, asked());
+            // For each call it would take as long as reading its answer; a crash loses the answers of this time.
+            if synced.elapsed() >= LOOK {
+                job.sync()?;
+                synced = Instant::now();
             }
             if progress.interrupted() {
-                workers.abort_all();
-                while let Some(more) = receiver.recv().await {
-                    append(job, more, &mut receiver)?;
-                }
+                append_rest(job, &mut receiver, (&shared, &mut workers)).await?;
                 return Err(SourceError::Interrupted);
             }
             // A worker that failed ends the others, which lose no more than the calls in flight.
             while let Some(ended) = workers.try_join_next() {
                 if let Some(error) = error_of(ended) {
-                    workers.abort_all();
-                    while let Some(more) = receiver.recv().await {
-                        append(job, more, &mut receiver)?;
-                    }
+                    append_rest(job, &mut receiver, (&shared, &mut workers)).await?;
                     return Err(error);
                 }
             }
         }
+        job.sync()?;
         while let Some(ended) = workers.join_next().await {
             if let Some(error) = error_of(ended) {
                 return Err(error);
@@ -227,7 +258,7 @@ fn error_of(ended: Result<Result<(), SourceError>, tokio::task::JoinError>) -> O
     }
 }
 
-/// Appends some answers and all that have arrived meanwhile, and makes them durable. Returns their number.
+/// Appends some answers and all that have arrived meanwhile. Returns their number.
 fn append(
     job: &mut impl Job,
     first: Answered,
@@ -240,8 +271,26 @@ fn append(
         job.append(time, answers)?;
         next = receiver.try_recv().ok();
     }
-    job.sync()?;
     Ok(count)
+}
+
+/// Ends all calls but those whose answers are being read, appends what has been answered, and makes it durable.
+async fn append_rest<R: Ask>(
+    job: &mut impl Job,
+    receiver: &mut mpsc::Receiver<Answered>,
+    (shared, workers): (&Shared<R>, &mut JoinSet<Result<(), SourceError>>),
+) -> Result<(), SourceError> {
+    shared.ended.store(true, Ordering::Relaxed);
+    while shared.caller.pace.reading.load(Ordering::SeqCst) > 0 {
+        if let Ok(Some(more)) = timeout(READING, receiver.recv()).await {
+            append(job, more, receiver)?;
+        }
+    }
+    workers.abort_all();
+    while let Some(more) = receiver.recv().await {
+        append(job, more, receiver)?;
+    }
+    job.sync()
 }
 
 /// Gives the workers the ids of the next calls, as far as there is room. Returns whether these were the last ones.
@@ -475,9 +524,10 @@ impl<R: Ask> Caller<R> {
         ids: &[Ordinal],
         ended: &AtomicBool,
     ) -> Result<Outcome, AttemptError> {
-        if place.0.is_none() {
+        if place.permit.is_none() {
             // Places are never closed.
-            place.0 = Arc::clone(&self.pace.places).acquire_owned().await.ok();
+            place.permit = Arc::clone(&self.pace.places).acquire_owned().await.ok();
+            place.reading = Some(Arc::clone(&self.pace.reading));
         }
         if ended.load(Ordering::Relaxed) {
             return Ok(Outcome::Ended);

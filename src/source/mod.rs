@@ -443,19 +443,25 @@ impl Client {
         let message = far::request(&self.sender, ids);
         let reply =
             self.http.post(&self.address, "text/xml; charset=utf-8", headers, (message, ids.len())).await?;
-        if reply.status == StatusCode::OK {
-            place.leave().await;
-        }
-        if reply.status == StatusCode::PAYLOAD_TOO_LARGE {
-            return Err(CallError::TooMany);
-        }
-        match far::read(&reply.body, &self.sender) {
-            // Faults have another status; an answer has this one only.
-            Ok(_) if reply.status != StatusCode::OK => Err(reply.error("the register")),
-            // Faults come with status 500; anything else that is not a message is an error of what is between.
-            Err(CallError::BadAnswer(_)) if !reply.status.is_success() => Err(reply.error("the register")),
-            Err(CallError::BadAnswer(_)) if !reply.may_be("Envelope") => Err(CallError::again(NO_ANSWER)),
-            read => read,
+        let status = reply.status;
+        let sender = self.sender.clone();
+        let read = move || match (far::read(&reply.body, &sender), reply.status) {
+            (Err(CallError::BadAnswer(_)), status) if status.is_success() && !reply.may_be("Envelope") => {
+                Err(CallError::again(NO_ANSWER))
+            }
+            (read, StatusCode::OK) => read,
+            // Faults have another status, an answer has that one only; anything else that is not a message is an error of
+            // what is between.
+            (Ok(_), _) => Err(reply.error("the register")),
+            (Err(CallError::BadAnswer(_)), status) if !status.is_success() => {
+                Err(reply.error("the register"))
+            }
+            (fault, _) => fault,
+        };
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Err(CallError::TooMany),
+            StatusCode::OK => place.leave_and_read(read).await,
+            _ => read(),
         }
     }
 
@@ -474,8 +480,8 @@ impl Client {
         let reply = self.post_krr(krr::PATH, (krr::request(ids), ids.len())).await?;
         match reply.status.as_u16() {
             200 => {
-                place.leave().await;
-                krr::read(&reply.body, self.is_front)
+                let is_front = self.is_front;
+                place.leave_and_read(move || krr::read(&reply.body, is_front)).await
             }
             400 => Err(CallError::BadIds),
             413 => Err(CallError::TooMany),
@@ -504,12 +510,13 @@ impl Client {
         let address = kind.address(&self.address, &self.tenant);
         let body = (body, kivra::answer_bytes(ids.len()));
         let reply = self.http.exchange(&address, "application/json", headers, body).await?;
-        if reply.status == StatusCode::OK {
-            place.leave().await;
-        }
         match (reply.status.as_u16(), &self.tokens, token, self.operator) {
             (200, ..) if !reply.may_be("{") => Err(CallError::again(NO_ANSWER)),
-            (200, .., Some(operator)) => kivra::read(&reply.body, kind, ids, (operator, &self.address)),
+            (200, .., Some(operator)) => {
+                let (ids, address) = (ids.to_vec(), self.address.clone());
+                let read = move || kivra::read(&reply.body, kind, &ids, (operator, &address));
+                place.leave_and_read(read).await
+            }
             (400 | 422, ..) => Err(CallError::BadIds),
             (413, ..) => Err(CallError::TooMany),
             (404, ..) => Err(CallError::Stop(kivra::NO_TENANT.to_owned())),

@@ -48,11 +48,9 @@ impl Writer {
         let sequence = register.sequence();
         if sequence != base {
             self.write_register(&register)?;
-        }
-        let removed = if keep { 0 } else { self.remove_before(sequence)? };
-        if sequence != base {
             self.rebase(sequence)?;
         }
+        let removed = if keep { 0 } else { self.remove_before(sequence)? };
         let name = names::register(sequence);
         let file_bytes = self.directory.open(&name)?.length().map_err(self.directory.io(&name))?;
         Ok(Checkpoint { sequence, changes: sequence - base, file_bytes, removed })

@@ -1,6 +1,6 @@
 //! A data directory on a disk: its files, and the errors that name them.
 
-use super::disk::{Disk, DiskFile, FileSystem, LOCK, Stream};
+use super::disk::{Disk, DiskFile, FileSystem, LOCK, Lock, Stream};
 use super::error::StoreError;
 use super::format::{self, BadSegment, LOG_VERSION, SegmentHead, Sum};
 use super::names::{self, Contents};
@@ -28,8 +28,17 @@ impl DataDirectory {
         DataDirectory { disk: Arc::new(FileSystem(path.to_owned())), path: path.to_owned() }
     }
 
+    /// The error for one of its files, or for itself without a name. What is no file, but a directory, a pipe or a link, is
+    /// damage: nabar makes none there.
     pub(super) fn io(&self, name: &str) -> impl Fn(io::Error) -> StoreError + use<> {
-        StoreError::io(&self.path, name)
+        let (directory, name) = (self.path.clone(), name.to_owned());
+        move |error| {
+            let path = directory.join(&name);
+            match !name.is_empty() && path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+                true => StoreError::Damaged { path, at: 0, finding: error.to_string() },
+                false => StoreError::io(&directory, &name)(error),
+            }
+        }
     }
 
     pub(super) fn damaged(&self, name: &str, at: u64, finding: impl ToString) -> StoreError {
@@ -51,7 +60,7 @@ impl DataDirectory {
     }
 
     /// Locks the directory against other writers until the result is dropped.
-    pub(super) fn lock(&self) -> Result<Box<dyn Send + Sync>, StoreError> {
+    pub(super) fn lock(&self) -> Result<Lock, StoreError> {
         self.disk.lock().map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => StoreError::Locked(self.path.clone()),
             _ => self.io(LOCK)(error),

@@ -1,6 +1,6 @@
 //! The file operations of a data directory, behind a trait so that tests can inject failures.
 
-use crate::files::{FileMode, Folder, is_regular};
+use crate::files::{FileMode, Folder, is_regular, open_regular};
 use crate::memory;
 use crate::register::column::Storage;
 use std::ffi::OsStr;
@@ -17,6 +17,11 @@ pub(crate) struct FileId(u64, u64, i64, i64, u64);
 impl FileId {
     pub(crate) fn of(metadata: &Metadata) -> FileId {
         FileId(metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+    }
+
+    /// Whether both are the same file, perhaps written to meanwhile.
+    pub(super) fn is_same_file(&self, other: &FileId) -> bool {
+        (self.0, self.1) == (other.0, other.1)
     }
 }
 
@@ -45,12 +50,29 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes creations, renames and removals durable.
     fn sync_names(&self) -> io::Result<()>;
     /// Takes the lock of the writer; `WouldBlock` if another process has it. A crash releases it.
-    fn lock(&self) -> io::Result<Box<dyn Send + Sync>>;
+    fn lock(&self) -> io::Result<Lock>;
+}
+
+/// The lock of a directory, until it is dropped.
+pub(crate) struct Lock {
+    /// The file that is locked.
+    pub(super) file: FileId,
+    _held: Box<dyn Send + Sync>,
+}
+
+impl Lock {
+    pub(crate) fn new(file: FileId, held: impl Send + Sync + 'static) -> Lock {
+        Lock { file, _held: Box::new(held) }
+    }
 }
 
 /// An open file. Reads and writes are at offsets, so they may come in any order.
 pub(crate) trait DiskFile: Send + Sync {
     fn length(&self) -> io::Result<u64>;
+    /// Which file it is, as [`Disk::file_id`] says it of the name of this file.
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::default())
+    }
     /// Reads up to the length of `buffer`, less only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -76,10 +98,9 @@ impl Disk for FileSystem {
 
     fn file_id(&self, name: &str) -> io::Result<FileId> {
         // Opening a pipe would wait for its other end.
-        match fs::metadata(self.0.join(name))? {
-            metadata if metadata.is_file() => Ok(FileId::of(&metadata)),
-            _ => Err(io::Error::other("it is not a regular file")),
-        }
+        let metadata = fs::metadata(self.0.join(name))?;
+        check_regular(&metadata)?;
+        Ok(FileId::of(&metadata))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -90,7 +111,7 @@ impl Disk for FileSystem {
     }
 
     fn read(&self, name: &str) -> io::Result<Storage> {
-        Ok(Arc::new(memory::map_path(&self.0.join(name))?))
+        Ok(Arc::new(memory::map(&open_regular(&self.0.join(name))?)?))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -104,6 +125,7 @@ impl Disk for FileSystem {
                 file
             }
         };
+        check_regular(&file.metadata()?)?;
         Ok(Box::new(file))
     }
 
@@ -132,7 +154,7 @@ impl Disk for FileSystem {
         File::open(&self.0)?.sync_all()
     }
 
-    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+    fn lock(&self) -> io::Result<Lock> {
         let folder = Folder::open(&self.0)?;
         folder.check_writer()?;
         // The lock of earlier versions had the mode of the files.
@@ -147,7 +169,7 @@ impl Disk for FileSystem {
             TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
             TryLockError::Error(error) => error,
         })?;
-        Ok(Box::new(file))
+        Ok(Lock::new(FileId::of(&file.metadata()?), file))
     }
 }
 
@@ -168,6 +190,13 @@ pub(crate) fn mode_of_files(directory: &Folder) -> FileMode {
     }
 }
 
+fn check_regular(metadata: &Metadata) -> io::Result<()> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
 fn refuses_writing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
@@ -175,6 +204,10 @@ fn refuses_writing(error: &io::Error) -> bool {
 impl DiskFile for File {
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId::of(&self.metadata()?))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

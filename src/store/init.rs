@@ -1,7 +1,7 @@
 //! Making a data directory.
 
 use super::directory::DataDirectory;
-use super::disk::{LOCK, MODE, keep_mode, mode_of_files};
+use super::disk::{LOCK, Lock, MODE, keep_mode, mode_of_files};
 use super::error::StoreError;
 use super::format::root_sum;
 use super::names::{self, REJECTED};
@@ -129,11 +129,7 @@ pub(super) fn fill(directory: &DataDirectory, register: &[u8], source: &Path) ->
 }
 
 /// Begins the log of a new data directory, and locks it until the result is dropped.
-fn begin(
-    directory: &DataDirectory,
-    register: &[u8],
-    source: &Path,
-) -> Result<(Box<dyn Send + Sync>, Header), InitError> {
+fn begin(directory: &DataDirectory, register: &[u8], source: &Path) -> Result<(Lock, Header), InitError> {
     let lock = directory.lock()?;
     let contents = directory.contents()?;
     if !contents.registers.is_empty() {

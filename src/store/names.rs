@@ -2,7 +2,7 @@
 
 use super::disk::{Disk, FileSystem, LOCK, MODE};
 use super::error::StoreError;
-use crate::files::explained;
+use crate::files::{explained, read_regular_text};
 use std::io;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -93,9 +93,12 @@ pub fn feed_of(directory: impl AsRef<Path>) -> io::Result<Option<String>> {
     mark(&directory.as_ref().join(FEED_OF))
 }
 
+/// Longest text of such a file.
+const MARK_BYTES_MAX: u64 = 4096;
+
 /// The text of a file that says where the changes of its directory come from.
 fn mark(path: &Path) -> io::Result<Option<String>> {
-    match std::fs::read_to_string(path) {
+    match read_regular_text(path, MARK_BYTES_MAX) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(explained(path, error)),

@@ -24,6 +24,8 @@ pub struct Reader {
     identity: Option<(u64, u64)>,
     state: ReaderState,
     looks: RegisterFileLooks,
+    /// How often the directory was loaded.
+    loads: u64,
 }
 
 /// A register, and the log that it was read from.
@@ -47,7 +49,8 @@ impl Reader {
         // First: a directory that replaces this one from now on is noticed by the next refresh.
         let identity = directory.disk.identity().ok_or_else(|| StoreError::not_one(&directory.path))?;
         let state = ReaderState::load(&directory)?;
-        Ok(Reader { directory, identity: Some(identity), state, looks: RegisterFileLooks::default() })
+        let looks = RegisterFileLooks::default();
+        Ok(Reader { directory, identity: Some(identity), state, looks, loads: 1 })
     }
 
     /// The register as of the last [`refresh`](Self::refresh). It never changes; later versions are other registers.
@@ -65,8 +68,12 @@ impl Reader {
     pub fn unfinished_bytes(&self) -> Result<u64, StoreError> {
         let position = self.state.log.position();
         let name = names::segment(position.segment);
-        let length = self.directory.open(&name)?.length().map_err(self.directory.io(&name))?;
-        Ok(length.saturating_sub(position.bytes))
+        match self.directory.disk.open(&name).and_then(|file| file.length()) {
+            Ok(length) => Ok(length.saturating_sub(position.bytes)),
+            // A checkpoint has folded it into a register file.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(self.directory.io(&name)(error)),
+        }
     }
 
     /// Reads what is new. Returns whether there was anything: changes, the register file of a checkpoint, or another
@@ -76,16 +83,12 @@ impl Reader {
     /// Cost: some microseconds if nothing is new.
     pub fn refresh(&mut self) -> Result<bool, StoreError> {
         if self.identity != Some(self.directory.identity()?) {
-            *self = Reader::of(self.directory.clone())?;
-            return Ok(true);
+            return self.load_again();
         }
         let refreshed = self.read_all();
         match refreshed {
             // What is in the log now is not what was read.
-            Ok(false) if !self.state.log.is_current()? => {
-                *self = Reader::of(self.directory.clone())?;
-                return Ok(true);
-            }
+            Ok(false) if !self.state.log.is_current()? => return self.load_again(),
             Ok(_) => {}
             Err(_) => self.identity = None,
         }
@@ -110,8 +113,27 @@ impl Reader {
         let is_taken = is_it && state.log.position().sequence >= self.state.log.position().sequence;
         if is_taken {
             self.state = state;
+            self.loads += 1;
         }
         Ok(is_taken)
+    }
+
+    fn load_again(&mut self) -> Result<bool, StoreError> {
+        let loads = self.loads + 1;
+        *self = Reader { loads, ..Reader::of(self.directory.clone())? };
+        Ok(true)
+    }
+
+    /// How often the directory was loaded as a whole. Until that is more, each register continues the one before.
+    #[cfg(feature = "fleet")]
+    pub(crate) fn loads(&self) -> u64 {
+        self.loads
+    }
+
+    /// Has the next refresh load the directory again.
+    #[cfg(feature = "service")]
+    pub(crate) fn forget(&mut self) {
+        self.identity = None;
     }
 
     fn read_all(&mut self) -> Result<bool, StoreError> {
@@ -182,6 +204,7 @@ impl Reader {
         let state = ReaderState::load(&self.directory)?;
         if state.log.position().sequence >= self.state.log.position().sequence {
             self.state = state;
+            self.loads += 1;
         }
         Ok(())
     }

@@ -4,9 +4,9 @@ use super::assembly::{BatchAssembly, RepeatedChanges};
 use super::batch::{ApplyError, Batch, Lines};
 use super::commit::{Committer, Ticket};
 use super::directory::DataDirectory;
-use super::disk::{DiskFile, FileId};
+use super::disk::{DiskFile, FileId, LOCK, Lock};
 use super::error::StoreError;
-use super::format::{self, FRAME_HEAD_BYTES, LOG_VERSION, SEGMENT_HEAD_BYTES};
+use super::format::{self, FRAME_HEAD_BYTES, FRAME_SUM_OFFSET, LOG_VERSION, SEGMENT_HEAD_BYTES};
 use super::load::LoadedRegister;
 use super::log::{LogPosition, Tail};
 use super::names;
@@ -32,7 +32,7 @@ pub struct Writer {
     pub(super) checkpointing: Mutex<()>,
     kind: Kind,
     recovered: Recovered,
-    _lock: Box<dyn Send + Sync>,
+    lock: Lock,
 }
 
 /// What opening a directory recovered.
@@ -140,7 +140,7 @@ impl Writer {
             repeated: None,
         };
         let (inner, checkpointing) = (Mutex::new(inner), Mutex::new(()));
-        Ok(Writer { directory, inner, committer, checkpointing, kind, recovered, _lock: lock })
+        Ok(Writer { directory, inner, committer, checkpointing, kind, recovered, lock })
     }
 
     /// The directory.
@@ -273,17 +273,60 @@ impl Writer {
         let failed = inner.failed.or_else(|| self.committer.failed());
         failed.map_or(Ok(()), |kind| Err(self.failed(kind)))?;
         // Changes to a register whose file has been written to would be changes to another one.
-        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))
+        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))?;
+        self.in_place(inner)
     }
 
-    /// Whether another program has put another file in place of the register file, or removed it.
-    #[cfg(feature = "replica")]
-    pub(crate) fn is_displaced(&self) -> bool {
-        let (base, file) = {
-            let inner = self.lock();
-            (inner.base, inner.file)
+    /// Checks that the names of the open files lead to them, and that the log ends as it was written: what is written
+    /// to files that others have removed or replaced would not be found again. Cost: seven system calls.
+    fn in_place(&self, inner: &WriterState) -> Result<(), StoreError> {
+        let segment = &inner.segment.file;
+        let check = |name: &str, opened: io::Result<FileId>| {
+            let opened = opened.map_err(self.directory.io(name))?;
+            match self.directory.disk.file_id(name) {
+                Ok(found) if found.is_same_file(&opened) => Ok(()),
+                _ => Err(self.directory.damaged(name, 0, "another program has replaced or removed it")),
+            }
         };
-        self.directory.disk.file_id(&names::register(base)).map_or(true, |found| found != file)
+        check(LOCK, Ok(self.lock.file))?;
+        check(&names::register(inner.base), Ok(inner.file))?;
+        let name = names::segment(inner.position.segment);
+        check(&name, segment.id())?;
+        match segment.length().map_err(self.directory.io(&name))? {
+            length if length == inner.position.bytes => {}
+            length => {
+                let at = length.min(inner.position.bytes);
+                return Err(self.directory.damaged(&name, at, "another program has changed its length"));
+            }
+        }
+        let mut sum = inner.position.sum;
+        if inner.position.last > 0 {
+            let at = inner.position.last + FRAME_SUM_OFFSET;
+            segment.read_at(&mut sum, at).map_err(self.directory.io(&name))?;
+        }
+        match sum == inner.position.sum {
+            true => Ok(()),
+            false => {
+                Err(self.directory.damaged(&name, inner.position.last, "another program has written to it"))
+            }
+        }
+    }
+
+    /// The register file, as it was just before it was opened.
+    #[cfg(feature = "replica")]
+    pub(crate) fn register_file(&self) -> FileId {
+        self.lock().file
+    }
+
+    /// Checks that the names of the open files lead to them, that the register file is unaltered, and that the log ends as
+    /// it was written.
+    ///
+    /// Errors: they do not; another program has replaced, removed or altered one.
+    #[cfg(feature = "replica")]
+    pub(crate) fn check_files(&self) -> Result<(), StoreError> {
+        let inner = self.lock();
+        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))?;
+        self.in_place(&inner)
     }
 
     fn failed(&self, kind: io::ErrorKind) -> StoreError {
@@ -351,4 +394,84 @@ fn encoded(changes: &[Change]) -> Vec<u8> {
     frame.resize(FRAME_HEAD_BYTES, 0);
     changes.iter().for_each(|change| encode(change, &mut frame));
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::init;
+    use std::fs::{self, File};
+    use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
+
+    /// A data directory with a writer, and the lines of changes that it can apply.
+    fn begun(at: &Path) -> (PathBuf, Writer, Vec<Vec<u8>>) {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        let directory = at.join("far");
+        init(fixtures.join("far"), &directory).expect("a data directory");
+        let text = fs::read(fixtures.join("changes/far.jsonl")).expect("changes");
+        let lines = text.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let writer = Writer::open(&directory).expect("a writer");
+        (directory, writer, lines)
+    }
+
+    /// What is written to a file that is not found again is not acknowledged. With the same file in its place, the writer
+    /// goes on.
+    #[test]
+    fn nothing_is_written_to_files_that_were_replaced_or_removed() {
+        let work = tempfile::tempdir().expect("directory");
+        let (directory, writer, lines) = begun(work.path());
+        let mut next = 0;
+        let mut apply = || {
+            let applied = writer.apply(Lines::parse(&lines[next], writer.kind()), None);
+            next += usize::from(applied.is_ok());
+            applied.map(drop)
+        };
+        apply().expect("applied");
+        let aside = work.path().join("aside");
+        let is_refused = |applied: Result<(), ApplyError>, what: &str| {
+            let why = applied.expect_err(what).to_string();
+            assert!(why.contains("another program has"), "{what}: {why}");
+        };
+        for name in [LOCK.to_owned(), names::register(1000), names::segment(1000), String::new()] {
+            let path = directory.join(&name);
+            fs::rename(&path, &aside).expect("renamed");
+            is_refused(apply(), &name);
+            assert!(writer.checkpoint(false).is_err(), "{name}");
+            if aside.is_file() {
+                fs::copy(&aside, &path).expect("copied");
+                is_refused(apply(), &name);
+                fs::remove_file(&path).expect("removed");
+            }
+            fs::rename(&aside, &path).expect("renamed");
+            apply().expect("its own file");
+        }
+        let segment = File::options().write(true).open(directory.join(names::segment(1000))).expect("opened");
+        let length = segment.metadata().expect("read").len();
+        for other in [length - 1, length + 1] {
+            segment.set_len(other).expect("its length is changed");
+            is_refused(apply(), "length");
+        }
+        segment.set_len(length).expect("as it was");
+        // Another log of the same length.
+        let whole = fs::read(directory.join(names::segment(1000))).expect("read");
+        segment.write_all_at(&vec![0; whole.len()], 0).expect("written");
+        is_refused(apply(), "in place");
+        segment.write_all_at(&whole, 0).expect("written");
+        apply().expect("its own file");
+    }
+
+    /// Without its lock, a directory takes a second writer; then the first one writes nothing more.
+    #[test]
+    fn of_two_writers_only_the_second_one_writes() {
+        let work = tempfile::tempdir().expect("directory");
+        let (directory, first, lines) = begun(work.path());
+        let apply = |writer: &Writer| writer.apply(Lines::parse(&lines[0], writer.kind()), None);
+        fs::remove_file(directory.join(LOCK)).expect("removed");
+        let second = Writer::open(&directory).expect("a second writer");
+        assert!(apply(&first).is_err());
+        apply(&second).expect("applied");
+        drop((first, second));
+        assert_eq!(Writer::open(&directory).expect("whole").recovered().sequence, 1001);
+    }
 }

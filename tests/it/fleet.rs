@@ -2,7 +2,7 @@
 //! (a Debian package) these tests are skipped, with a message.
 
 use crate::support::client::Server;
-use crate::support::workspace::{Workspace, edited, fixture, lines_of, text};
+use crate::support::workspace::{Workspace, edited, fixture, lines_of, segment, text};
 use serde_json::Value;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -295,6 +295,30 @@ fn a_publisher_waits_for_the_directory_to_come_back() {
     let ended = publisher.0.try_wait().expect("a process");
     assert!(ended.is_none(), "the publisher has ended: {ended:?}");
     fleet.converges("replica");
+}
+
+/// The log of another history in the place of the one that is published: it is not published.
+#[test]
+fn a_publisher_does_not_continue_another_history() {
+    let Some(mut fleet) = Fleet::new() else { return };
+    let stream = fleet.stream();
+    let mut publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
+    let _replica = fleet.follower(&stream, "replica", &["--trust", "source-key.pub"]);
+    fleet.apply(20);
+    fleet.converges("replica");
+    let other: Vec<String> =
+        lines_of("changes/far.jsonl")[..50].iter().map(|line| line.replace("all-except", "only")).collect();
+    fleet.work.done(&["init", &fixture("far"), "other", "--quiet"]);
+    fleet.work.write("other.jsonl", text(&other));
+    fleet.work.apply(&["other", "other.jsonl"]);
+    let log = |directory: &str| fleet.work.path(directory).join(segment(1000));
+    fs::rename(log("other"), log("source")).expect("renamed");
+    fleet.work.until("the publisher ends", || publisher.0.try_wait().expect("a process").is_some());
+    assert_eq!(fleet.work.sequence("replica"), 1020);
+    let publish =
+        ["publish", "source", "--nats", &stream, "--store", "store", "--once", "--sign", "source-key.key"];
+    let message = fleet.work.fails(1, &publish);
+    assert!(message.contains("differ from the directory's"), "{message}");
 }
 
 /// TUF's indefinite freeze. What is published expires, and the publisher renews it while nothing changes. A replica

@@ -118,7 +118,7 @@ REASONS: dict[str, tuple[Callable[[], str], str]] = {
     "an unknown kid": (lambda: token(kid="other"), "no key with its kid"),
     "an unknown key": (lambda: token(OTHER), "its signature is not valid"),
     "alg none": (lambda: unsigned("none"), "its algorithm"),
-    "no JWT": (lambda: "abc", "not a signed JWT"),
+    "no JWT": (lambda: "no-token", "not a signed JWT"),
     "an id token": (lambda: token(header={"typ": "id+jwt"}), "its typ"),
     "a proof of possession": (lambda: token(header={"typ": "dpop+jwt"}), "its typ"),
     "a logout token": (lambda: token(header={"typ": "logout+jwt"}), "its typ"),
@@ -177,7 +177,7 @@ BAD: dict[str, Callable[[], str]] = {
     "other claims than were signed": tampered,
     "a consumer that is no object": lambda: token(consumer=SENDER),
     "scopes that are no text": lambda: token(scope=[CONTACT, MAILBOX]),
-    "no JWT": lambda: "abc",
+    "no JWT": lambda: "no-token",
     "dots": lambda: "..",
     "very long": lambda: "a" * 30_000,
 }

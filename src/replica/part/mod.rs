@@ -9,7 +9,7 @@
 mod changes;
 mod draft;
 
-use super::{ChangeBatch, FollowError, Offer, Source, Suspicion, io_error};
+use super::{ChangeBatch, FollowError, FollowerLink, Offer, Source, io_error};
 use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
 use crate::snapshot::Snapshot;
@@ -101,8 +101,7 @@ pub(super) struct WholeRegister<'s> {
     reader: RefCell<Option<Reader>>,
     watch: RefCell<FileWatch>,
     stop: &'s AtomicBool,
-    /// Whether the register file of the part is to be verified.
-    suspicion: &'s Suspicion,
+    link: &'s FollowerLink,
     /// Whether the content of the part has been compared since it was opened.
     compared: Cell<bool>,
 }
@@ -113,23 +112,13 @@ impl<'s> WholeRegister<'s> {
         part: Part,
         file: PathBuf,
         stop: &'s AtomicBool,
-        suspicion: &'s Suspicion,
+        link: &'s FollowerLink,
     ) -> WholeRegister<'s> {
         let (log, directory) = (Log::new(directory), directory.to_owned());
         let this = thread::current();
         let watch = FileWatch::new(std::slice::from_ref(&directory), move || this.unpark());
         let (reader, watch) = (RefCell::new(None), RefCell::new(watch));
-        WholeRegister {
-            directory,
-            part,
-            file,
-            log,
-            reader,
-            watch,
-            stop,
-            suspicion,
-            compared: Cell::new(false),
-        }
+        WholeRegister { directory, part, file, log, reader, watch, stop, link, compared: Cell::new(false) }
     }
 
     /// The current version of the whole register.
@@ -158,7 +147,7 @@ impl<'s> WholeRegister<'s> {
             watch.renew();
             let register = self.register()?;
             let left = until.saturating_duration_since(Instant::now());
-            if register.sequence() != sequence || left.is_zero() || self.suspicion.is_raised() {
+            if register.sequence() != sequence || left.is_zero() || self.link.is_suspected() {
                 return Ok(register);
             }
             thread::park_timeout(watch.interval(POLL).unwrap_or(FALLBACK).min(left));
@@ -243,8 +232,8 @@ impl Source for WholeRegister<'_> {
         Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content })
     }
 
-    fn takes_suspicion(&self) -> bool {
-        self.suspicion.take()
+    fn link(&self) -> Option<&FollowerLink> {
+        Some(self.link)
     }
 
     /// The whole register is on this machine: an account that can write it can write the part as well.

@@ -1,7 +1,7 @@
 //! The disk of a follower: the system's, with injected faults.
 
 use crate::register::column::Storage;
-use crate::store::disk::{Disk, DiskFile, FileSystem};
+use crate::store::disk::{Disk, DiskFile, FileId, FileSystem, Lock};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +67,10 @@ impl Disk for Failing {
         self.disk.identity()
     }
 
+    fn file_id(&self, name: &str) -> io::Result<FileId> {
+        self.disk.file_id(name)
+    }
+
     fn names(&self) -> io::Result<Vec<String>> {
         self.disk.names()
     }
@@ -99,7 +103,7 @@ impl Disk for Failing {
         self.disk.sync_names()
     }
 
-    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+    fn lock(&self) -> io::Result<Lock> {
         self.disk.lock()
     }
 }
@@ -112,6 +116,10 @@ struct FailingFile {
 impl DiskFile for FailingFile {
     fn length(&self) -> io::Result<u64> {
         self.file.length()
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        self.file.id()
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

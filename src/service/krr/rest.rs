@@ -116,7 +116,7 @@ pub(in crate::service) async fn changes(
     let request: ChangesRequest = read(context, request, "{\"fraEndringsId\": 0}").await?;
     let (register, day) = (served.register(), RequestDate::today()?);
     let page = tokio::task::block_in_place(|| {
-        feed::page(&register, served.log().as_ref(), request.fra_endrings_id, CALL_IDS_MAX)
+        served.read_log(|log| feed::page(&register, log, request.fra_endrings_id, CALL_IDS_MAX))
     });
     let page = page.map_err(|error| match error {
         FeedError::Unknown => Problem::bad_request("unknown-change", error.to_string()),

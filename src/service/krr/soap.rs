@@ -302,7 +302,7 @@ fn changes(
     let from = from.and_then(|(_, number)| number.trim().parse::<u64>().ok());
     let from = from.ok_or_else(|| KrrFault::sender("fraEndringsNummer is missing or not a number from 0"))?;
     let page =
-        tokio::task::block_in_place(|| feed::page(register, served.log().as_ref(), from, CALL_IDS_MAX));
+        tokio::task::block_in_place(|| served.read_log(|log| feed::page(register, log, from, CALL_IDS_MAX)));
     let page = page.map_err(|error| match error {
         FeedError::Unknown | FeedError::TooHigh | FeedError::TooLarge => KrrFault::sender(error.to_string()),
         FeedError::Damaged(_) => Problem::damaged(register, &error).into(),

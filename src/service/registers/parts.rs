@@ -4,13 +4,17 @@ use super::Threads;
 use super::error::OpenRegisterError;
 use super::log::ServedLog;
 use super::served::{KeptPart, ServedRegister};
-use crate::replica::{self, Event};
+use crate::replica::{self, Event, FollowError};
 use crate::service::config::Replicas;
 use crate::store::CHECKPOINT_AT;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// Time after which a part that could not be followed is tried again.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(5);
 
 /// Keeps the configured parts of a register up to date, in threads.
 ///
@@ -40,7 +44,7 @@ pub(super) fn keep(
     Ok(all)
 }
 
-/// Follows a part into a directory. `log` is that of the whole register.
+/// Follows a part into a directory. If that fails, it is tried again: another program may be replacing the directory.
 fn follow(
     kept: &KeptPart,
     whole: &Path,
@@ -49,51 +53,68 @@ fn follow(
     threads: &Threads,
     stop: &Arc<AtomicBool>,
 ) {
-    let part = kept.part.to_string();
-    let ended =
-        replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, &kept.suspicion, |event| {
-            match event {
-                Event::Open(sequence) => tracing::info!(part, sequence, "the part is open"),
-                Event::Behind => tracing::info!(part, "the part is rebuilt"),
-                Event::Diverged(what) | Event::Untrusted(what) => {
-                    tracing::error!(part, what, "the part is rebuilt")
-                }
-                Event::Damaged(what) => {
-                    tracing::error!(part, what, "the part is damaged, and is rebuilt");
-                    kept.is_followed.store(false, Ordering::Relaxed);
-                }
-                Event::Waiting(what) => {
-                    tracing::warn!(part, what, "the part waits");
-                    // A damaged log may be the reason.
-                    log.suspect();
-                }
-                Event::BadFile(what) => {
-                    tracing::warn!(part, what, "the part waits for another register file");
-                    kept.is_followed.store(false, Ordering::Relaxed);
-                }
-                Event::Progress(sequence, latest) => {
-                    kept.is_followed.store(true, Ordering::Relaxed);
-                    // Not before: its content has been compared with the whole register now. What was in the directory may
-                    // have been another register.
-                    if sequence == latest && kept.served.get().is_none() {
-                        tracing::info!(part, sequence, "the part is ready");
-                        match ServedRegister::open_part(directory, kept, threads) {
-                            Ok(served) => drop(kept.served.set(served)),
-                            Err(error) => tracing::error!(part, %error, "the part cannot be served"),
-                        }
-                    }
-                }
-                Event::Reconnected => tracing::info!(part, "the part follows again"),
-                // The last two are those of feeds.
-                Event::Downloading(..) | Event::AttemptFailed | Event::Loading(..) | Event::Silent(_) => {}
-            }
-        });
-    if let Err(error) = ended {
-        tracing::error!(part, %error, "the part is no longer updated; its last version is still served");
+    let (part, mut reported) = (kept.part.to_string(), None);
+    while let Err(error) = follow_once(kept, whole, log, directory, threads, stop) {
         kept.is_followed.store(false, Ordering::Relaxed);
-        // The service goes on, and is not ready.
-        while !stop.load(Ordering::Relaxed) {
-            thread::park();
+        let error = error.to_string();
+        if reported.as_ref() != Some(&error) {
+            tracing::error!(
+                part,
+                error,
+                "the part is not updated; its last version is still served; trying again"
+            );
+            reported = Some(error);
+        }
+        let again = Instant::now() + FOLLOW_AGAIN;
+        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
+            thread::park_timeout(again.saturating_duration_since(Instant::now()));
         }
     }
+}
+
+/// Follows a part into a directory until it fails, or the service ends. `log` is that of the whole register.
+fn follow_once(
+    kept: &KeptPart,
+    whole: &Path,
+    log: &ServedLog,
+    directory: &Path,
+    threads: &Threads,
+    stop: &Arc<AtomicBool>,
+) -> Result<(), FollowError> {
+    let part = kept.part.to_string();
+    replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, &kept.link, |event| {
+        kept.note(&event);
+        match event {
+            Event::Open(sequence) => tracing::info!(part, sequence, "the part is open"),
+            Event::Behind => tracing::info!(part, "the part is rebuilt"),
+            Event::Diverged(what) | Event::Untrusted(what) => {
+                tracing::error!(part, what, "the part is rebuilt")
+            }
+            Event::Damaged(what) => {
+                tracing::error!(part, what, "the part is damaged, and is rebuilt");
+            }
+            Event::Waiting(what) => {
+                tracing::warn!(part, what, "the part waits");
+                // A damaged log may be the reason.
+                log.suspect();
+            }
+            Event::BadFile(what) => {
+                tracing::warn!(part, what, "the part waits for another register file");
+            }
+            Event::Progress(sequence, latest) => {
+                // Not before: its content has been compared with the whole register now. What was in the directory may
+                // have been another register.
+                if sequence == latest && kept.served.get().is_none() {
+                    tracing::info!(part, sequence, "the part is ready");
+                    match ServedRegister::open_part(directory, kept, threads) {
+                        Ok(served) => drop(kept.served.set(served)),
+                        Err(error) => tracing::error!(part, %error, "the part cannot be served"),
+                    }
+                }
+            }
+            Event::Reconnected => tracing::info!(part, "the part follows again"),
+            // The last two are those of feeds.
+            Event::AttemptFailed | Event::Downloading(..) | Event::Loading(..) | Event::Silent(_) => {}
+        }
+    })
 }

@@ -6,7 +6,7 @@ use super::source::RegisterSource;
 use super::{RETRY, Threads};
 use crate::register::column::Bytes;
 use crate::register::{Damage, DecidedStates, QuestionError, Register};
-use crate::replica::{self, FollowStatus, Part, Suspicion};
+use crate::replica::{self, Event, FollowStatus, FollowerLink, Part, Standing};
 use crate::service::attempts::Attempts;
 use crate::service::problem::Problem;
 use crate::snapshot::Snapshot;
@@ -65,8 +65,8 @@ pub(in crate::service) struct ServedRegister {
     front: Option<Front>,
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
-    /// Has the register file of a replica or part verified by its follower.
-    pub(super) suspicion: OnceLock<Suspicion>,
+    /// Connects it with the follower of its directory, if that is in this process: a replica or part.
+    pub(super) link: OnceLock<FollowerLink>,
 }
 
 /// How a register is followed.
@@ -99,14 +99,32 @@ pub(in crate::service) struct KeptPart {
     pub(in crate::service) served: OnceLock<Arc<ServedRegister>>,
     /// False if it is no longer kept up to date, because of an error.
     pub(super) is_followed: AtomicBool,
-    /// Has its register file verified.
-    pub(super) suspicion: Suspicion,
+    /// Attempts in succession that have failed.
+    pub(super) failed: AtomicU64,
+    pub(super) link: FollowerLink,
 }
 
 impl KeptPart {
     pub(super) fn new(part: Part) -> KeptPart {
         let (served, is_followed) = (OnceLock::new(), AtomicBool::new(true));
-        KeptPart { part, served, is_followed, suspicion: Suspicion::default() }
+        KeptPart { part, served, is_followed, failed: AtomicU64::new(0), link: FollowerLink::default() }
+    }
+}
+
+impl KeptPart {
+    /// Notes whether it is kept up to date.
+    pub(super) fn note(&self, event: &Event) {
+        let is_followed = match event {
+            Event::Progress(..) => {
+                self.failed.store(0, Ordering::Relaxed);
+                true
+            }
+            Event::Damaged(_) | Event::BadFile(_) => false,
+            // One may be because a checkpoint removes what is read.
+            Event::AttemptFailed if self.failed.fetch_add(1, Ordering::Relaxed) > 0 => false,
+            _ => return,
+        };
+        self.is_followed.store(is_followed, Ordering::Relaxed);
     }
 }
 
@@ -145,7 +163,7 @@ impl ServedRegister {
             rules,
             front: None,
             source: OnceLock::new(),
-            suspicion: OnceLock::new(),
+            link: OnceLock::new(),
         }
     }
 
@@ -179,7 +197,7 @@ impl ServedRegister {
         let rules = FollowRules::default();
         let (mut served, source) = ServedRegister::open(kept.part.to_string(), path, rules)?;
         served.part = Some(kept.part.clone());
-        served.suspicion = OnceLock::from(kept.suspicion.clone());
+        served.link = OnceLock::from(kept.link.clone());
         let served = Arc::new(served);
         served.follow_in_thread(source, threads);
         Ok(served)
@@ -187,7 +205,7 @@ impl ServedRegister {
 
     /// Notes that a source is followed into its directory. The first call counts.
     pub(super) fn follows(&self, source: &Arc<FollowStatus>) {
-        let _ = self.suspicion.set(source.suspicion());
+        let _ = self.link.set(source.link());
         let _ = self.source.set(Arc::clone(source));
     }
 
@@ -219,9 +237,28 @@ impl ServedRegister {
         Ok(decided)
     }
 
-    /// The log of a data directory; `None` for a register file.
-    pub(in crate::service) fn log(&self) -> Option<Arc<Log>> {
-        self.path.is_dir().then(|| Arc::clone(self.log.log()))
+    /// Reads from the log of a data directory; `None` for a register file. Of a replica or part, what was read is returned
+    /// only if the files are those of its follower.
+    pub(in crate::service) fn read_log<T, E: From<StoreError>>(
+        &self,
+        read: impl FnOnce(Option<&Arc<Log>>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let log = self.path.is_dir().then(|| Arc::clone(self.log.log()));
+        let read = read(log.as_ref())?;
+        match self.standing()? {
+            Standing::Own | Standing::Closed => Ok(read),
+            Standing::Replacing => {
+                let why = "the directory is being made again".to_owned();
+                Err(StoreError::Replaced { path: self.path.clone(), why }.into())
+            }
+        }
+    }
+
+    /// Whether the files in the directory are those of its follower, if there is one in this process.
+    ///
+    /// Errors: another program has replaced, removed or altered one.
+    fn standing(&self) -> Result<Standing, StoreError> {
+        self.link.get().map_or(Ok(Standing::Own), FollowerLink::check)
     }
 
     /// What is known of the log.
@@ -332,17 +369,25 @@ impl ServedRegister {
 
     /// Publishes the newest version if it is another one.
     fn refresh(&self, source: &mut RegisterSource) -> Result<(), OpenRegisterError> {
+        if self.standing()? != Standing::Own {
+            return Ok(());
+        }
         let newest = source.newest(&self.path, &self.register(), self.rules.allow_rollback)?;
+        let replaced = source.replaced_file();
+        // They may have been replaced meanwhile.
+        if self.standing().inspect_err(|_| source.forget())? != Standing::Own {
+            source.forget();
+            return Ok(());
+        }
         if let Some(register) = newest {
             self.publish(Arc::clone(&register));
             if let RegisterSource::File(_) = source {
                 self.log_new_file(&register);
             }
         }
-        let replaced = source.replaced_file();
         let is_newer = matches!(replaced, Err(OpenRegisterError::Directory(StoreError::Newer { .. })));
-        if let (true, false, Some(suspicion)) = (replaced.is_err(), is_newer, self.suspicion.get()) {
-            suspicion.raise();
+        if let (true, false, Some(link)) = (replaced.is_err(), is_newer, self.link.get()) {
+            link.suspect();
         }
         if let Some(register) = replaced? {
             self.log_new_file(&register);
@@ -388,9 +433,9 @@ impl ServedRegister {
         }
         let same = |last: Arc<MappedFile>| Arc::ptr_eq(&last, register.file());
         if !last.and_then(|last| last.upgrade()).is_some_and(same)
-            && let Some(suspicion) = self.suspicion.get()
+            && let Some(link) = self.link.get()
         {
-            suspicion.raise();
+            link.suspect();
         }
         Some(Arc::downgrade(register.file()))
     }
@@ -411,5 +456,24 @@ impl ServedRegister {
         }
         *failure = now;
         failure.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is new in the whole register cannot be written, such as to a full disk.
+    #[test]
+    fn a_part_whose_attempts_fail_is_not_followed() {
+        let kept = KeptPart::new(Part::Operator("164921000016".to_owned()));
+        let is_followed = |event: Event| {
+            kept.note(&event);
+            kept.is_followed.load(Ordering::Relaxed)
+        };
+        assert!(is_followed(Event::Open(1000)) && is_followed(Event::AttemptFailed), "it may pass");
+        assert!(!is_followed(Event::AttemptFailed) && !is_followed(Event::Open(1000)));
+        assert!(is_followed(Event::Progress(1001, 1001)) && is_followed(Event::AttemptFailed));
+        assert!(!is_followed(Event::Damaged(String::new())));
     }
 }

@@ -107,6 +107,13 @@ impl RegisterSource {
         }
     }
 
+    /// Has a data directory loaded again: what was read last is not to be used.
+    pub(super) fn forget(&mut self) {
+        if let RegisterSource::Directory(reader) = self {
+            reader.forget();
+        }
+    }
+
     /// Opens what is at the path now, and verifies all of it.
     fn replace(
         &mut self,

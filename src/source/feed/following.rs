@@ -47,6 +47,7 @@ pub(super) fn run(
         backoff: Backoff::default(),
         bad_answers: 0,
         gone: 0,
+        damages: None,
         token_refused: false,
         failing_since: None,
         lost: false,
@@ -60,18 +61,27 @@ pub(super) fn run(
     // The number at the end of the last full load.
     let mut loaded_at = None;
     loop {
-        if state.is_loading()? {
-            loaded_at = Some(state.load()?);
-        }
-        match state.follow()? {
-            Ended::Level => return Ok(()),
+        match state.load_and_follow(&mut loaded_at) {
+            Err(error) => match error.damage() {
+                // With `once` a second time without progress is an error.
+                Some(why) if !(follow.once && state.damages.is_some()) => {
+                    match &mut state.damages {
+                        Some(pauses) => source.pause(pauses.next()),
+                        none => *none = Some(Backoff::default()),
+                    }
+                    (state.report)(Event::Damaged(why));
+                    state.begin()?;
+                }
+                _ => return Err(error),
+            },
+            Ok(Ended::Level) => return Ok(()),
             // An empty directory, and more than a page to come: readers would see half of the register.
-            Ended::Gone(0) => state.begin()?,
-            Ended::Gone(at) if loaded_at == Some(at) => {
+            Ok(Ended::Gone(0)) => state.begin()?,
+            Ok(Ended::Gone(at)) if loaded_at == Some(at) => {
                 let text = "the register does not know the number at which its own full load ended";
                 return Err(FollowError::FeedRefused(text.to_owned()));
             }
-            Ended::Gone(_) => {
+            Ok(Ended::Gone(_)) => {
                 (state.report)(Event::Behind);
                 state.begin()?;
             }
@@ -112,6 +122,8 @@ struct FeedState<'f> {
     bad_answers: u32,
     /// Calls in succession that said that the number is gone.
     gone: u32,
+    /// The pauses between loads because of damage, since the last progress.
+    damages: Option<Backoff>,
     token_refused: bool,
     failing_since: Option<Timestamp>,
     /// Whether the source was reported as lost, and is not back yet.
@@ -136,7 +148,9 @@ impl FeedState<'_> {
         }
         let names = Folder::open(path).and_then(|folder| folder.names()).map_err(io_error(path))?;
         if !store::is_data_directory(path) {
-            return match names.is_empty() {
+            // Without its register file, it is loaded again.
+            let is_own = store::feed_of(path).map_err(io_error(path))?.as_deref() == Some(self.terms.address);
+            return match names.is_empty() || is_own {
                 true => Ok(()),
                 false => Err(InitError::Occupied(path.display().to_string()).into()),
             };
@@ -171,18 +185,30 @@ impl FeedState<'_> {
         written.map(drop).map_err(io_error(&mark))
     }
 
-    /// Removes a full load of which no page has come: whether numbers are gone is to be asked again.
+    /// Removes a full load that is damaged or of which no page has come: whether numbers are gone is to be asked again.
     fn drop_empty_load(&self) -> Result<(), FollowError> {
         let next = self.directory.next();
         let are_both = [&self.directory.path, &next].into_iter().all(store::is_data_directory);
-        match are_both && Reader::open(&next)?.register().sequence() == 0 {
-            true => directory::remove(&next),
-            false => Ok(()),
+        if !are_both {
+            return Ok(());
+        }
+        match Reader::open(&next) {
+            Ok(reader) if reader.register().sequence() > 0 => Ok(()),
+            Err(error) if !error.is_damage() => Err(error.into()),
+            _ => directory::remove(&next),
         }
     }
 
+    /// Loads all persons if that is necessary, and follows. `loaded_at`: the number at the end of the load.
+    fn load_and_follow(&mut self, loaded_at: &mut Option<u64>) -> Result<Ended, FollowError> {
+        if self.is_loading()? {
+            *loaded_at = Some(self.load()?);
+        }
+        self.follow()
+    }
+
     /// Whether all persons have to be loaded. A load that was interrupted goes on.
-    fn is_loading(&self) -> Result<bool, FollowError> {
+    fn is_loading(&mut self) -> Result<bool, FollowError> {
         let next = self.directory.next();
         let is_begun = store::is_data_directory(&next)
             && store::feed_of(&next).map_err(io_error(&next))?.as_deref() == Some(self.terms.address);
@@ -196,8 +222,17 @@ impl FeedState<'_> {
         }
     }
 
-    /// Creates an empty register beside the directory, in place of one that may be there.
-    fn begin(&self) -> Result<(), FollowError> {
+    /// Creates an empty register beside the directory, in place of one that may be there; waits while the disk is full.
+    fn begin(&mut self) -> Result<(), FollowError> {
+        loop {
+            match self.create_empty() {
+                Err(error) if error.is_full() => self.wait(error, None)?,
+                created => return created,
+            }
+        }
+    }
+
+    fn create_empty(&self) -> Result<(), FollowError> {
         let next = self.directory.next();
         directory::remove(&next)?;
         self.mark(&next, &self.directory.path)?;
@@ -263,6 +298,7 @@ impl FeedState<'_> {
         self.last_fetch = self.last_fetch.min(register.as_of());
         drop(register);
         loop {
+            writer.check_files()?;
             match self.step(&writer, false) {
                 Ok(Position { to, latest }) => {
                     (self.report)(Event::Progress(to, latest));
@@ -297,7 +333,7 @@ impl FeedState<'_> {
             return Err(FollowError::Gone.into());
         }
         if to > from {
-            if !store::is_data_directory(writer.directory()) {
+            if !writer.directory().is_dir() {
                 return Err(FollowError::Removed(writer.directory().to_owned()).into());
             }
             let time = moment::nanoseconds(self.source.now()).unwrap_or_default();
@@ -310,6 +346,9 @@ impl FeedState<'_> {
             })?;
         }
         self.succeeded();
+        if !loading {
+            self.damages = None;
+        }
         Ok(Position { to, latest })
     }
 

@@ -7,7 +7,7 @@
 use crate::index::Page;
 use crate::register::column::Storage;
 use crate::store::directory::DataDirectory;
-use crate::store::disk::{Disk, DiskFile};
+use crate::store::disk::{Disk, DiskFile, FileId, Lock};
 use crate::store::format::{self, SegmentHead};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -419,19 +419,19 @@ impl Disk for SimDisk {
         self.state().sync_names()
     }
 
-    fn lock(&self) -> io::Result<Box<dyn Send + Sync>> {
+    fn lock(&self) -> io::Result<Lock> {
         let mut state = self.state();
         state.alive()?;
         match std::mem::replace(&mut state.locked, true) {
             true => Err(ErrorKind::WouldBlock.into()),
-            false => Ok(Box::new(Lock(self.clone()))),
+            false => Ok(Lock::new(FileId::default(), SimLock(self.clone()))),
         }
     }
 }
 
-struct Lock(SimDisk);
+struct SimLock(SimDisk);
 
-impl Drop for Lock {
+impl Drop for SimLock {
     fn drop(&mut self) {
         self.0.state().locked = false;
     }

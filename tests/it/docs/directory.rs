@@ -596,6 +596,7 @@ fn documented_messages_and_metrics_exist() {
         "src/store/batch.rs",
         "src/store/load.rs",
         "src/store/log.rs",
+        "src/store/writer.rs",
         "src/store/init.rs",
         "src/cli/changes.rs",
         "src/extract/error.rs",

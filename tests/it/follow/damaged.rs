@@ -1,7 +1,7 @@
 //! Replicas whose own files are damaged: they start over from the source.
 
 use super::{address, apply, follow, same, served};
-use crate::support::workspace::{lines_of, register_file, segment};
+use crate::support::workspace::{OUT_OF_PLACE, lines_of, put_out_of_place, register_file, segment};
 use std::fs;
 
 /// What damage makes of a file.
@@ -55,6 +55,21 @@ fn a_damaged_replica_starts_over() {
     fs::write(work.path("replica").join(register_file(999_999)), "garbage").expect("written");
     assert!(follow(&work, &server).contains("ALARM: the replica is damaged"));
     same(&work);
+}
+
+/// Something else than a file in place of one of a replica's is waited for by nothing, and replaced.
+#[test]
+fn a_replica_without_one_of_its_files_starts_over() {
+    let (work, server) = served("far");
+    follow(&work, &server);
+    for what in OUT_OF_PLACE {
+        for name in [register_file(1000), segment(1000), "lock".to_owned()] {
+            put_out_of_place(what, &work.path("replica").join(&name));
+            let message = follow(&work, &server);
+            assert!(message.contains("ALARM: the replica is damaged"), "{what} for {name}: {message}");
+            same(&work);
+        }
+    }
 }
 
 /// What this program cannot read is not damage, and is left as it is.

@@ -4,7 +4,9 @@
 use super::damage::{is_damaged, is_ready, overwrite, put_back, says_damage, sends_no_file};
 use super::ids::far_ids;
 use crate::support::client::Server;
-use crate::support::workspace::{Workspace, fixture, lines_of, register_file, text};
+use crate::support::workspace::{
+    OUT_OF_PLACE, Workspace, fixture, lines_of, put_out_of_place, register_file, segment, text,
+};
 use nabar::snapshot::Snapshot;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -180,6 +182,53 @@ fn a_damaged_part_is_made_again() {
     }
 }
 
+/// Something else than a file in place of one of a part or a replica, while it is served and before the service starts.
+#[test]
+fn parts_and_replicas_with_other_things_than_files_are_made_again() {
+    let work = Workspace::with_data_directories("far", &["source"]);
+    let source = with_part(&work);
+    is_ready(&work, &source, true);
+    let of_part = format!("/v1/snapshot?part={PART}");
+    let (whole, part) = (source.get("/v1/snapshot").body, source.get(&of_part).body);
+    drop(source);
+    for what in OUT_OF_PLACE {
+        let damage_part = |name: &str| put_out_of_place(what, &work.path(PART_DIRECTORY).join(name));
+        damage_part(&register_file(1000));
+        let source = with_part(&work);
+        work.until("the part is there", || source.get(&of_part).body == part);
+        damage_part(&register_file(1000));
+        work.until("it is made again", || {
+            // Reading a pipe would wait.
+            let path = work.path(PART_DIRECTORY).join(register_file(1000));
+            let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+            is_file && fs::read(&path).is_ok_and(|file| file == part)
+        });
+        is_ready(&work, &source, true);
+        fs::rename(work.path(PART_DIRECTORY), work.path("away")).expect("renamed");
+        work.until("it is noticed", || source.get("/readyz").status == 503);
+        work.until("it is made again", || source.get(&of_part).body == part);
+        is_ready(&work, &source, true);
+        fs::remove_dir_all(work.path("away")).expect("removed");
+        drop(source);
+        damage_part(&segment(1000));
+        let source = with_part(&work);
+        is_ready(&work, &source, true);
+        drop(source);
+    }
+    let source = Server::start(&work, &["source"]);
+    let url = format!("http://{}", source.address());
+    let start = || Server::with(&work, &["replica"], &["--follow", &url]);
+    is_ready(&work, &start(), true);
+    for what in OUT_OF_PLACE {
+        for name in [register_file(1000), segment(1000)] {
+            put_out_of_place(what, &work.path("replica").join(name));
+            let server = start();
+            is_ready(&work, &server, true);
+            assert!(server.get("/v1/snapshot").body == whole, "{what}");
+        }
+    }
+}
+
 /// Another register in the place of that of a part, such as the whole one, which has the same name, is never sent: neither
 /// while it is served nor after a restart.
 #[test]
@@ -250,6 +299,101 @@ fn with_fewer_recipients(work: &Workspace) -> Vec<u8> {
     fs::read(work.path("fewer.nabar")).expect("read")
 }
 
+/// Ways to put another history into a directory: all of it, its register file and log, its log only, and that in place.
+const REPLACED: [&str; 4] = ["directory", "files", "log", "log in place"];
+
+fn replace_history(what: &str, directory: &Path, other: &Path) {
+    let aside = directory.with_extension("aside");
+    let log = segment(1000);
+    let move_over = |name: &str| {
+        fs::copy(other.join(name), directory.with_extension("copy")).expect("copied");
+        fs::rename(directory.with_extension("copy"), directory.join(name)).expect("renamed");
+    };
+    match what {
+        "directory" => {
+            fs::create_dir(&aside).expect("made");
+            for name in ["replica-of", "mode", "lock"] {
+                fs::copy(directory.join(name), aside.join(name)).expect("copied");
+            }
+            for name in [&register_file(1000), &log] {
+                fs::copy(other.join(name), aside.join(name)).expect("copied");
+            }
+            fs::rename(directory, directory.with_extension("gone")).expect("renamed");
+            fs::rename(&aside, directory).expect("renamed");
+            fs::remove_dir_all(directory.with_extension("gone")).expect("removed");
+        }
+        "files" => [&register_file(1000), &log].into_iter().for_each(|name| move_over(name)),
+        "log" => move_over(&log),
+        _ => put_back(&directory.join(&log), &fs::read(other.join(&log)).expect("read")),
+    }
+}
+
+/// The changes of another register in the place of those of a part are not sent, nor is the register.
+#[test]
+fn another_history_in_place_of_a_part_is_not_sent() {
+    for what in REPLACED {
+        let work = Workspace::with_data_directories("far", &["source"]);
+        let (of_part, changes) =
+            (format!("/v1/snapshot?part={PART}"), format!("/v1/changes?part={PART}&from=1000"));
+        let server = with_part(&work);
+        is_ready(&work, &server, true);
+        apply(&work, "source", &lines_of("changes/far.jsonl")[..100]);
+        work.until("the part has them", || server.get(&changes).text().lines().count() > 1);
+        let (part, right) = (server.get(&of_part).body, server.get(&changes).body);
+        replace_history(what, &work.path(PART_DIRECTORY), &work.path("source"));
+        work.until("it is made again", || {
+            let (file, log) = (server.get(&of_part), server.get(&changes));
+            let is_remade = server.errors().contains("the part is damaged");
+            assert!(file.status != 200 || file.body == part || is_remade, "{what}: another register");
+            assert!(log.status != 200 || log.body == right || is_remade, "{what}: other changes");
+            is_remade && server.get("/readyz").status == 200
+        });
+        drop(server);
+        let server = with_part(&work);
+        is_ready(&work, &server, true);
+        let made = server.get(&of_part).body;
+        fs::remove_dir_all(work.path("parts")).expect("removed");
+        drop(server);
+        let server = with_part(&work);
+        is_ready(&work, &server, true);
+        assert!(server.get(&of_part).body == made, "{what}: it is that of the whole register");
+    }
+}
+
+/// Nor does a replica answer from the log of another history, of the same register file and the same length.
+#[test]
+fn another_history_in_place_of_a_replica_is_not_served() {
+    for what in REPLACED {
+        let work = Workspace::with_data_directories("far", &["source", "other"]);
+        let changes = lines_of("changes/far.jsonl");
+        let swapped: Vec<String> =
+            changes[..100].iter().map(|line| line.replace("all-except", "only")).collect();
+        apply(&work, "other", &swapped);
+        let source = Server::start(&work, &["source"]);
+        let url = format!("http://{}", source.address());
+        let server = Server::with(&work, &["replica"], &["--follow", &url]);
+        is_ready(&work, &server, true);
+        apply(&work, "source", &changes[..100]);
+        work.until("it has the changes", || sequence(&server) == 1100);
+        let answers = || server.post(TARGET, "text/csv", far_ids().join("\n")).body;
+        let log = || server.get("/v1/changes?from=1000");
+        let (right, right_log) = (answers(), log().body);
+        replace_history(what, &work.path("replica"), &work.path("other"));
+        work.until("it is noticed", || {
+            assert!(answers() == right, "{what}: answers of another history");
+            let log = log();
+            assert!(log.status != 200 || log.body == right_log, "{what}: changes of another history");
+            server.get("/readyz").status == 503
+        });
+        // The response with changes ends the wait for them.
+        apply(&work, "source", &changes[100..101]);
+        is_ready(&work, &server, true);
+        work.until("it is the source again", || sequence(&server) == 1101);
+        drop((server, source));
+        assert_eq!(work.done(&["diff", "replica", "source"]), "", "{what}");
+    }
+}
+
 /// A replica whose register file is damaged while it is served starts over, and the service is ready again.
 #[test]
 fn a_damaged_replica_that_is_served_starts_over() {
@@ -278,6 +422,11 @@ fn a_damaged_replica_that_is_served_starts_over() {
     work.until("it starts over", || server.errors().matches("the replica is damaged").count() > 1);
     is_ready(&work, &server, true);
     work.until("it follows", || sequence(&server) == 1070);
+    // Also if it is removed, and the next change is noticed before that.
+    fs::remove_file(&path).expect("removed");
+    apply(&work, "source", &changes[70..80]);
+    work.until("it has all", || sequence(&server) == 1080);
+    is_ready(&work, &server, true);
     drop((server, source));
     assert_eq!(work.done(&["diff", "replica", "source"]), "");
 }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -175,6 +176,19 @@ impl Workspace {
     pub(crate) fn until(&self, what: &str, mut done: impl FnMut() -> bool) {
         let polled = (0..POLLS).any(|_| done() || self.done(&["--version"]).is_empty());
         assert!(polled, "{what}: not after {POLLS} polls");
+    }
+}
+
+/// What nabar never makes in a data directory.
+pub(crate) const OUT_OF_PLACE: [&str; 3] = ["pipe", "directory", "link"];
+
+/// Puts one of them in place of a file.
+pub(crate) fn put_out_of_place(what: &str, path: &Path) {
+    fs::remove_file(path).expect("removed");
+    match what {
+        "pipe" => assert!(Command::new("mkfifo").arg(path).status().expect("run").success()),
+        "directory" => fs::create_dir(path).expect("made"),
+        _ => symlink("nowhere", path).expect("linked"),
     }
 }
 

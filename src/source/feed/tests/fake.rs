@@ -54,6 +54,8 @@ pub(super) struct Fake {
     /// Persons that a reader of the directory has seen, and those who have left since without a trace.
     pub(super) seen: Cell<u64>,
     pub(super) left: Cell<u64>,
+    /// Whether the directory was damaged by the test, so that it cannot be read.
+    pub(super) is_damaged: Cell<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +116,7 @@ impl Fake {
             disk: Faults::default(),
             seen: Cell::new(0),
             left: Cell::new(0),
+            is_damaged: Cell::new(false),
         }
     }
 
@@ -186,6 +189,9 @@ impl Fake {
 
     /// What a reader of the directory sees: never fewer persons than before.
     pub(super) fn look(&self) {
+        if self.is_damaged.get() {
+            return;
+        }
         if store::is_data_directory(&self.directory) {
             let register = Reader::open(&self.directory).expect("readable").register();
             let count = everybody(&register).len() as u64;

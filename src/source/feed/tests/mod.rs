@@ -172,6 +172,42 @@ fn a_full_load_goes_on_and_appears_as_a_whole() {
     );
 }
 
+/// A damaged directory, and a damaged load that was ended, are loaded again: once without progress.
+#[test]
+fn a_damaged_directory_is_loaded_again() {
+    let (files, fake) = begun(4, 60);
+    let damage = |directory: &Path| {
+        let file = Reader::open(directory).expect("a data directory").register_file();
+        std::fs::write(file, "not a register file").expect("written");
+    };
+    let alarms = |ended: &Ended| ended.count(|event| matches!(event, Event::Damaged(_)));
+    followed(&fake, true).result.expect("loaded");
+    fake.change(30);
+    damage(&fake.directory);
+    fake.is_damaged.set(true);
+    let ended = followed(&fake, true);
+    assert_eq!(alarms(&ended), 1, "{:?}", ended.events);
+    ended.result.expect("loaded again");
+    fake.is_damaged.set(false);
+    assert_eq!(everybody(&register(&fake.directory)), fake.truth());
+    // Without its register file.
+    let file = Reader::open(&fake.directory).expect("a data directory").register_file();
+    std::fs::remove_file(file).expect("removed");
+    fake.seen.set(0);
+    followed(&fake, true).result.expect("loaded again");
+    assert_eq!(everybody(&register(&fake.directory)), fake.truth());
+    // Without the directory, only the load beside it.
+    let (_others, other) = begun(1, 60);
+    let other = other.with_script(&[Scripted::True, Scripted::True, Scripted::Error(stop)]);
+    assert!(is_killed(&followed(&other, true).result));
+    damage(&other.directory.with_file_name(".krr.next"));
+    let ended = followed(&other, true);
+    assert_eq!(alarms(&ended), 1, "{:?}", ended.events);
+    ended.result.expect("loaded");
+    assert_eq!(everybody(&register(&other.directory)), other.truth());
+    assert_eq!(names(files.path()), [".krr.lock", "krr"]);
+}
+
 /// The process ends between the two renames that put a complete load in place.
 #[test]
 fn an_interrupted_exchange_is_completed() {
