@@ -76,6 +76,15 @@ impl Fleet {
         self.work.apply(&["source", "changes.jsonl"]);
     }
 
+    /// A publisher, and a replica that has the first 20 changes.
+    fn level(&mut self, stream: &str) -> (Process, Process) {
+        let publisher = self.publisher(stream, &["--sign", "source-key.key"]);
+        let replica = self.follower(stream, "replica", &["--trust", "source-key.pub"]);
+        self.apply(20);
+        self.converges("replica");
+        (publisher, replica)
+    }
+
     /// Waits until a directory has what the source has.
     fn converges(&self, directory: &str) {
         let sequence = |directory: &str| {
@@ -281,10 +290,7 @@ fn a_directory_that_replaces_another_continues_to_be_published() {
 fn a_publisher_waits_for_the_directory_to_come_back() {
     let Some(mut fleet) = Fleet::new() else { return };
     let stream = fleet.stream();
-    let mut publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
-    let _replica = fleet.follower(&stream, "replica", &["--trust", "source-key.pub"]);
-    fleet.apply(20);
-    fleet.converges("replica");
+    let (mut publisher, _replica) = fleet.level(&stream);
     fleet.work.write("batch.jsonl", text(&lines_of("changes/far.jsonl")[..50]));
     fs::rename(fleet.work.path("source"), fleet.work.path("old")).expect("renamed");
     fleet.work.done(&["init", &fixture("far"), "next", "--quiet"]);
@@ -302,10 +308,7 @@ fn a_publisher_waits_for_the_directory_to_come_back() {
 fn a_publisher_does_not_continue_another_history() {
     let Some(mut fleet) = Fleet::new() else { return };
     let stream = fleet.stream();
-    let mut publisher = fleet.publisher(&stream, &["--sign", "source-key.key"]);
-    let _replica = fleet.follower(&stream, "replica", &["--trust", "source-key.pub"]);
-    fleet.apply(20);
-    fleet.converges("replica");
+    let (mut publisher, _replica) = fleet.level(&stream);
     let other: Vec<String> =
         lines_of("changes/far.jsonl")[..50].iter().map(|line| line.replace("all-except", "only")).collect();
     fleet.work.done(&["init", &fixture("far"), "other", "--quiet"]);
