@@ -225,6 +225,7 @@ impl<'q> List<'q> {
             list,
             options: ListOptions { id_at, ..ListOptions::default() },
             today: support::today(),
+            ruling: None,
             duplicates: Duplicates::Keep,
             max_rejected: nabar::rejected::RejectedLimit::Percent(100.0),
             now: jiff::Timestamp::now(),
@@ -244,7 +245,12 @@ impl<'q> List<'q> {
             assert!(text.starts_with(&self.text[..self.prefix]), "{} begins with the header", file.path);
             bytes += text.len() - self.prefix;
             let count = Count::of(&text, &self.dialect, self.question);
-            assert_eq!(count.outcomes[file.outcome.as_str()], file.rows, "rows of {}", file.path);
+            assert_eq!(
+                count.outcomes[file.outcome.as_deref().expect("an outcome")],
+                file.rows,
+                "rows of {}",
+                file.path
+            );
             assert_eq!(count.outcomes.values().sum::<u64>(), file.rows, "only those in {}", file.path);
             let others = operators.iter().map(|operator| Some(&operator.id)).zip(count.operators);
             assert!(others.into_iter().all(|(id, rows)| rows == 0 || id == file.operator_id.as_ref()));

@@ -27,6 +27,7 @@
 #![cfg_attr(not(all(feature = "fleet", feature = "service")), allow(dead_code, unused_imports))]
 
 pub mod changes;
+pub mod channels;
 pub mod consent;
 mod cpu;
 mod decode;

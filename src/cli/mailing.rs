@@ -1,12 +1,14 @@
 //! `check` and `split`.
 
 use super::args::{Check, HeaderArg, ListArgs, MailingArgs, ReadingArgs, Skipped, Split};
+use super::channel_rules;
 use super::report::TerminalReport;
 use super::sources;
 use super::{CommandResult, Failure, InputRegister, day, interrupted, listen, source_of};
 use indicatif::{ProgressBar, ProgressStyle};
+use nabar::channels::ChannelRules;
 use nabar::files::{self, WorkDirectory};
-use nabar::mailing::{self, AskedSummary, Destination, ListOptions, Mailing, Progress, Report};
+use nabar::mailing::{self, AskedSummary, Destination, ListOptions, Mailing, Progress, Report, Ruling};
 use nabar::register::Register;
 use nabar::source::{Resolved, journal_of};
 use std::io::{self, IsTerminal, Write};
@@ -115,8 +117,13 @@ fn with_mailing(
     if reading.two_ids.is_some() && reading.id_columns.len() != 2 {
         return Err(Failure::Usage("--two-ids needs --id-column twice, once for each column".to_owned()));
     }
+    // Before anything is asked.
+    let rules = list.rules.as_ref().map(ChannelRules::read).transpose()?;
     listen();
     let JobRegister { register, asked } = JobRegister::open(question, list, output)?;
+    if let (Some(rules), Some(file), false) = (&rules, &list.rules, list.quiet) {
+        channel_rules::warn(rules, &register, file);
+    }
     let (date, today) = day(&question.of)?;
     let question = register.question(question.of.sender.as_deref(), date)?;
     let progress = JobProgress::new(list);
@@ -127,6 +134,7 @@ fn with_mailing(
         options: list_options(reading),
         today,
         now: jiff::Timestamp::now(),
+        ruling: None,
         duplicates: list.duplicates.into(),
         max_rejected: list.max_rejected,
         prices: list.postage.zip(list.digital_cost),
@@ -134,12 +142,11 @@ fn with_mailing(
         threads: reading.threads.map_or(cores, std::num::NonZeroUsize::get),
         progress: &progress,
     };
-    let report = job(&mailing);
+    let ruling = rules.as_ref().map(|rules| Ruling::load(rules, &mailing)).transpose();
+    let report = ruling.and_then(|ruling| job(&Mailing { ruling: ruling.as_ref(), ..mailing.clone() }));
     progress.finish();
-    let report = report.map_err(|error| match error.is_about_list() {
-        true => Failure::from(error).about(&list.list),
-        false => error.into(),
-    })?;
+    let rules = list.rules.as_deref().unwrap_or(Path::new(""));
+    let report = report.map_err(|error| channel_rules::about(error, &list.list, rules))?;
     if let Some((asked, _work)) = asked {
         asked.finish()?;
     }
@@ -167,6 +174,8 @@ pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
         skip_rows: reading.skip_rows,
         drop_skipped: reading.skipped == Skipped::Drop,
         id_at: reading.id_at,
+        // Those of the rules.
+        cell_columns: Vec::new(),
         header: match reading.header {
             HeaderArg::Auto => None,
             HeaderArg::Yes => Some(true),

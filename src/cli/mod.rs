@@ -3,6 +3,7 @@
 mod args;
 mod change_feed;
 mod changes;
+mod channel_rules;
 mod diff;
 mod fleet;
 mod follow;
@@ -199,6 +200,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Split(args) => mailing::split(&args),
         Command::Resolve(args) => sources::resolve(&args),
         Command::Source(args) => sources::source(&args),
+        Command::Rules(args) => channel_rules::rules(&args),
         Command::Recheck(args) => sources::recheck(&args),
         Command::Purge(args) => sources::purge(&args),
         Command::Init(args) => changes::init(&args),

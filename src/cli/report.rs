@@ -1,6 +1,6 @@
 //! The report of `check` and `split` on a terminal.
 
-use nabar::mailing::{self, Language, Report, RowProblem, SourceSummary};
+use nabar::mailing::{self, ChannelsSummary, Language, Report, RowProblem, SourceSummary};
 use nabar::plain_text::plain;
 use std::io::{self, Write};
 
@@ -174,6 +174,9 @@ impl TerminalReport<'_> {
             let second = self.pick("to the second id", "till den andra identiteten");
             writeln!(out, "{}: {letters} ({} {second})", words.letters, report.second_ids)?;
         }
+        if let Some(channels) = &report.channels {
+            self.print_channels(channels, letters, out)?;
+        }
         if let Some(savings) = &report.savings {
             let (saved, all) = (self.decimal(savings.saved, 2), self.decimal(savings.paper_only, 2));
             let (saves, of) = (self.pick("saves", "sparar"), self.pick("of", "av"));
@@ -195,6 +198,37 @@ impl TerminalReport<'_> {
             self.decimal(report.rows_per_second / 1e6, 1),
             self.pick("million rows/s", "miljoner rader/s")
         )
+    }
+
+    /// The letters by channel and rule, and their costs.
+    fn print_channels(&self, found: &ChannelsSummary, letters: u64, out: &mut impl Write) -> io::Result<()> {
+        let percent = |part: u64| if letters == 0 { 0.0 } else { part as f64 * 100.0 / letters as f64 };
+        let mut line = |indent: &str, part: u64, name: &str| {
+            writeln!(out, "{indent}{part:>11}  {:>5} %  {}", self.decimal(percent(part), 1), plain(name))
+        };
+        for channel in &found.channels {
+            let cost = channel.total.map_or(String::new(), |total| format!(": {}", self.decimal(total, 2)));
+            line("", channel.letters, &format!("{} {}{cost}", self.pick("channel", "kanal"), channel.name))?;
+            for rule in found.rules.iter().filter(|rule| rule.channel == channel.name && rule.letters > 0) {
+                line("    ", rule.letters, &rule.name)?;
+            }
+        }
+        let Some(costs) = &found.costs else { return Ok(()) };
+        let amount = |amount: f64| {
+            format!("{} {}", self.decimal(amount, 2), plain(&costs.currency)).trim_end().to_owned()
+        };
+        write!(out, "{} {}", self.pick("costs", "kostar"), amount(costs.as_split))?;
+        if let (Some(channel), Some(compared), Some(saved)) =
+            (&costs.compared_with, costs.compared, costs.saved)
+        {
+            let (saves, of) = (self.pick("saves", "sparar"), self.pick("of", "av"));
+            let all = self.pick("all by channel", "allt i kanal");
+            write!(out, "; {saves} {} {of} {} ({all} {channel})", amount(saved), amount(compared))?;
+        }
+        if costs.letters_without_price > 0 {
+            write!(out, "; {} {}", costs.letters_without_price, self.language.words().without_price)?;
+        }
+        writeln!(out)
     }
 
     /// Where answers of a live register come from.

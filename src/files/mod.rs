@@ -385,4 +385,18 @@ mod tests {
         drop(WorkDirectory::create(directory.path()).expect("created"));
         assert!(names(directory.path()).is_empty());
     }
+
+    /// Jobs in one directory do not fail because of each other.
+    #[test]
+    fn work_directories_are_made_side_by_side() {
+        let directory = tempfile::tempdir().expect("directory");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    (0..300).for_each(|_| drop(WorkDirectory::create(directory.path()).expect("created")));
+                });
+            }
+        });
+        assert!(names(directory.path()).is_empty());
+    }
 }

@@ -163,10 +163,16 @@ impl PartialDirectory {
     /// earlier ones.
     pub(crate) fn create(parent: Folder, target: &OsStr, others: Others) -> io::Result<PartialDirectory> {
         remove_leftovers(&parent, target, others, remove_stale_directory)?;
+        let mut failed = io::ErrorKind::WouldBlock.into();
         for _ in 0..ATTEMPTS {
             let name = random_name(target)?;
             let folder = match parent.create_folder(&name, FileMode::PRIVATE) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                // Another writer has removed it before it was opened.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    failed = error;
+                    continue;
+                }
                 folder => folder?,
             };
             let mut lock = match folder.create_file(LOCK, FileMode::PRIVATE) {
@@ -179,7 +185,7 @@ impl PartialDirectory {
                 return Ok(PartialDirectory { parent, name, folder, _lock: lock, finished: false });
             }
         }
-        Err(io::ErrorKind::WouldBlock.into())
+        Err(failed)
     }
 
     pub(crate) fn folder(&self) -> &Folder {

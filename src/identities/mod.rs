@@ -64,6 +64,12 @@ impl Today {
         calendar::day_number(year, month, day).map(|_| Today { year, month, day })
     }
 
+    /// The day as a date.
+    pub(crate) fn date(self) -> jiff::civil::Date {
+        // 2000 to 2099.
+        jiff::civil::Date::new(self.year as i16, self.month as i8, self.day as i8).unwrap_or_default()
+    }
+
     /// The same for a date.
     pub fn from_date(date: jiff::civil::Date) -> Option<Today> {
         Today::new(date.year().unsigned_abs().into(), date.month() as u32, date.day() as u32)
@@ -146,11 +152,51 @@ impl Identity {
     /// number no longer determines the century. A Norwegian number that could have been assigned before 2032 is read by
     /// the rule before 2032. Cost: some nanoseconds.
     pub fn year_of_birth(&self) -> Option<u32> {
-        match (self.space(), self.space().country()) {
-            (Space::Organisationsnummer, _) => None,
-            (_, Country::Sweden) => self.as_str().get(..4)?.parse().ok(),
-            (space, Country::Norway) => norwegian::year_of_birth(space, self.digits.first_chunk()?),
+        match self.space() {
+            Space::SamordningsnummerUnknownDate => self.as_str().get(..4)?.parse().ok(),
+            _ => self.birth().map(|(year, ..)| year),
         }
+    }
+
+    /// The date of birth, if the number determines it.
+    ///
+    /// `None` as for [`year_of_birth`](Self::year_of_birth), and for a samordningsnummer without month or day. Cost: some
+    /// nanoseconds.
+    pub fn date_of_birth(&self) -> Option<jiff::civil::Date> {
+        let (year, month, day) = self.birth()?;
+        jiff::civil::Date::new(year as i16, month as i8, day as i8).ok()
+    }
+
+    /// The whole years that a person has been alive on a day: the age changes on the birthday, of 29 February on 1 March
+    /// in other years. `None` before birth, and as for [`date_of_birth`](Self::date_of_birth).
+    pub fn age_on(&self, day: jiff::civil::Date) -> Option<u32> {
+        let (year, month, day_of_month) = self.birth()?;
+        let years = u32::try_from(day.year()).ok()?.checked_sub(year)?;
+        let is_before = (day.month() as u32, day.day() as u32) < (month, day_of_month);
+        years.checked_sub(u32::from(is_before))
+    }
+
+    /// Year, month and day of birth.
+    #[inline]
+    fn birth(&self) -> Option<(u32, u32, u32)> {
+        let number =
+            |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit & 15));
+        let swedish = |day_offset| {
+            let digits = &self.digits;
+            Some((number(&digits[..4]), number(&digits[4..6]), number(&digits[6..8]) - day_offset))
+        };
+        match self.space() {
+            Space::Organisationsnummer | Space::SamordningsnummerUnknownDate => None,
+            Space::Personnummer => swedish(0),
+            Space::Samordningsnummer => swedish(60),
+            space => norwegian::birth(space, self.digits.first_chunk()?),
+        }
+    }
+
+    /// The identity with an ordinal and its canonical digits, both from another one.
+    #[inline]
+    pub(crate) fn of_parts(ordinal: Ordinal, digits: [u8; 12]) -> Identity {
+        Identity { ordinal, digits }
     }
 
     /// The canonical digits: 12 in FaR, 11 in KRR.

@@ -51,8 +51,8 @@ fn day_slot(year: u32, month: u32, day: u32) -> Option<u32> {
     Some(year * SLOTS_PER_YEAR + LEAP_DAYS_BEFORE_MONTH[month as usize - 1] + day - 1)
 }
 
-/// The year of birth of eleven canonical digits, if they determine it.
-pub(super) fn year_of_birth(space: Space, text: &[u8; 11]) -> Option<u32> {
+/// Year, month and day of birth of eleven canonical digits, if they determine them.
+pub(super) fn birth(space: Space, text: &[u8; 11]) -> Option<(u32, u32, u32)> {
     // Other remainders are assigned from 2032 only, when the individual number does not determine the century.
     weighted(text, &FIRST_WEIGHTS).is_multiple_of(11).then_some(())?;
     let number = |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
@@ -65,7 +65,7 @@ pub(super) fn year_of_birth(space: Space, text: &[u8; 11]) -> Option<u32> {
         year_of_fodselsnummer(year, individual)
     }?;
     // A date that does not exist in this year is in another century.
-    calendar::day_number(year, month, day).map(|_| year)
+    calendar::day_number(year, month, day).map(|_| (year, month, day))
 }
 
 /// The month series of a Norwegian space, and 1 for D-nummer, otherwise 0.

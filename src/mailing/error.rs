@@ -56,12 +56,85 @@ pub enum ListError {
         columns: String,
     },
     /// The list has no such column.
-    #[error("the list has no column {}; it has: {columns}", shown(wanted))]
+    #[error("the list has no column {}{similar}; it has: {columns}", shown(wanted))]
     NoSuchColumn {
         /// The name or number that was given.
         wanted: String,
         /// The columns, and the share of identities in each.
         columns: String,
+        /// A question with the nearest name, or empty.
+        similar: String,
+    },
+    /// The list has no column that channel rules read.
+    #[error("line {line} of the rules: the list has no column {}{similar}; it has: {columns}", shown(wanted))]
+    NoRuleColumn {
+        /// Line in the file of rules.
+        line: usize,
+        /// The name or number in the file of rules.
+        wanted: String,
+        /// The columns, and the share of identities in each.
+        columns: String,
+        /// A question with the nearest name, or empty.
+        similar: String,
+    },
+    /// A list of ids that channel rules name cannot be used.
+    #[error("the list {name} of the rules (line {line}): {error}")]
+    IdList {
+        /// Its name in the file of rules.
+        name: String,
+        /// Line in the file of rules.
+        line: usize,
+        /// Why.
+        error: Box<ListError>,
+    },
+    /// Rows of a list of ids that channel rules name have no id.
+    #[error(
+        "the list {name} of the rules (line {line}) has rows without a valid id ({rejected}), and a letter to one of these \
+         recipients could go the wrong way: correct them (nabar check counts them by reason), or allow them with max_rejected"
+    )]
+    IdListRejected {
+        /// Its name in the file of rules.
+        name: String,
+        /// Line in the file of rules.
+        line: usize,
+        /// Rows.
+        rejected: u64,
+    },
+    /// A list of ids that channel rules name has no id.
+    #[error(
+        "the list {name} of the rules (line {line}) has no id: is it the right file? If it may be empty, say \
+         may_be_empty = true"
+    )]
+    IdListEmpty {
+        /// Its name in the file of rules.
+        name: String,
+        /// Line in the file of rules.
+        line: usize,
+    },
+    /// Several columns of the list have the name that channel rules read.
+    #[error(
+        "line {line} of the rules: several columns of the list are named {}: name it by its number",
+        shown(wanted)
+    )]
+    AmbiguousColumn {
+        /// Line in the file of rules.
+        line: usize,
+        /// The name.
+        wanted: String,
+    },
+    /// Outcomes times channel rules are more than a job can count.
+    #[error("the register has {operators} operators, too many for {rules} channel rules")]
+    TooManyRules {
+        /// Operators of the register.
+        operators: usize,
+        /// Rules.
+        rules: usize,
+    },
+    /// The list has fewer rows than the one that was asked for.
+    #[error("the list has {rows} rows")]
+    NoSuchRow {
+        /// Its rows.
+        rows: u64,
     },
     /// Columns are counted from 1.
     #[error("columns are counted from 1")]
@@ -165,6 +238,13 @@ impl ListError {
             | ListError::NotRows { .. }
             | ListError::BadIdColumns
             | ListError::NoSuchColumn { .. }
+            | ListError::NoRuleColumn { .. }
+            | ListError::IdList { .. }
+            | ListError::IdListRejected { .. }
+            | ListError::IdListEmpty { .. }
+            | ListError::AmbiguousColumn { .. }
+            | ListError::TooManyRules { .. }
+            | ListError::NoSuchRow { .. }
             | ListError::ColumnZero
             | ListError::RowTooLong(_)
             | ListError::TooLong(_)
@@ -193,6 +273,9 @@ impl ListError {
                 | ListError::HeaderIsRow
                 | ListError::UnknownIdColumn { .. }
                 | ListError::NoSuchColumn { .. }
+                | ListError::NoRuleColumn { .. }
+                | ListError::AmbiguousColumn { .. }
+                | ListError::NoSuchRow { .. }
         )
     }
 
@@ -205,7 +288,9 @@ impl ListError {
                 | ListError::RowTooLong(_)
                 | ListError::NotAsked(_)
                 | ListError::Stale(_)
-        )
+                | ListError::IdListRejected { .. }
+                | ListError::IdListEmpty { .. }
+        ) || matches!(self, ListError::IdList { error, .. } if error.is_refusal())
     }
 
     /// Whether the options of the job are wrong, rather than the job failed.
@@ -214,6 +299,10 @@ impl ListError {
             self,
             ListError::UnknownIdColumn { .. }
                 | ListError::NoSuchColumn { .. }
+                | ListError::NoRuleColumn { .. }
+                | ListError::AmbiguousColumn { .. }
+                | ListError::NoSuchRow { .. }
+                | ListError::TooManyRules { .. }
                 | ListError::ColumnZero
                 | ListError::HeaderIsRow
                 | ListError::BadIdColumns
@@ -222,6 +311,6 @@ impl ListError {
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)
-        )
+        ) || matches!(self, ListError::IdList { error, .. } if error.is_usage())
     }
 }

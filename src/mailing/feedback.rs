@@ -1,16 +1,20 @@
 //! `feedback.csv`: the outcome of every row of the list.
 
 use super::buffers::PartsMut;
-use super::tally::{Verdict, VerdictNumbers};
+use super::tally::{Ruled, Verdict, VerdictNumbers};
+use crate::channels::ChannelRules;
 use crate::register::{Outcome, Register};
 
 /// First line of the file.
-pub(super) const HEADER: &[u8] = b"row,recipient_id,outcome,reason,operator_id\n";
+const HEADER: &[u8] = b"row,recipient_id,outcome,reason,operator_id\n";
+/// The same with channel rules.
+const HEADER_WITH_RULES: &[u8] = b"row,recipient_id,outcome,reason,operator_id,channel,rule\n";
 
 /// Writes the lines of `feedback.csv`.
 pub(super) struct Feedback {
     /// The end of a line for each verdict.
     tails: Vec<LineTail>,
+    has_rules: bool,
 }
 
 /// The part of a line after the identity, from the comma on.
@@ -27,9 +31,13 @@ impl LineTail {
 }
 
 impl Feedback {
-    pub(super) fn new(register: &Register, numbers: VerdictNumbers) -> Feedback {
+    pub(super) fn new(
+        register: &Register,
+        rules: Option<&ChannelRules>,
+        numbers: VerdictNumbers,
+    ) -> Feedback {
         let digits = register.kind().country().digits();
-        let tail = |verdict: Verdict| {
+        let tail = |Ruled { verdict, rule }: Ruled| {
             let operator = match verdict {
                 Verdict::Decided(Outcome::Digital(operator)) => Some(operator),
                 _ => None,
@@ -39,7 +47,13 @@ impl Feedback {
             let mut csv = csv::WriterBuilder::new().from_writer(&mut bytes);
             let id = operator.map_or("", |operator| &operator.id);
             // Writing to memory cannot fail.
-            let _ = csv.write_record([verdict.outcome(), verdict.reason(), id]);
+            let mut record = vec![verdict.outcome(), verdict.reason(), id];
+            if let Some(rules) = rules {
+                let rule = rule.map(usize::from);
+                record.push(rule.map_or("", |rule| &rules.channel_of(rule).name));
+                record.push(rule.map_or("", |rule| &rules.rules()[rule].name));
+            }
+            let _ = csv.write_record(record);
             let _ = csv.flush();
             drop(csv);
             let mut padded = [0; LineTail::WIDE];
@@ -48,7 +62,12 @@ impl Feedback {
             let identity_digits = if matches!(verdict, Verdict::Rejected(_)) { 0 } else { digits };
             LineTail { padded, bytes, identity_digits }
         };
-        Feedback { tails: numbers.all().map(tail).collect() }
+        Feedback { tails: numbers.all().map(tail).collect(), has_rules: rules.is_some() }
+    }
+
+    /// The first line of the file.
+    pub(super) fn header(&self) -> &'static [u8] {
+        if self.has_rules { HEADER_WITH_RULES } else { HEADER }
     }
 
     /// Bytes of a line with this verdict, without the digits of its row number.

@@ -52,42 +52,112 @@ impl Guard {
         known: &[Range<usize>],
     ) -> GuardFinding {
         let mut cells = None;
-        let mut joined = None;
+        let sign = match self.has_more(bytes, &row, &mut cells) {
+            true => Some(JoiningSign::More),
+            false => mark_of_joining(&bytes[row.clone()]),
+        };
+        if let Some(sign) = sign {
+            // A cell may belong to another column than its position says.
+            let is_read = |cell: &&Range<usize>| self.rules.identity(&bytes[(*cell).clone()]).is_ok();
+            let own_cells: Vec<Range<usize>> = known.iter().filter(is_read).cloned().collect();
+            let mut runs = std::iter::successors(next_run(&bytes[..row.end], row.start), |run| {
+                next_run(&bytes[..row.end], run.end)
+            });
+            // A run in the field of a list of fixed width may be longer than the field.
+            let is_own = |run: &Range<usize>| match sign {
+                JoiningSign::More => own_cells.iter().any(|cell| contains(cell, run)),
+                JoiningSign::Mark | JoiningSign::LineEnd => overlaps(&own_cells, run),
+            };
+            if runs.all(|run| is_own(&run)) {
+                return GuardFinding::Clean;
+            }
+            return match self.holds_other(bytes, row, own, &own_cells, sign) {
+                true => GuardFinding::JoinedRows,
+                false => GuardFinding::Clean,
+            };
+        }
         let mut at = row.start;
         while let Some(run) = next_run(&bytes[..row.end], at) {
             at = run.end;
-            let is_known = known.iter().any(|cell| run.start < cell.end && cell.start < run.end);
-            // In joined rows, a cell may belong to another column than its position says.
-            let has_more = self.has_more(bytes, &row, &mut cells);
-            let is_joined =
-                has_more || *joined.get_or_insert_with(|| has_mark_of_joining(&bytes[row.clone()]));
-            if is_known && !is_joined {
+            if overlaps(known, &run) {
                 continue;
             }
-            let mut candidates = spellings(self.rules.country, &bytes[..row.end], &run);
-            if has_more {
-                candidates.extend(last_digits(self.rules.country, &bytes[..row.end], &run));
-            }
-            let is_other = |candidate: Range<usize>| {
+            let candidate = spelling(self.rules.country, &bytes[..row.end], &run);
+            let is_other = candidate.is_some_and(|candidate| {
                 let text = &bytes[candidate];
                 self.rules.identity(text).is_ok_and(|identity| {
-                    (has_more || is_plain(text, &identity))
-                        && !own.iter().any(|mine| is_same(mine, &identity, text))
+                    is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
                 })
-            };
-            if !candidates.into_iter().any(is_other) {
+            });
+            if !is_other {
                 continue;
             }
-            if !self.expected.is_empty() && !is_joined {
+            if !self.expected.is_empty() {
                 let cells = cells.get_or_insert_with(|| self.cells(bytes, &row));
                 let column = cells.iter().position(|cell| cell.contains(&run.start));
                 if column.is_some_and(|column| self.expected.contains(&column)) {
                     continue;
                 }
             }
-            return if is_joined { GuardFinding::JoinedRows } else { GuardFinding::OtherIdentity };
+            return GuardFinding::OtherIdentity;
         }
         GuardFinding::Clean
+    }
+
+    /// Whether a row that may be two holds another identity than `own`, in any spelling that the identity's column may have:
+    /// each sequence of groups of digits with what may be between them is read; if the row has more cells or bytes than
+    /// usual, also the last digits of each group, as those of a joined row may precede them.
+    /// Parts of the cells that have `own` are not others.
+    fn holds_other(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        own: &[Identity],
+        own_cells: &[Range<usize>],
+        sign: JoiningSign,
+    ) -> bool {
+        let delimiter = match self.rules.layout {
+            Layout::Delimited { delimiter, .. } => delimiter,
+            Layout::Fixed { .. } => None,
+        };
+        let is_other = |candidate: Range<usize>| {
+            if own_cells.iter().any(|cell| contains(cell, &candidate)) {
+                return false;
+            }
+            let text = &bytes[candidate];
+            self.rules.identity(text).is_ok_and(|identity| {
+                let counts = sign != JoiningSign::LineEnd || !may_be_something_else(text, &identity);
+                counts && !own.iter().any(|mine| is_same(mine, &identity, text))
+            })
+        };
+        let mut at = row.start;
+        while let Some(group) = next_digits(&bytes[..row.end], at) {
+            at = group.end;
+            let mut end = group.end;
+            if is_other(group.clone()) {
+                return true;
+            }
+            // Longer spellings that begin with this group.
+            while let Some(next) = next_digits(&bytes[..row.end], end) {
+                let between = &bytes[end..next.start];
+                if next.end - group.start > SPELLING_BYTES
+                    || !between.iter().all(|&byte| may_separate(byte, delimiter))
+                {
+                    break;
+                }
+                end = next.end;
+                if is_other(group.start..end) {
+                    return true;
+                }
+            }
+            if sign == JoiningSign::More
+                && bytes[group.start].is_ascii_digit()
+                && last_digits(self.rules.country, &bytes[..row.end], &group).any(is_other)
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether a row has more cells than usual, or more bytes in a list of fixed width.
@@ -139,6 +209,20 @@ impl Guard {
     }
 }
 
+fn contains(cell: &Range<usize>, part: &Range<usize>) -> bool {
+    cell.start <= part.start && part.end <= cell.end
+}
+
+/// Whether some bytes have six digits in succession.
+pub(super) fn holds_run(bytes: &[u8]) -> bool {
+    next_run(bytes, 0).is_some()
+}
+
+/// Whether a part of a row has bytes in common with one of some others.
+fn overlaps(others: &[Range<usize>], part: &Range<usize>) -> bool {
+    others.iter().any(|other| part.start < other.end && other.start < part.end)
+}
+
 /// The next maximal run of digits that has at least six.
 fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     while at < bytes.len() {
@@ -161,7 +245,7 @@ pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
             let text = &bytes[text];
             rules.identity(text).is_ok_and(|identity| is_plain(text, &identity))
         };
-        if spellings(rules.country, bytes, &run).into_iter().any(is_identity) {
+        if spelling(rules.country, bytes, &run).is_some_and(is_identity) {
             return true;
         }
     }
@@ -176,7 +260,7 @@ fn digits_after(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize
 }
 
 /// The possible identity that begins with a run of digits.
-fn spellings(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
+fn spelling(country: Country, bytes: &[u8], run: &Range<usize>) -> Option<Range<usize>> {
     let is_person = || bytes[run.start + 2] < b'2';
     let end = match country {
         Country::Sweden => match run.len() {
@@ -191,24 +275,47 @@ fn spellings(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<us
             _ => None,
         },
     };
-    end.map(|end| run.start..end).into_iter().collect()
+    end.map(|end| run.start..end)
 }
 
-/// The possible identities at the end of a run, where digits of a joined row precede them; and ten digits that may be
-/// an organisation's.
-fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> Vec<Range<usize>> {
-    let last = |digits: usize, end: usize| (run.len() >= digits).then(|| run.end - digits..end);
+/// Longest spelling of an identity that is read in a row that may be two: with spaces, dashes and invisible characters
+/// between its digits.
+const SPELLING_BYTES: usize = 48;
+
+/// The next digits, all ASCII or all full-width: in UTF-8, U+FF10 to U+FF19.
+fn next_digits(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let wide = |at: usize| matches!(bytes.get(at..at + 3), Some([0xEF, 0xBC, 0x90..=0x99]));
+    let start = (at..bytes.len()).find(|&at| bytes[at].is_ascii_digit() || bytes[at] == 0xEF && wide(at))?;
+    let mut end = start;
+    if bytes[start].is_ascii_digit() {
+        end += bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    } else {
+        while wide(end) {
+            end += 3;
+        }
+    }
+    Some(start..end)
+}
+
+/// Whether a byte may be between the digits of an identity: white space, a dash, a dot, a part of another character.
+fn may_separate(byte: u8, delimiter: Option<u8>) -> bool {
+    Some(byte) != delimiter && (!byte.is_ascii() || matches!(byte, b' ' | b'\t' | b'-' | b'+' | b'.'))
+}
+
+/// The possible identities at the end of a run, where digits of a joined row precede them; also without a zero that was lost.
+fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let last = |digits: usize, end: usize| (run.len() > digits).then(|| run.end - digits..end);
     let candidates = match country {
         Country::Sweden => match digits_after(bytes, run, 4) {
-            Some(end) => [last(8, end), last(6, end)],
-            None => [last(12, run.end), last(10, run.end)],
+            Some(end) => [last(8, end), last(6, end), last(5, end)],
+            None => [last(12, run.end), last(10, run.end), last(9, run.end)],
         },
         Country::Norway => match digits_after(bytes, run, 5) {
-            Some(end) => [last(6, end), None],
-            None => [last(11, run.end), None],
+            Some(end) => [last(6, end), last(5, end), None],
+            None => [last(11, run.end), last(10, run.end), None],
         },
     };
-    candidates.into_iter().flatten().collect()
+    candidates.into_iter().flatten()
 }
 
 /// Whether a text alone is an identity. Ten digits of an organisation are not: too often they are something else, such
@@ -217,25 +324,58 @@ fn is_plain(text: &[u8], identity: &Identity) -> bool {
     text.len() != 10 || !identity.as_bytes().starts_with(b"16")
 }
 
-/// Whether a text is the row's own number; ten digits leave the century open.
+/// Whether a text that is an identity may be something else in a row of which only a line end is a sign: ten digits of an
+/// organisation, or fewer digits than a number has.
+fn may_be_something_else(text: &[u8], identity: &Identity) -> bool {
+    let digits = digits_in(text);
+    let is_short = match identity.as_bytes() {
+        [_, _, ten @ ..] if ten.len() == 10 => digits < 10,
+        all => digits < all.len(),
+    };
+    is_short || !is_plain(text, identity)
+}
+
+/// Number of digits, ASCII and full-width.
+fn digits_in(text: &[u8]) -> usize {
+    let wide = memchr::memmem::find_iter(text, b"\xEF\xBC")
+        .filter(|at| matches!(text.get(at + 2), Some(0x90..=0x99)));
+    text.iter().filter(|byte| byte.is_ascii_digit()).count() + wide.count()
+}
+
+/// Whether a text is the row's own number; ten digits, or nine without a lost zero, leave the century open.
 fn is_same(own: &Identity, other: &Identity, text: &[u8]) -> bool {
-    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    let digits = digits_in(text);
     match (own.as_bytes(), other.as_bytes()) {
-        ([_, _, own @ ..], [_, _, other @ ..]) if digits == 10 => own == other,
+        ([_, _, own @ ..], [_, _, other @ ..]) if digits < 11 && own.len() == 10 => own == other,
         (own, other) => own == other,
     }
 }
 
-/// Whether a row has a sign of two joined rows: a line end, a separator that only some programs treat as one, a byte
-/// order mark.
-fn has_mark_of_joining(row: &[u8]) -> bool {
+/// A sign that a row was two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum JoiningSign {
+    /// More cells than usual, or more bytes in a list of fixed width.
+    More,
+    /// A separator that only some programs treat as one, or a byte order mark.
+    Mark,
+    /// A line end, which cells between quotation marks may have.
+    LineEnd,
+}
+
+/// The mark of two joined rows in a row.
+fn mark_of_joining(row: &[u8]) -> Option<JoiningSign> {
     let text = without_line_end(row);
     let has = |mark: &[u8]| memchr::memmem::find(text, mark).is_some();
-    text.iter().any(|byte| matches!(byte, 0 | b'\n' | 0x0B | 0x0C | b'\r' | 0x1A | 0x1C..=0x1F))
+    let is_mark = |byte: &u8| matches!(byte, 0 | 0x0B | 0x0C | 0x1A | 0x1C..=0x1F);
+    if text.iter().any(is_mark)
         || has(b"\xC2\x85")
         || has(b"\xE2\x80\xA8")
         || has(b"\xE2\x80\xA9")
         || has(b"\xEF\xBB\xBF")
+    {
+        return Some(JoiningSign::Mark);
+    }
+    memchr::memchr2(b'\n', b'\r', text).map(|_| JoiningSign::LineEnd)
 }
 
 /// A row without its line end: LF, CR LF, CR CR LF or CR.
@@ -376,6 +516,29 @@ mod tests {
             (format!("{ID};Asa;1\u{2028}{OTHER}\r\n"), GuardFinding::JoinedRows),
             (format!("{ID};Asa;1\u{feff}{OTHER}\r"), GuardFinding::JoinedRows),
             (format!("{ID};\"c/o\n{OTHER}\";x\n"), GuardFinding::JoinedRows),
+            // Spellings that the identity's column may have.
+            (format!("{ID};Asa;Lund201249802;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund201249802.0;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;22345201249802;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;22345;02 01 24 - 9802;Bo;412398\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund;02 01 24 - 9802;Bo;Malmo\n"), GuardFinding::Clean),
+            (format!("{ID};Asa;Lund;020124  9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund;020124\t9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund;020124 -9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund\u{b}0201249802\n"), GuardFinding::JoinedRows),
+            (format!("{ID};Asa;Lund\u{b}201249802\n"), GuardFinding::JoinedRows),
+            (
+                "196810199809;Asa;Lund;\u{ff10}\u{ff12}\u{ff10}\u{ff11}\u{ff12}\u{ff14}\u{ff19}\u{ff18}\u{ff10}\u{ff12};412398\n"
+                    .to_owned(),
+                GuardFinding::JoinedRows,
+            ),
+            // Its own number once more, and what is none.
+            (format!("{ID};Asa;Lund;681019 - 9809;Bo;Malmo\n"), GuardFinding::Clean),
+            (format!("{ID};Asa;Lund;201249803;Bo;Malmo\n"), GuardFinding::Clean),
+            (format!("{ID};\"Asa\nLund\";order 201249802\n"), GuardFinding::Clean),
+            (format!("{ID};\"Asa\nLund\";OCR 4120000007\n"), GuardFinding::Clean),
+            (format!("{ID};\"Asa\nLund\";020124 - 9802\n"), GuardFinding::JoinedRows),
+            (format!("{ID};\"Asa\nLund\";02 01 24 - 9802\n"), GuardFinding::Clean),
         ] {
             assert_eq!(search(&sweden, &row), finding, "{}", row.escape_debug());
         }
@@ -386,6 +549,8 @@ mod tests {
             ("01819012365;418190 12359;x\n", GuardFinding::OtherIdentity),
             ("01819012365;Asa;141819012359\n", GuardFinding::Clean),
             ("01819012365;Asa;141819012359;Bo\n", GuardFinding::JoinedRows),
+            ("41819012359;Asa;Oslo1819012365;Bo;Oslo\n", GuardFinding::JoinedRows),
+            ("41819012359;Asa;Oslo;018190  12365;Bo;Oslo\n", GuardFinding::JoinedRows),
         ] {
             assert_eq!(search(&norway, row), finding, "{}", row.escape_debug());
         }

@@ -1,5 +1,6 @@
 //! `report.html`: the report as one page.
 
+use super::channel_report::ChannelsSummary;
 use super::report::{Report, Savings};
 use super::rows::RowProblem;
 use super::words::Language;
@@ -59,9 +60,10 @@ fn page(report: &Report, language: Language) -> String {
                         @if let Some(cause) = &report.likely_cause { " " (language.cause(cause)) }
                     }
                 }
-                p.figure { (language.percent(report.outcomes["digital"], rows)) }
-                @let all = if rows > report.list.rows { words.of_letters } else { words.of_rows };
-                p { (all) " (" (language.number(rows)) ")" }
+                @let digital = report.digital_letters();
+                p.figure { (language.percent(digital, rows)) }
+                @let go = if rows > report.list.rows { words.letters_digital } else { words.rows_digital };
+                p { (language.number(digital)) " " (words.of) " " (language.number(rows)) " " (go) }
                 div.bar role="img" aria-label=(words.outcomes) {
                     @for (name, part) in bars(report) {
                         span title=(language.outcome(name)) style=(format!("width:{:.3}%;background:var(--{name})", share(part, rows))) {}
@@ -69,6 +71,7 @@ fn page(report: &Report, language: Language) -> String {
                 }
                 h2 { (words.outcomes) }
                 (table(language, rows, bars(report).map(|(name, part)| (language.outcome(name), part, name))))
+                @if let Some(found) = &report.channels { (by_channel(found, language, rows)) }
                 @if let Some(savings) = &report.savings { (saved(savings, language)) }
                 h2 { (words.by_operator) }
                 (table(language, rows, report.operators.iter().map(|o| (plain(&o.name).into_owned(), o.rows, "digital"))))
@@ -114,6 +117,42 @@ fn table(language: Language, whole: u64, lines: impl Iterator<Item = (String, u6
                     td.number { (language.number(part)) }
                     td.number.soft { (language.percent(part, whole)) }
                 }
+            }
+        }
+    }
+}
+
+/// A bar for each channel, a line for each rule, and what the channels cost.
+fn by_channel(found: &ChannelsSummary, language: Language, rows: u64) -> Markup {
+    let (words, amount) = (language.words(), |amount| language.decimal(amount, 2));
+    html! {
+        h2 { (words.channels) }
+        (table(language, rows, found.channels.iter().map(|channel| (channel.name.clone(), channel.letters, "notify"))))
+        h2 { (words.rules) }
+        (table(language, rows, found.rules.iter().map(|rule| {
+            (format!("{} → {}", plain(&rule.name), rule.channel), rule.letters, "digital")
+        })))
+        @if let Some(costs) = &found.costs {
+            h2 { (words.costs) " " (plain(&costs.currency)) }
+            table {
+                @for channel in found.channels.iter().filter(|channel| channel.letters > 0) {
+                    tr {
+                        th scope="row" { (channel.name) }
+                        td.number { (language.number(channel.letters)) }
+                        td.number { (channel.cost.map_or(String::new(), amount)) }
+                        td.number { (channel.total.map_or(String::new(), amount)) }
+                    }
+                }
+            }
+            p {
+                strong { (amount(costs.as_split)) } " " (words.as_split)
+                @if let (Some(channel), Some(compared), Some(saved)) = (&costs.compared_with, costs.compared, costs.saved) {
+                    "; " (words.all_in_channel) " " (channel) ": " (amount(compared)) ", " (words.saved) ": " (amount(saved))
+                }
+                @if costs.letters_without_price > 0 {
+                    "; " (language.number(costs.letters_without_price)) " " (words.without_price)
+                }
+                "."
             }
         }
     }

@@ -5,7 +5,9 @@
 
 mod buffers;
 mod cells;
+mod channel_report;
 mod error;
+mod explained;
 mod feedback;
 mod file_kind;
 mod guard;
@@ -20,6 +22,7 @@ mod parse;
 mod recheck;
 mod report;
 mod rows;
+mod ruling;
 mod run;
 mod seen;
 mod sniff;
@@ -29,7 +32,9 @@ mod tests;
 mod well_formed;
 mod words;
 
+pub use channel_report::{ChannelCosts, ChannelSummary, ChannelsSummary, IdListSummary, RuleSummary};
 pub use error::{Hint, ListError};
+pub use explained::{ExplainedLetter, explain_letter, explain_row};
 pub use file_kind::FileKind;
 pub use html::is_html_report;
 pub use likely_cause::LikelyCause;
@@ -40,23 +45,28 @@ pub use report::{
     REPORT_HTML, RegisterSummary, Report, Savings, SenderSummary, SourceSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
+pub use ruling::Ruling;
 pub use sniff::Encoding;
 pub use tally::Verdict;
 pub use words::{Language, ReportWords};
 
+use crate::channels::IdList;
 use crate::identities::{Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
+use guard::holds_run;
 use output_directory::OutputDirectory;
 use outputs::{OutputFile, Outputs};
 use parse::ParseContext;
+use ruling::{ListRuling, Quiet};
 use run::{Job, ListResult};
+use seen::SeenIdentities;
 use sniff::ListForm;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
-use tally::VerdictNumbers;
+use tally::{Ruled, VerdictNumbers};
 
 /// Why a job with so many rejected rows is refused, if it is. A list without rows is refused unless all rows may be
 /// rejected.
@@ -82,6 +92,8 @@ pub struct Mailing<'a> {
     pub today: Today,
     /// The time at which the age of the register is measured.
     pub now: jiff::Timestamp,
+    /// The rules that decide the channel of each letter, if there are any.
+    pub ruling: Option<&'a Ruling<'a>>,
     /// What happens to duplicates.
     pub duplicates: Duplicates,
     /// The limit of rejected rows. Rows that are not letters, such as blank ones, do not count.
@@ -107,6 +119,7 @@ impl<'a> Mailing<'a> {
             options: ListOptions::default(),
             today: Today::from_date(date).unwrap_or(Today::CONTRACT),
             now,
+            ruling: None,
             duplicates: Duplicates::default(),
             max_rejected: MAX_REJECTED,
             prices: None,
@@ -155,7 +168,7 @@ fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, Lis
     let started = Instant::now();
     mailing.check_age()?;
     let form = mailing.form_of(&input)?;
-    let result = run::run(&mailing.job(&form), input, None)?;
+    let result = run::run(&mailing.job(&form)?, input, None)?;
     mailing.check_asked(&result)?;
     Ok(mailing.report(&form, &result, None, started))
 }
@@ -167,8 +180,44 @@ pub fn recipients(mailing: &Mailing<'_>) -> Result<(Vec<Ordinal>, bool), ListErr
     let mut form = mailing.form_of(&input)?;
     // Both identities of a row, whichever is reached better.
     form.second = form.second.map(|(column, _)| (column, TwoIds::Both));
-    let result = run::run(&mailing.job(&form), input, None)?;
+    let result = run::run(&mailing.job(&form)?, input, None)?;
     Ok((result.seen.ordinals().collect(), mailing.refusal(&result).is_some()))
+}
+
+/// The identities of a list that channel rules name. Errors: also too many rows without an id, or none with one.
+fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, IdListSummary), ListError> {
+    let progress = Quiet(mailing.progress);
+    // A second identity in a row may be the one that matters.
+    let id_columns = list.id_column.iter().cloned().collect();
+    let options = ListOptions { id_columns, strict_rows: true, ..ListOptions::default() };
+    let mailing = Mailing {
+        list: &list.path,
+        options,
+        ruling: None,
+        max_rejected: list.max_rejected,
+        progress: &progress,
+        ..mailing.clone()
+    };
+    let input = input::open(mailing.list)?;
+    let form = mailing.form_of(&input)?;
+    let result = run::run(&mailing.job(&form)?, input, None)?;
+    // Also what looks like the end of a report, or stands above the header: it may hold the one id that matters.
+    let is_footer = |ruled: &Ruled| ruled.verdict == Verdict::Rejected(RowProblem::Footer);
+    let footers: u64 =
+        mailing.by_verdict(&result).filter(|(ruled, _)| is_footer(ruled)).map(|(_, rows)| rows).sum();
+    let above = u64::from(holds_run(&form.beginning));
+    let (rejected, rows) = mailing.rejected(&result);
+    let (rejected, rows) = (rejected + footers + above, rows + footers + above);
+    let ids = result.seen.ordinals().count() as u64;
+    let (name, line) = (list.name.clone(), list.line);
+    if list.max_rejected.is_exceeded(rejected, rows) {
+        return Err(ListError::IdListRejected { name, line, rejected });
+    }
+    if ids == 0 && !list.may_be_empty {
+        return Err(ListError::IdListEmpty { name, line });
+    }
+    let digest = format!("blake3:{}", result.hash.to_hex());
+    Ok((result.seen, IdListSummary { name, ids, rejected, digest }))
 }
 
 /// Splits a list into files by outcome and operator.
@@ -183,8 +232,11 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let input = input::open(mailing.list)?;
     let form = mailing.form_of(&input)?;
     let register = mailing.question.register();
-    let outputs = Outputs::create(directory, register, mailing.duplicates, &form.beginning)?;
-    let result = run::run(&mailing.job(&form), input, Some(&outputs))?;
+    let job = mailing.job(&form)?;
+    let rules = mailing.ruling.map(Ruling::rules);
+    let outputs =
+        Outputs::create(directory, register, (rules, job.numbers), mailing.duplicates, &form.beginning)?;
+    let result = run::run(&job, input, Some(&outputs))?;
     mailing.check_asked(&result)?;
     let mut files = outputs.check(&result.tally, result.rows)?;
     if to.sync {
@@ -230,21 +282,51 @@ impl Mailing<'_> {
         }
         let (sample, whole) = input.sample();
         let country = self.question.register().kind().country();
-        sniff::sniff(sample, whole, country, self.today, &self.options)
+        let columns = self.ruling.map(|ruling| ruling.rules().columns()).unwrap_or_default();
+        let cell_columns = columns.iter().map(|column| column.name.clone()).collect();
+        let options = ListOptions { cell_columns, ..self.options.clone() };
+        sniff::sniff(sample, whole, country, self.today, &options).map_err(|error| match error {
+            ListError::AmbiguousColumn { wanted, .. } => {
+                let line =
+                    columns.iter().find(|column| column.name == wanted).map_or(0, |column| column.line);
+                ListError::AmbiguousColumn { line, wanted }
+            }
+            ListError::NoSuchColumn { wanted, columns: has, similar } => {
+                match columns.iter().find(|column| column.name == wanted) {
+                    Some(column) => {
+                        ListError::NoRuleColumn { line: column.line, wanted, columns: has, similar }
+                    }
+                    None => ListError::NoSuchColumn { wanted, columns: has, similar },
+                }
+            }
+            error => error,
+        })
     }
 
-    fn job<'j>(&'j self, form: &'j ListForm) -> Job<'j> {
-        Job {
+    /// Errors: there are too many rules for the operators of the register.
+    fn numbers(&self) -> Result<VerdictNumbers, ListError> {
+        let operators = self.question.register().operators().len();
+        let rules = self.ruling.map_or(0, |ruling| ruling.rules().rules().len());
+        VerdictNumbers::new(operators, rules).ok_or(ListError::TooManyRules { operators, rules })
+    }
+
+    fn job<'j>(&'j self, form: &'j ListForm) -> Result<Job<'j>, ListError> {
+        let (numbers, operators) = (self.numbers()?, self.question.register().operators());
+        let of_list = |ruling| ListRuling::new(ruling, operators, numbers, self.today.date(), form);
+        Ok(Job {
             context: ParseContext { question: self.question, form, strict_rows: self.options.strict_rows },
+            ruling: self.ruling.map(of_list),
+            numbers,
             duplicates: self.duplicates,
             threads: self.threads.max(1),
             progress: self.progress,
-        }
+        })
     }
 
-    fn by_verdict<'r>(&self, result: &'r ListResult) -> impl Iterator<Item = (Verdict, u64)> + use<'r> {
-        let numbers = VerdictNumbers::new(self.question.register().operators().len());
-        numbers.all().zip(result.tally.letters.iter().copied())
+    fn by_verdict<'r>(&self, result: &'r ListResult) -> impl Iterator<Item = (Ruled, u64)> + use<'r> {
+        // Checked when the job began.
+        let numbers = self.numbers().ok().into_iter();
+        numbers.flat_map(VerdictNumbers::all).zip(result.tally.letters.iter().copied())
     }
 
     /// Errors: the answers of the register are too old.
@@ -259,24 +341,30 @@ impl Mailing<'_> {
         if self.refusal(result).is_some() {
             return Ok(());
         }
-        let not_asked = |(verdict, _): &(Verdict, u64)| *verdict == Verdict::Decided(Outcome::NotAsked);
-        match self.by_verdict(result).find(not_asked) {
-            Some((_, letters @ 1..)) => Err(ListError::NotAsked(letters)),
-            _ => Ok(()),
+        let not_asked = |(ruled, _): &(Ruled, u64)| ruled.verdict == Verdict::Decided(Outcome::NotAsked);
+        match self.by_verdict(result).filter(not_asked).map(|(_, letters)| letters).sum() {
+            0 => Ok(()),
+            letters => Err(ListError::NotAsked(letters)),
         }
     }
 
     /// Why the job is refused, if it is.
     fn refusal(&self, result: &ListResult) -> Option<&'static str> {
+        let (rejected, rows) = self.rejected(result);
+        refusal(self.max_rejected, rejected, rows)
+    }
+
+    /// Rejected rows, and all, without those that are not letters.
+    fn rejected(&self, result: &ListResult) -> (u64, u64) {
         let (mut rejected, mut not_letters) = (0, 0);
-        for (verdict, rows) in self.by_verdict(result) {
-            match verdict {
+        for (ruled, rows) in self.by_verdict(result) {
+            match ruled.verdict {
                 Verdict::Rejected(problem) if problem.is_not_a_letter() => not_letters += rows,
                 Verdict::Rejected(_) => rejected += rows,
                 Verdict::Decided(_) | Verdict::Duplicate => {}
             }
         }
-        refusal(self.max_rejected, rejected, result.tally.total_letters() - not_letters)
+        (rejected, result.tally.total_letters() - not_letters)
     }
 
     fn report(
@@ -290,7 +378,7 @@ impl Mailing<'_> {
         let mut outcomes = BTreeMap::from(["digital", "notify", "paper", "rejected"].map(|name| (name, 0)));
         let mut reasons = BTreeMap::new();
         let mut by_operator = vec![0; register.operators().len()];
-        for (verdict, rows) in self.by_verdict(result).filter(|(_, rows)| *rows > 0) {
+        for (Ruled { verdict, .. }, rows) in self.by_verdict(result).filter(|(_, rows)| *rows > 0) {
             *outcomes.entry(verdict.outcome()).or_insert(0) += rows;
             if !verdict.reason().is_empty() {
                 *reasons.entry(verdict.reason()).or_insert(0) += rows;
@@ -316,7 +404,8 @@ impl Mailing<'_> {
         let files = files.map(|files| {
             let summary = |file: &OutputFile| FileSummary {
                 path: file.path.clone(),
-                outcome: file.outcome.clone(),
+                outcome: file.outcome.map(str::to_owned),
+                channel: file.channel.clone(),
                 operator_id: file.operator.map(id_of),
                 rows: file.rows,
                 bytes: file.bytes,
@@ -348,6 +437,9 @@ impl Mailing<'_> {
                 SenderSummary { id: sender.id.clone(), name: sender.name.clone() }
             }),
             operators: operators.collect(),
+            channels: self
+                .ruling
+                .map(|ruling| ChannelsSummary::new(ruling.rules(), ruling.lists(), self.by_verdict(result))),
             files,
             duplicates: result.tally.duplicates,
             letters: result.tally.total_letters(),

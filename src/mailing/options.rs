@@ -21,6 +21,8 @@ pub struct ListOptions {
     pub drop_skipped: bool,
     /// Offset from 0 and length in bytes of the identity, in a list of fixed width.
     pub id_at: Option<(usize, usize)>,
+    /// Columns whose cells are read for channel rules: names, numbers from 1, or `OFFSET:LENGTH` in a list of fixed width.
+    pub cell_columns: Vec<String>,
     /// Whether the first row is a header.
     pub header: Option<bool>,
 }

@@ -6,6 +6,7 @@
 
 use super::error::ListError;
 use super::report::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
+use crate::channels::is_channel_name;
 use crate::files::{FileMode, Folder, Others, PartialDirectory, is_ours, is_partial_of, is_regular};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -141,7 +142,9 @@ fn check_contents(existing: &Folder, force: bool) -> Result<(), ListError> {
             return Err(ListError::Occupied(existing.path().to_owned()));
         }
         let foreign = existing.entry(&name).map_err(&failed)?.is_some_and(|entry| !is_ours(&entry));
-        if foreign && name.to_str().is_some_and(is_output) {
+        // With channel rules, rows may go to a file of any such name.
+        let may_be_output = |name: &str| is_output(name) || name.ends_with(".csv");
+        if foreign && name.to_str().is_some_and(may_be_output) {
             return Err(ListError::OtherOwner(existing.path().join(name)));
         }
     }
@@ -171,10 +174,10 @@ fn remove_earlier(existing: &Folder) -> Result<(), ListError> {
     let listed =
         serde_json::from_slice::<EarlierReport>(&text).map(|report| report.files).unwrap_or_default();
     existing.remove(REPORT).map_err(&failed)?;
-    let listed = listed.into_iter().map(|file| file.path);
+    // The report may have been edited: only names that a split gives.
+    let listed = listed.into_iter().filter(EarlierFile::is_output).map(|file| file.path);
     for name in [FEEDBACK, REPORT_HTML].map(str::to_owned).into_iter().chain(listed) {
-        // The report may have been edited: only names that a split gives.
-        if is_output(&name) && !name.contains('/') && is_own_file(&name) {
+        if !name.contains('/') && is_own_file(&name) {
             // Best effort: a file of the same name is replaced.
             let _ = existing.remove(&name);
         }
@@ -191,6 +194,18 @@ struct EarlierReport {
 #[derive(serde::Deserialize)]
 struct EarlierFile {
     path: String,
+    channel: Option<String>,
+}
+
+impl EarlierFile {
+    /// Whether a split may have given it its name.
+    fn is_output(&self) -> bool {
+        let of_channel = |channel: &String| {
+            let rest = self.path.strip_prefix(channel.as_str()).and_then(|rest| rest.strip_suffix(".csv"));
+            is_channel_name(channel) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        is_output(&self.path) || self.channel.as_ref().is_some_and(of_channel)
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +266,9 @@ mod tests {
         assert_eq!(names(&precious), ["thesis"]);
         assert_eq!(names(&renamed), ["lock", "thesis"]);
         // A report that lists other names than a split gives.
-        let report = r#"{"files":[{"path":"thesis"},{"path":"../precious/thesis"},{"path":"paper.csv"}]}"#;
+        let report = r#"{"files":[{"path":"thesis"},{"path":"../precious/thesis"},{"path":"paper.csv"},
+            {"path":"thesis","channel":"thesis"},{"path":"../precious/thesis","channel":"../precious/thesis"},
+            {"path":"hold.csv","channel":"hold"},{"path":"box-brevia.csv","channel":"box"}]}"#;
         fs::write(wanted.join(REPORT), report).expect("written");
         fs::write(wanted.join("thesis"), "years").expect("written");
         fs::write(wanted.join("paper.csv"), "old").expect("written");

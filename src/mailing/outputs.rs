@@ -5,12 +5,13 @@
 
 use super::buffers::Buffers;
 use super::error::ListError;
-use super::feedback::{self, Feedback, RowCounter, decimal_digits};
+use super::feedback::{Feedback, RowCounter, decimal_digits};
 use super::options::Duplicates;
 use super::output_directory::{OutputDirectory, write_error};
 use super::parse::ChunkRows;
 use super::report::{FEEDBACK, REJECTED};
-use super::tally::{Tally, Verdict, VerdictNumbers};
+use super::tally::{Ruled, Tally, Verdict, VerdictNumbers};
+use crate::channels::{Channel, ChannelRules};
 use crate::cpu::{self, Work};
 use crate::files::with_suffix;
 use crate::register::{Kind, Operator, Outcome, Register};
@@ -20,7 +21,9 @@ use std::os::unix::fs::FileExt;
 /// A finished file of rows.
 pub(super) struct OutputFile {
     pub(super) path: String,
-    pub(super) outcome: String,
+    /// `None` if its rows may have several.
+    pub(super) outcome: Option<&'static str>,
+    pub(super) channel: Option<String>,
     pub(super) operator: Option<u16>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
@@ -38,10 +41,44 @@ pub(super) struct ChunkOffsets {
 
 /// An open file of rows.
 struct RowFile {
+    of: FileRows,
     name: String,
-    outcome: &'static str,
-    operator: Option<u16>,
     file: File,
+}
+
+/// The letters that go to a file.
+#[derive(Clone, Copy, PartialEq)]
+struct FileRows {
+    /// `None` in a file of a channel that may have letters of several outcomes.
+    outcome: Option<&'static str>,
+    /// With channel rules, the index of the channel; `None` in a file of rejected rows or duplicates.
+    channel: Option<usize>,
+    operator: Option<u16>,
+}
+
+impl FileRows {
+    fn outcome(outcome: &'static str) -> FileRows {
+        FileRows { outcome: Some(outcome), channel: None, operator: None }
+    }
+
+    /// Where letters with a verdict go.
+    fn of(Ruled { verdict, rule }: Ruled, rules: Option<&ChannelRules>) -> FileRows {
+        let operator = match verdict {
+            Verdict::Decided(Outcome::Digital(operator)) => Some(operator.get()),
+            _ => None,
+        };
+        let rule = rules.zip(rule).map(|(rules, rule)| {
+            let index = rules.rules()[usize::from(rule)].channel;
+            (index, rules.channels()[index].mailbox)
+        });
+        match rule {
+            Some((channel, false)) => FileRows { outcome: None, channel: Some(channel), operator: None },
+            Some((channel, true)) => {
+                FileRows { outcome: Some(verdict.outcome()), channel: Some(channel), operator }
+            }
+            None => FileRows { outcome: Some(verdict.outcome()), channel: None, operator },
+        }
+    }
 }
 
 /// All files of a split, open for writing.
@@ -52,6 +89,8 @@ pub(super) struct Outputs {
     /// For each verdict its index in `files`.
     file_of: Vec<usize>,
     feedback: Feedback,
+    /// Of the channel rules, if there are any.
+    channels: Vec<Channel>,
     /// Byte order mark and header of the list, with which every file but the feedback begins.
     prefix: Vec<u8>,
 }
@@ -60,38 +99,35 @@ impl Outputs {
     pub(super) fn create(
         directory: OutputDirectory,
         register: &Register,
+        (rules, numbers): (Option<&ChannelRules>, VerdictNumbers),
         duplicates: Duplicates,
         prefix: &[u8],
     ) -> Result<Outputs, ListError> {
-        let numbers = VerdictNumbers::new(register.operators().len());
+        let feedback = Feedback::new(register, rules, numbers);
         let open = |name: &str| {
             let file = directory.create_file(name)?;
-            let beginning = if name == FEEDBACK { feedback::HEADER } else { prefix };
+            let beginning = if name == FEEDBACK { feedback.header() } else { prefix };
             let written = file.write_all_at(beginning, 0);
             written.map_err(write_error(&directory.partial_path(name))).map(|()| file)
         };
         let mut files = Vec::new();
-        for (name, outcome, operator) in names(register, duplicates) {
-            files.push(RowFile { file: open(&name)?, name, outcome, operator });
+        for (name, of) in names(register, rules, duplicates) {
+            files.push(RowFile { file: open(&name)?, name, of });
         }
-        let index = |verdict: Verdict| {
-            let operator = match verdict {
-                Verdict::Decided(Outcome::Digital(operator)) => Some(operator.get()),
-                _ => None,
-            };
-            let goes_to = |file: &RowFile| file.outcome == verdict.outcome() && file.operator == operator;
-            // Outcomes that are impossible in this job (notify in FaR) have no file and get no rows.
-            files.iter().position(goes_to).unwrap_or(0)
+        // What is impossible in this job (notify in FaR, paper to a mailbox) has no file and gets no rows.
+        let index = |ruled: Ruled| {
+            let rows = FileRows::of(ruled, rules);
+            files.iter().position(|file| file.of == rows).unwrap_or(0)
         };
         let file_of = numbers.all().map(index).collect();
         let feedback_file = open(FEEDBACK)?;
-        let feedback = Feedback::new(register, numbers);
-        Ok(Outputs { directory, files, feedback_file, file_of, feedback, prefix: prefix.to_vec() })
+        let channels = rules.map(|rules| rules.channels().to_vec()).unwrap_or_default();
+        Ok(Outputs { directory, files, feedback_file, file_of, feedback, channels, prefix: prefix.to_vec() })
     }
 
     pub(super) fn offset_allocator(&self) -> OffsetAllocator<'_> {
         let mut next = vec![self.prefix.len() as u64; self.files.len()];
-        next.push(feedback::HEADER.len() as u64);
+        next.push(self.feedback.header().len() as u64);
         OffsetAllocator { outputs: self, next }
     }
 
@@ -167,15 +203,16 @@ impl Outputs {
             }
             listed.push(OutputFile {
                 path: file.name.clone(),
-                outcome: file.outcome.to_owned(),
-                operator: file.operator,
+                outcome: file.of.outcome,
+                channel: file.of.channel.map(|channel| self.channels[channel].name.clone()),
+                operator: file.of.operator,
                 rows: mine().map(|verdict| tally.letters[verdict]).sum(),
                 bytes,
             });
         }
         let feedback =
             self.feedback_file.metadata().map_err(write_error(&self.directory.partial_path(FEEDBACK)))?.len();
-        let expected = feedback::HEADER.len() as u64 + self.feedback_bytes(1, tally);
+        let expected = self.feedback.header().len() as u64 + self.feedback_bytes(1, tally);
         let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
         if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_letters() {
             return Err(ListError::Sums);
@@ -234,36 +271,65 @@ impl<const TWICE: bool> Work for RenderRows<'_, TWICE> {
     }
 }
 
-/// Names, outcomes and operators of the files of rows.
-fn names(register: &Register, duplicates: Duplicates) -> Vec<(String, &'static str, Option<u16>)> {
+/// The files of rows: their names, and which letters go to them.
+fn names(
+    register: &Register,
+    rules: Option<&ChannelRules>,
+    duplicates: Duplicates,
+) -> Vec<(String, FileRows)> {
+    let mut files = Vec::new();
+    match rules {
+        None => {
+            add_operators(register, "digital", None, &mut files);
+            match register.kind() {
+                Kind::Krr => files.push(("notify.csv".to_owned(), FileRows::outcome("notify"))),
+                Kind::Far => {}
+            }
+            files.push(("paper.csv".to_owned(), FileRows::outcome("paper")));
+        }
+        Some(rules) => {
+            // First the channels whose names are known, then the operators, whose names may be those of channels.
+            for (index, channel) in
+                rules.channels().iter().enumerate().filter(|(_, channel)| !channel.mailbox)
+            {
+                let rows = FileRows { outcome: None, channel: Some(index), operator: None };
+                files.push((format!("{}.csv", channel.name), rows));
+            }
+            for (index, channel) in rules.channels().iter().enumerate().filter(|(_, channel)| channel.mailbox)
+            {
+                add_operators(register, &channel.name, Some(index), &mut files);
+            }
+        }
+    }
+    files.push((REJECTED.to_owned(), FileRows::outcome("rejected")));
+    if duplicates == Duplicates::SetAside {
+        files.push(("duplicates.csv".to_owned(), FileRows::outcome("duplicate")));
+    }
+    files
+}
+
+/// Adds a file for each operator, whose name begins with `prefix`.
+fn add_operators(
+    register: &Register,
+    prefix: &str,
+    channel: Option<usize>,
+    files: &mut Vec<(String, FileRows)>,
+) {
     let slugs: Vec<String> = register.operators().iter().map(slug).collect();
-    let digital = (0u16..).zip(register.operators()).zip(&slugs).map(|((index, operator), slug)| {
+    for ((index, operator), slug) in (0u16..).zip(register.operators()).zip(&slugs) {
         let shared = slugs.iter().filter(|other| *other == slug).count() > 1;
         let name = match shared {
-            true => format!("digital-{slug}-{}", slug_of(&operator.id)),
-            false => format!("digital-{slug}"),
+            true => format!("{prefix}-{slug}-{}", slug_of(&operator.id)),
+            false => format!("{prefix}-{slug}"),
         };
-        (name, "digital", Some(index))
-    });
-    let mut files: Vec<(String, &'static str, Option<u16>)> = Vec::new();
-    for (name, outcome, operator) in digital {
         // Equal file names are numbered.
         let taken = |name: &str| files.iter().any(|(other, ..)| other == name);
         let fitting = |suffix: String| with_suffix(&name, &suffix).to_string_lossy().into_owned();
         let numbered = (2..).map(|number| fitting(format!("-{number}.csv")));
         let name = std::iter::once(fitting(".csv".to_owned())).chain(numbered).find(|name| !taken(name));
-        files.push((name.unwrap_or_default(), outcome, operator));
+        let rows = FileRows { outcome: Some("digital"), channel, operator: Some(index) };
+        files.push((name.unwrap_or_default(), rows));
     }
-    match register.kind() {
-        Kind::Krr => files.push(("notify.csv".to_owned(), "notify", None)),
-        Kind::Far => {}
-    }
-    files.push(("paper.csv".to_owned(), "paper", None));
-    files.push((REJECTED.to_owned(), "rejected", None));
-    if duplicates == Duplicates::SetAside {
-        files.push(("duplicates.csv".to_owned(), "duplicate", None));
-    }
-    files
 }
 
 fn slug(operator: &Operator) -> String {

@@ -5,6 +5,7 @@ use super::guard::{Guard, GuardFinding};
 use super::lines::{LineFinder, LineWindow, runs_in};
 use super::options::TwoIds;
 use super::rows::{RowProblem, RowScanner, cell_of_row, twelve_before};
+use super::ruling::Ruler;
 use super::sniff::ListForm;
 use super::tally::{Tally, VerdictNumbers};
 use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
@@ -85,12 +86,14 @@ impl ChunkRows {
         }
     }
 
-    /// Finds, parses and looks up the rows of a chunk: those that begin in the first `length` of `bytes`.
+    /// Finds, parses and looks up the rows of a chunk: those that begin in the first `length` of `bytes`. If there are
+    /// channel rules, `ruler` decides those of the letters.
     pub(super) fn read(
         &mut self,
         context: &ParseContext<'_>,
         bytes: &[u8],
         length: usize,
+        ruler: Option<&mut Ruler<'_>>,
     ) -> Result<(), ListError> {
         self.ends.clear();
         self.identities.clear();
@@ -102,9 +105,7 @@ impl ChunkRows {
             self.parse_two(context, bytes, length, column);
             self.choose(context, two_ids)?;
             self.tally.other_identities = self.other_identities;
-            for letter in 0..self.ends.len() {
-                self.tally.count(self.verdicts[letter], self.bytes_of(letter).len());
-            }
+            self.rule_and_count(ruler, bytes);
             return Ok(());
         }
         cpu::scanned(ParseRows { rows: self, context, bytes, length });
@@ -112,14 +113,38 @@ impl ChunkRows {
         context.question.ask_all(&self.ordinals, &mut self.answers)?;
         self.tally.other_identities = self.other_identities;
         let mut start = 0;
+        let is_ruled = ruler.is_some();
         for ((verdict, &answer), &end) in self.verdicts.iter_mut().zip(&self.answers).zip(&self.ends) {
             if *verdict == UNDECIDED {
                 *verdict = self.numbers.of_answer(answer);
             }
-            self.tally.count(*verdict, end - start);
+            if !is_ruled {
+                self.tally.count(*verdict, end - start);
+            }
             start = end;
         }
+        if is_ruled {
+            self.rule_and_count(ruler, bytes);
+        }
         Ok(())
+    }
+
+    /// Decides the channel rules of the letters, and counts them.
+    fn rule_and_count(&mut self, mut ruler: Option<&mut Ruler<'_>>, bytes: &[u8]) {
+        let (mut start, mut last) = (0, 0);
+        let letters =
+            self.ends.iter().zip(&mut self.verdicts).zip(self.ordinals.iter().zip(&self.identities));
+        for ((&end, verdict), (&ordinal, &digits)) in letters {
+            // The second letter of a row begins where the first one does.
+            if end != last {
+                start = last;
+            }
+            last = end;
+            if let Some(ruler) = &mut ruler {
+                *verdict = ruler.ruled(*verdict, || Identity::of_parts(ordinal, digits), bytes, start..end);
+            }
+            self.tally.count(*verdict, end - start);
+        }
     }
 
     /// Whether a letter is the second letter of its row.

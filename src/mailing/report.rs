@@ -1,5 +1,6 @@
 //! `report.json`: the result of a job. `docs/report.md` describes every name.
 
+use super::channel_report::{ChannelsSummary, rounded};
 use super::likely_cause::LikelyCause;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -34,6 +35,9 @@ pub struct Report {
     pub reasons: BTreeMap<&'static str, u64>,
     /// Digital letters by operator, in the order of the register.
     pub operators: Vec<OperatorSummary>,
+    /// Letters by channel and rule, if the job has channel rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelsSummary>,
     /// The files of a split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileSummary>>,
@@ -174,8 +178,11 @@ pub struct OperatorSummary {
 pub struct FileSummary {
     /// Name in the output directory.
     pub path: String,
-    /// Outcome of its rows.
-    pub outcome: String,
+    /// Outcome of its rows, `null` if they may have several.
+    pub outcome: Option<String>,
+    /// Channel of its rows, if the job has channel rules and they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<String>,
     /// Operator of its rows, `null` if they have none.
     pub operator_id: Option<String>,
     /// Rows without the header.
@@ -199,19 +206,29 @@ pub struct Savings {
     pub saved: f64,
 }
 
+impl Report {
+    /// Letters that go to a mailbox operator. With channel rules, those of its channels.
+    pub fn digital_letters(&self) -> u64 {
+        match &self.channels {
+            Some(found) => {
+                found.channels.iter().filter(|channel| channel.mailbox).map(|channel| channel.letters).sum()
+            }
+            None => self.outcomes["digital"],
+        }
+    }
+}
+
 impl Savings {
     /// The savings of `digital` digital letters among `digital + others` letters.
     pub(super) fn new(postage: f64, digital_cost: f64, digital: u64, others: u64) -> Savings {
-        // To the hundredth, as prices are.
-        let round = |amount: f64| (amount * 100.0).round() / 100.0;
         let paper_only = (digital + others) as f64 * postage;
         let as_split = digital as f64 * digital_cost + others as f64 * postage;
         Savings {
             postage,
             digital_cost,
-            paper_only: round(paper_only),
-            as_split: round(as_split),
-            saved: round(paper_only - as_split),
+            paper_only: rounded(paper_only),
+            as_split: rounded(as_split),
+            saved: rounded(paper_only - as_split),
         }
     }
 }

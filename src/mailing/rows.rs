@@ -268,7 +268,7 @@ fn fixed_cell(text: Range<usize>, offset: usize, length: usize) -> Result<Range<
 
 /// A line without its line end: LF, CR LF, CR CR LF or CR.
 #[inline(always)]
-fn text_of(bytes: &[u8], line: &Range<usize>) -> Range<usize> {
+pub(super) fn text_of(bytes: &[u8], line: &Range<usize>) -> Range<usize> {
     let ends_with = |end: usize, byte: u8| end > line.start && bytes[end - 1] == byte;
     let mut end = line.end;
     if ends_with(end, b'\n') {

@@ -14,6 +14,7 @@ use super::options::{Duplicates, Progress};
 use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};
 use super::parse::{ChunkRows, ParseContext};
 use super::rows::{RowRules, RowScanner};
+use super::ruling::ListRuling;
 use super::seen::SeenIdentities;
 use super::tally::{Tally, VerdictNumbers};
 use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX};
@@ -25,6 +26,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// A job on one list.
 pub(super) struct Job<'a> {
     pub(super) context: ParseContext<'a>,
+    /// The channel rules for this list, if there are any.
+    pub(super) ruling: Option<ListRuling<'a>>,
+    pub(super) numbers: VerdictNumbers,
     pub(super) duplicates: Duplicates,
     pub(super) threads: usize,
     pub(super) progress: &'a dyn Progress,
@@ -180,7 +184,6 @@ struct OrderedState<'a> {
 /// State shared by all workers.
 struct SharedState<'a> {
     job: &'a Job<'a>,
-    numbers: VerdictNumbers,
     outputs: Option<&'a Outputs>,
     chunks: CachePadded<Mutex<ChunkSource<'a>>>,
     order: CachePadded<Mutex<OrderedState<'a>>>,
@@ -202,7 +205,7 @@ impl<'a> SharedState<'a> {
     ) -> Result<SharedState<'a>, ListError> {
         let register = job.context.question.register();
         let country = register.kind().country();
-        let numbers = VerdictNumbers::new(register.operators().len());
+        let numbers = job.numbers;
         let order = OrderedState {
             epoch: 0,
             next: 0,
@@ -216,7 +219,6 @@ impl<'a> SharedState<'a> {
         };
         Ok(SharedState {
             job,
-            numbers,
             outputs,
             chunks: CachePadded::new(Mutex::new(chunks)),
             order: CachePadded::new(Mutex::new(order)),
@@ -251,7 +253,8 @@ impl<'a> SharedState<'a> {
 
     fn worker(&self) {
         let end = EndJobOnDrop(self);
-        let mut rows = ChunkRows::new(self.numbers);
+        let mut rows = ChunkRows::new(self.job.numbers);
+        let mut ruler = self.job.ruling.as_ref().map(ListRuling::ruler);
         let mut buffers = self.outputs.map(Outputs::buffers);
         let result = (|| {
             while !self.failed.load(Ordering::Relaxed) {
@@ -259,7 +262,7 @@ impl<'a> SharedState<'a> {
                     return Err(ListError::Interrupted);
                 }
                 let Some(chunk) = lock(&self.chunks).next(self.job)? else { break };
-                rows.read(&self.job.context, chunk.bytes(), chunk.length)?;
+                rows.read(&self.job.context, chunk.bytes(), chunk.length, ruler.as_mut())?;
                 let Some(offsets) = self.in_order(&chunk, &mut rows)? else { continue };
                 if let (Some(outputs), Some(buffers)) = (self.outputs, &mut buffers) {
                     outputs.write(buffers, &offsets, chunk.bytes(), &rows)?;
@@ -341,8 +344,8 @@ impl<'a> SharedState<'a> {
                 duplicates = repeated_letters.len() as u64;
                 for letter in repeated_letters {
                     let bytes = rows.bytes_of(letter).len();
-                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.numbers.duplicate());
-                    rows.tally.move_letter(verdict, self.numbers.duplicate(), bytes);
+                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.job.numbers.duplicate());
+                    rows.tally.move_letter(verdict, self.job.numbers.duplicate(), bytes);
                 }
             }
         }

@@ -66,6 +66,13 @@ impl SeenIdentities {
         }
     }
 
+    /// Whether an ordinal is in the set.
+    #[inline]
+    pub(super) fn contains(&self, ordinal: Ordinal) -> bool {
+        let bit = ordinal.0.wrapping_sub(self.first);
+        self.bits.get((bit / 8) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
+    }
+
     /// The inserted ordinals, ascending.
     pub(super) fn ordinals(&self) -> impl Iterator<Item = Ordinal> {
         let parts = self.bits.chunks(PART_BYTES).enumerate().zip(&self.parts);
@@ -108,11 +115,12 @@ mod tests {
             let mut seen = SeenIdentities::new(country).expect("memory");
             let range = country.span();
             for ordinal in [range.start, range.start + 1, range.start + 64, range.end - 1] {
-                assert!(!seen.insert(Ordinal(ordinal)));
-                assert!(seen.insert(Ordinal(ordinal)));
+                assert!(!seen.contains(Ordinal(ordinal)) && !seen.insert(Ordinal(ordinal)));
+                assert!(seen.contains(Ordinal(ordinal)) && seen.insert(Ordinal(ordinal)));
             }
             let inserted: Vec<u32> = seen.ordinals().map(|ordinal| ordinal.0).collect();
             assert_eq!(inserted, [range.start, range.start + 1, range.start + 64, range.end - 1]);
+            assert!(!seen.contains(Ordinal::ABSENT));
             assert!(!seen.insert(Ordinal::ABSENT) && !seen.insert(Ordinal::ABSENT));
         }
     }

@@ -35,40 +35,81 @@ impl Verdict {
     }
 }
 
-/// The numbers of all verdicts for one register: first the answers, then the problems, then duplicate.
+/// A verdict, and the channel rule that applied, if the job has rules and the register decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ruled {
+    pub(super) verdict: Verdict,
+    pub(super) rule: Option<u16>,
+}
+
+/// The numbers of all verdicts for one register: first the answers, each with every channel rule, then the problems, then
+/// duplicate.
 #[derive(Clone, Copy)]
 pub(super) struct VerdictNumbers {
     answers: u16,
+    /// 0 if the job has no channel rules.
+    rules: u16,
 }
 
 impl VerdictNumbers {
-    pub(super) fn new(operators: usize) -> VerdictNumbers {
-        VerdictNumbers { answers: Answer::count(operators) as u16 }
+    /// `None` if there are more verdicts than numbers.
+    pub(super) fn new(operators: usize, rules: usize) -> Option<VerdictNumbers> {
+        let (answers, rules) = (Answer::count(operators).try_into().ok()?, rules.try_into().ok()?);
+        let numbers = VerdictNumbers { answers, rules };
+        let count = usize::from(answers) * numbers.per_answer() + RowProblem::COUNT + 1;
+        // One more number marks a row that the register decides.
+        (count < usize::from(u16::MAX)).then_some(numbers)
+    }
+
+    fn per_answer(self) -> usize {
+        usize::from(self.rules.max(1))
+    }
+
+    /// Number of numbers of answers.
+    fn answered(self) -> u16 {
+        self.answers * self.rules.max(1)
     }
 
     pub(super) fn count(self) -> usize {
         usize::from(self.duplicate()) + 1
     }
 
+    /// The answer with the first rule.
     pub(super) fn of_answer(self, answer: Answer) -> u16 {
-        answer.0
+        answer.0 * self.rules.max(1)
+    }
+
+    /// The number of the answer that a verdict is, without its rule.
+    pub(super) fn answer_of(self, verdict: u16) -> Option<usize> {
+        (verdict < self.answered()).then(|| usize::from(verdict) / self.per_answer())
+    }
+
+    /// The number of an answer with a rule.
+    pub(super) fn with_rule(self, answer: usize, rule: u16) -> u16 {
+        (answer * self.per_answer()) as u16 + rule
     }
 
     pub(super) fn of_rejected(self, problem: RowProblem) -> u16 {
-        self.answers + problem.number()
+        self.answered() + problem.number()
     }
 
     pub(super) fn duplicate(self) -> u16 {
-        self.answers + RowProblem::COUNT as u16
+        self.answered() + RowProblem::COUNT as u16
     }
 
     /// All verdicts, in the order of their numbers.
-    pub(super) fn all(self) -> impl Iterator<Item = Verdict> {
-        let answers = (0..self.answers).map(|number| match Answer(number).outcome() {
-            Outcome::Refused => Verdict::Rejected(RowProblem::RefusedByRegister),
-            outcome => Verdict::Decided(outcome),
+    pub(super) fn all(self) -> impl Iterator<Item = Ruled> {
+        let rules = move || (0..self.rules.max(1)).map(move |rule| (self.rules > 0).then_some(rule));
+        let answers = (0..self.answers).flat_map(move |number| {
+            rules().map(move |rule| match Answer(number).outcome() {
+                Outcome::Refused => {
+                    Ruled { verdict: Verdict::Rejected(RowProblem::RefusedByRegister), rule: None }
+                }
+                outcome => Ruled { verdict: Verdict::Decided(outcome), rule },
+            })
         });
-        answers.chain(RowProblem::shown().map(Verdict::Rejected)).chain([Verdict::Duplicate])
+        let others = RowProblem::shown().map(Verdict::Rejected).chain([Verdict::Duplicate]);
+        answers.chain(others.map(|verdict| Ruled { verdict, rule: None }))
     }
 }
 
@@ -149,21 +190,30 @@ mod tests {
 
     #[test]
     fn numbers_are_positions_among_all_verdicts() {
-        let numbers = VerdictNumbers::new(5);
-        let all: Vec<Verdict> = numbers.all().collect();
-        assert_eq!(all.len(), numbers.count());
-        for (number, verdict) in (0u16..).zip(all) {
-            assert_eq!(
-                number,
+        for rules in [0, 1, 3] {
+            let numbers = VerdictNumbers::new(5, rules).expect("few");
+            let all: Vec<Ruled> = numbers.all().collect();
+            assert_eq!(all.len(), numbers.count());
+            for (number, Ruled { verdict, rule }) in (0u16..).zip(all) {
+                let of_answer = |outcome: Outcome| {
+                    let answer = Answer::from(outcome);
+                    assert_eq!(numbers.answer_of(number), Some(answer.number()));
+                    assert_eq!(numbers.of_answer(answer), numbers.with_rule(answer.number(), 0));
+                    numbers.with_rule(answer.number(), rule.unwrap_or(0))
+                };
                 match verdict {
-                    Verdict::Decided(outcome) => numbers.of_answer(outcome.into()),
-                    Verdict::Rejected(RowProblem::RefusedByRegister) => {
-                        numbers.of_answer(Outcome::Refused.into())
+                    Verdict::Decided(outcome) => {
+                        assert_eq!((of_answer(outcome), rule.is_some()), (number, rules > 0));
                     }
-                    Verdict::Rejected(problem) => numbers.of_rejected(problem),
-                    Verdict::Duplicate => numbers.duplicate(),
+                    Verdict::Rejected(RowProblem::RefusedByRegister) => {
+                        let refused = of_answer(Outcome::Refused);
+                        assert!((refused..refused + rules.max(1) as u16).contains(&number) && rule.is_none());
+                    }
+                    Verdict::Rejected(problem) => assert_eq!(numbers.of_rejected(problem), number),
+                    Verdict::Duplicate => assert_eq!(numbers.duplicate(), number),
                 }
-            );
+            }
         }
+        assert!(VerdictNumbers::new(4096, 15).is_some() && VerdictNumbers::new(4096, 16).is_none());
     }
 }

@@ -31,6 +31,7 @@ impl Fixture {
         let sender = &self.register.senders()[0].id;
         let question = self.register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("asked");
         let mut mailing = Mailing {
+            ruling: None,
             question: &question,
             list: &path,
             options: ListOptions::default(),

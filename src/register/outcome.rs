@@ -118,6 +118,11 @@ impl Answer {
         usize::from(self.0)
     }
 
+    /// Whether an answer of a number is an outcome of a letter: it was asked for, and not refused.
+    pub(crate) fn decides(number: usize) -> bool {
+        number != usize::from(Self::NOT_ASKED) && number != usize::from(Self::REFUSED)
+    }
+
     /// 0 for paper and without an answer, 1 for notify, 2 for digital.
     pub(crate) fn kind(self) -> usize {
         usize::from(self.0 >= Self::NOTIFY) + usize::from(self.0 >= Self::FIRST_OPERATOR)

@@ -5,7 +5,7 @@ use super::directory::{self, Directory};
 use super::link::LinkedWriter;
 use super::{Event, Follow, FollowError, FollowerLink, Source, bounds};
 use crate::limits::REPLICA_CHANGES_MAX;
-use crate::store::{self, Lines, StoreError, Writer};
+use crate::store::{self, Lines, OpenFiles, StoreError, Writer};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub(crate) fn run(
         refused: None,
         backoff: Backoff::default(),
         damages: None,
+        files: None,
         alarm_reported: false,
         bad_file_reported: false,
         lost: false,
@@ -50,8 +51,7 @@ pub(crate) fn run(
             && error.is_damage()
         {
             state.close(writer);
-            state.start_over_damaged(error.into(), from)?;
-            writer = state.open()?;
+            writer = state.start_over_damaged(error.into(), from)?;
             started_at = Some(writer.register().sequence());
             continue;
         }
@@ -75,8 +75,7 @@ pub(crate) fn run(
         match error {
             error if error.damage().is_some() => {
                 state.close(writer);
-                state.start_over_damaged(error, from)?;
-                writer = state.open()?;
+                writer = state.start_over_damaged(error, from)?;
                 started_at = Some(writer.register().sequence());
             }
             // The source's register file is older than its oldest change: a checkpoint is about to replace the file.
@@ -93,17 +92,17 @@ pub(crate) fn run(
                 });
                 suspect |= diverged;
                 // Readers have seen the changes up to here and must not go back, also if the replica has diverged.
-                let sequence_min = writer.register().sequence();
-                drop(writer);
-                state.replace_replica(sequence_min)?;
-                writer = state.open()?;
+                let here = writer.register().sequence();
+                state.release(writer);
+                let replaced = state.replace_replica(here);
+                writer = state.opened_after(replaced, here)?;
                 started_at = Some(writer.register().sequence());
             }
             // After a failed write the writer refuses further ones. Meanwhile what it has written can be read.
             error if error.is_full() => {
                 state.wait(error)?;
-                drop(writer);
-                writer = state.open()?;
+                state.release(writer);
+                writer = state.opened_after(Ok(()), from)?;
             }
             error => state.wait(error)?,
         }
@@ -144,6 +143,8 @@ struct FollowState<'f> {
     backoff: Backoff,
     /// The pauses between new starts because of damage, since the last progress.
     damages: Option<Backoff>,
+    /// The files of the replica when it was open last.
+    files: Option<OpenFiles>,
     /// Whether an untrusted response was reported since the last success.
     alarm_reported: bool,
     /// Whether a refused register file was reported since the last success.
@@ -209,16 +210,48 @@ impl FollowState<'_> {
     }
 
     /// Opens the replica, and creates it if it does not exist.
+    ///
+    /// Errors: also if it is not the one that was open before.
     fn open(&mut self) -> Result<LinkedWriter, FollowError> {
         let path = self.directory.path.clone();
-        if store::is_data_directory(&path) {
-            self.directory.register(&path)?;
-        } else {
-            self.begin(&path, 0)?;
+        match store::is_data_directory(&path) {
+            true => drop(self.directory.register(&path)?),
+            false if self.files.is_some() => return Err(displaced()),
+            false => self.begin(&path, 0)?,
         }
-        let writer = LinkedWriter::new(self.open_when_possible(&path)?, self.source.link());
+        let opened = self.open_when_possible(&path);
+        let writer = match &self.files {
+            // It was open before, and must be the same.
+            Some(files) => {
+                let is_missing =
+                    |error: &FollowError| matches!(error, FollowError::Store(StoreError::NotOne(_)));
+                let opened = opened.map_err(|error| if is_missing(&error) { displaced() } else { error })?;
+                files.check_all()?;
+                opened
+            }
+            None => opened?,
+        };
+        let writer = LinkedWriter::new(writer, self.source.link());
+        self.files = None;
         (self.report)(Event::Open(writer.register().sequence()));
         Ok(writer)
+    }
+
+    /// Closes the replica, which is the follower's own. It is compared when it is opened again.
+    fn release(&mut self, writer: LinkedWriter) {
+        self.files = Some(writer.open_files());
+    }
+
+    /// Opens the replica, which was at `here`, after a step. If it, or what has taken its place, is damaged, it starts over.
+    fn opened_after(
+        &mut self,
+        step: Result<(), FollowError>,
+        here: u64,
+    ) -> Result<LinkedWriter, FollowError> {
+        match step.and_then(|()| self.open()) {
+            Err(error) if error.damage().is_some() => self.start_over_damaged(error, here),
+            opened => opened,
+        }
     }
 
     /// As [`open`](Self::open). If the replica is damaged, it starts over.
@@ -226,8 +259,7 @@ impl FollowState<'_> {
         match self.open() {
             Err(error) if error.damage().is_some() => {
                 let sequence_min = store::sequence_of_names(&self.directory.path)?;
-                self.start_over_damaged(error, sequence_min)?;
-                self.open()
+                self.start_over_damaged(error, sequence_min)
             }
             opened => opened,
         }
@@ -249,41 +281,38 @@ impl FollowState<'_> {
     /// Verifies the replica's register file, and opens the replica again. If it is damaged, or another file has taken its
     /// place meanwhile, the replica starts over.
     fn verify(&mut self, writer: LinkedWriter) -> Result<LinkedWriter, FollowError> {
-        let (sequence_min, file) = (writer.register().sequence(), writer.register_file());
+        let here = writer.register().sequence();
+        self.files = Some(writer.open_files());
         self.close(writer);
         let verified = match store::verify_newest(&self.directory.path) {
             Err(error @ StoreError::NotOne(_)) => Err(FollowError::Damaged(error.to_string())),
-            verified => verified.map_err(FollowError::from).and_then(|()| self.open()),
+            verified => verified.map_err(FollowError::from),
         };
-        let damage = match verified {
-            Ok(writer) if writer.register_file() == file => return Ok(writer),
-            Ok(writer) => {
-                self.close(writer);
-                displaced()
-            }
-            Err(error) if error.damage().is_some() => error,
-            Err(error) => return Err(error),
-        };
-        self.start_over_damaged(damage, sequence_min)?;
-        self.open()
+        self.opened_after(verified, here)
     }
 
-    /// Replaces the replica, whose writer is closed, because it is damaged. If it was without progress since the last time, its
-    /// disk or another program may damage it again and again.
+    /// Replaces the replica, whose writer at `here` is closed, because it is damaged, until it can be opened. If it was without
+    /// progress since the last time, its disk or another program may damage it again and again.
     ///
     /// Errors: with `once` also that.
-    fn start_over_damaged(&mut self, error: FollowError, sequence_min: u64) -> Result<(), FollowError> {
-        match &mut self.damages {
-            Some(_) if self.follow.once => return Err(error),
-            Some(pauses) => self.source.pause(pauses.next()),
-            none => *none = Some(Backoff::default()),
+    fn start_over_damaged(&mut self, error: FollowError, here: u64) -> Result<LinkedWriter, FollowError> {
+        let mut error = error;
+        loop {
+            match &mut self.damages {
+                Some(_) if self.follow.once => return Err(error),
+                Some(pauses) => self.source.pause(pauses.next()),
+                none => *none = Some(Backoff::default()),
+            }
+            self.keep_readers_out();
+            self.of = self.directory.register(&self.directory.path)?;
+            (self.report)(Event::Damaged(error.damage().unwrap_or_else(|| error.to_string())));
+            // The next response shows at once that the replica is there again.
+            self.in_contact = false;
+            match self.replace_replica(here).and_then(|()| self.open()) {
+                Err(found) if found.damage().is_some() => error = found,
+                opened => return opened,
+            }
         }
-        self.keep_readers_out();
-        self.of = self.directory.register(&self.directory.path)?;
-        (self.report)(Event::Damaged(error.damage().unwrap_or_else(|| error.to_string())));
-        // The next response shows at once that the replica is there again.
-        self.in_contact = false;
-        self.replace_replica(sequence_min)
     }
 
     /// Opens a data directory; waits while the disk is full.
@@ -370,15 +399,23 @@ impl FollowState<'_> {
                     }
                     // As in `run`.
                     Err(error) if error.is_full() => {
+                        let files = writer.open_files();
                         drop(writer);
                         self.wait(error)?;
                         writer = self.open_when_possible(&next)?;
+                        files.check_all()?;
                     }
                     Err(error) => self.wait(error)?,
                 }
             }
+            let files = writer.open_files().moved_to(&self.directory.path);
             drop(writer);
-            return self.directory.exchange();
+            match self.source.link() {
+                Some(link) => link.exchange(&files, || self.directory.exchange())?,
+                None => self.directory.exchange()?,
+            }
+            self.files = Some(files);
+            return Ok(());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the follower of a data directory and the readers of the same process tell each other.
 
-use crate::store::{StoreError, Writer};
+use crate::store::{OpenFiles, StoreError, Writer};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Connects the follower of a data directory with the readers of the directory in the same process. Copies share it.
 ///
 /// Readers tell the follower of damage: it then verifies the register file, and starts over if it is damaged. The follower
-/// tells the readers which files are its own: no other file that a program puts into the directory is read.
+/// tells the readers which files are its own, also while it does not have them open: no other file that a program puts into
+/// the directory is read.
 #[derive(Clone, Default)]
 pub struct FollowerLink(Arc<Shared>);
 
@@ -23,6 +24,8 @@ struct Shared {
 struct LinkState {
     /// The writer of the directory, while it is open.
     writer: Option<Arc<Writer>>,
+    /// The files of the last writer, after it was closed; or those that have taken their place since, by the follower.
+    closed: Option<OpenFiles>,
     /// Whether the follower is checking or replacing the directory: what is in it may be the work of another program.
     is_replacing: bool,
 }
@@ -32,10 +35,8 @@ struct LinkState {
 pub(crate) enum Standing {
     /// Its files are those of its follower.
     Own,
-    /// The follower does not have it open: not yet, or while the disk is full.
-    Closed,
-    /// The follower is checking or replacing it.
-    Replacing,
+    /// That is not known: the follower has not opened it yet, or is checking or replacing it.
+    Unknown,
 }
 
 impl FollowerLink {
@@ -60,17 +61,29 @@ impl FollowerLink {
     /// Errors: another program has replaced, removed or altered one, which is reported to the follower.
     pub(crate) fn check(&self) -> Result<Standing, StoreError> {
         match &*self.state() {
-            LinkState { writer: Some(writer), .. } => {
-                writer.check_files().map(|()| Standing::Own).inspect_err(|_| self.suspect())
-            }
-            LinkState { is_replacing: true, .. } => Ok(Standing::Replacing),
-            LinkState { .. } => Ok(Standing::Closed),
+            LinkState { writer: Some(writer), .. } => writer.check_files(),
+            LinkState { closed: Some(files), is_replacing: false, .. } => files.check_all(),
+            LinkState { .. } => return Ok(Standing::Unknown),
         }
+        .map(|()| Standing::Own)
+        .inspect_err(|_| self.suspect())
     }
 
     /// From now on, until a writer is linked, nothing in the directory is to be read.
     pub(super) fn replacing(&self) {
         self.state().is_replacing = true;
+    }
+
+    /// Lets the follower put other files in the place of those that it had open. No reader reads meanwhile.
+    pub(super) fn exchange<E>(
+        &self,
+        files: &OpenFiles,
+        exchange: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut state = self.state();
+        exchange()?;
+        state.closed = Some(files.clone());
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, LinkState> {
@@ -97,7 +110,8 @@ impl LinkedWriter {
     pub(super) fn new(writer: Writer, link: Option<&FollowerLink>) -> LinkedWriter {
         let writer = Arc::new(writer);
         if let Some(link) = link {
-            *link.state() = LinkState { writer: Some(Arc::clone(&writer)), is_replacing: false };
+            let writer = Some(Arc::clone(&writer));
+            *link.state() = LinkState { writer, closed: None, is_replacing: false };
         }
         LinkedWriter { writer, link: link.cloned() }
     }
@@ -115,7 +129,10 @@ impl Drop for LinkedWriter {
     /// Afterwards no reader holds the writer, so the lock of the directory is free.
     fn drop(&mut self) {
         if let Some(link) = &self.link {
-            link.state().writer.take_if(|writer| Arc::ptr_eq(writer, &self.writer));
+            let mut state = link.state();
+            if state.writer.take_if(|writer| Arc::ptr_eq(writer, &self.writer)).is_some() {
+                state.closed = Some(self.writer.open_files());
+            }
         }
     }
 }

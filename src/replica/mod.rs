@@ -37,6 +37,7 @@ use crate::store::{ApplyError, InitError, StoreError, Writer};
 use jiff::Timestamp;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -259,12 +260,13 @@ pub fn follow(
     following::run(follow, &source, &mut report)
 }
 
-/// Follows a part of the register in a local data directory into another directory, until `stop` is set.
+/// Follows a part of the register in a local data directory into another directory, until `stop` is set. If the whole
+/// register is a replica that this process follows, its link says which files are its own.
 /// Readers of that directory in this process use `link`.
 ///
 /// Errors: as [`follow`].
 pub fn follow_part(
-    whole: impl AsRef<Path>,
+    whole: (&Path, &OnceLock<FollowerLink>),
     part: &Part,
     directory: impl AsRef<Path>,
     checkpoint_at: u64,
@@ -272,7 +274,7 @@ pub fn follow_part(
     link: &FollowerLink,
     mut report: impl FnMut(Event),
 ) -> Result<(), FollowError> {
-    let (whole, directory) = (whole.as_ref(), directory.as_ref());
+    let directory = directory.as_ref();
     let mut made = directory.as_os_str().to_owned();
     made.push(".made");
     let source = part::WholeRegister::new(whole, part.clone(), made.into(), stop, link);

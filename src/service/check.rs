@@ -96,6 +96,7 @@ pub(super) async fn check(
         let question = list_register.question(parameters.sender.as_deref(), day.date);
         let question = question.map_err(|error| Problem::of_question(&list_register, error))?;
         let mailing = Mailing {
+            ruling: None,
             question: &question,
             list: Path::new("-"),
             options: ListOptions {

@@ -47,6 +47,7 @@ impl Writer {
         };
         let sequence = register.sequence();
         if sequence != base {
+            Arc::make_mut(&mut self.lock().known).registers.insert(sequence);
             self.write_register(&register)?;
             self.rebase(sequence)?;
         }

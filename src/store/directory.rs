@@ -1,6 +1,6 @@
 //! A data directory on a disk: its files, and the errors that name them.
 
-use super::disk::{Disk, DiskFile, FileSystem, LOCK, Lock, Stream};
+use super::disk::{Disk, DiskFile, FileId, FileSystem, LOCK, Lock, Stream};
 use super::error::StoreError;
 use super::format::{self, BadSegment, LOG_VERSION, SegmentHead, Sum};
 use super::names::{self, Contents};
@@ -53,6 +53,14 @@ impl DataDirectory {
     /// Whether a file does not exist; false if that is unknown.
     pub(super) fn is_missing(&self, name: &str) -> bool {
         self.disk.open(name).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// Checks that a name leads to a file.
+    pub(super) fn leads_to(&self, name: &str, opened: &FileId) -> Result<(), StoreError> {
+        match self.disk.file_id(name) {
+            Ok(found) if found.is_same_file(opened) => Ok(()),
+            _ => Err(self.damaged(name, 0, "another program has replaced or removed it")),
+        }
     }
 
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn DiskFile>, StoreError> {

@@ -40,6 +40,7 @@ mod init;
 mod load;
 mod log;
 mod names;
+mod open_files;
 mod reader;
 mod register_file;
 mod sync;
@@ -68,6 +69,8 @@ pub(crate) use names::FEED_OF;
 pub(crate) use names::REPLICA_OF;
 pub(crate) use names::is_file_of_data_directory;
 pub use names::{feed_of, is_data_directory, replica_of};
+#[cfg(feature = "replica")]
+pub(crate) use open_files::OpenFiles;
 pub use reader::Reader;
 #[cfg(feature = "service")]
 pub(crate) use register_file::verify;

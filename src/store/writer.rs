@@ -6,10 +6,11 @@ use super::commit::{Committer, Ticket};
 use super::directory::DataDirectory;
 use super::disk::{DiskFile, FileId, LOCK, Lock};
 use super::error::StoreError;
-use super::format::{self, FRAME_HEAD_BYTES, FRAME_SUM_OFFSET, LOG_VERSION, SEGMENT_HEAD_BYTES};
+use super::format::{self, FRAME_HEAD_BYTES, LOG_VERSION, SEGMENT_HEAD_BYTES};
 use super::load::LoadedRegister;
 use super::log::{LogPosition, Tail};
 use super::names;
+use super::open_files::{KnownFiles, OpenFiles, Segment};
 use crate::changes::Change;
 use crate::changes::apply::{Applied, Editor, join};
 use crate::changes::encoding::encode;
@@ -19,7 +20,7 @@ use crate::rejected::RejectedLimit;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Applies changes to a data directory, durably. A directory has at most one writer at a time, across processes;
@@ -59,24 +60,12 @@ pub(super) struct WriterState {
     pub(super) file: FileId,
     /// Bytes of log since the register file.
     pub(super) log_bytes: u64,
+    pub(super) known: Arc<KnownFiles>,
     last: Option<Pending>,
     /// A write failed and could not be undone.
     failed: Option<io::ErrorKind>,
     /// Position up to which repeated changes have been compared with the log.
     repeated: Option<RepeatedChanges>,
-}
-
-/// The segment that is being written.
-pub(super) struct Segment {
-    file: Box<dyn DiskFile>,
-    /// Bytes of it known to be durable.
-    durable: AtomicU64,
-}
-
-impl Segment {
-    pub(super) fn new(file: Box<dyn DiskFile>, durable: u64) -> Arc<Segment> {
-        Arc::new(Segment { file, durable: AtomicU64::new(durable) })
-    }
 }
 
 /// A batch in the log that is not yet known to be durable.
@@ -135,6 +124,7 @@ impl Writer {
             base,
             file: base_file,
             log_bytes,
+            known: Arc::new(KnownFiles::of(directory.contents()?)),
             last: None,
             failed: None,
             repeated: None,
@@ -273,60 +263,44 @@ impl Writer {
         let failed = inner.failed.or_else(|| self.committer.failed());
         failed.map_or(Ok(()), |kind| Err(self.failed(kind)))?;
         // Changes to a register whose file has been written to would be changes to another one.
-        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))?;
         self.in_place(inner)
     }
 
-    /// Checks that the names of the open files lead to them, and that the log ends as it was written: what is written
-    /// to files that others have removed or replaced would not be found again. Cost: seven system calls.
+    /// Checks the lock and the [open files](OpenFiles::check): what is written to files that others have removed or replaced
+    /// would not be found again. Cost: seven system calls.
     fn in_place(&self, inner: &WriterState) -> Result<(), StoreError> {
-        let segment = &inner.segment.file;
-        let check = |name: &str, opened: io::Result<FileId>| {
-            let opened = opened.map_err(self.directory.io(name))?;
-            match self.directory.disk.file_id(name) {
-                Ok(found) if found.is_same_file(&opened) => Ok(()),
-                _ => Err(self.directory.damaged(name, 0, "another program has replaced or removed it")),
-            }
-        };
-        check(LOCK, Ok(self.lock.file))?;
-        check(&names::register(inner.base), Ok(inner.file))?;
-        let name = names::segment(inner.position.segment);
-        check(&name, segment.id())?;
-        match segment.length().map_err(self.directory.io(&name))? {
-            length if length == inner.position.bytes => {}
-            length => {
-                let at = length.min(inner.position.bytes);
-                return Err(self.directory.damaged(&name, at, "another program has changed its length"));
-            }
-        }
-        let mut sum = inner.position.sum;
-        if inner.position.last > 0 {
-            let at = inner.position.last + FRAME_SUM_OFFSET;
-            segment.read_at(&mut sum, at).map_err(self.directory.io(&name))?;
-        }
-        match sum == inner.position.sum {
-            true => Ok(()),
-            false => {
-                Err(self.directory.damaged(&name, inner.position.last, "another program has written to it"))
-            }
+        self.directory.leads_to(LOCK, &self.lock.file)?;
+        self.files_of(inner).check()
+    }
+
+    fn files_of(&self, inner: &WriterState) -> OpenFiles {
+        OpenFiles {
+            directory: self.directory.clone(),
+            register: Arc::clone(&inner.register),
+            base: inner.base,
+            file: inner.file,
+            segment: Arc::clone(&inner.segment),
+            position: inner.position.clone(),
+            may_have_tail: inner.failed.is_some(),
+            known: Arc::clone(&inner.known),
         }
     }
 
-    /// The register file, as it was just before it was opened.
+    /// The files that it has open, which can be checked after it was closed.
     #[cfg(feature = "replica")]
-    pub(crate) fn register_file(&self) -> FileId {
-        self.lock().file
+    pub(crate) fn open_files(&self) -> OpenFiles {
+        // What a failed write left is removed when the directory is opened again.
+        OpenFiles { may_have_tail: true, ..self.files_of(&self.lock()) }
     }
 
-    /// Checks that the names of the open files lead to them, that the register file is unaltered, and that the log ends as
-    /// it was written.
+    /// Checks the lock and the [open files](OpenFiles::check_all).
     ///
-    /// Errors: they do not; another program has replaced, removed or altered one.
+    /// Errors: another program has replaced, removed or altered one, or added one.
     #[cfg(feature = "replica")]
     pub(crate) fn check_files(&self) -> Result<(), StoreError> {
         let inner = self.lock();
-        inner.register.intact().map_err(|damage| self.directory.damaged_register(&damage))?;
-        self.in_place(&inner)
+        self.directory.leads_to(LOCK, &self.lock.file)?;
+        self.files_of(&inner).check_all()
     }
 
     fn failed(&self, kind: io::ErrorKind) -> StoreError {
@@ -365,6 +339,7 @@ impl WriterState {
     /// Begins a new segment, which replaces the last one if that is empty. All frames before must be durable.
     pub(super) fn begin_segment(&mut self, directory: &DataDirectory) -> Result<(), StoreError> {
         let LogPosition { sequence, sum, .. } = self.position;
+        Arc::make_mut(&mut self.known).segments.insert(sequence);
         let made = directory.new_segment(self.register.kind(), sequence, sum);
         if let Err(StoreError::Io { error, .. }) = &made
             && !directory.is_missing(&names::segment(sequence))

@@ -9,8 +9,9 @@ use crate::support::recipients::{init, recipients};
 use jiff::{Timestamp, civil::date};
 use nabar::identities::{Identity, Ordinal};
 use nabar::register::{Answer, Kind, Recipient, Register};
-use nabar::store::{Lines, Pending, Reader, Writer};
+use nabar::store::{Lines, Pending, Reader, StoreError, Writer};
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -177,6 +178,17 @@ impl Work<'_> {
     }
 }
 
+/// Opens a data directory that was just made. A process that another test starts has a copy of its lock until it runs its
+/// own program.
+fn writer(directory: &Path) -> Writer {
+    loop {
+        match Writer::open(directory) {
+            Err(StoreError::Locked(_)) => thread::yield_now(),
+            opened => return opened.expect("opened"),
+        }
+    }
+}
+
 /// Batches, checkpoints, readers in the writer's process, and readers as in other processes, all at the same time.
 #[test]
 fn every_reader_sees_whole_versions_in_their_order() {
@@ -184,7 +196,7 @@ fn every_reader_sees_whole_versions_in_their_order() {
     let directory = work.path().join("far");
     let pairs = Pairs::new();
     init(&pairs.ids, &directory);
-    let writer = Writer::open(&directory).expect("opened");
+    let writer = writer(&directory);
     let (over, acknowledged) = (AtomicBool::new(false), AtomicU64::new(FIRST));
     let at_work = Work { pairs: &pairs, writer: &writer, over: &over, acknowledged: &acknowledged };
     let (seen, checkpoints) = thread::scope(|scope| {
@@ -233,7 +245,7 @@ fn a_reader_that_missed_a_segment_catches_up() {
     let directory = work.path().join("far");
     let pairs = Pairs::new();
     init(&pairs.ids, &directory);
-    let writer = Writer::open(&directory).expect("opened");
+    let writer = writer(&directory);
     let mut reader = Reader::open(&directory).expect("opened");
     let mut number = 0;
     for checkpoints in 0..4 {

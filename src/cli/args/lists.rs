@@ -65,6 +65,9 @@ pub(crate) struct ListArgs {
     pub(crate) list: PathBuf,
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
+    /// The rules that decide by which channel each letter goes: docs/channels.md
+    #[arg(long, value_name = "FILE", conflicts_with = "postage")]
+    pub(crate) rules: Option<PathBuf>,
     /// What happens to rows whose id occurs in an earlier row
     #[arg(long, default_value = "keep")]
     pub(crate) duplicates: DuplicatesArg,

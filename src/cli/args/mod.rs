@@ -1,8 +1,10 @@
 //! Commands and options. Help, completions and man pages are generated from them.
 
+mod channels;
 mod lists;
 mod sources;
 
+pub(crate) use channels::*;
 pub(crate) use lists::*;
 pub(crate) use sources::*;
 
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Split(Split),
     Resolve(ResolveArgs),
     Source(SourceArgs),
+    Rules(RulesArgs),
     Recheck(RecheckArgs),
     Purge(PurgeArgs),
     Init(Init),

@@ -48,7 +48,7 @@ impl Encoding {
     }
 
     /// A cell as text.
-    pub(super) fn text(self, cell: &[u8]) -> String {
+    pub(in crate::mailing) fn text(self, cell: &[u8]) -> String {
         let text = match self {
             Encoding::Windows1252 => encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0,
             Encoding::Utf8 | Encoding::Utf8Bom => String::from_utf8_lossy(cell),

@@ -17,6 +17,7 @@ use super::likely_cause::LikelyCause;
 use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
 use crate::identities::{Country, Today};
+use crate::limits::ROW_BYTES_MAX;
 use encoding::BOM;
 use ground::Ground;
 use std::ops::Range;
@@ -31,6 +32,8 @@ pub(super) struct ListForm {
     pub(super) guard: Guard,
     /// The second column of identities, and which letters its rows become.
     pub(super) second: Option<(usize, TwoIds)>,
+    /// Where the cells of [`ListOptions::cell_columns`] are.
+    pub(super) cells: Vec<CellPlace>,
     /// Bytes before the first data row: byte order mark, lines above the header, header.
     pub(super) prefix: usize,
     /// The bytes with which each file of rows begins.
@@ -40,6 +43,25 @@ pub(super) struct ListForm {
     pub(super) id_column: String,
     /// The decisions, and their grounds.
     pub(super) decided: FormDecisions,
+}
+
+/// Where in a row a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CellPlace {
+    /// The column, from 0.
+    Column(usize),
+    /// First byte, from 0, and number of bytes, in a list of fixed width.
+    Bytes(usize, usize),
+}
+
+impl CellPlace {
+    /// Of `OFFSET:LENGTH`.
+    fn of_bytes(name: &str) -> Option<CellPlace> {
+        let (offset, length) = name.split_once(':')?;
+        let (offset, length) = (offset.parse().ok()?, length.parse().ok()?);
+        (length > 0 && offset < ROW_BYTES_MAX && length < ROW_BYTES_MAX)
+            .then_some(CellPlace::Bytes(offset, length))
+    }
 }
 
 /// What was decided of a list, and on which grounds.
@@ -79,7 +101,7 @@ pub(super) fn sniff(
     let sampler = Sampler { bytes: sample, encoding, whole, country, today };
     let above = u64::from(sep.is_some()) + skipped;
     let detected = match options.id_at {
-        Some(id_at) => fixed(&sampler, start, id_at, options),
+        Some(id_at) => fixed(&sampler, start, id_at, options)?,
         None => delimited(&sampler, start, sep, options).map_err(|error| {
             let layout = Layout::Delimited { delimiter: None, column: 0 };
             match (&error, cause::of_form(&sampler, start, &layout)) {
@@ -88,7 +110,8 @@ pub(super) fn sniff(
             }
         })?,
     };
-    let Detected { layout, columns, width, header, expected, second, id_column, grounds, share } = detected;
+    let Detected { layout, columns, width, header, expected, second, cells, id_column, grounds, share } =
+        detected;
     let header_rows = header.as_ref().map_or(0, |header| header.above);
     let prefix = header.as_ref().map_or(start, |header| header.range.end);
     let header_range = header.as_ref().map_or(start..start, |header| header.range.clone());
@@ -115,6 +138,7 @@ pub(super) fn sniff(
             header: without_line_end(&sample[header_range]).to_vec(),
         },
         second,
+        cells,
         prefix,
         beginning,
         id_column,
@@ -147,6 +171,7 @@ struct Detected {
     header: Option<HeaderRow>,
     expected: Vec<usize>,
     second: Option<(usize, TwoIds)>,
+    cells: Vec<CellPlace>,
     id_column: String,
     grounds: Grounds,
     share: (usize, usize),
@@ -163,12 +188,21 @@ fn fixed(
     start: usize,
     (offset, length): (usize, usize),
     options: &ListOptions,
-) -> Detected {
+) -> Result<Detected, ListError> {
     let has_header = options.header.unwrap_or(false) && start < sampler.bytes.len();
     let header = has_header.then(|| HeaderRow { range: start..line_end(sampler.bytes, start), above: 0 });
     let layout = Layout::Fixed { offset, length };
     let first = header.as_ref().map_or(start, |header| header.range.end);
-    Detected {
+    let place = |name: &String| {
+        CellPlace::of_bytes(name).ok_or_else(|| ListError::NoSuchColumn {
+            wanted: name.clone(),
+            columns: "bytes of each row, as OFFSET:LENGTH".to_owned(),
+            similar: String::new(),
+        })
+    };
+    let cells = options.cell_columns.iter().map(place).collect::<Result<_, _>>()?;
+    Ok(Detected {
+        cells,
         share: sampler.share_of_lines(first, &layout),
         layout,
         columns: 0,
@@ -182,7 +216,7 @@ fn fixed(
             header: given_or(options.header, Ground::NoChoice),
             id_column: Ground::Given,
         },
-    }
+    })
 }
 
 fn given_or(given: Option<bool>, ground: Ground) -> Ground {
@@ -215,6 +249,8 @@ fn delimited(
     }
     let expected =
         options.expected_ids.iter().map(|name| table.column(name, header)).collect::<Result<_, _>>()?;
+    let cell = |name: &String| table.only_column(name, header).map(CellPlace::Column);
+    let cells = options.cell_columns.iter().map(cell).collect::<Result<_, _>>()?;
     let names: Vec<String> = ids.columns.iter().map(|&column| table.name_of(column, header)).collect();
     let (first, second) = (ids.columns[0], ids.columns.get(1).copied());
     if second == Some(first) {
@@ -228,6 +264,7 @@ fn delimited(
         header: header.map(|row| HeaderRow { range: table.rows[row].range.clone(), above: row as u64 }),
         expected,
         second: second.map(|column| (column, options.two_ids)),
+        cells,
         id_column: names.join(" + "),
         grounds: Grounds { delimiter: ground, header: header_ground, id_column: ids.ground },
         share: table.share(first, header),

@@ -3,6 +3,7 @@
 use super::encoding::Encoding;
 use super::ground::Ground;
 use super::names;
+use crate::channels::suggestion;
 use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, HEADER_ROWS, SAMPLE_ROWS};
 use crate::mailing::cells::QuoteChain;
@@ -341,8 +342,29 @@ impl SampleTable<'_> {
         column.ok_or_else(|| self.no_such_column(name, header))
     }
 
+    /// As [`column`](Self::column). Errors: also if several columns have the name, with the same upper and lower case or without
+    /// regard to it.
+    pub(super) fn only_column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
+        let column = self.column(name, header)?;
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let mut others =
+            titles.iter().enumerate().filter(|(other, _)| *other != column).map(|(_, title)| title);
+        let title = titles.get(column).filter(|_| name.parse::<usize>().is_err());
+        let is_like =
+            |other: &String| title.is_some_and(|title| title.to_lowercase() == other.to_lowercase());
+        match others.any(is_like) {
+            true => Err(ListError::AmbiguousColumn { line: 0, wanted: name.to_owned() }),
+            false => Ok(column),
+        }
+    }
+
     fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
-        ListError::NoSuchColumn { wanted: name.to_owned(), columns: self.described(header) }
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        ListError::NoSuchColumn {
+            wanted: name.to_owned(),
+            columns: self.described(header),
+            similar: suggestion(name, titles.iter().map(|title| &**title)),
+        }
     }
 
     fn widest(&self) -> usize {

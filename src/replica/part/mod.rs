@@ -9,7 +9,7 @@
 mod changes;
 mod draft;
 
-use super::{ChangeBatch, FollowError, FollowerLink, Offer, Source, io_error};
+use super::{ChangeBatch, FollowError, FollowerLink, Offer, Source, Standing, io_error};
 use crate::changes::{Change, OrganisationId};
 use crate::register::{Kind, Register};
 use crate::snapshot::Snapshot;
@@ -21,8 +21,8 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -102,13 +102,15 @@ pub(super) struct WholeRegister<'s> {
     watch: RefCell<FileWatch>,
     stop: &'s AtomicBool,
     link: &'s FollowerLink,
+    /// Connects the follower of the whole register with its readers, if it is a replica.
+    link_of_whole: &'s OnceLock<FollowerLink>,
     /// Whether the content of the part has been compared since it was opened.
     compared: Cell<bool>,
 }
 
 impl<'s> WholeRegister<'s> {
     pub(super) fn new(
-        directory: &Path,
+        (directory, link_of_whole): (&Path, &'s OnceLock<FollowerLink>),
         part: Part,
         file: PathBuf,
         stop: &'s AtomicBool,
@@ -118,7 +120,8 @@ impl<'s> WholeRegister<'s> {
         let this = thread::current();
         let watch = FileWatch::new(std::slice::from_ref(&directory), move || this.unpark());
         let (reader, watch) = (RefCell::new(None), RefCell::new(watch));
-        WholeRegister { directory, part, file, log, reader, watch, stop, link, compared: Cell::new(false) }
+        let compared = Cell::new(false);
+        WholeRegister { directory, part, file, log, reader, watch, stop, link, link_of_whole, compared }
     }
 
     /// The current version of the whole register.
@@ -137,6 +140,18 @@ impl<'s> WholeRegister<'s> {
             None => reader.insert(Reader::open(&self.directory).map_err(away)?),
         };
         Ok(reader.register())
+    }
+
+    /// Checks that the files of the whole register, if it is a replica, are those of its follower: before and after each
+    /// reading. What was read is forgotten otherwise.
+    fn check_whole(&self) -> Result<(), FollowError> {
+        let why = match self.link_of_whole.get().map(FollowerLink::check) {
+            None | Some(Ok(Standing::Own)) => return Ok(()),
+            Some(Ok(Standing::Unknown)) => "it is being opened, or made again".to_owned(),
+            Some(Err(error)) => error.to_string(),
+        };
+        drop(self.reader.take());
+        Err(FollowError::Unreachable(format!("the whole register: {why}")))
     }
 
     /// The whole register once it is at another sequence number, or after `wait`.
@@ -197,8 +212,10 @@ impl WholeRegister<'_> {
 
 impl Source for WholeRegister<'_> {
     fn offer(&self) -> Result<Offer, FollowError> {
+        self.check_whole()?;
         let register = self.register()?;
         let snapshot = self.write_part(&register)?;
+        self.check_whole()?;
         Ok(Offer {
             register: register.kind().name().to_owned(),
             digest: snapshot.digest(),
@@ -217,6 +234,7 @@ impl Source for WholeRegister<'_> {
 
     fn changes(&self, here: &Register, most: usize, wait: Duration) -> Result<ChangeBatch, FollowError> {
         let from = here.sequence();
+        self.check_whole()?;
         let register = self.wait_for_change(from, wait)?;
         let changes = match register.sequence() {
             latest if latest > from => self.whole_changes(from, latest, most)?,
@@ -227,6 +245,7 @@ impl Source for WholeRegister<'_> {
             true => Some(self.content(&register)?),
             false => None,
         };
+        self.check_whole().inspect_err(|_| self.compared.set(false))?;
         let of_part = changes::changes_of_part(&self.part, &changes, here)?.ok_or(FollowError::Gone)?;
         let name = register.kind().name().to_owned();
         Ok(ChangeBatch { register: name, changes: of_part, to, latest: register.sequence(), content })

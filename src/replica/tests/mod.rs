@@ -5,6 +5,7 @@
 
 mod bad_files;
 pub(crate) mod disk;
+mod displaced;
 mod follower;
 mod model;
 mod network;

@@ -4,12 +4,12 @@ use super::Threads;
 use super::error::OpenRegisterError;
 use super::log::ServedLog;
 use super::served::{KeptPart, ServedRegister};
-use crate::replica::{self, Event, FollowError};
+use crate::replica::{self, Event, FollowError, FollowerLink};
 use crate::service::config::Replicas;
 use crate::store::CHECKPOINT_AT;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,8 @@ pub(super) fn keep(
         let kept = Arc::new(KeptPart::new(part.clone()));
         all.push(Arc::clone(&kept));
         let (whole, beside) = (whole.to_owned(), threads.clone());
-        let log = Arc::clone(served.log_state());
-        threads.spawn(move |stop| follow(&kept, &whole, &log, &directory.join(name), &beside, stop));
+        let (log, link) = (Arc::clone(served.log_state()), Arc::clone(&served.link));
+        threads.spawn(move |stop| follow(&kept, (&whole, &link), &log, &directory.join(name), &beside, stop));
     }
     Ok(all)
 }
@@ -47,7 +47,7 @@ pub(super) fn keep(
 /// Follows a part into a directory. If that fails, it is tried again: another program may be replacing the directory.
 fn follow(
     kept: &KeptPart,
-    whole: &Path,
+    whole: (&Path, &OnceLock<FollowerLink>),
     log: &ServedLog,
     directory: &Path,
     threads: &Threads,
@@ -75,7 +75,7 @@ fn follow(
 /// Follows a part into a directory until it fails, or the service ends. `log` is that of the whole register.
 fn follow_once(
     kept: &KeptPart,
-    whole: &Path,
+    whole: (&Path, &OnceLock<FollowerLink>),
     log: &ServedLog,
     directory: &Path,
     threads: &Threads,

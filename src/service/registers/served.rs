@@ -66,7 +66,7 @@ pub(in crate::service) struct ServedRegister {
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
     /// Connects it with the follower of its directory, if that is in this process: a replica or part.
-    pub(super) link: OnceLock<FollowerLink>,
+    pub(super) link: Arc<OnceLock<FollowerLink>>,
 }
 
 /// How a register is followed.
@@ -163,7 +163,7 @@ impl ServedRegister {
             rules,
             front: None,
             source: OnceLock::new(),
-            link: OnceLock::new(),
+            link: Arc::default(),
         }
     }
 
@@ -197,7 +197,7 @@ impl ServedRegister {
         let rules = FollowRules::default();
         let (mut served, source) = ServedRegister::open(kept.part.to_string(), path, rules)?;
         served.part = Some(kept.part.clone());
-        served.link = OnceLock::from(kept.link.clone());
+        served.link = Arc::new(OnceLock::from(kept.link.clone()));
         let served = Arc::new(served);
         served.follow_in_thread(source, threads);
         Ok(served)
@@ -246,9 +246,9 @@ impl ServedRegister {
         let log = self.path.is_dir().then(|| Arc::clone(self.log.log()));
         let read = read(log.as_ref())?;
         match self.standing()? {
-            Standing::Own | Standing::Closed => Ok(read),
-            Standing::Replacing => {
-                let why = "the directory is being made again".to_owned();
+            Standing::Own => Ok(read),
+            Standing::Unknown => {
+                let why = "the directory is being opened, or made again".to_owned();
                 Err(StoreError::Replaced { path: self.path.clone(), why }.into())
             }
         }
@@ -268,7 +268,11 @@ impl ServedRegister {
 
     /// 500: the log cannot be read. Until it can, the service is not ready.
     pub(in crate::service) fn unreadable_log(&self, error: &dyn std::error::Error) -> Problem {
-        Problem::unreadable(error, self.log.note_damage())
+        let is_new = self.log.note_damage();
+        if let (true, Some(link)) = (is_new, self.link.get()) {
+            link.suspect();
+        }
+        Problem::unreadable(error, is_new)
     }
 
     /// Reads the log again if there may be damage in it.

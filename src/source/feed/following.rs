@@ -10,7 +10,7 @@ use crate::replica::{Event, Follow, FollowError};
 use crate::snapshot::krr::KrrDraft;
 use crate::source::answer::CallError;
 use crate::source::config::time;
-use crate::store::{self, ApplyError, InitError, Lines, Reader, Writer};
+use crate::store::{self, ApplyError, InitError, Lines, Reader, StoreError, Writer};
 use crate::{files, files::Folder};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, Cursor, Write};
@@ -401,10 +401,20 @@ impl FeedState<'_> {
     }
 
     /// Opens a directory again after a failed write, after which the writer refuses further ones.
+    ///
+    /// Errors: also if another program has replaced or altered its files meanwhile, which is damage.
     fn reopen(&mut self, writer: Writer, error: FollowError, path: &Path) -> Result<Writer, FollowError> {
+        let files = writer.open_files();
         drop(writer);
         self.wait(error, None)?;
-        self.open(path)
+        let opened = match self.open(path) {
+            Err(FollowError::Store(error @ StoreError::NotOne(_))) => {
+                Err(FollowError::Damaged(error.to_string()))
+            }
+            opened => opened,
+        }?;
+        files.check_all()?;
+        Ok(opened)
     }
 
     /// Waits before the next attempt, at least for the time that the register wants to be left alone.

@@ -1,5 +1,6 @@
 //! The commands, through the real binary, each test in its own directory.
 
+mod channels;
 mod endless;
 mod lists;
 mod overwriting;

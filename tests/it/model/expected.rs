@@ -1,7 +1,9 @@
 //! The expected output of a split, one row at a time.
 
 use super::form::{ListFormat, NOT_A_LIST, Refusal, form};
-use super::guard::{has_mark_between_rows, identities_in, is_same};
+use super::guard::{
+    FoundIdentity, Sign, has_run_outside, identities_in, identities_in_joined, is_same, mark_between_rows,
+};
 use super::identities::parse;
 use super::lists::List;
 use super::names::is_footer;
@@ -195,17 +197,40 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
         Some(_) => row.text.len() > form.width,
     };
     // In joined rows the cells do not match their columns.
-    let is_joined = is_wider || has_mark_between_rows(row.text);
+    let sign = if is_wider { Some(Sign::More) } else { mark_between_rows(row.text) };
+    let is_joined = sign.is_some();
     let is_own = |place: &usize| form.ids.contains(place) || form.expected.contains(place);
-    let searched: Vec<&[u8]> = match form.fixed {
-        Some(_) if is_joined => vec![row.text],
-        Some(_) => beside_field(cells),
-        None => {
-            (0..cells.len()).filter(|place| is_joined || !is_own(place)).map(|place| cells[place]).collect()
+    let (country, day) = (register.country(), list.day);
+    let found: Vec<FoundIdentity> = match (form.fixed, sign) {
+        (Some(_), None) => beside_field(cells)
+            .into_iter()
+            .flat_map(|text| identities_in(text, country, day, false))
+            .collect(),
+        (Some((offset, length)), Some(sign)) => {
+            let field = offset..offset + length;
+            match has_run_outside(row.text, &field, sign) {
+                true => identities_in_joined(row.text, (country, day), None, sign, &field),
+                false => Vec::new(),
+            }
+        }
+        (None, None) => {
+            let others = (0..cells.len()).filter(|place| !is_own(place));
+            others.flat_map(|place| identities_in(cells[place], country, day, false)).collect()
+        }
+        (None, Some(sign)) => {
+            // A cell of an id column without an identity is searched, too.
+            let is_read = |place: &usize| {
+                form.ids.iter().position(|id| id == place).is_some_and(|index| read[index].is_ok())
+            };
+            let mut searched = (0..cells.len()).filter(|place| !is_read(place));
+            let has_run = searched.clone().any(|place| has_run_outside(cells[place], &(0..0), sign));
+            let joined = |place: usize| {
+                identities_in_joined(cells[place], (country, day), form.delimiter, sign, &(0..0))
+            };
+            if has_run { searched.by_ref().flat_map(joined).collect() } else { Vec::new() }
         }
     };
-    let mut found =
-        searched.into_iter().flat_map(|text| identities_in(text, register.country(), list.day, is_wider));
+    let mut found = found.into_iter();
     let further = found.any(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)));
     if further && is_joined {
         return Fate::Rejected("joined_rows");

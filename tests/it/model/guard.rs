@@ -1,52 +1,135 @@
 //! Further identities in a row, and the signs that it was two rows.
 
 use super::identities::{Country, Day, read};
+use std::ops::Range;
 
-/// An identity that a text holds: its canonical id, and how many digits it was written with.
+/// An identity that a text holds: its canonical id, how many digits it was written with, and where.
 pub(crate) struct FoundIdentity {
     pub(crate) id: String,
     pub(crate) digits: usize,
+    at: Range<usize>,
 }
 
 /// The valid identities that a text holds; with `is_joined` also at the end of runs of digits.
 pub(crate) fn identities_in(text: &[u8], country: Country, day: Day, is_joined: bool) -> Vec<FoundIdentity> {
-    let mut tried: Vec<Vec<u8>> = Vec::new();
+    let mut tried: Vec<Range<usize>> = Vec::new();
     for start in 0..text.len() {
         if !text[start].is_ascii_digit() || (start > 0 && text[start - 1].is_ascii_digit()) {
             continue;
         }
         let run = digits_at(text, start);
-        let separator = separator_at(text, start + run.len());
-        let next = digits_at(text, start + run.len() + separator.len());
+        let run_end = start + run.len();
+        let separator = separator_at(text, run_end);
+        let next = digits_at(text, run_end + separator.len());
+        let end = run_end + separator.len() + next.len();
         let (long, short, tail) = match country {
             Country::Sweden => (8, 6, 4),
             Country::Norway => (6, 6, 5),
         };
         let whole = if country == Country::Sweden { 12 } else { 11 };
         let is_separated = !separator.is_empty() && next.len() == tail;
-        let end_of_run = |digits: usize| run[run.len() - digits..].to_vec();
         if is_separated && [long, short].contains(&run.len()) {
-            tried.push([run, separator, next].concat());
+            tried.push(start..end);
         }
         if run.len() == whole || (whole == 12 && run.len() == 10 && run[2] < b'2') {
-            tried.push(run.to_vec());
+            tried.push(start..run_end);
         }
-        if !is_joined || run.len() < 6 {
+        if !is_joined {
             continue;
         }
-        if is_separated {
-            let heads = [long, short].into_iter().filter(|&head| run.len() >= head);
-            tried.extend(heads.map(|head| [&end_of_run(head)[..], separator, next].concat()));
-        } else {
-            let lengths = if whole == 12 { vec![12, 10] } else { vec![11] };
-            tried.extend(lengths.into_iter().filter(|&length| run.len() >= length).map(end_of_run));
-        }
+        // Without a zero that was lost, too.
+        let (lengths, end) = match is_separated {
+            true => (vec![long, short, short - 1], end),
+            false if whole == 12 => (vec![12, 10, 9], run_end),
+            false => (vec![11, 10], run_end),
+        };
+        tried.extend(
+            lengths.iter().filter(|&&length| run.len() >= length).map(|length| run_end - length..end),
+        );
     }
-    let found = tried.iter().filter_map(|text| {
-        let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-        read(text, country, day).ok().map(|id| FoundIdentity { id, digits })
+    let found = tried.into_iter().filter_map(|at| {
+        let digits = text[at.clone()].iter().filter(|byte| byte.is_ascii_digit()).count();
+        read(&text[at.clone()], country, day).ok().map(|id| FoundIdentity { id, digits, at })
     });
     found.collect()
+}
+
+/// A sign that a row was two.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Sign {
+    More,
+    Mark,
+    LineEnd,
+}
+
+/// Whether a text has six digits in succession outside a part of it; of a row with more bytes than usual, they may begin or
+/// end in that part.
+pub(crate) fn has_run_outside(text: &[u8], own: &Range<usize>, sign: Sign) -> bool {
+    let starts = (0..text.len()).filter(|&at| at == 0 || !text[at - 1].is_ascii_digit());
+    let mut runs = starts.map(|at| at..at + digits_at(text, at).len());
+    runs.any(|run| {
+        let is_outside = match sign {
+            Sign::More => run.start < own.start || own.end < run.end,
+            Sign::Mark | Sign::LineEnd => run.end <= own.start || own.end <= run.start,
+        };
+        run.len() >= 6 && is_outside
+    })
+}
+
+/// The identities in a cell of a row that may be two, in any spelling. `own`: where the row's own identity is in it.
+pub(crate) fn identities_in_joined(
+    text: &[u8],
+    (country, day): (Country, Day),
+    delimiter: Option<u8>,
+    sign: Sign,
+    own: &Range<usize>,
+) -> Vec<FoundIdentity> {
+    // Each digit, of one byte or three, with its bytes.
+    let digit_at = |at: usize| match &text[at..] {
+        [b'0'..=b'9', ..] => Some(1),
+        [0xEF, 0xBC, 0x90..=0x99, ..] => Some(3),
+        _ => None,
+    };
+    let digits: Vec<(usize, usize)> =
+        (0..text.len()).filter_map(|at| digit_at(at).map(|bytes| (at, bytes))).collect();
+    let begins = |&(at, bytes): &(usize, usize)| !digits.contains(&(at.wrapping_sub(bytes), bytes));
+    let ends = |&(at, bytes): &(usize, usize)| !digits.contains(&(at + bytes, bytes));
+    let is_within = |part: &[u8]| {
+        let may_be = |byte: &u8| {
+            byte.is_ascii_digit() || *byte >= 0x80 || b" \t-+.".contains(byte) && Some(*byte) != delimiter
+        };
+        part.len() <= 48 && part.iter().all(may_be)
+    };
+    let is_own = |part: &Range<usize>| own.start <= part.start && part.end <= own.end;
+    let mut found = if sign == Sign::More { identities_in(text, country, day, true) } else { Vec::new() };
+    found.retain(|one| !is_own(&one.at));
+    for first in digits.iter().filter(|digit| begins(digit)) {
+        for last in digits.iter().filter(|digit| digit.0 >= first.0 && ends(digit)) {
+            let part = &text[first.0..last.0 + last.1];
+            // A single group may be longer.
+            let is_group =
+                digits.iter().filter(|digit| (first.0..=last.0).contains(&digit.0) && ends(digit)).count()
+                    == 1;
+            let at = first.0..last.0 + last.1;
+            if is_own(&at) {
+                continue;
+            }
+            if let (true, Ok(id)) = (is_group || is_within(part), read(part, country, day)) {
+                let count = digits.iter().filter(|digit| (first.0..=last.0).contains(&digit.0)).count();
+                found.push(FoundIdentity { id, digits: count, at });
+            }
+        }
+    }
+    let whole = if country == Country::Sweden { 10 } else { 11 };
+    let is_organisation = |found: &FoundIdentity| found.id.len() == 12 && found.id.starts_with("16");
+    let is_bare = |found: &FoundIdentity| {
+        let ten = found.id.get(2..).unwrap_or_default().as_bytes();
+        found.digits == 10 && text.windows(10).any(|part| part == ten)
+    };
+    found.retain(|one| {
+        sign != Sign::LineEnd || one.digits >= whole && !(is_organisation(one) && is_bare(one))
+    });
+    found
 }
 
 /// The separator at an offset: a sign, a blank, or a character that is read as one.
@@ -76,16 +159,14 @@ fn digits_at(text: &[u8], start: usize) -> &[u8] {
 /// Whether a canonical id equals the found one, apart from the century that ten digits leave open.
 pub(crate) fn is_same(one: &str, found: &FoundIdentity) -> bool {
     match found.digits {
-        10 => one.get(2..) == found.id.get(2..),
+        9 | 10 if one.len() == 12 => one.get(2..) == found.id.get(2..),
         _ => one == found.id,
     }
 }
 
-/// Whether a row, without its own line end, has a mark that programs write between rows.
-pub(crate) fn has_mark_between_rows(row: &[u8]) -> bool {
-    const MARKS: [&[u8]; 14] = [
-        b"\n",
-        b"\r",
+/// The mark in a row, without its own line end, that programs write between rows.
+pub(crate) fn mark_between_rows(row: &[u8]) -> Option<Sign> {
+    const MARKS: [&[u8]; 12] = [
         b"\0",
         b"\x0B",
         b"\x0C",
@@ -99,5 +180,8 @@ pub(crate) fn has_mark_between_rows(row: &[u8]) -> bool {
         b"\xE2\x80\xA9",
         b"\xEF\xBB\xBF",
     ];
-    (0..row.len()).any(|at| MARKS.iter().any(|mark| row[at..].starts_with(mark)))
+    if (0..row.len()).any(|at| MARKS.iter().any(|mark| row[at..].starts_with(mark))) {
+        return Some(Sign::Mark);
+    }
+    row.iter().any(|byte| b"\r\n".contains(byte)).then_some(Sign::LineEnd)
 }

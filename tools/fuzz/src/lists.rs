@@ -157,6 +157,7 @@ fn options(choice: [u8; 4]) -> (ModelOptions, ListOptions) {
         skip_rows: skip_rows as u64,
         drop_skipped: drops_skipped,
         id_at: fixed,
+        cell_columns: Vec::new(),
         header: match header {
             Header::Auto => None,
             Header::Yes => Some(true),

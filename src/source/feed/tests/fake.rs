@@ -56,6 +56,9 @@ pub(super) struct Fake {
     pub(super) left: Cell<u64>,
     /// Whether the directory was damaged by the test, so that it cannot be read.
     pub(super) is_damaged: Cell<bool>,
+    /// A directory that takes the place of the one that is followed in the next pause. Until then the disk is full for each
+    /// page.
+    pub(super) other: RefCell<Option<PathBuf>>,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +120,7 @@ impl Fake {
             seen: Cell::new(0),
             left: Cell::new(0),
             is_damaged: Cell::new(false),
+            other: RefCell::default(),
         }
     }
 
@@ -244,6 +248,9 @@ impl FeedSource for Fake {
     fn page(&self, from: u64) -> Result<Page, FeedError> {
         self.look();
         self.calls.set(self.calls.get() + 1);
+        if self.other.borrow().is_some() {
+            self.disk.set(Fault::Full(0));
+        }
         match self.script.borrow_mut().pop() {
             Some(Scripted::True) => {}
             Some(Scripted::Error(error)) => return Err(error()),
@@ -279,6 +286,10 @@ impl FeedSource for Fake {
 
     fn pause(&self, time: Duration) {
         self.pauses.borrow_mut().push(time);
+        if let Some(other) = self.other.take() {
+            std::fs::remove_dir_all(&self.directory).expect("removed");
+            std::fs::rename(other, &self.directory).expect("renamed");
+        }
         let time = SignedDuration::try_from(time).expect("a time");
         self.clock.set(self.clock.get().checked_add(time).expect("a time"));
         if matches!(self.disk.get(), Fault::Full(_)) && self.below(2) == 0 {

@@ -208,6 +208,30 @@ fn a_damaged_directory_is_loaded_again() {
     assert_eq!(names(files.path()), [".krr.lock", "krr"]);
 }
 
+/// While the disk is full, another program puts the copy of another register, or nothing, in place of the directory.
+#[test]
+fn what_takes_the_place_of_a_directory_on_a_full_disk_is_loaded_again() {
+    for removed in [false, true] {
+        let (files, fake) = begun(5, 60);
+        followed(&fake, true).result.expect("loaded");
+        let (_others, other) = begun(6, 90);
+        followed(&other, true).result.expect("loaded");
+        let beside = files.path().join("other");
+        std::fs::rename(&other.directory, &beside).expect("renamed");
+        if removed {
+            let file = Reader::open(&beside).expect("a data directory").register_file();
+            std::fs::remove_file(file).expect("removed");
+        }
+        fake.change(30);
+        *fake.other.borrow_mut() = Some(beside);
+        fake.is_damaged.set(true);
+        let ended = followed(&fake, true);
+        ended.result.as_ref().expect("loaded again");
+        assert_eq!(ended.count(|event| matches!(event, Event::Damaged(_))), 1, "{:?}", ended.events);
+        assert_eq!(everybody(&register(&fake.directory)), fake.truth());
+    }
+}
+
 /// The process ends between the two renames that put a complete load in place.
 #[test]
 fn an_interrupted_exchange_is_completed() {
