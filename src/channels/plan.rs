@@ -50,6 +50,8 @@ enum Expression {
 }
 
 enum FastTest {
+    /// Whether it holds depends on the register, which is not known.
+    Open,
     Kind(Vec<RecipientKind>),
     FirstDigit(Vec<u8>),
     Age(AgeTest),
@@ -122,6 +124,7 @@ impl Plan {
 
     fn test<L: Letter>(&self, test: &FastTest, letter: &mut L) -> Truth {
         match test {
+            FastTest::Open => Truth::Unknown,
             FastTest::Kind(kinds) => kinds.contains(&RecipientKind::of(letter.identity().space())).into(),
             FastTest::FirstDigit(digits) => {
                 first_digit(&letter.identity()).is_some_and(|digit| digits.contains(&digit)).into()
@@ -218,8 +221,7 @@ fn simplified_test(test: &Test, known: &Known<'_>, texts: &TextForms) -> Express
             constant(matches!(known.outcome, Outcome::Paper(reason) if reasons.contains(&reason)))
         }
         Test::Operator(_) if !known.operators_are_known && known.outcome.operator().is_some() => {
-            // May hold or not: as the recipient's membership of a list.
-            Expression::Test(FastTest::List(usize::MAX))
+            Expression::Test(FastTest::Open)
         }
         Test::Operator(names) => {
             let named = |(id, name): (&str, &str)| names.iter().any(|wanted| wanted == id || wanted == name);

@@ -106,10 +106,11 @@ fn warnings(rules: &ChannelRules, unknown_operators: &[String]) -> Vec<String> {
 }
 
 /// Prints the warnings about rules that a job uses.
-pub(super) fn warn(rules: &ChannelRules, register: &Register, file: &Path) {
+pub(super) fn warn(rules: &ChannelRules, register: &Register, file: &Path) -> CommandResult {
     for warning in warnings(rules, &unknown_operators(rules, register)) {
-        eprintln!("nabar: warning: {}: {warning}", file.display());
+        writeln!(io::stderr(), "nabar: warning: {}: {warning}", file.display())?;
     }
+    Ok(())
 }
 
 /// Operators of the rules that a register does not have, by id or name.

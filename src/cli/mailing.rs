@@ -122,7 +122,7 @@ fn with_mailing(
     listen();
     let JobRegister { register, asked } = JobRegister::open(question, list, output)?;
     if let (Some(rules), Some(file), false) = (&rules, &list.rules, list.quiet) {
-        channel_rules::warn(rules, &register, file);
+        channel_rules::warn(rules, &register, file)?;
     }
     let (date, today) = day(&question.of)?;
     let question = register.question(question.of.sender.as_deref(), date)?;

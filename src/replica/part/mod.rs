@@ -374,4 +374,32 @@ mod tests {
         assert!(norwegian.is_of(Kind::Krr) && !norwegian.is_of(Kind::Far));
         assert!(!Part::Dispatcher("984661185".to_owned()).is_of(Kind::Krr));
     }
+
+    /// A part is not made of what another program puts into the directory of a replica, beside its files.
+    #[test]
+    fn a_part_is_made_of_the_files_of_the_follower_only() {
+        let directory = tempfile::tempdir().expect("directory");
+        let at = |name: &str| directory.path().join(name);
+        store::init(fixture("far"), at("whole")).expect("a data directory");
+        let (link, link_of_whole) = (FollowerLink::default(), OnceLock::from(FollowerLink::default()));
+        let (stop, part) = (AtomicBool::new(false), Part::Operator("164921000016".to_owned()));
+        let whole = at("whole");
+        let source = WholeRegister::new((&whole, &link_of_whole), part, at("part.nabar"), &stop, &link);
+        let offered = || source.offer().map(|offer| offer.latest);
+        assert!(matches!(offered(), Err(FollowError::Unreachable(_))), "it is not open yet");
+        let writer = Writer::open(&whole).expect("a writer");
+        let writer = crate::replica::link::LinkedWriter::new(writer, link_of_whole.get());
+        assert_eq!(offered().expect("a part"), 1000);
+        let other = whole.join("register-00000000000000002000.nabar");
+        fs::copy(whole.join("register-00000000000000001000.nabar"), &other).expect("copied");
+        assert!(matches!(offered(), Err(FollowError::Unreachable(_))), "another file is there");
+        assert!(source.changes(&writer.register(), 10, Duration::ZERO).is_err());
+        fs::remove_file(&other).expect("removed");
+        assert_eq!(offered().expect("a part"), 1000);
+        // After it was closed, too.
+        drop(writer);
+        assert_eq!(offered().expect("a part"), 1000);
+        fs::remove_file(whole.join("changes-00000000000000001000.log")).expect("removed");
+        assert!(matches!(offered(), Err(FollowError::Unreachable(_))), "a file is missing");
+    }
 }

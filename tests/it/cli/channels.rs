@@ -391,6 +391,28 @@ fn a_column_whose_name_occurs_twice_is_refused() {
     assert!(error.contains("several columns of the list are named ort: name it by its number"), "{error}");
 }
 
+/// What is probably not meant is said by the job, too; an explanation says what it was not given.
+#[test]
+fn warnings_and_hints_about_rules() {
+    let (work, _) = workspace();
+    let list = fixture("far-list.csv");
+    let unknown = RULES.replace("Brevia AB", "Breva AB");
+    let dead = "[[rule]]\nname = \"twice\"\nchannel = \"mailbox\"\nwhen.outcome = \"digital\"\n";
+    let last = "[[rule]]\nname = \"all others\"";
+    work.write("odd.toml", unknown.replace(last, &format!("{dead}{last}")));
+    let split = work.run(&args(&[&["split", &list, "-o", "out", "--rules", "odd.toml"], &FAR, &DATE]));
+    let said = String::from_utf8_lossy(&split.stderr);
+    for warning in ["the register has no operator Breva AB", "rule twice can never apply"] {
+        assert!(said.contains("nabar: warning: odd.toml: ") && said.contains(warning), "{said}");
+    }
+    let explain = ["rules", "explain", "rules.toml"];
+    let text = work.done(&args(&[&explain, &["196810199809", "--cell", "ort=Lund"], &FAR, &DATE]));
+    assert!(text.contains("taken as empty, since no --cell gives them: postnummer\n"), "{text}");
+    assert!(work.fails(2, &args(&[&explain, &[&list], &FAR, &DATE])).contains("name the row with --row N"));
+    let error = work.fails(2, &args(&[&explain, &["196810199809", "--cell", "stad=Lund"], &FAR, &DATE]));
+    assert!(error.contains("the rules read no column stad; they read: ort, postnummer"), "{error}");
+}
+
 /// The ready-made rules, as `nabar rules check` shows them.
 #[test]
 fn ready_made_rules_are_checked() {

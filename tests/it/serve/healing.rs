@@ -427,6 +427,16 @@ fn a_damaged_replica_that_is_served_starts_over() {
     apply(&work, "source", &changes[70..80]);
     work.until("it has all", || sequence(&server) == 1080);
     is_ready(&work, &server, true);
+    // Also if a request finds damage in its log.
+    let alarms = || server.errors().matches("the replica is damaged").count();
+    let before = alarms();
+    overwrite(&work.path("replica").join(segment(1000)), 300, &[0; 64]);
+    assert_eq!(server.get("/v1/changes?from=1000").status, 500);
+    apply(&work, "source", &changes[80..90]);
+    work.until("it starts over", || alarms() > before);
+    work.until("it has all", || sequence(&server) == 1090);
+    is_ready(&work, &server, true);
+    assert_eq!(server.get("/v1/changes?from=1000").status, 200);
     drop((server, source));
     assert_eq!(work.done(&["diff", "replica", "source"]), "");
 }
