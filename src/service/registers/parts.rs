@@ -7,7 +7,7 @@ use super::served::{KeptPart, ServedRegister};
 use crate::replica::{self, Event, FollowError, FollowerLink};
 use crate::service::config::Replicas;
 use crate::store::CHECKPOINT_AT;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -37,84 +37,95 @@ pub(super) fn keep(
             replicas.directory.join(if served.name.is_empty() { kind.name() } else { &served.name });
         let kept = Arc::new(KeptPart::new(part.clone()));
         all.push(Arc::clone(&kept));
-        let (whole, beside) = (whole.to_owned(), threads.clone());
-        let (log, link) = (Arc::clone(served.log_state()), Arc::clone(&served.link));
-        threads.spawn(move |stop| follow(&kept, (&whole, &link), &log, &directory.join(name), &beside, stop));
+        let keeper = PartKeeper {
+            kept,
+            whole: whole.to_owned(),
+            link_of_whole: Arc::clone(&served.link),
+            log: Arc::clone(served.log_state()),
+            directory: directory.join(name),
+            threads: threads.clone(),
+        };
+        threads.spawn(move |stop| keeper.follow(stop));
     }
     Ok(all)
 }
 
-/// Follows a part into a directory. If that fails, it is tried again: another program may be replacing the directory.
-fn follow(
-    kept: &KeptPart,
-    whole: (&Path, &OnceLock<FollowerLink>),
-    log: &ServedLog,
-    directory: &Path,
-    threads: &Threads,
-    stop: &Arc<AtomicBool>,
-) {
-    let (part, mut reported) = (kept.part.to_string(), None);
-    while let Err(error) = follow_once(kept, whole, log, directory, threads, stop) {
-        kept.is_followed.store(false, Ordering::Relaxed);
-        let error = error.to_string();
-        if reported.as_ref() != Some(&error) {
-            tracing::error!(
-                part,
-                error,
-                "the part is not updated; its last version is still served; trying again"
-            );
-            reported = Some(error);
-        }
-        let again = Instant::now() + FOLLOW_AGAIN;
-        while Instant::now() < again && !stop.load(Ordering::Relaxed) {
-            thread::park_timeout(again.saturating_duration_since(Instant::now()));
-        }
-    }
+/// Keeps a part up to date.
+struct PartKeeper {
+    kept: Arc<KeptPart>,
+    /// Data directory of the whole register.
+    whole: PathBuf,
+    /// Connects the follower of the whole register with its readers, if it is a replica.
+    link_of_whole: Arc<OnceLock<FollowerLink>>,
+    /// The log of the whole register.
+    log: Arc<ServedLog>,
+    /// Data directory of the part.
+    directory: PathBuf,
+    threads: Threads,
 }
 
-/// Follows a part into a directory until it fails, or the service ends. `log` is that of the whole register.
-fn follow_once(
-    kept: &KeptPart,
-    whole: (&Path, &OnceLock<FollowerLink>),
-    log: &ServedLog,
-    directory: &Path,
-    threads: &Threads,
-    stop: &Arc<AtomicBool>,
-) -> Result<(), FollowError> {
-    let part = kept.part.to_string();
-    replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, &kept.link, |event| {
-        kept.note(&event);
-        match event {
-            Event::Open(sequence) => tracing::info!(part, sequence, "the part is open"),
-            Event::Behind => tracing::info!(part, "the part is rebuilt"),
-            Event::Diverged(what) | Event::Untrusted(what) => {
-                tracing::error!(part, what, "the part is rebuilt")
+impl PartKeeper {
+    /// Follows the part into its directory. If that fails, it is tried again: another program may be replacing the directory.
+    fn follow(&self, stop: &Arc<AtomicBool>) {
+        let (kept, mut reported) = (&self.kept, None);
+        let part = kept.part.to_string();
+        while let Err(error) = self.follow_once(stop) {
+            kept.is_followed.store(false, Ordering::Relaxed);
+            let error = error.to_string();
+            if reported.as_ref() != Some(&error) {
+                tracing::error!(
+                    part,
+                    error,
+                    "the part is not updated; its last version is still served; trying again"
+                );
+                reported = Some(error);
             }
-            Event::Damaged(what) => {
-                tracing::error!(part, what, "the part is damaged, and is rebuilt");
+            let again = Instant::now() + FOLLOW_AGAIN;
+            while Instant::now() < again && !stop.load(Ordering::Relaxed) {
+                thread::park_timeout(again.saturating_duration_since(Instant::now()));
             }
-            Event::Waiting(what) => {
-                tracing::warn!(part, what, "the part waits");
-                // A damaged log may be the reason.
-                log.suspect();
-            }
-            Event::BadFile(what) => {
-                tracing::warn!(part, what, "the part waits for another register file");
-            }
-            Event::Progress(sequence, latest) => {
-                // Not before: its content has been compared with the whole register now. What was in the directory may
-                // have been another register.
-                if sequence == latest && kept.served.get().is_none() {
-                    tracing::info!(part, sequence, "the part is ready");
-                    match ServedRegister::open_part(directory, kept, threads) {
-                        Ok(served) => drop(kept.served.set(served)),
-                        Err(error) => tracing::error!(part, %error, "the part cannot be served"),
+        }
+    }
+
+    /// Follows the part until that fails, or the service ends.
+    fn follow_once(&self, stop: &Arc<AtomicBool>) -> Result<(), FollowError> {
+        let PartKeeper { kept, directory, .. } = self;
+        let part = kept.part.to_string();
+        let whole = (&*self.whole, &*self.link_of_whole);
+        replica::follow_part(whole, &kept.part, directory, CHECKPOINT_AT, stop, &kept.link, |event| {
+            kept.note(&event);
+            match event {
+                Event::Open(sequence) => tracing::info!(part, sequence, "the part is open"),
+                Event::Behind => tracing::info!(part, "the part is rebuilt"),
+                Event::Diverged(what) | Event::Untrusted(what) => {
+                    tracing::error!(part, what, "the part is rebuilt")
+                }
+                Event::Damaged(what) => {
+                    tracing::error!(part, what, "the part is damaged, and is rebuilt");
+                }
+                Event::Waiting(what) => {
+                    tracing::warn!(part, what, "the part waits");
+                    // A damaged log may be the reason.
+                    self.log.suspect();
+                }
+                Event::BadFile(what) => {
+                    tracing::warn!(part, what, "the part waits for another register file");
+                }
+                Event::Progress(sequence, latest) => {
+                    // Not before: its content has been compared with the whole register now. What was in the directory may
+                    // have been another register.
+                    if sequence == latest && kept.served.get().is_none() {
+                        tracing::info!(part, sequence, "the part is ready");
+                        match ServedRegister::open_part(directory, kept, &self.threads) {
+                            Ok(served) => drop(kept.served.set(served)),
+                            Err(error) => tracing::error!(part, %error, "the part cannot be served"),
+                        }
                     }
                 }
+                Event::Reconnected => tracing::info!(part, "the part follows again"),
+                // The last two are those of feeds.
+                Event::AttemptFailed | Event::Downloading(..) | Event::Loading(..) | Event::Silent(_) => {}
             }
-            Event::Reconnected => tracing::info!(part, "the part follows again"),
-            // The last two are those of feeds.
-            Event::AttemptFailed | Event::Downloading(..) | Event::Loading(..) | Event::Silent(_) => {}
-        }
-    })
+        })
+    }
 }
