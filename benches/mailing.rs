@@ -229,6 +229,7 @@ impl<'q> List<'q> {
             duplicates: Duplicates::Keep,
             max_rejected: nabar::rejected::RejectedLimit::Percent(100.0),
             now: jiff::Timestamp::now(),
+            groups: None,
             prices: None,
             asked: None,
             threads: rayon::current_num_threads(),

@@ -23,7 +23,17 @@ const CHANNEL_BYTES_MAX: usize = 40;
 /// Conditions within conditions, at most.
 const DEPTH_MAX: usize = 32;
 /// Names that files of a split have already.
-const RESERVED: [&str; 4] = ["rejected", "duplicates", "feedback", "report"];
+const RESERVED: [&str; 9] = [
+    "rejected",
+    "duplicates",
+    "feedback",
+    "report",
+    "late-paper",
+    "late-moved",
+    "record",
+    "reconcile",
+    "receipts-rejected",
+];
 const OUTCOMES: [&str; 3] = ["digital", "notify", "paper"];
 
 /// Why a file of rules is refused.
@@ -101,7 +111,7 @@ impl Reader<'_> {
             let name = &channels[channel].name;
             return Err(Finding(0, format!("costs are compared with channel {name}, which has no `cost`")));
         }
-        let rules = self.all_rules(file.rule, &channels)?;
+        let rules = self.all_rules(file.rule, &channels, compare_with.is_some())?;
         Ok(ChannelRules {
             channels,
             lists,
@@ -140,6 +150,7 @@ impl Reader<'_> {
         &mut self,
         read: Vec<read::Rule>,
         channels: &[Channel],
+        compares: bool,
     ) -> Result<Vec<ChannelRule>, Finding> {
         if read.len() > RULES_MAX {
             let at = read[RULES_MAX].name.span().start;
@@ -158,8 +169,22 @@ impl Reader<'_> {
                 return Err(Finding(last, finding));
             }
             let channel = channel_index(channels, &rule.channel)?;
+            let cost = rule.cost.map(price).transpose()?;
+            if let Some(compared) = rule.compared_cost.as_ref().filter(|_| !compares) {
+                let finding =
+                    "`compared_cost` is the price in the channel of `compare_with`, which is not there";
+                return Err(Finding(compared.span().start, finding.to_owned()));
+            }
+            let compared_cost = rule.compared_cost.map(price).transpose()?;
             let when = self.condition(rule.when, last, 0)?;
-            rules.push(ChannelRule { name, channel, when, line: self.lines.number(last) });
+            rules.push(ChannelRule {
+                name,
+                channel,
+                when,
+                cost,
+                compared_cost,
+                line: self.lines.number(last),
+            });
         }
         match rules.last() {
             None => {
@@ -297,7 +322,8 @@ fn channels(read: Vec<read::Channel>) -> Result<Vec<Channel>, Finding> {
             let finding = "the name of a channel has lower-case letters a to z, digits and hyphens, as its file is named so";
             return Err(Finding(at, finding.to_owned()));
         }
-        if RESERVED.contains(&&*name) {
+        let stem = name.trim_end_matches(|character: char| character.is_ascii_digit()).trim_end_matches('-');
+        if RESERVED.contains(&&*name) || RESERVED.contains(&stem) {
             return Err(Finding(
                 at,
                 format!("a file of every split is named {name}: name the channel otherwise"),
@@ -306,17 +332,22 @@ fn channels(read: Vec<read::Channel>) -> Result<Vec<Channel>, Finding> {
         if channels.iter().any(|other| other.name == name) {
             return Err(Finding(at, format!("there are two channels with the name {name}")));
         }
-        if let Some(cost) = channel.cost.as_ref().filter(|cost| !(0.0..1e6).contains(cost.get_ref())) {
-            return Err(Finding(cost.span().start, "a cost is an amount from 0, such as 8.50".to_owned()));
-        }
+        let cost = channel.cost.map(price).transpose()?;
         // The file of rows for each operator.
         let mailbox = channel.mailbox.unwrap_or(name == "mailbox");
         if name == "mailbox" && !mailbox {
             return Err(Finding(at, "a channel with the name mailbox is one: name it otherwise".to_owned()));
         }
-        channels.push(Channel { name, mailbox, cost: channel.cost.map(Spanned::into_inner) });
+        channels.push(Channel { name, mailbox, cost });
     }
     Ok(channels)
+}
+
+fn price(cost: Spanned<f64>) -> Result<f64, Finding> {
+    match (0.0..1e6).contains(cost.get_ref()) {
+        true => Ok(cost.into_inner()),
+        false => Err(Finding(cost.span().start, "a cost is an amount from 0, such as 8.50".to_owned())),
+    }
 }
 
 /// Whether a name is one of a channel.

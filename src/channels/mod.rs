@@ -83,6 +83,10 @@ pub struct ChannelRule {
     pub channel: usize,
     /// When it applies.
     pub when: Condition,
+    /// Price of a letter to which it applies, if that is not the one of the channel.
+    pub cost: Option<f64>,
+    /// What such a letter would cost in the channel of the comparison, if not what others do.
+    pub compared_cost: Option<f64>,
     /// Line in the file of rules.
     pub line: usize,
 }
@@ -325,6 +329,11 @@ impl ChannelRules {
     /// The channel of a rule.
     pub fn channel_of(&self, rule: usize) -> &Channel {
         &self.channels[self.rules[rule].channel]
+    }
+
+    /// Price of a letter to which a rule applies: its own, or that of its channel.
+    pub fn cost_of(&self, rule: usize) -> Option<f64> {
+        self.rules[rule].cost.or(self.channel_of(rule).cost)
     }
 
     /// The rules that apply to no letter of any register, because a rule before them always applies first or their own

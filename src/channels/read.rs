@@ -46,6 +46,8 @@ pub(super) struct List {
 pub(super) struct Rule {
     pub(super) name: Spanned<String>,
     pub(super) channel: Spanned<String>,
+    pub(super) cost: Option<Spanned<f64>>,
+    pub(super) compared_cost: Option<Spanned<f64>>,
     #[serde(default)]
     pub(super) when: When,
 }

@@ -451,7 +451,8 @@ fn any_rules() -> impl Strategy<Value = ChannelRules> {
         let mut all = ChannelRules::parse(&text, Path::new("")).expect("rules");
         let last = all.rules.pop().expect("a rule");
         for (number, (when, channel)) in rules.into_iter().enumerate() {
-            all.rules.push(ChannelRule { name: number.to_string(), channel, when, line: 1 });
+            let (name, cost, compared_cost) = (number.to_string(), None, None);
+            all.rules.push(ChannelRule { name, channel, when, cost, compared_cost, line: 1 });
         }
         all.rules.push(last);
         all

@@ -8,7 +8,9 @@ use super::{CommandResult, Failure, InputRegister, day, interrupted, listen, sou
 use indicatif::{ProgressBar, ProgressStyle};
 use nabar::channels::ChannelRules;
 use nabar::files::{self, WorkDirectory};
-use nabar::mailing::{self, AskedSummary, Destination, ListOptions, Mailing, Progress, Report, Ruling};
+use nabar::mailing::{
+    self, AskedSummary, Destination, GroupOptions, ListOptions, Mailing, Prices, Progress, Report, Ruling,
+};
 use nabar::register::Register;
 use nabar::source::{Resolved, journal_of};
 use std::io::{self, IsTerminal, Write};
@@ -128,6 +130,12 @@ fn with_mailing(
     let question = register.question(question.of.sender.as_deref(), date)?;
     let progress = JobProgress::new(list);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let prices = list.postage.zip(list.digital_cost).map(|(postage, digital_cost)| Prices {
+        postage,
+        digital_cost,
+        currency: list.currency.clone().unwrap_or_default(),
+    });
+    let groups = GroupOptions { by: list.group_by.clone(), smallest: list.smallest_group };
     let mailing = Mailing {
         question: &question,
         list: &list.list,
@@ -137,7 +145,8 @@ fn with_mailing(
         ruling: None,
         duplicates: list.duplicates.into(),
         max_rejected: list.max_rejected,
-        prices: list.postage.zip(list.digital_cost),
+        groups: Some(&groups),
+        prices: prices.as_ref(),
         asked: asked.as_ref().map(|(resolved, _)| asked_summary(resolved)),
         threads: reading.threads.map_or(cores, std::num::NonZeroUsize::get),
         progress: &progress,

@@ -12,6 +12,7 @@ mod log;
 mod lookup;
 mod mailing;
 mod mode;
+mod receipts;
 mod registers;
 mod report;
 mod serve;
@@ -126,6 +127,7 @@ fn advice(hint: Hint) -> &'static str {
         Hint::NameIdColumn => {
             "name it with --id-column NAME or NUMBER (and --delimiter, if the columns are wrong)"
         }
+        Hint::NameDelimiter => "name it with --delimiter",
         Hint::SkipRows => "set --skip-rows and --header to where the list begins, or remove the identity",
         Hint::ReplaceOutput => "name a new directory, or replace an earlier split with --force",
         Hint::OtherOutput => "name another directory",
@@ -202,6 +204,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Source(args) => sources::source(&args),
         Command::Rules(args) => channel_rules::rules(&args),
         Command::Recheck(args) => sources::recheck(&args),
+        Command::Reconcile(args) => receipts::reconcile(&args),
+        Command::Record(args) => receipts::record(&args),
         Command::Purge(args) => sources::purge(&args),
         Command::Init(args) => changes::init(&args),
         Command::Apply(args) => changes::apply(&args),

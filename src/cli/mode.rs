@@ -1,7 +1,8 @@
 //! `--mode`: permissions of what commands create.
 
 use super::args::{
-    Build, Check, Command, Export, FollowArgs, Init, PublishArgs, RecheckArgs, ResolveArgs, Split,
+    Build, Check, Command, Export, FollowArgs, Init, PublishArgs, RecheckArgs, ReconcileArgs, ResolveArgs,
+    Split,
 };
 use clap::Args;
 use nabar::files::FileMode;
@@ -24,6 +25,7 @@ impl Command {
             | Command::Split(Split { mode, .. })
             | Command::Resolve(ResolveArgs { mode, .. })
             | Command::Recheck(RecheckArgs { mode, .. })
+            | Command::Reconcile(ReconcileArgs { mode, .. })
             | Command::Init(Init { mode, .. })
             | Command::Follow(FollowArgs { mode, .. })
             | Command::Publish(PublishArgs { mode, .. }) => Some(mode.mode),

@@ -143,6 +143,7 @@ fn print(out: &mut impl Write, snapshot: &Snapshot, register: &Register, census:
     writeln!(out, "register    {}", register.source_name())?;
     writeln!(out, "sequence    {}", register.sequence())?;
     writeln!(out, "as of       {}", register.as_of())?;
+    writeln!(out, "digest      {}", snapshot.header_digest())?;
     writeln!(out, "format      {}", header.version())?;
     writeln!(out, "recipients  {}", census.recipients)?;
     writeln!(out, "senders     {}", register.senders().len())?;
@@ -198,6 +199,7 @@ fn as_json(snapshot: &Snapshot, register: &Register, census: &Census, unfinished
         "kind": register.source_name(),
         "sequence": register.sequence(),
         "as_of": register.as_of().to_string(),
+        "digest": snapshot.header_digest(),
         "format": snapshot.header().version(),
         "recipients": census.recipients,
         "bytes": snapshot.header().file_bytes,

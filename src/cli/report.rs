@@ -258,7 +258,7 @@ impl TerminalReport<'_> {
 mod tests {
     use super::*;
     use nabar::extract::{BuildOptions, build};
-    use nabar::mailing::{Mailing, StreamLimits, check_stream};
+    use nabar::mailing::{Mailing, Prices, StreamLimits, check_stream};
     use nabar::snapshot::Snapshot;
     use std::path::Path;
 
@@ -272,7 +272,8 @@ mod tests {
         let sender = &register.senders()[0].id;
         let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
         let list = "Utskick\n\npnr;namn\n196810199809;Asa\nx;Bo\ny;Ci\n";
-        let mailing = Mailing { prices: Some((8.5, 0.9)), ..Mailing::new(&question, Path::new("list.csv")) };
+        let prices = Prices { postage: 8.5, digital_cost: 0.9, currency: String::new() };
+        let mailing = Mailing { prices: Some(&prices), ..Mailing::new(&question, Path::new("list.csv")) };
         let report =
             check_stream(&mailing, Box::new(list.as_bytes()), StreamLimits::default()).expect("checked");
         let text = |language| {

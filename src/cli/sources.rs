@@ -225,6 +225,7 @@ pub(super) fn summary(resolved: &Resolved) -> serde_json::Value {
 
 pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
     let earlier = SplitDirectory::read(&args.split)?;
+    earlier.check_one_column()?;
     let source = open(&args.source, &args.asking)?;
     let kind = source.file().kind.name();
     if kind != earlier.kind() {

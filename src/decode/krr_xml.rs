@@ -1,12 +1,13 @@
 //! KRR's XML: its export `kontaktregister.xml` (export-14-05, metadata-14-05), and pages of `HentEndringer`.
 
+use super::bounded_input::BoundedInput;
 use crate::limits::LINE_BYTES_MAX;
 use crate::register::{DigitalPost, Kontaktinformasjon, Person, moment};
 use jiff::Timestamp;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 /// File name of an export.
@@ -43,12 +44,7 @@ impl KrrXmlReader {
     }
 
     fn new(reader: Box<dyn BufRead + Send>, path: PathBuf) -> Self {
-        let mut reader = Reader::from_reader(BoundedInput {
-            inner: reader,
-            line: 1,
-            left: LINE_BYTES_MAX,
-            is_exceeded: false,
-        });
+        let mut reader = Reader::from_reader(BoundedInput::new(reader));
         reader.config_mut().expand_empty_elements = true;
         let (buffer, as_of) = (Vec::new(), Timestamp::UNIX_EPOCH);
         KrrXmlReader { reader, buffer, path, sequence: 0, as_of, closed: false }
@@ -89,7 +85,7 @@ impl KrrXmlReader {
 
     /// Begins an element, with all that it holds, or what is between elements: it may be as long as the limit.
     fn begin_record(&mut self) {
-        self.reader.get_mut().left = LINE_BYTES_MAX;
+        self.reader.get_mut().begin_record();
     }
 
     fn start(&mut self) -> Result<BytesStart<'static>, XmlError> {
@@ -301,43 +297,4 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> String {
         .and_then(|attribute| attribute.normalized_value(XmlVersion::Explicit1_0).ok())
         .map(|value| value.into_owned())
         .unwrap_or_default()
-}
-
-/// Counts the lines that are read through it, and fails after a number of bytes.
-struct BoundedInput {
-    inner: Box<dyn BufRead + Send>,
-    line: u64,
-    /// Bytes that may be read.
-    left: usize,
-    /// Whether there were more.
-    is_exceeded: bool,
-}
-
-impl Read for BoundedInput {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let count = available.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&available[..count]);
-        self.consume(count);
-        Ok(count)
-    }
-}
-
-impl BufRead for BoundedInput {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let available = self.inner.fill_buf()?;
-        if self.left == 0 && !available.is_empty() {
-            self.is_exceeded = true;
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(&available[..available.len().min(self.left)])
-    }
-
-    fn consume(&mut self, amount: usize) {
-        if let Ok(buffer) = self.inner.fill_buf() {
-            self.line += memchr::memchr_iter(b'\n', &buffer[..amount.min(buffer.len())]).count() as u64;
-        }
-        self.inner.consume(amount);
-        self.left = self.left.saturating_sub(amount);
-    }
 }

@@ -1,6 +1,7 @@
 //! Decoding of register text that extracts and changes share: compressed files, persons of KRR as JSON and
 //! XML, and the reasons for rejecting a row or a change.
 
+mod bounded_input;
 mod compression;
 mod krr_xml;
 mod person;
@@ -8,6 +9,7 @@ mod reason;
 
 pub use reason::Reason;
 
+pub(crate) use bounded_input::BoundedInput;
 pub(crate) use compression::decompressed;
 pub(crate) use krr_xml::{ChangesPage, KRR_XML_FILE, KrrXmlReader, XmlError};
 pub(crate) use person::{DecodedPerson, decode_person};

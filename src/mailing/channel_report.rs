@@ -57,6 +57,10 @@ pub struct RuleSummary {
     pub channel: String,
     /// Letters.
     pub letters: u64,
+    /// Price of a letter, `null` if neither the rule nor its channel has one.
+    pub cost: Option<f64>,
+    /// Price of all its letters.
+    pub total: Option<f64>,
 }
 
 /// What a mailing costs, and what its letters would cost in one channel.
@@ -89,52 +93,53 @@ impl ChannelsSummary {
                 by_rule[usize::from(rule)] += letters;
             }
         }
-        let mut by_channel = vec![0; rules.channels().len()];
-        for (rule, letters) in rules.rules().iter().zip(&by_rule) {
-            by_channel[rule.channel] += letters;
-        }
-        let channels = rules.channels().iter().zip(by_channel);
-        let channels: Vec<ChannelSummary> = channels
-            .map(|(channel, letters)| ChannelSummary {
+        let rule_summaries =
+            rules.rules().iter().enumerate().zip(&by_rule).map(|((index, rule), &letters)| {
+                let cost = rules.cost_of(index);
+                RuleSummary {
+                    name: rule.name.clone(),
+                    channel: rules.channel_of(index).name.clone(),
+                    letters,
+                    cost,
+                    total: cost.map(|cost| rounded(cost * letters as f64)),
+                }
+            });
+        let rule_summaries: Vec<RuleSummary> = rule_summaries.collect();
+        let channels = rules.channels().iter().map(|channel| {
+            let own = || rule_summaries.iter().filter(|rule| rule.channel == channel.name);
+            let totals: Vec<f64> = own().filter_map(|rule| rule.total).collect();
+            ChannelSummary {
                 name: channel.name.clone(),
                 mailbox: channel.mailbox,
-                letters,
+                letters: own().map(|rule| rule.letters).sum(),
                 cost: channel.cost,
-                total: channel.cost.map(|cost| rounded(cost * letters as f64)),
-            })
-            .collect();
-        let summaries = rules.rules().iter().enumerate().zip(&by_rule);
+                total: (channel.cost.is_some() || !totals.is_empty()).then(|| rounded(totals.iter().sum())),
+            }
+        });
         ChannelsSummary {
             rules_digest: format!("blake3:{}", rules.digest().to_hex()),
             lists: lists.to_vec(),
-            costs: costs(rules, &channels),
-            channels,
-            rules: summaries
-                .map(|((index, rule), letters)| RuleSummary {
-                    name: rule.name.clone(),
-                    channel: rules.channel_of(index).name.clone(),
-                    letters: *letters,
-                })
-                .collect(),
+            channels: channels.collect(),
+            costs: costs(rules, &rule_summaries),
+            rules: rule_summaries,
         }
     }
 }
 
-fn costs(rules: &ChannelRules, channels: &[ChannelSummary]) -> Option<ChannelCosts> {
-    channels.iter().any(|channel| channel.cost.is_some()).then_some(())?;
-    let letters = |priced: bool| -> u64 {
-        channels
-            .iter()
-            .filter(|channel| channel.cost.is_some() == priced)
-            .map(|channel| channel.letters)
-            .sum()
-    };
-    let as_split: f64 = channels.iter().filter_map(|channel| channel.total).sum();
-    let compared =
-        rules.compare_with().and_then(|channel| channel.cost).map(|cost| cost * letters(true) as f64);
+fn costs(rules: &ChannelRules, summaries: &[RuleSummary]) -> Option<ChannelCosts> {
+    summaries.iter().any(|rule| rule.cost.is_some()).then_some(())?;
+    let as_split: f64 = summaries.iter().filter_map(|rule| rule.total).sum();
+    let compared = rules.compare_with().and_then(|channel| channel.cost).map(|cost| -> f64 {
+        let priced = rules.rules().iter().zip(summaries).filter(|(_, summary)| summary.cost.is_some());
+        priced.map(|(rule, summary)| rule.compared_cost.unwrap_or(cost) * summary.letters as f64).sum()
+    });
     Some(ChannelCosts {
         currency: rules.currency().to_owned(),
-        letters_without_price: letters(false),
+        letters_without_price: summaries
+            .iter()
+            .filter(|rule| rule.cost.is_none())
+            .map(|rule| rule.letters)
+            .sum(),
         as_split: rounded(as_split),
         compared_with: rules.compare_with().map(|channel| channel.name.clone()),
         compared: compared.map(rounded),

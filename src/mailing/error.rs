@@ -26,6 +26,18 @@ pub enum ListError {
         /// The system's error.
         error: io::Error,
     },
+    /// Most of the first rows are several rows in one.
+    #[error(
+        "most rows of the list hold the identity of another recipient right behind a text, as if line ends were lost: export \
+         the list again"
+    )]
+    LineEndsLost,
+    /// The columns have another order from some row on.
+    #[error(
+        "the list has {0} rows with titles of its columns in another order, as if files with different columns had been put \
+         together: the rows below would go to the wrong recipients; nothing was left behind"
+    )]
+    OtherHeader(u64),
     /// A finished file cannot be renamed to its final name.
     #[error("cannot rename a file to {}: {error}; without {REPORT} the directory is incomplete", path.display())]
     Finish {
@@ -44,7 +56,9 @@ pub enum ListError {
         cause: LikelyCause,
     },
     /// The header, or a line above it, holds an identity.
-    #[error("the header, or a line above it, holds an identity, which would be copied to every file")]
+    #[error(
+        "the header, or a line above it, holds an identity or a number that may be one, which would be copied to every file"
+    )]
     HeaderIsRow,
     /// More than two columns of identities are named, or the same one twice.
     #[error("the identities can be in one column, or in two different ones")]
@@ -54,6 +68,17 @@ pub enum ListError {
     UnknownIdColumn {
         /// The columns, and the share of identities in each.
         columns: String,
+    },
+    /// The delimiter cannot be determined.
+    #[error(
+        "cannot determine the delimiter: with '{}' and with '{}' most rows have an identity, in different places",
+        char::from(*one).escape_default(), char::from(*other).escape_default()
+    )]
+    UnknownDelimiter {
+        /// The better candidate.
+        one: u8,
+        /// Another one.
+        other: u8,
     },
     /// The list has no such column.
     #[error("the list has no column {}{similar}; it has: {columns}", shown(wanted))]
@@ -130,6 +155,19 @@ pub enum ListError {
         /// Rules.
         rules: usize,
     },
+    /// Letters would be grouped by the identities of their recipients.
+    #[error(
+        "letters are not grouped by their recipients: group by another column than that of the identities"
+    )]
+    GroupsOfIdentities,
+    /// A column by which letters are grouped has a different text in nearly each row.
+    #[error("column {} has more than {most} different texts: group by a column with fewer", shown(column))]
+    TooManyGroups {
+        /// Its name or number.
+        column: String,
+        /// Most texts of a column.
+        most: usize,
+    },
     /// The list has fewer rows than the one that was asked for.
     #[error("the list has {rows} rows")]
     NoSuchRow {
@@ -175,6 +213,47 @@ pub enum ListError {
     /// The list of a split had ids in two columns.
     #[error("the list of this split had ids in two columns: split it again instead")]
     TwoColumns,
+    /// An output of an earlier job cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    ReadOutput {
+        /// The output.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// An output of an earlier job is not as that job wrote it.
+    #[error("{} was changed since it was written: its digest is another one than its report says", .0.display())]
+    OutputChanged(PathBuf),
+    /// The report of the split has no digests.
+    #[error("the split in {} was made by an earlier version, and its report has no digests: split again", .0.display())]
+    NoDigests(PathBuf),
+    /// A reconciliation in the directory is one of another split.
+    #[error("{} is of an earlier split in this directory: move it and the files with its number elsewhere", .0.display())]
+    OtherSplit(PathBuf),
+    /// The split has no such channel.
+    #[error("the split has no channel {}", plain(.0))]
+    NoSuchChannel(String),
+    /// The run has no letter of that row or recipient.
+    #[error("the split in {} has no such letter", .0.display())]
+    NoSuchLetter(PathBuf),
+    /// Most receipts of a file cannot be read.
+    #[error(
+        "{}: {unread} of {receipts} receipts cannot be read (most: {most}), more than allowed: are the columns and the words \
+         of the status the right ones? Nothing was left behind", path.display()
+    )]
+    ReceiptsRejected {
+        /// The file.
+        path: PathBuf,
+        /// Receipts that cannot be read.
+        unread: u64,
+        /// All of the file.
+        receipts: u64,
+        /// Why most of them cannot.
+        most: &'static str,
+    },
+    /// Receipts cannot be read.
+    #[error("receipts: {0}")]
+    Receipts(#[from] ReceiptsError),
     /// The answers of the register are too old.
     #[error("the register: {0}")]
     Stale(#[from] ScopeError),
@@ -205,6 +284,8 @@ fn shown(wanted: &str) -> std::borrow::Cow<'_, str> {
 pub enum Hint {
     /// Name the column of the identities, or the delimiter.
     NameIdColumn,
+    /// Name the delimiter.
+    NameDelimiter,
     /// Say where the header and the first row are, or remove the identity from the lines above the first row.
     SkipRows,
     /// Name another output directory, or allow the files of an earlier split to be replaced.
@@ -224,6 +305,7 @@ impl ListError {
     pub fn hint(&self) -> Option<Hint> {
         match self {
             ListError::UnknownIdColumn { .. } => Some(Hint::NameIdColumn),
+            ListError::UnknownDelimiter { .. } => Some(Hint::NameDelimiter),
             ListError::HeaderIsRow => Some(Hint::SkipRows),
             ListError::Occupied(_) => Some(Hint::ReplaceOutput),
             ListError::InputInOutput(_) | ListError::OtherOwner(_) => Some(Hint::OtherOutput),
@@ -244,6 +326,10 @@ impl ListError {
             | ListError::IdListEmpty { .. }
             | ListError::AmbiguousColumn { .. }
             | ListError::TooManyRules { .. }
+            | ListError::TooManyGroups { .. }
+            | ListError::GroupsOfIdentities
+            | ListError::LineEndsLost
+            | ListError::OtherHeader(_)
             | ListError::NoSuchRow { .. }
             | ListError::ColumnZero
             | ListError::RowTooLong(_)
@@ -252,6 +338,14 @@ impl ListError {
             | ListError::Busy(_)
             | ListError::Stale(_)
             | ListError::NoSplit(_)
+            | ListError::ReadOutput { .. }
+            | ListError::OutputChanged(_)
+            | ListError::NoDigests(_)
+            | ListError::OtherSplit(_)
+            | ListError::NoSuchChannel(_)
+            | ListError::NoSuchLetter(_)
+            | ListError::Receipts(_)
+            | ListError::ReceiptsRejected { .. }
             | ListError::TwoColumns
             | ListError::ListChanged
             | ListError::Interrupted
@@ -272,9 +366,13 @@ impl ListError {
                 | ListError::ExpandsTooMuch(_)
                 | ListError::HeaderIsRow
                 | ListError::UnknownIdColumn { .. }
+                | ListError::UnknownDelimiter { .. }
+                | ListError::LineEndsLost
+                | ListError::OtherHeader(_)
                 | ListError::NoSuchColumn { .. }
                 | ListError::NoRuleColumn { .. }
                 | ListError::AmbiguousColumn { .. }
+                | ListError::TooManyGroups { .. }
                 | ListError::NoSuchRow { .. }
         )
     }
@@ -285,9 +383,12 @@ impl ListError {
             self,
             ListError::NotAList(_)
                 | ListError::NotRows { .. }
+                | ListError::LineEndsLost
+                | ListError::OtherHeader(_)
                 | ListError::RowTooLong(_)
                 | ListError::NotAsked(_)
                 | ListError::Stale(_)
+                | ListError::ReceiptsRejected { .. }
                 | ListError::IdListRejected { .. }
                 | ListError::IdListEmpty { .. }
         ) || matches!(self, ListError::IdList { error, .. } if error.is_refusal())
@@ -298,19 +399,36 @@ impl ListError {
         matches!(
             self,
             ListError::UnknownIdColumn { .. }
+                | ListError::UnknownDelimiter { .. }
                 | ListError::NoSuchColumn { .. }
                 | ListError::NoRuleColumn { .. }
                 | ListError::AmbiguousColumn { .. }
                 | ListError::NoSuchRow { .. }
                 | ListError::TooManyRules { .. }
+                | ListError::TooManyGroups { .. }
+                | ListError::GroupsOfIdentities
                 | ListError::ColumnZero
                 | ListError::HeaderIsRow
                 | ListError::BadIdColumns
                 | ListError::NoSplit(_)
+                | ListError::NoDigests(_)
+                | ListError::OtherSplit(_)
+                | ListError::NoSuchChannel(_)
+                | ListError::NoSuchLetter(_)
                 | ListError::TwoColumns
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)
         ) || matches!(self, ListError::IdList { error, .. } if error.is_usage())
     }
+}
+
+/// Receipts cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {finding}", path.display())]
+pub struct ReceiptsError {
+    /// Which file.
+    pub path: PathBuf,
+    /// What is wrong, and what to do.
+    pub finding: String,
 }

@@ -119,7 +119,7 @@ impl RowSearch<'_> {
     fn explained(&self, letter: usize, bytes: &[u8]) -> Result<ExplainedLetter, ListError> {
         let (rows, question) = (&self.rows, self.mailing.question);
         let identity = Identity::of_parts(rows.ordinals[letter], rows.identities[letter]);
-        let cells = |ruling: &ListRuling<'_>| ruling.texts(bytes, rows.bytes_of(letter), identity);
+        let cells = |ruling: &ListRuling<'_>| ruling.texts(bytes, rows.bytes_of(letter));
         match (self.job.numbers.answer_of(rows.verdicts[letter]), &self.job.ruling) {
             (Some(answer), Some(ruling)) if Answer::decides(answer) => {
                 explain_letter(question, self.ruling, &identity, self.mailing.today.date(), cells(ruling))

@@ -7,7 +7,8 @@
 use super::cells::Cells;
 use super::lines::RUN_DIGITS;
 use super::rows::{Layout, RowProblem, RowRules};
-use crate::identities::{Country, Identity, separator_bytes};
+use super::titles::Titles;
+use crate::identities::{Country, Identity, Rejection, separator_bytes};
 use crate::limits::FOOTER_BYTES;
 use std::ops::Range;
 
@@ -24,6 +25,10 @@ pub(super) struct Guard {
     pub(super) expected: Vec<usize>,
     /// The header without its line end; empty if there is none.
     pub(super) header: Vec<u8>,
+    /// The titles of the list.
+    pub(super) titles: Titles,
+    /// Whether the byte 85 may be the line end NEL: in Windows-1252, where it is otherwise `…`.
+    pub(super) has_nel: bool,
 }
 
 /// What a row holds beside its own identity.
@@ -54,7 +59,7 @@ impl Guard {
         let mut cells = None;
         let sign = match self.has_more(bytes, &row, &mut cells) {
             true => Some(JoiningSign::More),
-            false => mark_of_joining(&bytes[row.clone()]),
+            false => mark_of_joining(&bytes[row.clone()], self.has_nel),
         };
         if let Some(sign) = sign {
             // A cell may belong to another column than its position says.
@@ -205,7 +210,24 @@ impl Guard {
         if !self.header.is_empty() && text == self.header {
             return Some(RowProblem::RepeatedHeader);
         }
+        if self.is_other_header(text) {
+            return Some(RowProblem::OtherHeader);
+        }
         is_footer(row).then_some(RowProblem::Footer)
+    }
+
+    /// Whether a row has a title of the identities' column in another column, and a title of the list or a word beside it.
+    fn is_other_header(&self, row: &[u8]) -> bool {
+        if !matches!(self.rules.layout, Layout::Delimited { .. }) || self.titles.is_empty() {
+            return false;
+        }
+        let cells = self.cells(row, &(0..row.len()));
+        let text = |cell: Range<usize>| match self.has_nel {
+            true => encoding_rs::WINDOWS_1252.decode_without_bom_handling(&row[cell]).0.into_owned(),
+            false => String::from_utf8_lossy(&row[cell]).into_owned(),
+        };
+        let texts: Vec<String> = cells.into_iter().map(text).collect();
+        self.titles.are_moved(&texts)
     }
 }
 
@@ -236,14 +258,18 @@ fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Whether some bytes hold an identity in one of the searched spellings.
+/// Whether some bytes hold an identity in one of the searched spellings, also with a wrong check digit.
 pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(run) = next_run(bytes, at) {
         at = run.end;
         let is_identity = |text: Range<usize>| {
             let text = &bytes[text];
-            rules.identity(text).is_ok_and(|identity| is_plain(text, &identity))
+            match rules.identity(text) {
+                Ok(identity) => is_plain(text, &identity),
+                // With a typing error, it is somebody's all the same; ten digits alone may be a telephone number.
+                Err(rejection) => rejection == Rejection::BadCheckDigit && text.len() != 10,
+            }
         };
         if spelling(rules.country, bytes, &run).is_some_and(is_identity) {
             return true;
@@ -363,11 +389,12 @@ enum JoiningSign {
 }
 
 /// The mark of two joined rows in a row.
-fn mark_of_joining(row: &[u8]) -> Option<JoiningSign> {
+fn mark_of_joining(row: &[u8], has_nel: bool) -> Option<JoiningSign> {
     let text = without_line_end(row);
     let has = |mark: &[u8]| memchr::memmem::find(text, mark).is_some();
     let is_mark = |byte: &u8| matches!(byte, 0 | 0x0B | 0x0C | 0x1A | 0x1C..=0x1F);
     if text.iter().any(is_mark)
+        || has_nel && memchr::memchr(0x85, text).is_some()
         || has(b"\xC2\x85")
         || has(b"\xE2\x80\xA8")
         || has(b"\xE2\x80\xA9")
@@ -476,7 +503,15 @@ mod tests {
     fn guard(country: Country) -> Guard {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
         let rules = RowRules { layout, country, today: Today::new(2026, 6, 1).expect("a day") };
-        Guard { rules, columns: 3, width: 0, expected: Vec::new(), header: b"pnr;namn;ort".to_vec() }
+        Guard {
+            rules,
+            columns: 3,
+            width: 0,
+            expected: Vec::new(),
+            header: b"pnr;namn;ort".to_vec(),
+            titles: Titles::default(),
+            has_nel: false,
+        }
     }
 
     fn search(guard: &Guard, row: &str) -> GuardFinding {

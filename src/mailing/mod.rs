@@ -10,43 +10,57 @@ mod error;
 mod explained;
 mod feedback;
 mod file_kind;
+mod groups;
 mod guard;
 mod html;
 mod input;
 mod likely_cause;
 mod lines;
+mod meanings;
+mod names;
 mod options;
 mod output_directory;
 mod outputs;
 mod parse;
+mod receipts;
 mod recheck;
 mod report;
+mod row_cells;
 mod rows;
 mod ruling;
 mod run;
 mod seen;
 mod sniff;
+mod split_directory;
+mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod titles;
 mod well_formed;
 mod words;
 
 pub use channel_report::{ChannelCosts, ChannelSummary, ChannelsSummary, IdListSummary, RuleSummary};
-pub use error::{Hint, ListError};
+pub use error::{Hint, ListError, ReceiptsError};
 pub use explained::{ExplainedLetter, explain_letter, explain_row};
 pub use file_kind::FileKind;
+pub use groups::{GroupBy, GroupOptions};
 pub use html::is_html_report;
 pub use likely_cause::LikelyCause;
 pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
-pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked, SplitDirectory};
+pub use receipts::{
+    LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, ReconciledFile, RecordKey, RunRecord,
+};
+pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked};
 pub use report::{
-    AskedSummary, DecidedBy, FEEDBACK, FileSummary, ListSummary, OperatorSummary, REJECTED, REPORT,
-    REPORT_HTML, RegisterSummary, Report, Savings, SenderSummary, SourceSummary, VERSION,
+    AskedSummary, DecidedBy, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary,
+    ListSummary, MadeSummary, OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, RegisterSummary,
+    Report, Savings, SenderSummary, SettingsSummary, SourceSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub use ruling::Ruling;
 pub use sniff::Encoding;
+pub use split_directory::SplitDirectory;
 pub use tally::Verdict;
 pub use words::{Language, ReportWords};
 
@@ -54,15 +68,15 @@ use crate::channels::IdList;
 use crate::identities::{Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
+use groups::ListGroups;
 use guard::holds_run;
 use output_directory::OutputDirectory;
-use outputs::{OutputFile, Outputs};
+use outputs::Outputs;
 use parse::ParseContext;
 use ruling::{ListRuling, Quiet};
 use run::{Job, ListResult};
 use seen::SeenIdentities;
-use sniff::ListForm;
-use std::collections::BTreeMap;
+use sniff::{CellPlace, ListForm};
 use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
@@ -98,8 +112,10 @@ pub struct Mailing<'a> {
     pub duplicates: Duplicates,
     /// The limit of rejected rows. Rows that are not letters, such as blank ones, do not count.
     pub max_rejected: RejectedLimit,
-    /// Prices of a letter on paper and of a digital one, in any currency.
-    pub prices: Option<(f64, f64)>,
+    /// What letters are grouped by in the report.
+    pub groups: Option<&'a GroupOptions>,
+    /// Prices of letters.
+    pub prices: Option<&'a Prices>,
     /// Threads, at least 1.
     pub threads: usize,
     /// What was asked of a live register for this job, for the report.
@@ -122,6 +138,7 @@ impl<'a> Mailing<'a> {
             ruling: None,
             duplicates: Duplicates::default(),
             max_rejected: MAX_REJECTED,
+            groups: None,
             prices: None,
             asked: None,
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
@@ -169,7 +186,7 @@ fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, Lis
     mailing.check_age()?;
     let form = mailing.form_of(&input)?;
     let result = run::run(&mailing.job(&form)?, input, None)?;
-    mailing.check_asked(&result)?;
+    mailing.check_rows(&result)?;
     Ok(mailing.report(&form, &result, None, started))
 }
 
@@ -194,6 +211,7 @@ fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, 
         list: &list.path,
         options,
         ruling: None,
+        groups: None,
         max_rejected: list.max_rejected,
         progress: &progress,
         ..mailing.clone()
@@ -201,6 +219,7 @@ fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, 
     let input = input::open(mailing.list)?;
     let form = mailing.form_of(&input)?;
     let result = run::run(&mailing.job(&form)?, input, None)?;
+    mailing.check_columns(&result)?;
     // Also what looks like the end of a report, or stands above the header: it may hold the one id that matters.
     let is_footer = |ruled: &Ruled| ruled.verdict == Verdict::Rejected(RowProblem::Footer);
     let footers: u64 =
@@ -237,15 +256,15 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let outputs =
         Outputs::create(directory, register, (rules, job.numbers), mailing.duplicates, &form.beginning)?;
     let result = run::run(&job, input, Some(&outputs))?;
-    mailing.check_asked(&result)?;
-    let mut files = outputs.check(&result.tally, result.rows)?;
+    mailing.check_rows(&result)?;
+    let mut files = outputs.check(&result.tally, result.rows, mailing.threads)?;
     if to.sync {
         outputs.sync()?;
     }
     let directory = outputs.into_directory();
     if mailing.refusal(&result).is_some() {
         directory.keep_only(&[REJECTED])?;
-        files.retain(|file| file.path == REJECTED);
+        files.of_rows.retain(|file| file.path == REJECTED);
     }
     let report = mailing.report(&form, &result, Some(&files), started);
     let json = serde_json::to_vec_pretty(&report)
@@ -277,13 +296,36 @@ fn check_input_outside(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<()
 
 impl Mailing<'_> {
     fn form_of(&self, input: &input::Input) -> Result<ListForm, ListError> {
+        let form = self.sniffed(input)?;
+        let of_rules = self.ruling.map_or(0, |ruling| ruling.rules().columns().len());
+        let of_groups = form.cells.get(of_rules..).unwrap_or_default();
+        let second = form.second.map(|(column, _)| column);
+        let has_ids = |place: &CellPlace| match (place, &form.guard.rules.layout) {
+            (CellPlace::Column(column), Layout::Delimited { column: id, .. }) => {
+                column == id || Some(*column) == second || form.guard.expected.contains(column)
+            }
+            (CellPlace::Bytes(from, length), Layout::Fixed { offset, length: ids }) => {
+                *from < offset + ids && *offset < from + length
+            }
+            _ => false,
+        };
+        match of_groups.iter().any(has_ids) {
+            true => Err(ListError::GroupsOfIdentities),
+            false => Ok(form),
+        }
+    }
+
+    fn sniffed(&self, input: &input::Input) -> Result<ListForm, ListError> {
         if self.options.id_columns.len() > 2 {
             return Err(ListError::BadIdColumns);
         }
         let (sample, whole) = input.sample();
         let country = self.question.register().kind().country();
         let columns = self.ruling.map(|ruling| ruling.rules().columns()).unwrap_or_default();
-        let cell_columns = columns.iter().map(|column| column.name.clone()).collect();
+        // First those of the rules, then those of the groups.
+        let groups = self.groups.into_iter().flat_map(GroupOptions::columns);
+        let names = columns.iter().map(|column| &column.name).chain(groups);
+        let cell_columns = names.cloned().collect();
         let options = ListOptions { cell_columns, ..self.options.clone() };
         sniff::sniff(sample, whole, country, self.today, &options).map_err(|error| match error {
             ListError::AmbiguousColumn { wanted, .. } => {
@@ -312,10 +354,13 @@ impl Mailing<'_> {
 
     fn job<'j>(&'j self, form: &'j ListForm) -> Result<Job<'j>, ListError> {
         let (numbers, operators) = (self.numbers()?, self.question.register().operators());
-        let of_list = |ruling| ListRuling::new(ruling, operators, numbers, self.today.date(), form);
+        let day = self.today.date();
+        let of_list = |ruling| ListRuling::new(ruling, operators, numbers, day, form);
+        let rules = self.ruling.map(Ruling::rules);
         Ok(Job {
             context: ParseContext { question: self.question, form, strict_rows: self.options.strict_rows },
             ruling: self.ruling.map(of_list),
+            groups: self.groups.and_then(|groups| ListGroups::new(groups, numbers, rules, day, form)),
             numbers,
             duplicates: self.duplicates,
             threads: self.threads.max(1),
@@ -335,9 +380,10 @@ impl Mailing<'_> {
         Ok(scope.map_or(Ok(()), |scope| scope.usable_at(self.now))?)
     }
 
-    /// Errors: there are letters to recipients for whom the register has no answer. (A job that is refused for its
-    /// rejected rows says so first.)
-    fn check_asked(&self, result: &ListResult) -> Result<(), ListError> {
+    /// Errors: the columns have another order from some row on; there are letters to recipients for whom the register has no answer. (A job
+    /// that is refused for its rejected rows says so first.)
+    fn check_rows(&self, result: &ListResult) -> Result<(), ListError> {
+        self.check_columns(result)?;
         if self.refusal(result).is_some() {
             return Ok(());
         }
@@ -345,6 +391,16 @@ impl Mailing<'_> {
         match self.by_verdict(result).filter(not_asked).map(|(_, letters)| letters).sum() {
             0 => Ok(()),
             letters => Err(ListError::NotAsked(letters)),
+        }
+    }
+
+    /// Errors: the columns have another order from some row on.
+    fn check_columns(&self, result: &ListResult) -> Result<(), ListError> {
+        let other_header = Verdict::Rejected(RowProblem::OtherHeader);
+        let rows = self.by_verdict(result).filter(|(ruled, _)| ruled.verdict == other_header);
+        match rows.map(|(_, rows)| rows).sum() {
+            0 => Ok(()),
+            rows => Err(ListError::OtherHeader(rows)),
         }
     }
 
@@ -365,120 +421,5 @@ impl Mailing<'_> {
             }
         }
         (rejected, result.tally.total_letters() - not_letters)
-    }
-
-    fn report(
-        &self,
-        form: &ListForm,
-        result: &ListResult,
-        files: Option<&[OutputFile]>,
-        started: Instant,
-    ) -> Report {
-        let register = self.question.register();
-        let mut outcomes = BTreeMap::from(["digital", "notify", "paper", "rejected"].map(|name| (name, 0)));
-        let mut reasons = BTreeMap::new();
-        let mut by_operator = vec![0; register.operators().len()];
-        for (Ruled { verdict, .. }, rows) in self.by_verdict(result).filter(|(_, rows)| *rows > 0) {
-            *outcomes.entry(verdict.outcome()).or_insert(0) += rows;
-            if !verdict.reason().is_empty() {
-                *reasons.entry(verdict.reason()).or_insert(0) += rows;
-            }
-            if let Verdict::Decided(Outcome::Digital(operator)) = verdict {
-                by_operator[usize::from(operator)] += rows;
-            }
-        }
-        if self.duplicates == Duplicates::SetAside {
-            outcomes.entry("duplicate").or_insert(0);
-        }
-        let id_of = |operator: u16| register.operators()[usize::from(operator)].id.clone();
-        let file_of = |operator: usize| {
-            let mut files = files.unwrap_or_default().iter();
-            files.find(|file| file.operator == Some(operator as u16)).map(|file| file.path.clone())
-        };
-        let operators = register.operators().iter().enumerate().map(|(index, operator)| OperatorSummary {
-            id: operator.id.clone(),
-            name: operator.name.clone(),
-            rows: by_operator[index],
-            file: file_of(index),
-        });
-        let files = files.map(|files| {
-            let summary = |file: &OutputFile| FileSummary {
-                path: file.path.clone(),
-                outcome: file.outcome.map(str::to_owned),
-                channel: file.channel.clone(),
-                operator_id: file.operator.map(id_of),
-                rows: file.rows,
-                bytes: file.bytes,
-            };
-            files.iter().map(summary).collect()
-        });
-        let digital = outcomes["digital"];
-        let others = outcomes["notify"] + outcomes["paper"];
-        let seconds = started.elapsed().as_secs_f64();
-        Report {
-            version: VERSION,
-            list: self.list_summary(form, result),
-            register: RegisterSummary {
-                kind: register.source_name(),
-                sequence: register.sequence(),
-                as_of: register.as_of().to_string(),
-                age_days: self.now.duration_since(register.as_of()).as_hours().div_euclid(24),
-                source: register.scope().map(|scope| SourceSummary {
-                    address: scope.source.clone(),
-                    ids: scope.ids,
-                    refused: scope.refused,
-                    oldest: scope.oldest().to_string(),
-                    newest: scope.newest().to_string(),
-                    asked: self.asked,
-                }),
-            },
-            sender: self.question.sender().map(|sender| {
-                let sender = &register.senders()[usize::from(sender)];
-                SenderSummary { id: sender.id.clone(), name: sender.name.clone() }
-            }),
-            operators: operators.collect(),
-            channels: self
-                .ruling
-                .map(|ruling| ChannelsSummary::new(ruling.rules(), ruling.lists(), self.by_verdict(result))),
-            files,
-            duplicates: result.tally.duplicates,
-            letters: result.tally.total_letters(),
-            second_ids: result.tally.second_ids,
-            more_than_one_identity: result.tally.other_identities,
-            savings: self.prices.map(|(postage, cost)| Savings::new(postage, cost, digital, others)),
-            refused: self.refusal(result),
-            likely_cause: self.refusal(result).and(form.decided.likely_cause),
-            outcomes,
-            reasons,
-            seconds: (seconds * 1e6).round() / 1e6,
-            rows_per_second: (result.rows as f64 / seconds).round(),
-        }
-    }
-
-    fn list_summary(&self, form: &ListForm, result: &ListResult) -> ListSummary {
-        let decided = &form.decided;
-        let (identities, sampled) = decided.share;
-        let delimiter = match form.guard.rules.layout {
-            Layout::Delimited { delimiter: Some(delimiter), .. } => char::from(delimiter).to_string(),
-            _ => String::new(),
-        };
-        ListSummary {
-            path: self.list.display().to_string(),
-            rows: result.rows,
-            bytes: result.bytes,
-            delimiter,
-            encoding: form.encoding.name().to_owned(),
-            id_column: form.id_column.clone(),
-            columns: form.guard.columns,
-            header_row: decided.header_row,
-            skipped_rows: decided.skipped_rows,
-            id_share: identities as f64 / sampled.max(1) as f64,
-            decided_by: DecidedBy {
-                delimiter: decided.delimiter.name(),
-                header: decided.header.name(),
-                id_column: decided.id_column.name(),
-            },
-            digest: format!("blake3:{}", result.hash.to_hex()),
-        }
     }
 }

@@ -37,6 +37,16 @@ pub enum TwoIds {
     Both,
 }
 
+impl TwoIds {
+    /// `first_reachable` or `both`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            TwoIds::FirstReachable => "first_reachable",
+            TwoIds::Both => "both",
+        }
+    }
+}
+
 /// What happens to rows whose identity occurred in an earlier row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Duplicates {
@@ -45,6 +55,16 @@ pub enum Duplicates {
     Keep,
     /// They are counted, and go to `duplicates.csv`.
     SetAside,
+}
+
+impl Duplicates {
+    /// `keep` or `set_aside`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Duplicates::Keep => "keep",
+            Duplicates::SetAside => "set_aside",
+        }
+    }
 }
 
 /// Limits of a list that is read from a stream, for lists from strangers.

@@ -8,6 +8,7 @@ use super::error::ListError;
 use super::report::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
 use crate::channels::is_channel_name;
 use crate::files::{FileMode, Folder, Others, PartialDirectory, is_ours, is_partial_of, is_regular};
+use crate::memory;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -77,6 +78,22 @@ impl OutputDirectory {
         created.map_err(write_error(&self.partial_path(name)))
     }
 
+    /// The digest of a file: `blake3:` and 64 hexadecimal digits. Errors: it has another length; it cannot be read.
+    pub(super) fn digest(&self, name: &str, bytes: u64) -> Result<String, ListError> {
+        let failed = write_error(&self.partial_path(name));
+        let file = self.partial.folder().open_file(name, false).map_err(&failed)?;
+        // A quarter of the time of a split would be spent on reading them; mapped they are not copied.
+        let mapped = memory::map(&file).map_err(&failed)?;
+        if mapped.as_ref().len() as u64 != bytes {
+            return Err(ListError::Sums);
+        }
+        let digest = blake3::hash(mapped.as_ref());
+        match mapped.is_intact() {
+            true => Ok(format!("blake3:{}", digest.to_hex())),
+            false => Err(ListError::Sums),
+        }
+    }
+
     /// Writes a file.
     pub(super) fn add(&self, name: &str, content: &[u8], sync: bool) -> Result<(), ListError> {
         let mut file = self.create_file(name)?;
@@ -97,6 +114,32 @@ impl OutputDirectory {
             self.partial.folder().remove(name).map_err(write_error(&self.partial_path("")))?;
         }
         Ok(())
+    }
+
+    /// The length of a complete file.
+    pub(super) fn length(&self, name: &str) -> Result<u64, ListError> {
+        let failed = write_error(&self.partial_path(name));
+        let file = self.partial.folder().open_file(name, false).map_err(&failed)?;
+        Ok(file.metadata().map_err(failed)?.len())
+    }
+
+    /// Renames the files to their final names in an existing directory, whose other files stay, one of them last; on the disk
+    /// when this returns.
+    pub(super) fn add_to_existing(self, last: &str) -> Result<(), ListError> {
+        let failed = write_error(&self.wanted);
+        let Some(existing) = &self.existing else {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        };
+        let mut names = self.outputs()?;
+        names.sort_by_key(|name| name == last);
+        for name in names {
+            if name == last {
+                existing.sync().map_err(&failed)?;
+            }
+            let renamed = self.partial.folder().rename(&name, (existing, &name));
+            renamed.map_err(|error| ListError::Finish { path: self.wanted.join(&name), error })?;
+        }
+        existing.sync().map_err(failed)
     }
 
     /// Renames the files to their final names, after removing the files that an earlier job's report in the same

@@ -9,7 +9,7 @@ use super::feedback::{Feedback, RowCounter, decimal_digits};
 use super::options::Duplicates;
 use super::output_directory::{OutputDirectory, write_error};
 use super::parse::ChunkRows;
-use super::report::{FEEDBACK, REJECTED};
+use super::report::{FEEDBACK, FeedbackSummary, REJECTED};
 use super::tally::{Ruled, Tally, Verdict, VerdictNumbers};
 use crate::channels::{Channel, ChannelRules};
 use crate::cpu::{self, Work};
@@ -17,6 +17,7 @@ use crate::files::with_suffix;
 use crate::register::{Kind, Operator, Outcome, Register};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A finished file of rows.
 pub(super) struct OutputFile {
@@ -27,6 +28,13 @@ pub(super) struct OutputFile {
     pub(super) operator: Option<u16>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
+    pub(super) digest: String,
+}
+
+/// The finished files of a split.
+pub(super) struct WrittenFiles {
+    pub(super) of_rows: Vec<OutputFile>,
+    pub(super) feedback: FeedbackSummary,
 }
 
 /// What a chunk gets when it is its turn.
@@ -191,33 +199,63 @@ impl Outputs {
         lengths[self.files.len()] += self.feedback_bytes(first_row, tally);
     }
 
-    /// Checks that every file has the counted rows and bytes, and lists them.
-    pub(super) fn check(&self, tally: &Tally, rows: u64) -> Result<Vec<OutputFile>, ListError> {
-        let mut listed = Vec::new();
-        for (index, file) in self.files.iter().enumerate() {
-            let mine = || (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
-            let bytes = self.prefix.len() as u64 + mine().map(|verdict| tally.bytes[verdict]).sum::<u64>();
-            let path = self.directory.partial_path(&file.name);
-            if file.file.metadata().map_err(write_error(&path))?.len() != bytes {
-                return Err(ListError::Sums);
-            }
-            listed.push(OutputFile {
+    /// Checks that every file has the counted rows and bytes, and lists them. Cost: reads the files.
+    pub(super) fn check(&self, tally: &Tally, rows: u64, threads: usize) -> Result<WrittenFiles, ListError> {
+        let feedback_bytes = self.feedback.header().len() as u64 + self.feedback_bytes(1, tally);
+        let bytes_of = |index: usize| {
+            let mine = (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
+            self.prefix.len() as u64 + mine.map(|verdict| tally.bytes[verdict]).sum::<u64>()
+        };
+        let names = self.files.iter().enumerate().map(|(index, file)| (&*file.name, bytes_of(index)));
+        let mut digests = self.digests(names.chain([(FEEDBACK, feedback_bytes)]).collect(), threads)?;
+        let feedback = FeedbackSummary { bytes: feedback_bytes, digest: digests.pop().unwrap_or_default() };
+        let mut of_rows = Vec::new();
+        for ((index, file), digest) in self.files.iter().enumerate().zip(digests) {
+            let mine = (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
+            of_rows.push(OutputFile {
                 path: file.name.clone(),
                 outcome: file.of.outcome,
                 channel: file.of.channel.map(|channel| self.channels[channel].name.clone()),
                 operator: file.of.operator,
-                rows: mine().map(|verdict| tally.letters[verdict]).sum(),
-                bytes,
+                rows: mine.map(|verdict| tally.letters[verdict]).sum(),
+                bytes: bytes_of(index),
+                digest,
             });
         }
-        let feedback =
-            self.feedback_file.metadata().map_err(write_error(&self.directory.partial_path(FEEDBACK)))?.len();
-        let expected = self.feedback.header().len() as u64 + self.feedback_bytes(1, tally);
-        let listed_rows: u64 = listed.iter().map(|file| file.rows).sum();
-        if feedback != expected || tally.rows_of_list() != rows || listed_rows != tally.total_letters() {
-            return Err(ListError::Sums);
+        let listed_rows: u64 = of_rows.iter().map(|file| file.rows).sum();
+        match tally.rows_of_list() == rows && listed_rows == tally.total_letters() {
+            true => Ok(WrittenFiles { of_rows, feedback }),
+            false => Err(ListError::Sums),
         }
-        Ok(listed)
+    }
+
+    /// The digests of files, of which the lengths are known, in their order.
+    fn digests(&self, files: Vec<(&str, u64)>, threads: usize) -> Result<Vec<String>, ListError> {
+        // Long files first, so that the threads end at the same time.
+        let mut order: Vec<usize> = (0..files.len()).collect();
+        order.sort_by_key(|&index| std::cmp::Reverse(files[index].1));
+        let (order, next) = (&order, AtomicUsize::new(0));
+        let work = || -> Result<Vec<(usize, String)>, ListError> {
+            let mut digests = Vec::new();
+            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let (name, bytes) = files[index];
+                digests.push((index, self.directory.digest(name, bytes)?));
+            }
+            Ok(digests)
+        };
+        let mut digests = std::thread::scope(|scope| {
+            let others = 1..threads.min(files.len());
+            let others: Vec<_> =
+                others.filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+            let mut all = work()?;
+            for other in others {
+                // A thread that panics has done a part of the work that no other thread does.
+                all.extend(other.join().map_err(|_| ListError::Sums)??);
+            }
+            Ok::<_, ListError>(all)
+        })?;
+        digests.sort_unstable();
+        Ok(digests.into_iter().map(|(_, digest)| digest).collect())
     }
 
     /// Bytes of the feedback on the counted rows, the first of which is row `first_row`.

@@ -147,6 +147,12 @@ impl ChunkRows {
         }
     }
 
+    /// The recipient of a letter; `None` if its row was rejected.
+    pub(super) fn identity(&self, letter: usize) -> Option<Identity> {
+        let ordinal = self.ordinals[letter];
+        (ordinal != Ordinal::ABSENT).then(|| Identity::of_parts(ordinal, self.identities[letter]))
+    }
+
     /// Whether a letter is the second letter of its row.
     #[inline(always)]
     pub(super) fn is_repeated(&self, letter: usize) -> bool {

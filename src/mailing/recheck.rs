@@ -6,65 +6,20 @@
 //! another operator than before.
 
 use super::error::ListError;
-use super::options::ListOptions;
 use super::output_directory::{OutputDirectory, write_error};
-use super::report::{FileSummary, REPORT, Report, VERSION};
-use super::{Destination, Mailing, recipients, split};
+use super::report::{FileSummary, REPORT, Report};
+use super::split_directory::SplitDirectory;
+use super::{Destination, Mailing, split};
 use crate::files::WorkDirectory;
-use crate::identities::Ordinal;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Letters to recipients who cannot be reached digitally any longer.
 pub const LATE_PAPER: &str = "late-paper.csv";
 /// Letters to recipients who have another operator now.
 pub const LATE_MOVED: &str = "late-moved.csv";
-
-/// A directory that a split has made, as its report describes it.
-#[derive(Clone, Debug)]
-pub struct SplitDirectory {
-    path: PathBuf,
-    written: WrittenReport,
-}
-
-/// The part of `report.json` that a recheck needs.
-#[derive(Clone, Debug, Deserialize)]
-struct WrittenReport {
-    version: u32,
-    list: WrittenList,
-    register: WrittenRegister,
-    sender: Option<WrittenSender>,
-    #[serde(default)]
-    files: Vec<WrittenFile>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct WrittenList {
-    delimiter: String,
-    id_column: String,
-    columns: usize,
-    header_row: Option<u64>,
-    skipped_rows: u64,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct WrittenRegister {
-    kind: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct WrittenSender {
-    id: String,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-struct WrittenFile {
-    path: String,
-    operator_id: Option<String>,
-    rows: u64,
-}
 
 /// What a recheck found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -83,83 +38,6 @@ pub struct Rechecked {
 }
 
 impl SplitDirectory {
-    /// Reads the report of a split. Errors: there is none, or its list had ids in two columns.
-    pub fn read(path: impl AsRef<Path>) -> Result<SplitDirectory, ListError> {
-        let path = path.as_ref();
-        let report = path.join(REPORT);
-        let text = std::fs::read(&report).map_err(|_| ListError::NoSplit(path.to_owned()))?;
-        let written: WrittenReport =
-            serde_json::from_slice(&text).map_err(|_| ListError::NoSplit(path.to_owned()))?;
-        // A name is used only if it is one of a file in the directory.
-        let is_name = |file: &WrittenFile| Path::new(&file.path).file_name() == Some(file.path.as_ref());
-        if written.version != VERSION || !written.files.iter().all(is_name) {
-            return Err(ListError::NoSplit(path.to_owned()));
-        }
-        if written.list.id_column.contains(" + ") {
-            return Err(ListError::TwoColumns);
-        }
-        Ok(SplitDirectory { path: path.to_owned(), written })
-    }
-
-    /// `far`, `krr` or `kivra`.
-    pub fn kind(&self) -> &str {
-        &self.written.register.kind
-    }
-
-    /// The sender of the mailing; `None` for KRR and Kivra.
-    pub fn sender(&self) -> Option<&str> {
-        self.written.sender.as_ref().map(|sender| sender.id.as_str())
-    }
-
-    fn digital(&self) -> impl Iterator<Item = (&WrittenFile, &str)> {
-        let digital = |file: &'_ WrittenFile| file.operator_id.is_some() && file.rows > 0;
-        let files = self.written.files.iter().filter(move |file| digital(file));
-        files.filter_map(|file| Some((file, file.operator_id.as_deref()?)))
-    }
-
-    /// How the files of the split are read: as its list was.
-    fn options(&self, skip_rows: u64) -> ListOptions {
-        let list = &self.written.list;
-        let id_at = list
-            .id_column
-            .split_once(':')
-            .filter(|_| list.columns == 0)
-            .and_then(|(offset, length)| Some((offset.parse().ok()?, length.parse().ok()?)));
-        ListOptions {
-            delimiter: list.delimiter.bytes().next(),
-            id_columns: if id_at.is_some() { Vec::new() } else { vec![list.id_column.clone()] },
-            id_at,
-            skip_rows,
-            header: Some(list.header_row.is_some()),
-            ..ListOptions::default()
-        }
-    }
-
-    /// Runs a job on a file of the split. The lines above the header are there unless they were dropped.
-    fn read_as_list<T>(&self, job: impl Fn(ListOptions) -> Result<T, ListError>) -> Result<T, ListError> {
-        let skipped = self.written.list.skipped_rows;
-        match job(self.options(skipped)) {
-            Err(ListError::NoSuchColumn { .. } | ListError::HeaderIsRow) if skipped > 0 => {
-                job(self.options(0))
-            }
-            done => done,
-        }
-    }
-
-    /// The identities of the digital letters, ascending, each once.
-    pub fn recipients(&self, mailing: &Mailing<'_>) -> Result<Vec<Ordinal>, ListError> {
-        let mut all = Vec::new();
-        for (file, _) in self.digital() {
-            let list = self.path.join(&file.path);
-            let (ids, _) =
-                self.read_as_list(|options| recipients(&Mailing { options, list: &list, ..*mailing }))?;
-            all.extend(ids);
-        }
-        all.sort_unstable();
-        all.dedup();
-        Ok(all)
-    }
-
     /// Decides the digital letters again, with the question of `mailing`, and writes the directory.
     ///
     /// Errors: those of a split; [`ListError::ListChanged`] if a file does not have the rows that the report says.
@@ -169,7 +47,7 @@ impl SplitDirectory {
         let mut late = [LATE_PAPER, LATE_MOVED].map(|name| LateFile::new(&directory, name));
         let mut done = Rechecked { letters: 0, unchanged: 0, late_paper: 0, late_moved: 0, register: None };
         for (number, (file, operator)) in self.digital().enumerate() {
-            let list = self.path.join(&file.path);
+            let list = self.path().join(&file.path);
             let part = work.path().join(number.to_string());
             let to_part = Destination::new(&part);
             let report =

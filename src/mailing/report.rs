@@ -23,6 +23,10 @@ pub const VERSION: u32 = 1;
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
+    /// When the report was made, by which version of nabar, and for which day.
+    pub made: MadeSummary,
+    /// The settings of the job.
+    pub settings: SettingsSummary,
     /// The list.
     pub list: ListSummary,
     /// The register that was used.
@@ -38,9 +42,15 @@ pub struct Report {
     /// Letters by channel and rule, if the job has channel rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelsSummary>,
+    /// Letters by group, for each column by which they are grouped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupsSummary>,
     /// The files of a split.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileSummary>>,
+    /// The feedback of a split.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<FeedbackSummary>,
     /// Rows whose identity occurs in an earlier row.
     pub duplicates: u64,
     /// Letters: rows of the list, and once more for each row that is a letter to two identities.
@@ -62,6 +72,46 @@ pub struct Report {
     pub seconds: f64,
     /// Rows per second.
     pub rows_per_second: f64,
+}
+
+/// When, by which version, and for which day a job was done.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MadeSummary {
+    /// Time, RFC 3339, with the offset of the machine's time zone.
+    pub at: String,
+    /// The day for which the register was asked, as `YYYY-MM-DD`: for ages, KRR's 18 months, and the century of numbers with
+    /// ten digits.
+    pub date: String,
+    /// Version of nabar.
+    pub version: &'static str,
+}
+
+/// The settings of a job beside list, register, sender and day, so that it can be done again. What is `null` or empty was
+/// decided from the list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SettingsSummary {
+    /// The delimiter.
+    pub delimiter: Option<String>,
+    /// Names or numbers of the identities' columns.
+    pub id_columns: Vec<String>,
+    /// `OFFSET:LENGTH` of the identity in a list of fixed width.
+    pub id_at: Option<String>,
+    /// `first_reachable` or `both`.
+    pub two_ids: &'static str,
+    /// Columns in which other identities are expected.
+    pub expected_ids: Vec<String>,
+    /// Whether rows with another identity are rejected.
+    pub strict_rows: bool,
+    /// Whether the list has a header.
+    pub header: Option<bool>,
+    /// Lines above the header that are not rows.
+    pub skip_rows: u64,
+    /// `keep` or `drop`: whether these lines are in the files of rows.
+    pub skipped: &'static str,
+    /// `keep` or `set_aside`.
+    pub duplicates: &'static str,
+    /// A number of rows, or a percentage.
+    pub max_rejected: String,
 }
 
 /// The list, and how it was read.
@@ -115,6 +165,10 @@ pub struct RegisterSummary {
     pub as_of: String,
     /// Whole days since then.
     pub age_days: i64,
+    /// `blake3:` and 64 hexadecimal digits, of the header of the register file, which has digests of all its sections.
+    pub digest: String,
+    /// Number of the last change in the file; later ones, up to `sequence`, are in the log of the data directory.
+    pub file_sequence: u64,
     /// Of the answers of a live register: where they come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceSummary>,
@@ -189,11 +243,62 @@ pub struct FileSummary {
     pub rows: u64,
     /// Length.
     pub bytes: u64,
+    /// `blake3:` and 64 hexadecimal digits.
+    pub digest: String,
+}
+
+/// The feedback of a split.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FeedbackSummary {
+    /// Length.
+    pub bytes: u64,
+    /// `blake3:` and 64 hexadecimal digits.
+    pub digest: String,
+}
+
+/// Letters by the texts of a column, or by age.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupsSummary {
+    /// The column, or `age`.
+    pub by: String,
+    /// The groups that have enough letters.
+    pub groups: Vec<GroupSummary>,
+    /// Number of groups that are not shown, because few letters could point at a recipient.
+    pub hidden_groups: u64,
+    /// Letters in them.
+    pub hidden_letters: u64,
+}
+
+/// The letters of a group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GroupSummary {
+    /// The text in the column, or ages such as `18-24`.
+    pub name: String,
+    /// Letters.
+    pub letters: u64,
+    /// Letters by outcome, of those that it has.
+    pub outcomes: BTreeMap<&'static str, u64>,
+    /// Letters by channel, if the job has channel rules.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, u64>,
+}
+
+/// Prices of letters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prices {
+    /// A letter on paper.
+    pub postage: f64,
+    /// A digital letter.
+    pub digital_cost: f64,
+    /// Currency, as it is to be shown; may be empty.
+    pub currency: String,
 }
 
 /// What the digital letters save, in the currency of the prices.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Savings {
+    /// Currency of the prices; may be empty.
+    pub currency: String,
     /// Price of a letter on paper.
     pub postage: f64,
     /// Price of a digital letter.
@@ -220,10 +325,12 @@ impl Report {
 
 impl Savings {
     /// The savings of `digital` digital letters among `digital + others` letters.
-    pub(super) fn new(postage: f64, digital_cost: f64, digital: u64, others: u64) -> Savings {
+    pub(super) fn new(prices: &Prices, digital: u64, others: u64) -> Savings {
+        let Prices { postage, digital_cost, ref currency } = *prices;
         let paper_only = (digital + others) as f64 * postage;
         let as_split = digital as f64 * digital_cost + others as f64 * postage;
         Savings {
+            currency: currency.clone(),
             postage,
             digital_cost,
             paper_only: rounded(paper_only),

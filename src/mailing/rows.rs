@@ -127,12 +127,14 @@ pub enum RowProblem {
     RepeatedHeader,
     /// The row is the end of a report, such as a row of totals.
     Footer,
+    /// The row has titles of the list in other columns than the header.
+    OtherHeader,
     /// The official register was asked for the identity and refused it.
     RefusedByRegister,
 }
 
 /// The problems that a row shows and that are not about the identity, in the order of their numbers.
-const ROW_PROBLEMS: [RowProblem; 7] = [
+const ROW_PROBLEMS: [RowProblem; 8] = [
     RowProblem::MissingColumn,
     RowProblem::BadQuoting,
     RowProblem::JoinedRows,
@@ -140,6 +142,7 @@ const ROW_PROBLEMS: [RowProblem; 7] = [
     RowProblem::BlankRow,
     RowProblem::RepeatedHeader,
     RowProblem::Footer,
+    RowProblem::OtherHeader,
 ];
 
 impl RowProblem {
@@ -183,6 +186,7 @@ impl RowProblem {
             RowProblem::BlankRow => "blank_row",
             RowProblem::RepeatedHeader => "repeated_header",
             RowProblem::Footer => "footer",
+            RowProblem::OtherHeader => "other_header",
             RowProblem::RefusedByRegister => "refused_by_register",
         }
     }

@@ -8,11 +8,13 @@
 //! row ended. If the guess was wrong, the chunks after it are discarded and cut again, from then on without guessing.
 
 use super::error::ListError;
+use super::groups::{GroupTable, ListGroups};
 use super::guard::without_line_end;
 use super::input::{Input, ListStream, check_line, guess_cut};
 use super::options::{Duplicates, Progress};
 use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};
 use super::parse::{ChunkRows, ParseContext};
+use super::report::GroupsSummary;
 use super::rows::{RowRules, RowScanner};
 use super::ruling::ListRuling;
 use super::seen::SeenIdentities;
@@ -28,6 +30,8 @@ pub(super) struct Job<'a> {
     pub(super) context: ParseContext<'a>,
     /// The channel rules for this list, if there are any.
     pub(super) ruling: Option<ListRuling<'a>>,
+    /// What letters are grouped by, if they are.
+    pub(super) groups: Option<ListGroups<'a>>,
     pub(super) numbers: VerdictNumbers,
     pub(super) duplicates: Duplicates,
     pub(super) threads: usize,
@@ -43,6 +47,8 @@ pub(super) struct ListResult {
     pub(super) hash: blake3::Hash,
     /// The identities of all letters.
     pub(super) seen: SeenIdentities,
+    /// Letters by group.
+    pub(super) groups: Vec<GroupsSummary>,
 }
 
 /// Runs a job, with or without outputs.
@@ -177,6 +183,8 @@ struct OrderedState<'a> {
     tally: Tally,
     digest: ListDigest<'a>,
     seen: SeenIdentities,
+    /// Of the workers that are done.
+    groups: Vec<GroupTable>,
     offsets: Option<OffsetAllocator<'a>>,
     error: Option<ListError>,
 }
@@ -214,6 +222,7 @@ impl<'a> SharedState<'a> {
             tally: Tally::new(numbers),
             digest,
             seen: SeenIdentities::new(country)?,
+            groups: Vec::new(),
             offsets: outputs.map(Outputs::offset_allocator),
             error: None,
         };
@@ -247,6 +256,7 @@ impl<'a> SharedState<'a> {
                 bytes: order.bytes,
                 hash: order.digest.finish(),
                 seen: order.seen,
+                groups: self.job.groups.as_ref().map_or(Vec::new(), |groups| groups.summaries(&order.groups)),
             }),
         }
     }
@@ -255,6 +265,7 @@ impl<'a> SharedState<'a> {
         let end = EndJobOnDrop(self);
         let mut rows = ChunkRows::new(self.job.numbers);
         let mut ruler = self.job.ruling.as_ref().map(ListRuling::ruler);
+        let mut groups = self.job.groups.as_ref().map(ListGroups::counter);
         let mut buffers = self.outputs.map(Outputs::buffers);
         let result = (|| {
             while !self.failed.load(Ordering::Relaxed) {
@@ -264,11 +275,14 @@ impl<'a> SharedState<'a> {
                 let Some(chunk) = lock(&self.chunks).next(self.job)? else { break };
                 rows.read(&self.job.context, chunk.bytes(), chunk.length, ruler.as_mut())?;
                 let Some(offsets) = self.in_order(&chunk, &mut rows)? else { continue };
+                if let Some(groups) = &mut groups {
+                    groups.count(&rows, chunk.bytes())?;
+                }
                 if let (Some(outputs), Some(buffers)) = (self.outputs, &mut buffers) {
                     outputs.write(buffers, &offsets, chunk.bytes(), &rows)?;
                 }
             }
-            Ok(())
+            groups.map_or(Ok(()), |groups| groups.add_to(&mut lock(&self.order).groups))
         })();
         match result {
             Ok(()) => std::mem::forget(end),

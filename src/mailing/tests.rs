@@ -39,6 +39,7 @@ impl Fixture {
             duplicates: Duplicates::Keep,
             max_rejected: RejectedLimit::Percent(100.0),
             now: jiff::Timestamp::now(),
+            groups: None,
             prices: None,
             asked: None,
             threads: 2,
@@ -334,14 +335,14 @@ fn an_interrupted_split_leaves_nothing() {
 fn a_report_in_both_languages_escapes_what_it_quotes() {
     let fixture = Fixture::new();
     let report = fixture.run(format!("{FIRST}\nx\n").as_bytes(), |mailing| {
-        mailing.prices = Some((8.5, 0.9));
-        check(mailing)
+        let prices = Prices { postage: 8.5, digital_cost: 0.9, currency: "SEK".to_owned() };
+        check(&Mailing { prices: Some(&prices), ..mailing.clone() })
     });
     let mut report = report.expect("checked");
     report.list.path = "<script>".to_owned();
     let english = report.to_html(Language::English);
     let swedish = report.to_html(Language::Swedish);
-    assert!(english.contains("bad character") && english.contains("50.0%"));
+    assert!(english.contains("bad character") && english.contains("50.0%") && english.contains("SEK"));
     assert!(swedish.contains("otillåtet tecken") && swedish.contains("50,0\u{a0}%"));
     for page in [english, swedish] {
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;") && !page.contains(FIRST));

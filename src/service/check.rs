@@ -11,7 +11,9 @@ use super::registers::ServedRegister;
 use super::request::{RequestDate, content_type, query, unsupported_content_type};
 use super::response::{Body, json, with_extension, with_version};
 use super::state::Service;
-use crate::mailing::{self, Duplicates, Hint, ListError, ListOptions, Mailing, Progress, StreamLimits};
+use crate::mailing::{
+    self, Duplicates, Hint, ListError, ListOptions, Mailing, Prices, Progress, StreamLimits,
+};
 use crate::register::Register;
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
@@ -41,17 +43,21 @@ pub(super) struct CheckParameters {
     /// Price of a digital letter; requires `postage`.
     #[param(minimum = 0)]
     digital_cost: Option<f64>,
+    /// Currency of the prices, as the report shows it.
+    currency: Option<String>,
 }
 
 impl CheckParameters {
-    fn prices(&self) -> Result<Option<(f64, f64)>, Problem> {
+    fn prices(&self) -> Result<Option<Prices>, Problem> {
         let given = [self.postage, self.digital_cost];
         let bad = given.iter().flatten().any(|price| !price.is_finite() || *price < 0.0);
         if bad || given.iter().flatten().count() == 1 {
             let detail = "postage and digital_cost are numbers from 0, and each requires the other";
             return Err(Problem::bad_request("bad-query", detail));
         }
-        Ok(self.postage.zip(self.digital_cost))
+        let prices = self.postage.zip(self.digital_cost);
+        let currency = self.currency.clone().unwrap_or_default();
+        Ok(prices.map(|(postage, digital_cost)| Prices { postage, digital_cost, currency }))
     }
 }
 
@@ -107,7 +113,8 @@ pub(super) async fn check(
             now: jiff::Timestamp::now(),
             duplicates: Duplicates::Keep,
             max_rejected: mailing::MAX_REJECTED,
-            prices,
+            groups: None,
+            prices: prices.as_ref(),
             asked: None,
             threads: 1,
             progress: &*progress,
@@ -200,6 +207,7 @@ fn list_problem(register: &Register, error: &ListError) -> Problem {
         Some(Hint::NameIdColumn) => {
             format!("{error}. Set the query parameter id_column to the name or number of the column")
         }
+        Some(Hint::NameDelimiter) => format!("{error}. Name it in a first line such as sep=;"),
         Some(Hint::SkipRows) => format!("{error}; send the list without it"),
         Some(
             Hint::ReplaceOutput

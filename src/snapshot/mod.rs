@@ -85,6 +85,14 @@ impl Snapshot {
         blake3::Hasher::new().update_rayon(self.as_ref()).finalize().to_hex().to_string()
     }
 
+    /// `blake3:` and the checksum of the header. As the header has the checksum of the section table, and that those of all
+    /// sections, files with the same one have the same content; `nabar verify` compares the sections with it.
+    pub fn header_digest(&self) -> String {
+        let mut sum = [0; 32];
+        sum.copy_from_slice(&self.as_ref()[format::header::HEADER_SUM..][..32]);
+        format!("blake3:{}", blake3::Hash::from_bytes(sum).to_hex())
+    }
+
     /// The header.
     pub fn header(&self) -> &Header {
         &self.header

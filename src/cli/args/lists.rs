@@ -4,7 +4,7 @@ use super::{date, duration, rejected_limit};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
-use nabar::mailing::{Duplicates, Language, TwoIds};
+use nabar::mailing::{Duplicates, GroupBy, Language, TwoIds};
 use nabar::rejected::RejectedLimit;
 use std::path::PathBuf;
 
@@ -81,6 +81,15 @@ pub(crate) struct ListArgs {
     /// Price of a digital letter
     #[arg(long, value_name = "AMOUNT", value_parser = price, requires = "postage", allow_negative_numbers = true)]
     pub(crate) digital_cost: Option<f64>,
+    /// Currency of the prices, as the report shows it
+    #[arg(long, value_name = "TEXT", requires = "postage")]
+    pub(crate) currency: Option<String>,
+    /// Letters by the text of a column, or by `age`, in the report: the column's name or number. Repeatable
+    #[arg(long, value_name = "COLUMN|age", value_parser = group_by)]
+    pub(crate) group_by: Vec<GroupBy>,
+    /// Groups with fewer letters are not shown, so that they point at no recipient
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "group_by")]
+    pub(crate) smallest_group: u64,
     /// Language of the report, on the terminal and as a web page
     #[arg(long, default_value = "en")]
     pub(crate) lang: Lang,
@@ -214,6 +223,13 @@ fn id_position(text: &str) -> Result<(usize, usize), String> {
             .then_some((offset, length))
     });
     parts.ok_or_else(|| "write OFFSET:LENGTH in bytes, the offset from 0, such as 0:12".to_owned())
+}
+
+fn group_by(text: &str) -> Result<GroupBy, std::convert::Infallible> {
+    Ok(match text {
+        "age" => GroupBy::Age,
+        column => GroupBy::Column(column.to_owned()),
+    })
 }
 
 fn price(text: &str) -> Result<f64, String> {

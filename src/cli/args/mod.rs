@@ -2,10 +2,12 @@
 
 mod channels;
 mod lists;
+mod receipts;
 mod sources;
 
 pub(crate) use channels::*;
 pub(crate) use lists::*;
+pub(crate) use receipts::*;
 pub(crate) use sources::*;
 
 use super::mode::ModeArgs;
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Source(SourceArgs),
     Rules(RulesArgs),
     Recheck(RecheckArgs),
+    Reconcile(ReconcileArgs),
+    Record(RecordArgs),
     Purge(PurgeArgs),
     Init(Init),
     Apply(Apply),

@@ -3,19 +3,22 @@
 mod cause;
 mod encoding;
 mod ground;
-mod names;
+mod header;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use encoding::Encoding;
 
+use super::cells::Cells;
 use super::error::ListError;
 use super::file_kind::FileKind;
 use super::guard::{Guard, holds_identity, without_line_end};
 use super::likely_cause::LikelyCause;
+use super::names;
 use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
+use super::titles::Titles;
 use crate::identities::{Country, Today};
 use crate::limits::ROW_BYTES_MAX;
 use encoding::BOM;
@@ -126,6 +129,14 @@ pub(super) fn sniff(
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);
     }
+    let titles = match (&header, &rules.layout) {
+        (Some(header), &Layout::Delimited { delimiter, column }) => {
+            let line = &sample[header.range.clone()];
+            let cells = Cells::new(line, 0..line.len(), delimiter).map_while(Result::ok);
+            Titles::new(cells.map(|cell| encoding.text(&line[cell])), column, country)
+        }
+        _ => Titles::default(),
+    };
     let few = share.0 * 100 < share.1 * SHARE_PERCENT;
     let likely_cause = few.then(|| cause::likely(&sampler, prefix, &rules.layout)).flatten();
     Ok(ListForm {
@@ -136,6 +147,8 @@ pub(super) fn sniff(
             width,
             expected,
             header: without_line_end(&sample[header_range]).to_vec(),
+            titles,
+            has_nel: encoding == Encoding::Windows1252,
         },
         second,
         cells,
@@ -192,6 +205,13 @@ fn fixed(
     let has_header = options.header.unwrap_or(false) && start < sampler.bytes.len();
     let header = has_header.then(|| HeaderRow { range: start..line_end(sampler.bytes, start), above: 0 });
     let layout = Layout::Fixed { offset, length };
+    let field = header.as_ref().map(|header| {
+        let cell = layout.plain_cell(sampler.bytes, header.range.clone());
+        cell.map_or(String::new(), |cell| sampler.encoding.text(&sampler.bytes[cell]))
+    });
+    if field.is_some_and(|field| names::long_number(&field) >= header::LONG_NUMBER_DIGITS) {
+        return Err(ListError::HeaderIsRow);
+    }
     let first = header.as_ref().map_or(start, |header| header.range.end);
     let place = |name: &String| {
         CellPlace::of_bytes(name).ok_or_else(|| ListError::NoSuchColumn {
@@ -232,7 +252,7 @@ fn delimited(
     let (delimiter, ground) = match (options.delimiter, sep) {
         (Some(delimiter), _) => (Some(delimiter), Ground::Given),
         (None, Some(delimiter)) => (Some(delimiter), Ground::SepLine),
-        (None, None) => sampler.delimiter(start),
+        (None, None) => sampler.delimiter(start)?,
     };
     let table = sampler.table(start, delimiter);
     let (header, header_ground) = table.header(options)?;
@@ -244,8 +264,12 @@ fn delimited(
             .map_or((None, header_ground), |row| (Some(row), Ground::Types)),
         _ => (header, header_ground),
     };
-    if header.is_some_and(|row| table.rows[..=row].iter().any(SampleRow::has_identity)) {
+    let has_identity = |row: usize| table.rows[..=row].iter().any(SampleRow::has_identity);
+    if header.is_some_and(|row| has_identity(row) || table.holds_row(row)) {
         return Err(ListError::HeaderIsRow);
+    }
+    if header.is_none() && table.has_several_in_a_row(ids.columns[0]) {
+        return Err(ListError::LineEndsLost);
     }
     let expected =
         options.expected_ids.iter().map(|name| table.column(name, header)).collect::<Result<_, _>>()?;

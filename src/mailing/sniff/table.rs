@@ -2,13 +2,13 @@
 
 use super::encoding::Encoding;
 use super::ground::Ground;
-use super::names;
 use crate::channels::suggestion;
 use crate::identities::{Country, Identity, Today};
-use crate::limits::{COLUMNS_MAX, HEADER_ROWS, SAMPLE_ROWS};
+use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
 use crate::mailing::cells::QuoteChain;
 use crate::mailing::error::ListError;
 use crate::mailing::guard::without_line_end;
+use crate::mailing::names;
 use crate::mailing::options::ListOptions;
 use crate::mailing::rows::{Layout, line_end};
 use crate::plain_text::plain;
@@ -92,26 +92,41 @@ impl<'a> Sampler<'a> {
         rows
     }
 
-    /// The delimiter with the most identities in one column, then with the most rows alike, then with the most cells;
-    /// `None` if no delimiter cuts half of the rows alike.
-    pub(super) fn delimiter(&self, start: usize) -> (Option<u8>, Ground) {
+    /// The delimiter under which the list has a header with a known name, then the one with the most identities in one
+    /// column, then with the most rows alike, then with the most cells; `None` if no delimiter cuts half of the rows alike.
+    ///
+    /// Errors: with another delimiter, half as many rows or more have an identity in another place: those could be other
+    /// people.
+    pub(super) fn delimiter(&self, start: usize) -> Result<(Option<u8>, Ground), ListError> {
         let score = |delimiter: u8| {
             let rows = self.rows(start, Some(delimiter));
             let (of, alike, columns) = usual_cells(&rows);
-            let best = most_identities(&rows);
-            (columns >= 2 && alike * 2 >= of).then_some((best, alike, columns, delimiter))
+            let identities = identities_of_one_column(&rows);
+            let table = self.table_of(rows);
+            let level = if identities.is_empty() { 0 } else { table.header_level() };
+            (columns >= 2 && alike * 2 >= of).then_some(DelimiterScore {
+                key: (level == 2, identities.len(), alike, columns),
+                level,
+                identities,
+                delimiter,
+            })
         };
-        // Of equal scores, `max_by_key` takes the last.
-        let scores = DELIMITERS.into_iter().rev().filter_map(score);
-        match scores.max_by_key(|&(best, alike, columns, _)| (best, alike, columns)) {
-            Some((0, .., delimiter)) => (Some(delimiter), Ground::Cells),
-            Some((.., delimiter)) => (Some(delimiter), Ground::Identities),
-            None => (None, Ground::NoChoice),
+        let mut scores: Vec<DelimiterScore> = DELIMITERS.into_iter().filter_map(score).collect();
+        // Stable: of equal scores, the first delimiter.
+        scores.sort_by_key(|score| std::cmp::Reverse(score.key));
+        let Some(best) = scores.first() else { return Ok((None, Ground::NoChoice)) };
+        if let Some(other) = scores[1..].iter().find(|other| best.may_be_wrong(other)) {
+            return Err(ListError::UnknownDelimiter { one: best.delimiter, other: other.delimiter });
         }
+        let ground = if best.identities.is_empty() { Ground::Cells } else { Ground::Identities };
+        Ok((Some(best.delimiter), ground))
     }
 
     pub(super) fn table(&'a self, start: usize, delimiter: Option<u8>) -> SampleTable<'a> {
-        let rows = self.rows(start, delimiter);
+        self.table_of(self.rows(start, delimiter))
+    }
+
+    fn table_of(&'a self, rows: Vec<SampleRow>) -> SampleTable<'a> {
         let (.., columns) = usual_cells(&rows);
         let first = rows.iter().position(SampleRow::has_identity);
         SampleTable { sampler: self, columns: columns.max(1), first, rows }
@@ -150,6 +165,13 @@ pub(super) fn may_be_identity(text: &[u8]) -> bool {
     text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 7 || text.contains(&0xEF)
 }
 
+/// Whether a number was rounded by a spreadsheet, as `1,99E+11`.
+fn is_rounded(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let ends = [b"E+11", b"E+10", b"e+11", b"e+10"].into_iter().any(|end| text.ends_with(end));
+    ends && text[0].is_ascii_digit()
+}
+
 /// Of the rows with an identity (of all rows, if no row has one): their number, how many have the usual number of
 /// cells, and that number.
 fn usual_cells(rows: &[SampleRow]) -> (usize, usize, usize) {
@@ -165,23 +187,46 @@ fn usual_cells(rows: &[SampleRow]) -> (usize, usize, usize) {
     usual.map_or((of, 0, 0), |(cells, &alike)| (of, alike, cells))
 }
 
-/// The number of identities in the column with the most.
-fn most_identities(rows: &[SampleRow]) -> usize {
-    let mut counts: Vec<usize> = Vec::new();
+/// Where the identities of the column with the most begin.
+fn identities_of_one_column(rows: &[SampleRow]) -> Vec<usize> {
+    let mut columns: Vec<Vec<usize>> = Vec::new();
     for row in rows {
-        counts.resize(counts.len().max(row.identities.len()), 0);
-        counts.iter_mut().zip(&row.identities).for_each(|(count, &is)| *count += usize::from(is));
+        columns.resize(columns.len().max(row.identities.len()), Vec::new());
+        let cells = columns.iter_mut().zip(&row.identities).zip(&row.cells);
+        cells.filter(|((_, is), _)| **is).for_each(|((column, _), cell)| column.push(cell.start));
     }
-    counts.into_iter().max().unwrap_or(0)
+    columns.into_iter().max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// How well a delimiter cuts a list.
+struct DelimiterScore {
+    /// Whether a header has a known name; identities in one column, rows alike, columns.
+    key: (bool, usize, usize, usize),
+    /// How well it shows a header.
+    level: u8,
+    /// Where the identities begin.
+    identities: Vec<usize>,
+    delimiter: u8,
+}
+
+impl DelimiterScore {
+    /// Whether another delimiter, which is not as good, gives half as many identities or more in other places.
+    fn may_be_wrong(&self, other: &DelimiterScore) -> bool {
+        let same =
+            other.identities.iter().filter(|start| self.identities.binary_search(start).is_ok()).count();
+        let is_named = self.level == 2 && other.level == 0;
+        let is_as_good = !is_named && other.identities.len() * 2 >= self.identities.len();
+        is_as_good && !other.identities.is_empty() && same * 2 < other.identities.len()
+    }
 }
 
 /// The first rows of a list as a table.
 pub(super) struct SampleTable<'a> {
-    sampler: &'a Sampler<'a>,
+    pub(super) sampler: &'a Sampler<'a>,
     /// Cells that a row usually has.
     pub(super) columns: usize,
     /// The first row with an identity.
-    first: Option<usize>,
+    pub(super) first: Option<usize>,
     pub(super) rows: Vec<SampleRow>,
 }
 
@@ -193,123 +238,19 @@ pub(super) struct IdColumns {
 }
 
 impl SampleTable<'_> {
-    fn text(&self, cell: &Range<usize>) -> String {
+    pub(super) fn text(&self, cell: &Range<usize>) -> String {
         self.sampler.encoding.text(&self.sampler.bytes[cell.clone()])
     }
 
-    fn texts(&self, row: usize) -> Vec<String> {
+    pub(super) fn texts(&self, row: usize) -> Vec<String> {
         self.rows.get(row).map_or(Vec::new(), |row| row.cells.iter().map(|cell| self.text(cell)).collect())
     }
 
-    /// The rows that may be the header.
-    fn above(&self) -> Range<usize> {
-        0..self.first.unwrap_or(self.rows.len().min(HEADER_ROWS))
-    }
-
-    /// The header, as far as names and words show it.
-    pub(super) fn header(&self, options: &ListOptions) -> Result<(Option<usize>, Ground), ListError> {
-        let named: Vec<&String> =
-            options.id_columns.iter().filter(|name| name.parse::<usize>().is_err()).collect();
-        if let Some(name) = named.first() {
-            let within = 0..self.rows.len().min(HEADER_ROWS);
-            let row = within.clone().find(|&row| position(&self.texts(row), name, true).is_some());
-            let row =
-                row.or_else(|| within.clone().find(|&row| position(&self.texts(row), name, false).is_some()));
-            return match row {
-                Some(row) => Ok((Some(row), Ground::Given)),
-                None => Err(self.no_such_column(name, None)),
-            };
-        }
-        let (by_words, ground) = self.header_by_words();
-        match options.header {
-            None => Ok((by_words, ground)),
-            Some(false) => Ok((None, Ground::Given)),
-            Some(true) => {
-                let first = (!self.rows.is_empty()).then_some(0);
-                Ok((by_words.or_else(|| self.header_by_types(usize::MAX)).or(first), Ground::Given))
-            }
-        }
-    }
-
-    fn header_by_words(&self) -> (Option<usize>, Ground) {
-        let country = self.sampler.country;
-        let known = |row: &usize| self.texts(*row).iter().any(|title| names::rank(title, country) > 0);
-        let usual = |row: &usize| {
-            let titles: Vec<String> =
-                self.texts(*row).into_iter().filter(|title| !title.is_empty()).collect();
-            let (words, others): (Vec<_>, Vec<_>) =
-                titles.iter().partition(|title| names::is_usual(title, country));
-            let least = if self.columns == 1 { 1 } else { 2 };
-            words.len() >= least
-                && words.len() * 2 >= titles.len()
-                && others.iter().all(|title| is_wordy(title))
-        };
-        if self.rows.is_empty() {
-            return (None, Ground::NoChoice);
-        }
-        let may_be =
-            |row: &usize| self.rows[*row].cells.len() * 2 >= self.columns && !self.may_be_recipient(*row);
-        let header = match self.above().find(|row| may_be(row) && known(row)) {
-            Some(row) => Some((row, Ground::KnownName)),
-            None => self.above().find(|row| may_be(row) && usual(row)).map(|row| (row, Ground::UsualWords)),
-        };
-        match header {
-            Some((row, ground)) if self.may_be_copied_above(row) => (Some(row), ground),
-            _ => (None, Ground::NoSign),
-        }
-    }
-
-    /// Whether a row without identity may be a recipient whose identity is missing: the columns of the identities are
-    /// empty or have a placeholder.
-    fn may_be_recipient(&self, row: usize) -> bool {
-        let Some(first) = self.first else { return false };
-        let titles = self.texts(row);
-        let mut holding = (0..self.columns).filter(|&column| self.holds(column, first)).peekable();
-        let is_missing = |column: usize| {
-            titles.get(column).is_none_or(|title| title.is_empty() || names::is_placeholder(title))
-        };
-        holding.peek().is_some() && holding.all(is_missing)
-    }
-
-    /// Whether the rows above a header may be copied to every file: they are few, and none may be a recipient's. A row
-    /// may be one if every column is filled, or if it may be a recipient whose identity is missing and two columns are
-    /// filled.
-    fn may_be_copied_above(&self, header: usize) -> bool {
-        let is_cut = !self.sampler.whole && self.rows[header].range.end == self.sampler.bytes.len();
-        let is_recipient = |row: usize| {
-            let filled = self.texts(row).iter().filter(|title| !title.is_empty()).count();
-            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_recipient(row))
-        };
-        header < HEADER_ROWS && !is_cut && !(0..header).any(is_recipient)
-    }
-
     /// Whether at least half of the rows from one on have an identity in a column.
-    fn holds(&self, column: usize, from: usize) -> bool {
+    pub(super) fn holds(&self, column: usize, from: usize) -> bool {
         let below = self.rows.get(from..).unwrap_or_default();
         let identities = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
         identities > 0 && identities * 100 >= below.len() * SHARE_PERCENT
-    }
-
-    /// The first row with words where the rows below have digits: in two columns beside the identity's, or in another
-    /// column of identities.
-    pub(super) fn header_by_types(&self, id_column: usize) -> Option<usize> {
-        let first = self.first?;
-        let has_digit = |cell: &Range<usize>| self.sampler.bytes[cell.clone()].iter().any(u8::is_ascii_digit);
-        let below = &self.rows[first..];
-        let is_digital = |&column: &usize| {
-            let digital = below.iter().filter(|row| row.cells.get(column).is_some_and(has_digit)).count();
-            column != id_column && digital * 5 >= below.len() * 4
-        };
-        let digital: Vec<usize> = (0..self.columns).filter(is_digital).collect();
-        let is_distinct = digital.len() >= 2 || digital.iter().any(|&column| self.holds(column, first));
-        let row = self.above().find(|&row| {
-            let mut titles = self.texts(row);
-            let wordy = titles.iter().all(|title| is_wordy(title) && !names::is_placeholder(title));
-            titles.sort_unstable();
-            titles.dedup();
-            wordy && titles.len() == self.columns && titles.len() == self.rows[row].cells.len()
-        });
-        row.filter(|&row| is_distinct && self.columns >= 2 && self.may_be_copied_above(row))
     }
 
     /// The columns of identities.
@@ -322,9 +263,20 @@ impl SampleTable<'_> {
             let (column, ground) = self.find(header)?;
             return Ok(IdColumns { columns: vec![column], ground });
         }
-        let columns = options.id_columns.iter().map(|name| self.column(name, header));
+        let columns = options.id_columns.iter().map(|name| self.id_column(name, header));
         let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
         Ok(IdColumns { columns, ground: Ground::Given })
+    }
+
+    /// The column of identities with a name or number. Errors: also if several have the name.
+    fn id_column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let exact = titles.iter().filter(|title| *title == name).count();
+        let like = titles.iter().filter(|title| names::folded(title) == names::folded(name)).count();
+        match name.parse::<usize>().is_err() && (exact > 1 || exact == 0 && like > 1) {
+            true => Err(ListError::UnknownIdColumn { columns: self.described(header) }),
+            false => self.column(name, header),
+        }
     }
 
     /// The column with a name or number.
@@ -358,7 +310,7 @@ impl SampleTable<'_> {
         }
     }
 
-    fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
+    pub(super) fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
         let titles = header.map_or(Vec::new(), |row| self.texts(row));
         ListError::NoSuchColumn {
             wanted: name.to_owned(),
@@ -384,10 +336,69 @@ impl SampleTable<'_> {
         (identities, below.len())
     }
 
+    /// Whether most rows seem to be several, because line ends were lost: another cell than the identity's ends with an
+    /// identity that is no other way of writing the row's own, right after a letter, a digit or what separates cells of other
+    /// lists.
+    pub(super) fn has_several_in_a_row(&self, id_column: usize) -> bool {
+        let with_identity = self.rows.iter().filter(|row| row.identities.get(id_column) == Some(&true));
+        let several = with_identity.clone().filter(|row| self.is_several(row, id_column)).count();
+        several > 0 && several * 2 >= with_identity.count()
+    }
+
+    /// Whether a row ends a cell, which is none, with an identity other than its own, right behind something.
+    fn is_several(&self, row: &SampleRow, id_column: usize) -> bool {
+        let Sampler { bytes, country, today, .. } = *self.sampler;
+        let parse = |text: &[u8]| Identity::parse(text, country, today).ok();
+        let own = parse(&bytes[row.cells[id_column].clone()]);
+        // With and without a sign or the century, the longest first: the last digits of an identity are no other one.
+        let lengths: &[usize] = match country {
+            Country::Sweden => &[13, 12, 11, 10],
+            Country::Norway => &[12, 11],
+        };
+        let others = row.cells.iter().zip(&row.identities).filter(|(_, is_identity)| !**is_identity);
+        others.map(|(cell, _)| bytes[cell.clone()].trim_ascii_end()).any(|cell| {
+            // Also what begins with an identity, where the last column has it.
+            let begins = lengths.iter().find_map(|length| {
+                let (text, after) = (cell.get(..*length)?, cell.get(*length)?);
+                let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+                let other = parse(text).filter(|_| digits >= 10)?;
+                Some((after.is_ascii_alphabetic() || !after.is_ascii()) && Some(other) != own)
+            });
+            if begins == Some(true) {
+                return true;
+            }
+            let ends = lengths.iter().filter_map(|length| cell.len().checked_sub(*length));
+            let found = ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
+                let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+                let is_whole = digits >= 10 && text.first().is_some_and(u8::is_ascii_digit);
+                parse(text).filter(|_| is_whole).map(|other| (before, other))
+            });
+            found.is_some_and(|(before, other)| {
+                let is_joined = before.last().is_some_and(|&last| {
+                    last.is_ascii_alphanumeric() || !last.is_ascii() || matches!(last, b'\t' | b'|')
+                });
+                is_joined && Some(other) != own
+            })
+        })
+    }
+
+    /// Whether half of the rows from one on have a number in a column that seems to be an identity, and is none.
+    fn seems_unreadable(&self, column: usize, from: usize, seems: impl Fn(&[u8]) -> bool) -> bool {
+        let is = |row: &&SampleRow| {
+            let cell = row.cells.get(column).map(|cell| self.sampler.bytes[cell.clone()].trim_ascii());
+            row.identities.get(column) == Some(&false) && cell.is_some_and(&seems)
+        };
+        let below = self.rows.get(from..).unwrap_or_default();
+        !below.is_empty() && below.iter().filter(is).count() * 2 >= below.len()
+    }
+
     /// The column of the identities, if there is only one candidate.
     fn find(&self, header: Option<usize>) -> Result<(usize, Ground), ListError> {
         if self.rows.is_empty() {
             return Ok((0, Ground::NoChoice));
+        }
+        if header.is_none() && self.names_another_column() {
+            return Err(ListError::UnknownIdColumn { columns: self.described(header) });
         }
         // Rows above the first identity do not count.
         let from = header.map_or(self.first.unwrap_or(0), |row| row + 1);
@@ -400,11 +411,50 @@ impl SampleTable<'_> {
             let best = candidates.iter().map(|&column| rank(column)).max().unwrap_or(0);
             candidates.into_iter().filter(|&column| best > 0 && rank(column) == best).collect()
         };
-        let (candidates, ground) = match holding.len() {
-            0 => (best(columns.collect()), Ground::KnownName),
-            1 => (holding, Ground::Identities),
-            _ => (best(holding), Ground::KnownName),
+        // A column with a known name is not passed over because its identities cannot be read: those in another column
+        // are other people's.
+        let is_strong = |&column: &usize| {
+            rank(column) > 0 && !titles.get(column).is_some_and(|title| names::is_weak(title))
         };
+        let known: Vec<usize> = columns.clone().filter(is_strong).collect();
+        let readable: Vec<usize> = known.iter().copied().filter(|column| holding.contains(column)).collect();
+        let (mut candidates, ground) = match (&known[..], &readable[..], holding.len()) {
+            ([_, ..], [], _) => (best(known.clone()), Ground::KnownName),
+            ([_, ..], [one], _) => {
+                (vec![*one], if holding.len() == 1 { Ground::Identities } else { Ground::KnownName })
+            }
+            ([_, ..], ..) => (best(readable), Ground::KnownName),
+            (.., 0) => (best(columns.clone().collect()), Ground::KnownName),
+            (.., 1) => (holding.clone(), Ground::Identities),
+            _ => (best(holding.clone()), Ground::KnownName),
+        };
+        let title = |column: usize| titles.get(column).map_or("", |title| title);
+        if let [column] = candidates[..] {
+            let seems_withheld = |cell: &[u8]| {
+                let text = self.sampler.encoding.text(cell);
+                may_be_identity(cell) || is_rounded(cell) || names::is_withheld(&text)
+            };
+            // Another column that may be the one meant: with identities under a title that may name them, or with what seems
+            // to be identities that cannot be read.
+            let may_be_meant = |other: usize| match holding.contains(&other) {
+                true => {
+                    let may_name = rank(other) > 0 && !names::names_others(title(other));
+                    names::names_others(title(column)) || may_name && known.contains(&other)
+                }
+                false if known.contains(&other) => {
+                    rank(other) >= rank(column) && self.seems_unreadable(other, from, seems_withheld)
+                }
+                false => {
+                    !known.contains(&column)
+                        && (self.seems_unreadable(other, from, is_rounded)
+                            || names::is_weak(title(other))
+                                && self.seems_unreadable(other, from, may_be_identity))
+                }
+            };
+            if columns.filter(|other| *other != column).any(may_be_meant) {
+                candidates.clear();
+            }
+        }
         match candidates[..] {
             [column] => Ok((column, ground)),
             // A single column is the identity's, with or without identities.
@@ -437,13 +487,8 @@ fn may_be_shown(title: &str) -> bool {
     title.split(|character: char| !character.is_ascii_digit()).all(|digits| digits.len() < 6)
 }
 
-/// Whether a cell has something in it and no digit.
-fn is_wordy(cell: &str) -> bool {
-    !cell.is_empty() && !cell.bytes().any(|byte| byte.is_ascii_digit())
-}
-
 /// The index of a name among titles: exact, or without case, punctuation and accents.
-fn position(titles: &[String], name: &str, exact: bool) -> Option<usize> {
+pub(super) fn position(titles: &[String], name: &str, exact: bool) -> Option<usize> {
     let folded = names::folded(name);
     titles.iter().position(|title| {
         if exact { title == name } else { !folded.is_empty() && names::folded(title) == folded }

@@ -4,6 +4,8 @@ mod channels;
 mod endless;
 mod lists;
 mod overwriting;
+mod receipts;
+mod reports;
 
 use crate::support::workspace::{SENDER, Workspace, fixture};
 use serde_json::Value;
@@ -19,6 +21,17 @@ const DATE: [&str; 2] = ["--date", "2026-06-01"];
 
 fn args<'a>(parts: &[&[&'a str]]) -> Vec<&'a str> {
     parts.concat()
+}
+
+/// The rows of the fixture that are a line of UTF-8 without quotation marks.
+fn plain_list() -> Vec<u8> {
+    let list = fs::read(fixture("far-list.csv")).expect("a list");
+    let lines = list.split(|byte| *byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    lines
+        .filter(|line| !line.is_empty() && !line.contains('"'))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>()
+        .into()
 }
 
 #[test]

@@ -4,11 +4,11 @@ use super::form::{ListFormat, NOT_A_LIST, Refusal, form};
 use super::guard::{
     FoundIdentity, Sign, has_run_outside, identities_in, identities_in_joined, is_same, mark_between_rows,
 };
-use super::identities::parse;
+use super::identities::{Country, parse};
 use super::lists::List;
-use super::names::is_footer;
+use super::names::{Known, decoded, is_footer, is_strong_name, is_title, is_usual, known, plain};
 use super::registers::{Answer, Register};
-use super::rows::{ROW_BYTES_MAX, Row};
+use super::rows::{ROW_BYTES_MAX, Row, row_at};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 
@@ -100,6 +100,7 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Result
             feedback.extend(format!("{rows},{id},{outcome},{reason},{operator_id}\n").bytes());
         };
         match fate(&row, &form, list, bytes, register) {
+            Fate::Rejected("other_header") => return Err(NOT_A_LIST),
             Fate::Rejected(reason) => put("rejected", "", reason, None),
             Fate::Letters(of_row, further) => {
                 more_than_one += u64::from(further);
@@ -129,8 +130,8 @@ pub(crate) fn expected(list: &List, bytes: &[u8], register: &Register) -> Result
         .map(|file| {
             let (path, outcome, operator) = &names[file];
             let operator_id = operator.map(|place| &register.operators[place].id);
-            let bytes = contents[file].len();
-            json!({"path": path, "outcome": outcome, "operator_id": operator_id, "rows": rows_of[file], "bytes": bytes})
+            let (bytes, digest) = (contents[file].len(), digest(&contents[file]));
+            json!({"path": path, "outcome": outcome, "operator_id": operator_id, "rows": rows_of[file], "bytes": bytes, "digest": digest})
         })
         .collect();
     let mut report = json!({
@@ -187,7 +188,7 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
     if letters.is_empty() {
         let reason = *read[0].as_ref().expect_err("there is no letter");
         // A row with bad quotation marks has no known cells.
-        let no_letter = row.cells.as_ref().and_then(|_| no_letter(row.text, form, bytes));
+        let no_letter = row.cells.as_ref().and_then(|_| no_letter(row.text, form, bytes, register.country()));
         return Fate::Rejected(no_letter.unwrap_or(reason));
     }
 
@@ -197,7 +198,7 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
         Some(_) => row.text.len() > form.width,
     };
     // In joined rows the cells do not match their columns.
-    let sign = if is_wider { Some(Sign::More) } else { mark_between_rows(row.text) };
+    let sign = if is_wider { Some(Sign::More) } else { mark_between_rows(row.text, form.encoding) };
     let is_joined = sign.is_some();
     let is_own = |place: &usize| form.ids.contains(place) || form.expected.contains(place);
     let (country, day) = (register.country(), list.day);
@@ -266,7 +267,7 @@ fn beside_field<'a>(cells: &[&'a [u8]]) -> Vec<&'a [u8]> {
 }
 
 /// The reason why a row without identity is clearly not a letter.
-fn no_letter(row: &[u8], form: &ListFormat, bytes: &[u8]) -> Option<&'static str> {
+fn no_letter(row: &[u8], form: &ListFormat, bytes: &[u8], country: Country) -> Option<&'static str> {
     // Quotation marks mean nothing in a list of fixed width.
     let is_mark = |byte: &u8| form.fixed.is_none() && (*byte == b'"' || Some(*byte) == form.delimiter);
     let is_blank = |byte: &u8| byte.is_ascii_whitespace() || is_mark(byte);
@@ -283,8 +284,42 @@ fn no_letter(row: &[u8], form: &ListFormat, bytes: &[u8]) -> Option<&'static str
         if !header.is_empty() && row.strip_prefix(BOM).unwrap_or(row) == header {
             return Some("repeated_header");
         }
+        if has_moved_titles(row.strip_prefix(BOM).unwrap_or(row), header, form, country) {
+            return Some("other_header");
+        }
     }
     is_footer(row).then_some("footer")
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("blake3:{}", blake3::hash(bytes).to_hex())
+}
+
+/// Whether a title of the identities' column is in another column of a row, and there are other titles.
+fn has_moved_titles(row: &[u8], header: &[u8], form: &ListFormat, country: Country) -> bool {
+    if form.fixed.is_some() {
+        return false;
+    }
+    let cells = |bytes: &[u8]| -> Vec<String> {
+        let cells = row_at(bytes, 0, form.delimiter, &|_| false).cells.unwrap_or_default();
+        cells.iter().map(|cell| decoded(cell, form.encoding)).collect()
+    };
+    let (titles, texts, id) = (cells(header), cells(row), form.ids[0]);
+    let titles: Vec<String> = titles.iter().map(|title| plain(title)).collect();
+    let Some(own) = texts.get(id).filter(|own| is_title(own)) else { return false };
+    let is_ids = |text: &str| {
+        is_strong_name(text, country)
+            || titles.get(id).is_some_and(|title| !title.is_empty() && *title == plain(text))
+    };
+    let is_word = |text: &str| {
+        let is_one = is_usual(text) || known(text, country) != Known::No;
+        !plain(text).is_empty() && (titles.contains(&plain(text)) || is_one)
+    };
+    let Some(moved) = (0..texts.len()).find(|&column| column != id && is_ids(&texts[column])) else {
+        return false;
+    };
+    let others = (0..texts.len()).filter(|&column| column != moved && is_word(&texts[column])).count();
+    !is_ids(own) && (is_word(own) || others >= 2)
 }
 
 /// Those fields of an answer of `lookup` to a cell that are checked.

@@ -1,9 +1,12 @@
 //! The format of a list: delimiter, header, lines above it, and the identity's column, decided from its first rows and
 //! the command line.
 
-use super::guard::identities_in;
+use super::delimiter::tried;
+use super::guard::holds_identity;
 use super::identities::{Country, Day, read};
-use super::names::{Known, decoded, is_usual, is_withheld, known, plain};
+use super::names::{
+    Known, decoded, is_title, is_usual, is_withheld, known, long_number, may_name_ids, names_recipients,
+};
 use super::rows::{Row, line_at, pieces, row_at, without_any_mark, without_marks};
 use std::ops::Range;
 
@@ -11,7 +14,7 @@ use std::ops::Range;
 const SAMPLE_BYTES: usize = 1 << 20;
 const SAMPLE_ROWS: usize = 1001;
 /// Rows in which a header is looked for if no row has an identity.
-const HEADER_ROWS: usize = 30;
+pub(super) const HEADER_ROWS: usize = 30;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -107,7 +110,7 @@ pub(crate) struct ListFormat {
 
 /// The exit code of a refused job.
 pub(crate) type Refusal = i32;
-const CANNOT_BE_DONE: Refusal = 2;
+pub(super) const CANNOT_BE_DONE: Refusal = 2;
 pub(crate) const NOT_A_LIST: Refusal = 3;
 
 /// The first bytes of files that are not lists.
@@ -164,7 +167,7 @@ fn fixed_row(bytes: &[u8], at: usize, offset: usize, length: usize) -> Row<'_> {
 }
 
 /// The encoding as the first mebibyte shows it.
-fn encoding(bytes: &[u8]) -> &'static str {
+pub(super) fn encoding(bytes: &[u8]) -> &'static str {
     if bytes.starts_with(BOM) {
         return "utf-8-bom";
     }
@@ -198,7 +201,7 @@ fn separator(line: &[u8]) -> Option<u8> {
 }
 
 /// The sampled rows from an offset on, with their offsets.
-fn sample(bytes: &[u8], start: usize, delimiter: Option<u8>) -> Vec<(usize, Row<'_>)> {
+pub(super) fn sample(bytes: &[u8], start: usize, delimiter: Option<u8>) -> Vec<(usize, Row<'_>)> {
     let (mut rows, mut at) = (Vec::new(), start);
     while at < bytes.len() && rows.len() < SAMPLE_ROWS {
         // The identity's column is not known yet, so no line looks like a row.
@@ -213,12 +216,12 @@ fn sample(bytes: &[u8], start: usize, delimiter: Option<u8>) -> Vec<(usize, Row<
     rows
 }
 
-fn cells_of<'a, 'b>(row: &'b Row<'a>) -> &'b [&'a [u8]] {
+pub(super) fn cells_of<'a, 'b>(row: &'b Row<'a>) -> &'b [&'a [u8]] {
     row.cells.as_deref().unwrap_or(&[])
 }
 
 /// Offset of the lines after those of `--skip-rows`.
-fn skip(bytes: &[u8], start: usize, count: usize) -> usize {
+pub(super) fn skip(bytes: &[u8], start: usize, count: usize) -> usize {
     (0..count).fold(start, |at, _| if at < bytes.len() { line_at(bytes, at).1 } else { at })
 }
 
@@ -243,7 +246,10 @@ pub(crate) fn form(
     let (first_line, second_line) = line_at(bytes, bom);
     let separator = separator(first_line);
     let start = if separator.is_some() { second_line } else { bom };
-    let delimiter = options.delimiter.or(separator).or_else(|| tried(bytes, start, options, &is_identity));
+    let delimiter = match options.delimiter.or(separator) {
+        Some(delimiter) => Some(delimiter),
+        None => tried(bytes, start, options, country, &is_identity)?,
+    };
 
     let skipped_until = skip(bytes, start, options.skip_rows);
     let rows = sample(bytes, skipped_until, delimiter);
@@ -264,6 +270,12 @@ pub(crate) fn form(
     let below = header.map_or(0, |place| place + 1);
     let header_cells = header.map(|place| cells_of(&rows[place].1));
     let ids = list.ids(below, header_cells)?;
+    if header.is_some_and(|place| list.holds_a_row(place)) {
+        return Err(CANNOT_BE_DONE);
+    }
+    if header.is_none() && list.is_of_joined_rows(ids[0], day) {
+        return Err(NOT_A_LIST);
+    }
     let names = options.expected_ids.iter();
     let expected = names.map(|name| list.column(name, header_cells)).collect::<Result<Vec<_>, _>>()?;
     let id_column = match header_cells.and_then(|cells| cells.get(ids[0])) {
@@ -286,7 +298,7 @@ pub(crate) fn form(
     let in_cells = header.is_some_and(|place| {
         rows[..=place].iter().any(|(at, row)| holds_person(bytes, *at, row, &is_identity))
     });
-    if in_cells || !identities_in(&bytes[bom..rows_begin], country, day, false).is_empty() {
+    if in_cells || holds_identity(&bytes[bom..rows_begin], country, day) {
         return Err(CANNOT_BE_DONE);
     }
     Ok(ListFormat {
@@ -319,7 +331,15 @@ fn fixed(
     let wanted = options.skip_rows + usize::from(options.header == Header::Yes);
     while skipped_rows < wanted && at < bytes.len() {
         let row = fixed_row(bytes, at, offset, length);
-        if !identities_in(&bytes[bom..row.end], country, day, false).is_empty() {
+        if holds_identity(&bytes[bom..row.end], country, day) {
+            return Err(CANNOT_BE_DONE);
+        }
+        let field = row
+            .cells
+            .as_ref()
+            .and_then(|cells| cells.get(1))
+            .map_or(String::new(), |cell| decoded(cell, encoding(bytes)));
+        if skipped_rows == options.skip_rows && long_number(&field) >= 5 {
             return Err(CANNOT_BE_DONE);
         }
         if skipped_rows == options.skip_rows {
@@ -359,7 +379,12 @@ fn usual_width(bytes: &[u8], start: usize) -> usize {
 }
 
 /// Whether a row has a cell that is an identity, or a line within a quoted cell has one, however it is cut.
-fn holds_person(bytes: &[u8], start: usize, row: &Row<'_>, is_identity: &dyn Fn(&[u8]) -> bool) -> bool {
+pub(super) fn holds_person(
+    bytes: &[u8],
+    start: usize,
+    row: &Row<'_>,
+    is_identity: &dyn Fn(&[u8]) -> bool,
+) -> bool {
     let (_, second_line) = line_at(bytes, start);
     let from = if row.cells.is_none() { start } else { second_line.min(row.end) };
     let within = &bytes[from..row.end];
@@ -367,40 +392,12 @@ fn holds_person(bytes: &[u8], start: usize, row: &Row<'_>, is_identity: &dyn Fn(
     has_identity(row, is_identity) || pieces.any(is_identity)
 }
 
-/// The delimiter that finds the most identities in the first rows.
-fn tried(
-    bytes: &[u8],
-    start: usize,
-    options: &ListOptions,
-    is_identity: &dyn Fn(&[u8]) -> bool,
-) -> Option<u8> {
-    let mut best = None;
-    for delimiter in *b";\t|," {
-        let start = skip(bytes, start, options.skip_rows);
-        let rows = sample(bytes, start, Some(delimiter));
-        let widest = rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
-        // Rows with an identity, or all if none has one; the smaller number of cells of equals.
-        let has = |(at, row): &(usize, Row<'_>)| holds_person(bytes, *at, row, is_identity);
-        let any = rows.iter().any(has);
-        let counts: Vec<usize> =
-            rows.iter().filter(|row| !any || has(row)).map(|(_, row)| cells_of(row).len()).collect();
-        let often = |cells: usize| counts.iter().filter(|&&other| other == cells).count();
-        let most = counts.iter().map(|&cells| (often(cells), std::cmp::Reverse(cells))).max();
-        let Some((alike, std::cmp::Reverse(cells))) = most else { continue };
-        if cells < 2 || alike * 2 < counts.len() {
-            continue;
-        }
-        let ids = (0..widest).map(|column| identities(&rows, column, is_identity)).max().unwrap_or(0);
-        let merit = (ids, alike, cells);
-        if best.is_none_or(|(most, _)| merit > most) {
-            best = Some((merit, delimiter));
-        }
-    }
-    best.map(|(_, delimiter)| delimiter)
-}
-
 /// How many rows have an identity in a column.
-fn identities(rows: &[(usize, Row<'_>)], column: usize, is_identity: &dyn Fn(&[u8]) -> bool) -> usize {
+pub(super) fn identities(
+    rows: &[(usize, Row<'_>)],
+    column: usize,
+    is_identity: &dyn Fn(&[u8]) -> bool,
+) -> usize {
     rows.iter().filter(|(_, row)| cells_of(row).get(column).is_some_and(|cell| is_identity(cell))).count()
 }
 
@@ -420,16 +417,16 @@ fn columns(bytes: &[u8], rows: &[(usize, Row<'_>)], is_identity: &dyn Fn(&[u8]) 
     most.map_or(1, |(_, cells)| cells.0.max(1))
 }
 
-struct Sample<'a> {
-    bytes: &'a [u8],
+pub(super) struct Sample<'a> {
+    pub(super) bytes: &'a [u8],
     /// Whether the list is longer than the sample.
-    is_cut: bool,
-    country: Country,
-    rows: &'a [(usize, Row<'a>)],
-    columns: usize,
-    encoding: &'static str,
-    options: &'a ListOptions,
-    is_identity: &'a dyn Fn(&[u8]) -> bool,
+    pub(super) is_cut: bool,
+    pub(super) country: Country,
+    pub(super) rows: &'a [(usize, Row<'a>)],
+    pub(super) columns: usize,
+    pub(super) encoding: &'static str,
+    pub(super) options: &'a ListOptions,
+    pub(super) is_identity: &'a dyn Fn(&[u8]) -> bool,
 }
 
 impl Sample<'_> {
@@ -440,52 +437,166 @@ impl Sample<'_> {
     /// Index of the header among the sampled rows.
     fn header(&self) -> Result<Option<usize>, Refusal> {
         if let Some(name) = self.options.ids.iter().find(|id| !is_number(id)) {
-            let first = &self.rows[..self.rows.len().min(HEADER_ROWS)];
-            let is_exact = |row: &Row<'_>| self.texts(row).contains(name);
-            let exact = first.iter().position(|(_, row)| is_exact(row));
+            let within = self.rows.len().min(HEADER_ROWS);
+            let above = self.first().unwrap_or(within).min(HEADER_ROWS);
+            let is_exact =
+                |place: &usize| self.texts(&self.rows[*place].1).iter().any(|text| text.trim() == name);
+            let is_like = |place: &usize| self.named(name, cells_of(&self.rows[*place].1)).is_some();
+            // The last one above the rows, or else the first one.
+            let exact = (0..above).rev().find(is_exact).or_else(|| (0..within).find(is_exact));
             let place =
-                exact.or_else(|| first.iter().position(|(_, row)| self.named(name, cells_of(row)).is_some()));
-            return place.map(Some).ok_or(CANNOT_BE_DONE);
+                exact.or_else(|| (0..above).rev().find(is_like)).or_else(|| (0..within).find(is_like));
+            let place = place.ok_or(CANNOT_BE_DONE)?;
+            return if self.may_be_copied_above(place) { Ok(Some(place)) } else { Err(CANNOT_BE_DONE) };
         }
         Ok(match self.options.header {
             Header::No => None,
             Header::Auto => self.auto(),
-            Header::Yes => self.auto().or((!self.rows.is_empty()).then_some(0)),
+            Header::Yes => match self.auto() {
+                None if !self.rows.is_empty() && self.may_be_person(0) => return Err(CANNOT_BE_DONE),
+                found => found.or((!self.rows.is_empty()).then_some(0)),
+            },
         })
     }
 
-    fn first(&self) -> Option<usize> {
+    pub(super) fn first(&self) -> Option<usize> {
         self.rows.iter().position(|(at, row)| holds_person(self.bytes, *at, row, self.is_identity))
     }
 
     fn auto(&self) -> Option<usize> {
         let above = self.first().unwrap_or(self.rows.len().min(HEADER_ROWS));
-        let fits = |place: usize| {
-            cells_of(&self.rows[place].1).len() * 2 >= self.columns && !self.may_be_person(place)
-        };
+        let cells = |place: usize| cells_of(&self.rows[place].1).len();
+        let has_half = |place: usize| cells(place) * 2 >= self.columns;
         let known = |title: &String| known(title, self.country) != Known::No;
-        let texts = |place: usize| self.texts(&self.rows[place].1);
-        let found = (0..above)
-            .find(|&place| fits(place) && texts(place).iter().any(known))
-            .or_else(|| (0..above).find(|&place| fits(place) && self.has_usual_words(&self.rows[place].1)));
-        // Only the first row that a rule finds counts, and no full row may be above it.
-        let clear = |place: &usize| {
-            let is_cut = self.is_cut && self.rows[*place].1.end >= SAMPLE_BYTES;
-            *place < HEADER_ROWS && !is_cut && !(0..*place).any(|place| self.stands_for_person(place))
+        let has_words = |place: usize| self.has_usual_words(&self.rows[place].1);
+        let is_first_rule = |place: usize| {
+            self.id_titles(place).iter().any(known)
+                && (has_half(place) || cells(place) > 1 && has_words(place))
         };
+        let is_second_rule = |place: usize| has_half(place) && has_words(place);
+        let found = (0..above)
+            .rfind(|&place| self.may_be_header(place) && is_first_rule(place))
+            .or_else(|| (0..above).rfind(|&place| self.may_be_header(place) && is_second_rule(place)));
+        // Only the first row that a rule finds counts, and no full row may be above it.
+        let clear = |place: &usize| self.may_be_copied_above(*place);
         let found = if found.is_some() { found.filter(clear) } else { None };
-        found.or_else(|| (0..above).find(|&place| self.is_unlike_the_rows(place)).filter(clear))
+        let unlike = (0..above).find(|&place| self.is_unlike_the_rows(place));
+        found.or_else(|| unlike.filter(|&place| self.may_be_header(place)).filter(clear))
     }
 
-    /// Whether the identity cell is empty or has a word for a withheld identity.
-    fn may_be_person(&self, place: usize) -> bool {
-        let Some(first) = self.first() else { return false };
+    fn may_be_copied_above(&self, place: usize) -> bool {
+        let is_cut = self.is_cut && self.rows[place].1.end >= SAMPLE_BYTES;
+        place < HEADER_ROWS && !is_cut && !(0..place).any(|place| self.stands_for_person(place))
+    }
+
+    /// The columns of the identities of half of the rows, or else of the most.
+    fn likely(&self) -> Vec<usize> {
+        let Some(first) = self.first() else { return Vec::new() };
+        let count = |column: usize| identities(&self.rows[first..], column, self.is_identity);
+        let most = (0..self.columns).map(count).max().unwrap_or(0);
+        let is_half = |column: usize| count(column) > 0 && count(column) * 2 >= self.rows.len() - first;
+        let halves: Vec<usize> = (0..self.columns).filter(|&column| is_half(column)).collect();
+        match halves.is_empty() {
+            true => (0..self.columns).filter(|&column| most > 0 && count(column) == most).collect(),
+            false => halves,
+        }
+    }
+
+    fn id_titles(&self, place: usize) -> Vec<String> {
         let texts = self.texts(&self.rows[place].1);
-        let holding: Vec<usize> = (0..self.columns).filter(|&column| self.holds(column, first)).collect();
-        let untold = |column: &usize| {
-            texts.get(*column).is_none_or(|text| text.trim().is_empty() || is_withheld(text))
+        match self.likely() {
+            columns if columns.is_empty() => texts,
+            columns => columns.into_iter().filter_map(|column| texts.get(column).cloned()).collect(),
+        }
+    }
+
+    fn may_be_header(&self, place: usize) -> bool {
+        let (all, titles) = (self.texts(&self.rows[place].1), self.id_titles(place));
+        let usual = |text: &String| is_usual(text) || known(text, self.country) != Known::No;
+        let is_known = titles.iter().any(|text| known(text, self.country) != Known::No);
+        let has_few_digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count() <= 2;
+        let is_fitting =
+            |text: &String| text.trim().is_empty() || is_title(text) || is_known && has_few_digits(text);
+        let named = titles.iter().any(|title| may_name_ids(title, self.country));
+        (named || all.iter().filter(|text| usual(text)).count() >= 3)
+            && (self.first().is_none() || titles.iter().all(is_fitting))
+            && all.iter().all(|text| long_number(text) < 5)
+            && !self.may_be_person(place)
+    }
+
+    /// Whether there is nothing, or no title, where the identities are.
+    fn may_be_person(&self, place: usize) -> bool {
+        self.first().is_some()
+            && self.id_titles(place).iter().all(|text| text.trim().is_empty() || !is_title(text))
+    }
+
+    /// Whether a header has the first row in it.
+    fn holds_a_row(&self, place: usize) -> bool {
+        let texts = self.texts(&self.rows[place].1);
+        let filled = texts.iter().filter(|text| !text.trim().is_empty()).count();
+        let longest = texts.iter().map(|text| long_number(text)).max().unwrap_or(0);
+        let last = texts.iter().rposition(|text| !text.trim().is_empty()).map_or(0, |last| last + 1);
+        longest >= 9
+            || filled > self.columns && longest >= 5
+            || self.columns > 1 && last > 2 && last >= 2 * self.columns - 1
+    }
+
+    /// Whether half of the rows end a cell with the identity of another one right behind a text.
+    fn is_of_joined_rows(&self, id: usize, day: Day) -> bool {
+        let id_of = |cell: &[u8]| read(cell, self.country, day).ok();
+        let lengths: &[usize] = if self.country == Country::Sweden { &[13, 12, 11, 10] } else { &[12, 11] };
+        let with_id: Vec<_> = self
+            .rows
+            .iter()
+            .filter_map(|(_, row)| {
+                let own = id_of(cells_of(row).get(id)?)?;
+                Some((own, row))
+            })
+            .collect();
+        let is_joined = |(own, row): &&(String, &Row<'_>)| {
+            let others = cells_of(row).iter().filter(|cell| id_of(cell).is_none());
+            others.map(|cell| cell.trim_ascii_end()).any(|cell| {
+                let digits_of = |text: &[u8]| text.iter().filter(|byte| byte.is_ascii_digit()).count();
+                let begins = lengths.iter().find_map(|&length| {
+                    let (text, after) = (cell.get(..length)?, cell.get(length)?);
+                    let other = id_of(text).filter(|_| digits_of(text) >= 10)?;
+                    Some(other != *own && (after.is_ascii_alphabetic() || *after >= 0x80))
+                });
+                if begins == Some(true) {
+                    return true;
+                }
+                let ends = lengths.iter().filter_map(|length| cell.len().checked_sub(*length));
+                let has_digits = |at: usize| cell[at].is_ascii_digit() && digits_of(&cell[at..]) >= 10;
+                let found = ends.filter(|&at| has_digits(at)).find_map(|at| Some((at, id_of(&cell[at..])?)));
+                found.filter(|(at, _)| *at > 0).is_some_and(|(at, other)| {
+                    let before = cell[at - 1];
+                    let is_behind =
+                        before.is_ascii_alphanumeric() || before >= 0x80 || b"\t|".contains(&before);
+                    is_behind && other != *own
+                })
+            })
         };
-        !holding.is_empty() && holding.iter().all(untold)
+        let joined = with_id.iter().filter(is_joined).count();
+        joined > 0 && joined * 2 >= with_id.len()
+    }
+
+    /// Whether a row that is no header has the exact name of another column.
+    pub(super) fn names_another_column(&self) -> bool {
+        let Some(first) = self.first() else { return false };
+        let likely = self.likely();
+        (0..first.min(HEADER_ROWS)).any(|place| {
+            let texts = self.texts(&self.rows[place].1);
+            let has_name = texts.iter().enumerate().any(|(column, title)| {
+                let rows = &self.rows[first..];
+                let same = rows.iter().filter(|(_, row)| {
+                    self.texts(row).get(column).is_some_and(|text| text.trim() == title.trim())
+                });
+                !likely.contains(&column)
+                    && names_recipients(title, self.country)
+                    && same.count() * 4 < rows.len()
+            });
+            has_name && self.id_titles(place).iter().any(|text| is_title(text))
+        })
     }
 
     fn holds(&self, column: usize, from: usize) -> bool {
@@ -541,63 +652,8 @@ impl Sample<'_> {
             && !texts.iter().any(|text| text.trim().is_empty() || has_digit(text) || is_withheld(text))
             && (digital.len() >= 2 || digital.iter().any(|&column| self.holds(column, first)))
     }
-
-    /// The columns of the identities, with the number of rows up to the header.
-    fn ids(&self, below: usize, header: Option<&[&[u8]]>) -> Result<Vec<usize>, Refusal> {
-        if !self.options.ids.is_empty() {
-            let ids = self.options.ids.iter().map(|id| self.column(id, header));
-            let ids = ids.collect::<Result<Vec<_>, _>>()?;
-            let is_twice = ids.len() > 1 && ids[0] == ids[1];
-            return if is_twice { Err(CANNOT_BE_DONE) } else { Ok(ids) };
-        }
-        // Without a header the rows above the first identity do not count.
-        let from = if header.is_some() { below } else { self.first().unwrap_or(0) };
-        let rows = &self.rows[from..];
-        let widest = self.rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
-        let holds = |column: &usize| {
-            let count = identities(rows, *column, self.is_identity);
-            count > 0 && count * 2 >= rows.len()
-        };
-        let holding: Vec<usize> = (0..widest).filter(holds).collect();
-        if let [one] = holding[..] {
-            return Ok(vec![one]);
-        }
-        let titles: Vec<Known> = header
-            .unwrap_or(&[])
-            .iter()
-            .map(|cell| known(&decoded(cell, self.encoding), self.country))
-            .collect();
-        let candidates = if holding.is_empty() { (0..titles.len()).collect() } else { holding };
-        let title = |column: usize| titles.get(column).copied().unwrap_or(Known::No);
-        let best = candidates.iter().map(|&column| title(column)).max().unwrap_or(Known::No);
-        let best_ones: Vec<usize> =
-            candidates.into_iter().filter(|&column| best != Known::No && title(column) == best).collect();
-        match best_ones.len() {
-            1 => Ok(best_ones),
-            _ if widest <= 1 => Ok(vec![0]),
-            _ => Err(CANNOT_BE_DONE),
-        }
-    }
-
-    /// The column with a name or number.
-    fn column(&self, name: &str, header: Option<&[&[u8]]>) -> Result<usize, Refusal> {
-        if is_number(name) {
-            let number: usize = name.parse().map_err(|_| CANNOT_BE_DONE)?;
-            let widest = self.rows.iter().map(|(_, row)| cells_of(row).len()).max().unwrap_or(0);
-            let column = number.checked_sub(1).filter(|&column| widest == 0 || column < widest);
-            return column.ok_or(CANNOT_BE_DONE);
-        }
-        self.named(name, header.unwrap_or(&[])).ok_or(CANNOT_BE_DONE)
-    }
-
-    /// The cell with a name: first exactly, then without case, marks and accents.
-    fn named(&self, name: &str, cells: &[&[u8]]) -> Option<usize> {
-        let titles: Vec<String> = cells.iter().map(|cell| decoded(cell, self.encoding)).collect();
-        let exact = titles.iter().position(|title| title == name);
-        exact.or_else(|| titles.iter().position(|title| plain(title) == plain(name)))
-    }
 }
 
-fn is_number(name: &str) -> bool {
+pub(super) fn is_number(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -10,8 +10,27 @@ pub(crate) struct FoundIdentity {
     at: Range<usize>,
 }
 
+/// Whether a text holds an identity, or one with a wrong check digit unless it is ten digits alone.
+pub(crate) fn holds_identity(text: &[u8], country: Country, day: Day) -> bool {
+    let is_mistyped = |at: Range<usize>| {
+        let cell = &text[at];
+        cell.len() != 10 && read(cell, country, day) == Err("bad_check_digit")
+    };
+    !identities_in(text, country, day, false).is_empty()
+        || spellings_in(text, country, false).into_iter().any(is_mistyped)
+}
+
 /// The valid identities that a text holds; with `is_joined` also at the end of runs of digits.
 pub(crate) fn identities_in(text: &[u8], country: Country, day: Day, is_joined: bool) -> Vec<FoundIdentity> {
+    let found = spellings_in(text, country, is_joined).into_iter().filter_map(|at| {
+        let digits = text[at.clone()].iter().filter(|byte| byte.is_ascii_digit()).count();
+        read(&text[at.clone()], country, day).ok().map(|id| FoundIdentity { id, digits, at })
+    });
+    found.collect()
+}
+
+/// Where identities may be.
+fn spellings_in(text: &[u8], country: Country, is_joined: bool) -> Vec<Range<usize>> {
     let mut tried: Vec<Range<usize>> = Vec::new();
     for start in 0..text.len() {
         if !text[start].is_ascii_digit() || (start > 0 && text[start - 1].is_ascii_digit()) {
@@ -47,11 +66,7 @@ pub(crate) fn identities_in(text: &[u8], country: Country, day: Day, is_joined: 
             lengths.iter().filter(|&&length| run.len() >= length).map(|length| run_end - length..end),
         );
     }
-    let found = tried.into_iter().filter_map(|at| {
-        let digits = text[at.clone()].iter().filter(|byte| byte.is_ascii_digit()).count();
-        read(&text[at.clone()], country, day).ok().map(|id| FoundIdentity { id, digits, at })
-    });
-    found.collect()
+    tried
 }
 
 /// A sign that a row was two.
@@ -165,7 +180,7 @@ pub(crate) fn is_same(one: &str, found: &FoundIdentity) -> bool {
 }
 
 /// The mark in a row, without its own line end, that programs write between rows.
-pub(crate) fn mark_between_rows(row: &[u8]) -> Option<Sign> {
+pub(crate) fn mark_between_rows(row: &[u8], encoding: &str) -> Option<Sign> {
     const MARKS: [&[u8]; 12] = [
         b"\0",
         b"\x0B",
@@ -180,7 +195,8 @@ pub(crate) fn mark_between_rows(row: &[u8]) -> Option<Sign> {
         b"\xE2\x80\xA9",
         b"\xEF\xBB\xBF",
     ];
-    if (0..row.len()).any(|at| MARKS.iter().any(|mark| row[at..].starts_with(mark))) {
+    let has_nel = encoding == "windows-1252" && row.contains(&0x85);
+    if has_nel || (0..row.len()).any(|at| MARKS.iter().any(|mark| row[at..].starts_with(mark))) {
         return Some(Sign::Mark);
     }
     row.iter().any(|byte| b"\r\n".contains(byte)).then_some(Sign::LineEnd)

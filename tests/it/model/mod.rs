@@ -15,6 +15,8 @@
 //! another binary to test.
 
 mod binary;
+mod columns;
+mod delimiter;
 mod example_forms;
 mod example_rows;
 mod examples;

@@ -150,7 +150,10 @@ fn unnumbered(word: &str) -> &str {
 fn is_known(word: &str, country: Country) -> bool {
     let norwegian = ["dnr", "dnummer", "fnr", "fnrdnr", "fodselsnr", "fodselsnummer"];
     let word = unnumbered(word);
-    KNOWN.contains(&word) && (country == Country::Norway || !norwegian.contains(&word))
+    match country {
+        Country::Sweden => KNOWN.contains(&word) && !norwegian.contains(&word),
+        Country::Norway => KNOWN.contains(&word) && !word.starts_with("org"),
+    }
 }
 
 pub(crate) fn known(title: &str, country: Country) -> Known {
@@ -176,6 +179,104 @@ pub(crate) fn is_usual(title: &str) -> bool {
 /// Whether a cell has a word for an identity that is withheld.
 pub(crate) fn is_withheld(cell: &str) -> bool {
     words(cell).iter().any(|word| WITHHELD.contains(&word.as_str()))
+}
+
+/// Those words of ones whom letters go to that the specification names.
+const ROLES: [&str; 5] = ["elev", "medlem", "sokande", "kund", "id"];
+
+/// Whether a cell may be a title where the identities are.
+pub(crate) fn is_title(cell: &str) -> bool {
+    let digits = cell.bytes().filter(u8::is_ascii_digit).count();
+    let has_letter = cell.chars().any(char::is_alphabetic);
+    has_letter && digits <= 2 && !cell.trim().starts_with('#') && !is_withheld(cell)
+}
+
+/// Whether a title is one that columns of identities have.
+pub(crate) fn may_name_ids(title: &str, country: Country) -> bool {
+    let is_word = |text: &str| {
+        is_usual(text) || known(text, country) != Known::No || ROLES.contains(&unnumbered(&plain(text)))
+    };
+    let words = words(title);
+    let is_short_number = |word: &String| word.len() <= 2 && word.bytes().all(|byte| byte.is_ascii_digit());
+    is_title(title)
+        && (is_word(title)
+            || !words.is_empty() && words.iter().all(|word| is_word(word) || is_short_number(word)))
+}
+
+/// An exact known name that only columns of identities have.
+pub(crate) fn is_strong_name(title: &str, country: Country) -> bool {
+    known(title, country) == Known::Name && !is_weak_name(title)
+}
+
+/// A known name, or a word for those whom letters go to.
+pub(crate) fn names_recipients(title: &str, country: Country) -> bool {
+    known(title, country) != Known::No && !is_weak_name(title) || ROLES.contains(&unnumbered(&plain(title)))
+}
+
+/// Whether a title is about others, such as guardians.
+pub(crate) fn names_others(title: &str) -> bool {
+    let others =
+        ["vh", "malsman", "malsmans", "vardnadshavare", "foresatt", "verge", "kontaktperson", "handlaggare"];
+    words(title).iter().any(|word| others.contains(&unnumbered(word)))
+}
+
+/// Whether a word says that an identity is withheld, and not that there is none.
+pub(crate) fn is_withheld_one(cell: &str) -> bool {
+    is_withheld(cell) && plain(cell) != "saknas"
+}
+
+pub(crate) fn is_weak_name(title: &str) -> bool {
+    TOO_COMMON.contains(&unnumbered(&plain(title)))
+}
+
+/// The digits of the longest number in a cell; dates have none.
+pub(crate) fn long_number(cell: &str) -> usize {
+    let characters: Vec<char> = cell.trim().chars().collect();
+    let is_digit = |at: usize| characters.get(at).is_some_and(char::is_ascii_digit);
+    let date_at = |at: usize| -> Option<usize> {
+        let text = |length: usize| characters[at..].iter().take(length).collect::<String>();
+        let parts = |text: &str, sign: char| -> Vec<String> { text.split(sign).map(str::to_owned).collect() };
+        let is_date = |year: &str, month: &str, day: &str| {
+            let all = [year, month, day].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+            let (Ok(year), Ok(month), Ok(day)) = (year.parse(), month.parse(), day.parse()) else {
+                return false;
+            };
+            all && jiff::civil::Date::new(year, month, day).is_ok()
+        };
+        for sign in ['-', '.'] {
+            if let [one, two, three] = &parts(&text(10), sign)[..] {
+                let lengths = [one.len(), two.len(), three.len()];
+                if lengths == [4, 2, 2] && is_date(one, two, three)
+                    || sign == '.' && lengths == [2, 2, 4] && is_date(three, two, one)
+                {
+                    return Some(10);
+                }
+            }
+        }
+        let eight = text(8);
+        let is_eight =
+            eight.len() == 8 && eight.is_ascii() && is_date(&eight[..4], &eight[4..6], &eight[6..]);
+        let follows = is_digit(at + 9) && !characters[at + 8].is_alphabetic();
+        let is_glued = at > 0 && characters[at - 1].is_alphabetic();
+        (is_eight && !follows && !is_glued).then_some(8)
+    };
+    let (mut longest, mut digits, mut at) = (0, 0, 0);
+    while at < characters.len() {
+        let is_start = at == 0 || !is_digit(at - 1);
+        if let Some(length) = date_at(at).filter(|length| is_start && !is_digit(at + length)) {
+            (digits, at) = (0, at + length);
+            continue;
+        }
+        let character = characters[at];
+        if character.is_numeric() {
+            digits += 1;
+        } else if character.is_alphabetic() || "(),;/:".contains(character) {
+            digits = 0;
+        }
+        longest = longest.max(digits);
+        at += 1;
+    }
+    longest
 }
 
 /// Whether a row without line end is the end of a report.

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, unreachable_pub)] // the tests use more of it
 
+#[path = "../../../tests/it/model/columns.rs"]
+mod columns;
+#[path = "../../../tests/it/model/delimiter.rs"]
+mod delimiter;
 #[path = "../../../tests/it/model/expected.rs"]
 pub(crate) mod expected;
 #[path = "../../../tests/it/model/form.rs"]

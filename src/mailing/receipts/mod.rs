@@ -1,0 +1,204 @@
+//! Receipts: what came of the letters of a split after they were dispatched.
+//!
+//! A digital letter may still fail at its operator, and must then be printed late. Operators and dispatchers say so in
+//! receipts: CSV, or the result XML of Digipost. [`SplitDirectory::reconcile`](super::SplitDirectory::reconcile) compares
+//! them with the letters, and [`SplitDirectory::record`](super::SplitDirectory::record) says of one letter what was known,
+//! decided and answered.
+
+mod digipost;
+mod letters;
+mod reconcile;
+mod record;
+mod table;
+
+pub use reconcile::{ReceiptsSummary, Reconciled, ReconciledFile};
+pub use record::{LetterRecord, RecordKey, RunRecord};
+
+use super::error::ReceiptsError;
+use crate::decode::{BoundedInput, decompressed};
+use crate::identities::{Country, Identity, Today};
+use crate::rejected::RejectedLimit;
+use std::io::{self, BufRead};
+use std::path::Path;
+
+/// Words of receipts for letters that arrived, in lower case.
+const DELIVERED: [&str; 16] = [
+    "delivered",
+    "sent",
+    "sendt",
+    "ok",
+    "success",
+    "succeeded",
+    "accepted",
+    "received",
+    "levererad",
+    "levererat",
+    "skickad",
+    "skickat",
+    "mottagen",
+    "mottatt",
+    "levert",
+    "suksess",
+];
+/// Words of receipts for letters that did not, in lower case.
+const FAILED: [&str; 16] = [
+    "failed",
+    "failure",
+    "error",
+    "rejected",
+    "refused",
+    "bounced",
+    "undelivered",
+    "undeliverable",
+    "returned",
+    "misslyckad",
+    "misslyckades",
+    "fel",
+    "avvisad",
+    "feilet",
+    "feil",
+    "ikke_sendt",
+];
+
+/// How receipts are read, and which letters they are for.
+#[derive(Clone, Debug)]
+pub struct ReceiptOptions {
+    /// More words for letters that arrived; upper and lower case are the same.
+    pub delivered: Vec<String>,
+    /// More words for letters that did not.
+    pub failed: Vec<String>,
+    /// The column of row numbers; found by its name if `None`.
+    pub row_column: Option<String>,
+    /// The column of ids; found by its name if `None`.
+    pub id_column: Option<String>,
+    /// The column of the status; found by its name if `None`.
+    pub status_column: Option<String>,
+    /// The column of the reason; found by its name if `None`.
+    pub reason_column: Option<String>,
+    /// Channels of the split beside the mailbox operators whose letters have receipts.
+    pub channels: Vec<String>,
+    /// The limit of receipts of a file that cannot be read.
+    pub max_rejected: RejectedLimit,
+}
+
+/// What a receipt is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReceiptKey {
+    /// The row of the list, from 1, as in the feedback.
+    Row(u64),
+    /// The recipient.
+    Id(Identity),
+}
+
+/// What a receipt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Delivered,
+    Failed,
+}
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) key: ReceiptKey,
+    /// The recipient, if the receipt names the row and the recipient.
+    pub(super) check: Option<Identity>,
+    pub(super) answer: Answer,
+    pub(super) reason: String,
+}
+
+/// Why a receipt is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// It has neither a row number nor a valid id.
+    NoKey,
+    /// The row number and the id are those of different letters.
+    KeysDiffer,
+    /// Its status is no known word.
+    UnknownStatus,
+    /// The record cannot be read.
+    Unreadable,
+}
+
+/// A receipt, or why it is none, and the line on which it begins.
+pub(super) type ReadReceipt = (u64, Result<Receipt, Unusable>);
+
+/// Reads one file of receipts.
+pub(super) struct ReceiptReader<'o> {
+    pub(super) options: &'o ReceiptOptions,
+    pub(super) country: Country,
+    pub(super) today: Today,
+}
+
+impl ReceiptReader<'_> {
+    /// Reads receipts one by one. Returns the digest of the file as it is.
+    pub(super) fn read(
+        &self,
+        path: &Path,
+        visit: &mut dyn FnMut(ReadReceipt),
+    ) -> Result<String, ReceiptsError> {
+        let bad = |finding: String| ReceiptsError { path: path.to_owned(), finding };
+        let failed = |error: io::Error| bad(format!("cannot be read: {error}"));
+        let mut input = decompressed(path).map_err(failed)?;
+        let is_xml = {
+            let start = input.fill_buf().map_err(failed)?;
+            let start = start.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(start);
+            start.trim_ascii_start().starts_with(b"<")
+        };
+        let input = BoundedInput::new(input);
+        let read = if is_xml { digipost::read(self, input, visit) } else { table::read(self, input, visit) };
+        read.map_err(bad)?;
+        // The file again, as it is: what was read may have been decompressed.
+        let mut hasher = blake3::Hasher::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        hasher.update_reader(file).map_err(failed)?;
+        Ok(format!("blake3:{}", hasher.finalize().to_hex()))
+    }
+
+    /// The answer of a status, if it is a known word.
+    fn answer(&self, status: &str) -> Result<Answer, Unusable> {
+        let status = status.trim().to_lowercase();
+        let is_one = |known: &[&str], more: &[String]| {
+            known.contains(&&*status) || more.iter().any(|word| word.to_lowercase() == status)
+        };
+        // Words that were given come first: they may be one of ours with another meaning.
+        let of = [(Answer::Delivered, &self.options.delivered), (Answer::Failed, &self.options.failed)];
+        if let Some((answer, _)) = of.into_iter().find(|(_, words)| is_one(&[], words)) {
+            return Ok(answer);
+        }
+        match (is_one(&DELIVERED, &[]), is_one(&FAILED, &[])) {
+            (true, _) => Ok(Answer::Delivered),
+            (_, true) => Ok(Answer::Failed),
+            _ => Err(Unusable::UnknownStatus),
+        }
+    }
+
+    fn id(&self, text: &str) -> Option<Identity> {
+        Identity::parse(text.trim().as_bytes(), self.country, self.today).ok()
+    }
+
+    /// A text that is an id or a row number. An id has ten digits or more.
+    fn key(&self, text: &str) -> Result<ReceiptKey, Unusable> {
+        let text = text.trim();
+        if let Some(id) = self.id(text) {
+            return Ok(ReceiptKey::Id(id));
+        }
+        let row = text.parse().ok().filter(|&row: &u64| row > 0 && text.len() < 10);
+        row.map(ReceiptKey::Row).ok_or(Unusable::NoKey)
+    }
+}
+
+impl Unusable {
+    pub(super) const ALL: [Unusable; 4] =
+        [Unusable::NoKey, Unusable::KeysDiffer, Unusable::UnknownStatus, Unusable::Unreadable];
+
+    /// The name in the file of receipts that are not used.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Unusable::NoKey => "no_key",
+            Unusable::KeysDiffer => "keys_differ",
+            Unusable::UnknownStatus => "unknown_status",
+            Unusable::Unreadable => "unreadable",
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The output directory of a split, as its report describes it.
+
+use super::error::ListError;
+use super::options::ListOptions;
+use super::report::{REPORT, VERSION};
+use super::sniff::{self, ListForm};
+use super::{Mailing, recipients};
+use crate::identities::{Country, Ordinal, Today};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A directory that a split has made, as its report describes it.
+#[derive(Clone, Debug)]
+pub struct SplitDirectory {
+    path: PathBuf,
+    written: WrittenReport,
+}
+
+/// The part of `report.json` that is read again.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenReport {
+    pub(super) version: u32,
+    pub(super) made: Option<WrittenMade>,
+    pub(super) list: WrittenList,
+    pub(super) register: WrittenRegister,
+    pub(super) sender: Option<WrittenSender>,
+    #[serde(default)]
+    pub(super) files: Vec<WrittenFile>,
+    pub(super) feedback: Option<WrittenFeedback>,
+    pub(super) channels: Option<WrittenChannels>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenList {
+    pub(super) path: String,
+    pub(super) digest: String,
+    pub(super) delimiter: String,
+    pub(super) id_column: String,
+    pub(super) columns: usize,
+    pub(super) header_row: Option<u64>,
+    pub(super) skipped_rows: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenRegister {
+    pub(super) kind: String,
+    pub(super) sequence: u64,
+    pub(super) as_of: String,
+    pub(super) digest: Option<String>,
+    pub(super) source: Option<WrittenSource>,
+}
+
+/// The live register that answered.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenSource {
+    pub(super) address: String,
+    pub(super) oldest: String,
+    pub(super) newest: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenMade {
+    pub(super) at: String,
+    pub(super) date: String,
+    pub(super) version: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenChannels {
+    pub(super) rules_digest: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenFeedback {
+    pub(super) digest: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenSender {
+    pub(super) id: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenFile {
+    pub(super) path: String,
+    pub(super) outcome: Option<String>,
+    pub(super) channel: Option<String>,
+    pub(super) operator_id: Option<String>,
+    pub(super) rows: u64,
+    pub(super) digest: Option<String>,
+}
+
+impl SplitDirectory {
+    /// Reads the report of a split. Errors: there is none.
+    pub fn read(path: impl AsRef<Path>) -> Result<SplitDirectory, ListError> {
+        let path = path.as_ref();
+        let report = path.join(REPORT);
+        let text = std::fs::read(&report).map_err(|_| ListError::NoSplit(path.to_owned()))?;
+        let written: WrittenReport =
+            serde_json::from_slice(&text).map_err(|_| ListError::NoSplit(path.to_owned()))?;
+        // A name is used only if it is one of a file in the directory.
+        let is_name = |file: &WrittenFile| Path::new(&file.path).file_name() == Some(file.path.as_ref());
+        if written.version != VERSION || !written.files.iter().all(is_name) {
+            return Err(ListError::NoSplit(path.to_owned()));
+        }
+        Ok(SplitDirectory { path: path.to_owned(), written })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn report(&self) -> &WrittenReport {
+        &self.written
+    }
+
+    /// The country of its ids.
+    pub(super) fn country(&self) -> Country {
+        if self.kind() == "krr" { Country::Norway } else { Country::Sweden }
+    }
+
+    /// Errors: the ids of the list were in two columns.
+    pub fn check_one_column(&self) -> Result<(), ListError> {
+        match self.written.list.id_column.contains(" + ") {
+            true => Err(ListError::TwoColumns),
+            false => Ok(()),
+        }
+    }
+
+    /// `far`, `krr` or `kivra`.
+    pub fn kind(&self) -> &str {
+        &self.written.register.kind
+    }
+
+    /// The sender of the mailing; `None` for KRR and Kivra.
+    pub fn sender(&self) -> Option<&str> {
+        self.written.sender.as_ref().map(|sender| sender.id.as_str())
+    }
+
+    pub(super) fn digital(&self) -> impl Iterator<Item = (&WrittenFile, &str)> {
+        let digital = |file: &'_ WrittenFile| file.operator_id.is_some() && file.rows > 0;
+        let files = self.written.files.iter().filter(move |file| digital(file));
+        files.filter_map(|file| Some((file, file.operator_id.as_deref()?)))
+    }
+
+    /// How the files of the split are read: as its list was.
+    pub(super) fn options(&self, skip_rows: u64) -> ListOptions {
+        let list = &self.written.list;
+        let id_at = list
+            .id_column
+            .split_once(':')
+            .filter(|_| list.columns == 0)
+            .and_then(|(offset, length)| Some((offset.parse().ok()?, length.parse().ok()?)));
+        let columns = list.id_column.split(" + ").map(str::to_owned).collect();
+        ListOptions {
+            delimiter: list.delimiter.bytes().next(),
+            id_columns: if id_at.is_some() { Vec::new() } else { columns },
+            id_at,
+            skip_rows,
+            header: Some(list.header_row.is_some()),
+            ..ListOptions::default()
+        }
+    }
+
+    /// Runs a job on a file of the split. The lines above the header are there unless they were dropped.
+    pub(super) fn read_as_list<T>(
+        &self,
+        job: impl Fn(ListOptions) -> Result<T, ListError>,
+    ) -> Result<T, ListError> {
+        let skipped = self.written.list.skipped_rows;
+        match job(self.options(skipped)) {
+            Err(ListError::NoSuchColumn { .. } | ListError::HeaderIsRow) if skipped > 0 => {
+                job(self.options(0))
+            }
+            done => done,
+        }
+    }
+
+    /// The form of a file of the split.
+    pub(super) fn form_of(&self, sample: &[u8], whole: bool) -> Result<ListForm, ListError> {
+        self.read_as_list(|options| sniff::sniff(sample, whole, self.country(), Today::CONTRACT, &options))
+    }
+
+    /// The identities of the digital letters, ascending, each once.
+    pub fn recipients(&self, mailing: &Mailing<'_>) -> Result<Vec<Ordinal>, ListError> {
+        let mut all = Vec::new();
+        for (file, _) in self.digital() {
+            let list = self.path.join(&file.path);
+            let (ids, _) =
+                self.read_as_list(|options| recipients(&Mailing { options, list: &list, ..*mailing }))?;
+            all.extend(ids);
+        }
+        all.sort_unstable();
+        all.dedup();
+        Ok(all)
+    }
+}

@@ -1,0 +1,75 @@
+//! The titles of a list, in the header and in rows that are headers of other files.
+
+use super::names;
+use crate::identities::Country;
+
+/// The titles of a list's columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Titles {
+    /// Without case, punctuation and accents; none if the list has no header.
+    folded: Vec<String>,
+    id_column: usize,
+    country: Option<Country>,
+}
+
+impl Titles {
+    pub(super) fn new(titles: impl Iterator<Item = String>, id_column: usize, country: Country) -> Titles {
+        Titles {
+            folded: titles.map(|title| names::folded(&title)).collect(),
+            id_column,
+            country: Some(country),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.folded.is_empty()
+    }
+
+    /// Whether a row without identity has the title of the identities' column, or an exact known name, in another column, a
+    /// word in its place, and that is a title, or two others are.
+    pub(super) fn are_moved(&self, texts: &[String]) -> bool {
+        let Some(country) = self.country else { return false };
+        let id_title = self.folded.get(self.id_column).filter(|title| !title.is_empty());
+        let Some(own) = texts.get(self.id_column).filter(|own| names::may_be_title(own)) else {
+            return false;
+        };
+        let is_id_title = |text: &str| {
+            id_title.is_some_and(|title| names::folded(text) == *title) || names::is_exact(text, country)
+        };
+        let is_title = |text: &String| {
+            let folded = names::folded(text);
+            !folded.is_empty() && (self.folded.contains(&folded) || names::is_usual(text, country))
+        };
+        let mut others = texts.iter().enumerate().filter(|(column, _)| *column != self.id_column);
+        let Some((moved, _)) = others.find(|(_, text)| is_id_title(text)) else { return false };
+        let titles = texts.iter().enumerate().filter(|(column, text)| *column != moved && is_title(text));
+        // A header like that of the list, such as one with another case, is no other one.
+        !is_id_title(own) && (is_title(own) || titles.count() >= 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_of_other_files() {
+        let texts = |row: &str| row.split(';').map(str::to_owned).collect::<Vec<_>>();
+        let titles =
+            Titles::new(texts("Personnummer;Namn;VH personnummer;Idtyp").into_iter(), 0, Country::Sweden);
+        for (row, expected) in [
+            ("VH Personnummer;Namn;Personnummer;Idtyp", true),
+            ("VH-personnummer;NAMN;personnummer", true),
+            ("Målsman;Namn;Personnr;Ort", true),
+            ("Namn;Elevens pnr;Pnr", true),
+            ("PERSONNUMMER;NAMN;VH;IDTYP", false),
+            ("Personnr;Namn;VH personnummer;Idtyp", false),
+            ("skyddad;Eva Ek;;Personnummer", false),
+            ("19900102;Eva Ek;;Personnummer", false),
+            ("Eva Ek;Gatan 1;Lund;Personnummer", false),
+            ("Slut", false),
+        ] {
+            assert_eq!(titles.are_moved(&texts(row)), expected, "{row}");
+        }
+    }
+}
