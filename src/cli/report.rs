@@ -1,6 +1,6 @@
 //! The report of `check` and `split` on a terminal.
 
-use nabar::mailing::{self, ChannelsSummary, Language, Report, RowProblem, SourceSummary};
+use nabar::mailing::{self, ChannelsSummary, GroupsSummary, Language, Report, RowProblem, SourceSummary};
 use nabar::plain_text::plain;
 use std::io::{self, Write};
 
@@ -177,9 +177,14 @@ impl TerminalReport<'_> {
         if let Some(channels) = &report.channels {
             self.print_channels(channels, letters, out)?;
         }
+        for groups in &report.groups {
+            self.print_groups(groups, out)?;
+        }
         if let Some(savings) = &report.savings {
             let (saved, all) = (self.decimal(savings.saved, 2), self.decimal(savings.paper_only, 2));
             let (saves, of) = (self.pick("saves", "sparar"), self.pick("of", "av"));
+            let currency = plain(&savings.currency);
+            let saved = format!("{saved} {currency}").trim_end().to_owned();
             writeln!(out, "{saves} {saved} {of} {all} ({})", words.all_on_paper)?;
         }
         let register = &report.register;
@@ -198,6 +203,24 @@ impl TerminalReport<'_> {
             self.decimal(report.rows_per_second / 1e6, 1),
             self.pick("million rows/s", "miljoner rader/s")
         )
+    }
+
+    /// The letters of each group, and how many of them go digitally.
+    fn print_groups(&self, groups: &GroupsSummary, out: &mut impl Write) -> io::Result<()> {
+        let words = self.language.words();
+        let by = if groups.by == "age" { words.age.into() } else { plain(&groups.by) };
+        writeln!(out, "{} {by}: {}, {}", words.groups_by, words.letters, self.name("digital"))?;
+        for group in &groups.groups {
+            let digital = self.report.digital_letters_of(group);
+            let percent = self.decimal(digital as f64 * 100.0 / group.letters.max(1) as f64, 1);
+            let name = if group.name.is_empty() { "–".into() } else { plain(&group.name) };
+            writeln!(out, "    {:>11}  {percent:>5} %  {name}", group.letters)?;
+        }
+        if groups.hidden_groups > 0 {
+            let (hidden, letters) = (groups.hidden_groups, groups.hidden_letters);
+            writeln!(out, "    {hidden} {} {letters}", words.hidden_groups)?;
+        }
+        Ok(())
     }
 
     /// The letters by channel and rule, and their costs.
@@ -258,7 +281,7 @@ impl TerminalReport<'_> {
 mod tests {
     use super::*;
     use nabar::extract::{BuildOptions, build};
-    use nabar::mailing::{Mailing, Prices, StreamLimits, check_stream};
+    use nabar::mailing::{GroupBy, GroupOptions, Mailing, Prices, StreamLimits, check_stream};
     use nabar::snapshot::Snapshot;
     use std::path::Path;
 
@@ -272,8 +295,13 @@ mod tests {
         let sender = &register.senders()[0].id;
         let question = register.question(Some(sender), jiff::civil::date(2026, 6, 1)).expect("a question");
         let list = "Utskick\n\npnr;namn\n196810199809;Asa\nx;Bo\ny;Ci\n";
-        let prices = Prices { postage: 8.5, digital_cost: 0.9, currency: String::new() };
-        let mailing = Mailing { prices: Some(&prices), ..Mailing::new(&question, Path::new("list.csv")) };
+        let prices = Prices { postage: 8.5, digital_cost: 0.9, currency: "SEK".to_owned() };
+        let groups = GroupOptions { by: vec![GroupBy::Age], smallest: 2 };
+        let mailing = Mailing {
+            prices: Some(&prices),
+            groups: Some(&groups),
+            ..Mailing::new(&question, Path::new("list.csv"))
+        };
         let report =
             check_stream(&mailing, Box::new(list.as_bytes()), StreamLimits::default()).expect("checked");
         let text = |language| {
@@ -281,9 +309,26 @@ mod tests {
             terminal.explain(&mut text).and_then(|()| terminal.print(&mut text)).expect("written");
             String::from_utf8(text).expect("text") + &terminal.refusal(report.refused.expect("refused"))
         };
-        let english = ["delimiter ;", "header in row 3", "digital", "bad_character", "saves", "2 of 3 rows"];
-        let swedish =
-            ["skiljetecken ;", "rubrik på rad 3", "digitalt", "otillåtet tecken", "sparar", "2 av 3 rader"];
+        let english = [
+            "delimiter ;",
+            "header in row 3",
+            "digital",
+            "bad_character",
+            "saves",
+            "2 of 3 rows",
+            "By age: letters",
+            "groups are not shown",
+        ];
+        let swedish = [
+            "skiljetecken ;",
+            "rubrik på rad 3",
+            "digitalt",
+            "otillåtet tecken",
+            "sparar",
+            "2 av 3 rader",
+            "Per ålder: brev",
+            "grupper visas inte",
+        ];
         for (language, own, other) in
             [(Language::English, english, swedish), (Language::Swedish, swedish, english)]
         {

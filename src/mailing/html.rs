@@ -285,15 +285,6 @@ fn by_group(groups: &GroupsSummary, report: &Report, language: Language) -> Mark
         Some(letters) => *letters,
         None => group.outcomes.get(column).copied().unwrap_or(0),
     };
-    let digital = |group: &GroupSummary| match &report.channels {
-        Some(found) => found
-            .channels
-            .iter()
-            .filter(|channel| channel.mailbox)
-            .map(|channel| letters_of(group, &channel.name))
-            .sum(),
-        None => letters_of(group, "digital"),
-    };
     html! {
         h2 { (words.groups_by) " " (by) }
         table {
@@ -306,7 +297,7 @@ fn by_group(groups: &GroupsSummary, report: &Report, language: Language) -> Mark
             } }
             tbody {
                 @for group in &groups.groups {
-                    @let part = digital(group);
+                    @let part = report.digital_letters_of(group);
                     tr {
                         th scope="row" { @if group.name.is_empty() { "–" } @else { (plain(&group.name)) } }
                         td.line { (bar(part, group.letters, "digital")) }

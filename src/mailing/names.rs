@@ -319,8 +319,6 @@ const OTHERS: &[&str] = &[
     "malsmans",
     "foralder",
     "foralders",
-    "mor",
-    "far",
     "make",
     "maka",
     "partner",
@@ -341,7 +339,6 @@ const OTHERS: &[&str] = &[
     "foresatt",
     "foresattes",
     "saksbehandler",
-    "kontaktpersonens",
 ];
 
 /// How well a title names the identity's column: 2 if it is a known name, 1 if it contains one, else 0.

@@ -82,7 +82,7 @@ impl OutputDirectory {
     pub(super) fn digest(&self, name: &str, bytes: u64) -> Result<String, ListError> {
         let failed = write_error(&self.partial_path(name));
         let file = self.partial.folder().open_file(name, false).map_err(&failed)?;
-        // A quarter of the time of a split would be spent on reading them; mapped they are not copied.
+        // Mapped, its bytes are not copied.
         let mapped = memory::map(&file).map_err(&failed)?;
         if mapped.as_ref().len() as u64 != bytes {
             return Err(ListError::Sums);

@@ -321,6 +321,18 @@ impl Report {
             None => self.outcomes["digital"],
         }
     }
+
+    /// Letters of a group that go to a mailbox operator. With channel rules, those of its channels.
+    pub fn digital_letters_of(&self, group: &GroupSummary) -> u64 {
+        let of = |letters: Option<&u64>| letters.copied().unwrap_or(0);
+        match &self.channels {
+            Some(found) => {
+                let mailboxes = found.channels.iter().filter(|channel| channel.mailbox);
+                mailboxes.map(|channel| of(group.channels.get(&channel.name))).sum()
+            }
+            None => of(group.outcomes.get("digital")),
+        }
+    }
 }
 
 impl Savings {

@@ -21,6 +21,7 @@ pub struct SplitDirectory {
 pub(super) struct WrittenReport {
     pub(super) version: u32,
     pub(super) made: Option<WrittenMade>,
+    pub(super) settings: Option<WrittenSettings>,
     pub(super) list: WrittenList,
     pub(super) register: WrittenRegister,
     pub(super) sender: Option<WrittenSender>,
@@ -28,6 +29,11 @@ pub(super) struct WrittenReport {
     pub(super) files: Vec<WrittenFile>,
     pub(super) feedback: Option<WrittenFeedback>,
     pub(super) channels: Option<WrittenChannels>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenSettings {
+    pub(super) id_columns: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -151,7 +157,10 @@ impl SplitDirectory {
             .split_once(':')
             .filter(|_| list.columns == 0)
             .and_then(|(offset, length)| Some((offset.parse().ok()?, length.parse().ok()?)));
-        let columns = list.id_column.split(" + ").map(str::to_owned).collect();
+        // As they were given: a title may not be the only one of its name.
+        let given = self.written.settings.as_ref().map(|settings| settings.id_columns.clone());
+        let found = || list.id_column.split(" + ").map(str::to_owned).collect();
+        let columns = given.filter(|columns| !columns.is_empty()).unwrap_or_else(found);
         ListOptions {
             delimiter: list.delimiter.bytes().next(),
             id_columns: if id_at.is_some() { Vec::new() } else { columns },

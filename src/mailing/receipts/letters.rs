@@ -49,7 +49,7 @@ pub(super) struct Letter {
     pub(super) file: u16,
     pub(super) fate: Fate,
     /// Number of the file of receipts, from 1; 0 without receipt.
-    pub(super) receipts: u16,
+    pub(super) receipts: u32,
 }
 
 /// The letters of a split, in the order of the feedback.
@@ -68,7 +68,8 @@ pub(super) const MORE_COLUMNS: [&str; 3] = ["status", "status_reason", "receipts
 const FEEDBACK_COLUMNS: usize = 7;
 
 impl Letters {
-    /// Reads the feedback of a split, or a record that was made of it. Memory: 28 bytes a letter.
+    /// Reads the feedback of a split, or a record that was made of it. Memory: 24 bytes a letter, and up to
+    /// twice that while it is read.
     pub(super) fn read(split: &SplitDirectory, name: &str) -> Result<Letters, ListError> {
         let path = split.path().join(name);
         let mut letters = Vec::new();
@@ -91,7 +92,7 @@ impl Letters {
                 recipient: recipient.map_or(Ordinal::ABSENT, |recipient| recipient.ordinal()),
                 file: file_of(split, cell(2), cell(5), cell(4)).map_or(u16::MAX, |file| file as u16),
                 fate,
-                receipts: number(FEEDBACK_COLUMNS + 2).unwrap_or(0) as u16,
+                receipts: number(FEEDBACK_COLUMNS + 2).unwrap_or(0),
             });
             Ok(())
         })?;

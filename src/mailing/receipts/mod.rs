@@ -158,18 +158,14 @@ impl ReceiptReader<'_> {
     /// The answer of a status, if it is a known word.
     fn answer(&self, status: &str) -> Result<Answer, Unusable> {
         let status = status.trim().to_lowercase();
-        let is_one = |known: &[&str], more: &[String]| {
-            known.contains(&&*status) || more.iter().any(|word| word.to_lowercase() == status)
-        };
+        let is_given = |words: &[String]| words.iter().any(|word| word.to_lowercase() == status);
         // Words that were given come first: they may be one of ours with another meaning.
-        let of = [(Answer::Delivered, &self.options.delivered), (Answer::Failed, &self.options.failed)];
-        if let Some((answer, _)) = of.into_iter().find(|(_, words)| is_one(&[], words)) {
-            return Ok(answer);
-        }
-        match (is_one(&DELIVERED, &[]), is_one(&FAILED, &[])) {
-            (true, _) => Ok(Answer::Delivered),
-            (_, true) => Ok(Answer::Failed),
-            _ => Err(Unusable::UnknownStatus),
+        match () {
+            () if is_given(&self.options.delivered) => Ok(Answer::Delivered),
+            () if is_given(&self.options.failed) => Ok(Answer::Failed),
+            () if DELIVERED.contains(&&*status) => Ok(Answer::Delivered),
+            () if FAILED.contains(&&*status) => Ok(Answer::Failed),
+            () => Err(Unusable::UnknownStatus),
         }
     }
 
@@ -177,14 +173,15 @@ impl ReceiptReader<'_> {
         Identity::parse(text.trim().as_bytes(), self.country, self.today).ok()
     }
 
-    /// A text that is an id or a row number. An id has ten digits or more.
+    /// A text that is an id or a row number: with fewer than ten digits a row number, also if it may be an id that lost its
+    /// zeros.
     fn key(&self, text: &str) -> Result<ReceiptKey, Unusable> {
         let text = text.trim();
-        if let Some(id) = self.id(text) {
-            return Ok(ReceiptKey::Id(id));
-        }
-        let row = text.parse().ok().filter(|&row: &u64| row > 0 && text.len() < 10);
-        row.map(ReceiptKey::Row).ok_or(Unusable::NoKey)
+        let key = match text.bytes().filter(u8::is_ascii_digit).count() {
+            0..10 => text.parse().ok().filter(|&row: &u64| row > 0).map(ReceiptKey::Row),
+            _ => self.id(text).map(ReceiptKey::Id),
+        };
+        key.ok_or(Unusable::NoKey)
     }
 }
 
@@ -199,6 +196,55 @@ impl Unusable {
             Unusable::KeysDiffer => "keys_differ",
             Unusable::UnknownStatus => "unknown_status",
             Unusable::Unreadable => "unreadable",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ReceiptOptions {
+        ReceiptOptions {
+            delivered: vec!["Fel".to_owned()],
+            failed: Vec::new(),
+            row_column: None,
+            id_column: None,
+            status_column: None,
+            reason_column: None,
+            channels: Vec::new(),
+            max_rejected: RejectedLimit::Rows(0),
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_rows() {
+        let options = options();
+        for country in [Country::Sweden, Country::Norway] {
+            let reader = ReceiptReader { options: &options, country, today: Today::CONTRACT };
+            // Also one that is an id without its zeros.
+            let short = (1_000_000u64..1_500_000).find(|number| reader.id(&number.to_string()).is_some());
+            for row in [1, 4_000_000].into_iter().chain(short) {
+                assert_eq!(reader.key(&format!(" {row} ")), Ok(ReceiptKey::Row(row)));
+            }
+            for text in ["", "0", "-1", "1x", "99999999999999999999"] {
+                assert_eq!(reader.key(text), Err(Unusable::NoKey), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_were_given_come_first() {
+        let options = options();
+        let reader = ReceiptReader { options: &options, country: Country::Sweden, today: Today::CONTRACT };
+        for (word, answer) in [
+            ("Fel", Ok(Answer::Delivered)),
+            (" feilet ", Ok(Answer::Failed)),
+            ("SENT", Ok(Answer::Delivered)),
+            ("not sent", Err(Unusable::UnknownStatus)),
+            ("", Err(Unusable::UnknownStatus)),
+        ] {
+            assert_eq!(reader.answer(word), answer, "{word}");
         }
     }
 }

@@ -19,7 +19,7 @@ const ID_DIGITS: usize = 9;
 impl SampleTable<'_> {
     /// The rows that may be the header.
     pub(super) fn above(&self) -> Range<usize> {
-        0..self.first.unwrap_or(self.rows.len().min(HEADER_ROWS))
+        0..self.first.unwrap_or(self.rows.len()).min(HEADER_ROWS)
     }
 
     /// The header, as far as names and words show it.
@@ -28,7 +28,7 @@ impl SampleTable<'_> {
             options.id_columns.iter().filter(|name| name.parse::<usize>().is_err()).collect();
         if let Some(name) = named.first() {
             // The last one above the rows: lines above the header may name columns too.
-            let above = 0..self.above().end.min(HEADER_ROWS);
+            let above = self.above();
             let within = 0..self.rows.len().min(HEADER_ROWS);
             let has = |row: usize, exact: bool| position(&self.texts(row), name, exact).is_some();
             let row = [true, false].into_iter().find_map(|exact| {
@@ -79,23 +79,21 @@ impl SampleTable<'_> {
         let has_cells = |row: &usize| self.rows[*row].cells.len() * 2 >= self.columns;
         let is_known =
             |row: &usize| known(row) && (has_cells(row) || self.rows[*row].cells.len() > 1 && usual(row));
+        let is_usual = |row: &usize| has_cells(row) && usual(row);
+        let may_be = |row: &usize| self.may_be_header(*row) && self.may_be_copied_above(*row);
         // The last one: lines above the header may name columns too.
-        let header = match self.above().rev().find(|row| self.may_be_header(*row) && is_known(row)) {
-            Some(row) => Some((row, Ground::KnownName)),
-            None => {
-                let is_usual = |row: &usize| self.may_be_header(*row) && has_cells(row) && usual(row);
-                self.above().rev().find(is_usual).map(|row| (row, Ground::UsualWords))
-            }
-        };
-        match header {
-            Some((row, ground)) if self.may_be_copied_above(row) => (Some(row), ground),
-            _ => (None, Ground::NoSign),
+        if let Some(row) = self.above().rev().find(|row| may_be(row) && is_known(row)) {
+            return (Some(row), Ground::KnownName);
+        }
+        match self.above().rev().find(|row| may_be(row) && is_usual(row)) {
+            Some(row) => (Some(row), Ground::UsualWords),
+            None => (None, Ground::NoSign),
         }
     }
 
     /// The columns that have the identities: those of half of the rows from the first identity on, otherwise the ones with
     /// the most. None if no row has an identity.
-    fn likely_id_columns(&self) -> Vec<usize> {
+    pub(super) fn likely_id_columns(&self) -> Vec<usize> {
         let Some(first) = self.first else { return Vec::new() };
         let holding: Vec<usize> = (0..self.columns).filter(|&column| self.holds(column, first)).collect();
         if !holding.is_empty() {
@@ -111,7 +109,7 @@ impl SampleTable<'_> {
     /// The cells of a row where the rows below have their identities; all, if no row has one.
     fn id_titles(&self, row: usize) -> Vec<String> {
         let titles = self.texts(row);
-        match &self.likely_id_columns()[..] {
+        match &self.likely_ids[..] {
             [] => titles,
             columns => columns.iter().filter_map(|&column| titles.get(column).cloned()).collect(),
         }
@@ -189,14 +187,14 @@ impl SampleTable<'_> {
             let usual = titles.iter().filter(|title| names::is_usual(title, country)).count();
             if titles.len() < 2 { 0 } else { best.max(u8::from(usual >= 2)) }
         };
-        self.above().take(HEADER_ROWS).map(|row| level(self.texts(row))).max().unwrap_or(0)
+        self.above().map(|row| level(self.texts(row))).max().unwrap_or(0)
     }
 
     /// Whether a row that is no header has a known name, or a word for recipients, in another column than those of the
-    /// identities, and a word where they are. It may be a header that names the column of other identities, which cannot be read. A text that is
-    /// also in the rows below, as in a column of types, is no name.
+    /// identities, and a word where they are. It may be a header that names the column of other identities, which cannot be
+    /// read. A text that is also in the rows below, as in a column of types, is no name.
     pub(super) fn names_another_column(&self) -> bool {
-        let (Some(first), columns) = (self.first, self.likely_id_columns()) else { return false };
+        let (Some(first), columns) = (self.first, &self.likely_ids) else { return false };
         let below = self.rows.get(first..).unwrap_or_default();
         let is_repeated = |column: usize, title: &String| {
             let same = below
@@ -204,7 +202,7 @@ impl SampleTable<'_> {
                 .filter(|row| row.cells.get(column).is_some_and(|cell| self.text(cell) == *title));
             same.count() * 4 >= below.len()
         };
-        self.above().take(HEADER_ROWS).any(|row| {
+        self.above().any(|row| {
             let is_name = |(column, title): (usize, &String)| {
                 !columns.contains(&column)
                     && names::names_recipients(title, self.sampler.country)
@@ -215,8 +213,8 @@ impl SampleTable<'_> {
         })
     }
 
-    /// Whether a header seems to have been joined with the first row, whose identity need not be readable: it has more cells
-    /// than the rows and a long number, or a number as long as identities.
+    /// Whether a header seems to have been joined with the first row, whose identity need not be readable: it has a number as
+    /// long as identities, more cells than the rows and a long number, or as many cells as two rows that were joined.
     pub(super) fn holds_row(&self, header: usize) -> bool {
         let titles = self.texts(header);
         let filled = titles.iter().filter(|title| !title.is_empty()).count();

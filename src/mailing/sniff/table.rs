@@ -129,7 +129,10 @@ impl<'a> Sampler<'a> {
     fn table_of(&'a self, rows: Vec<SampleRow>) -> SampleTable<'a> {
         let (.., columns) = usual_cells(&rows);
         let first = rows.iter().position(SampleRow::has_identity);
-        SampleTable { sampler: self, columns: columns.max(1), first, rows }
+        let mut table =
+            SampleTable { sampler: self, columns: columns.max(1), first, likely_ids: Vec::new(), rows };
+        table.likely_ids = table.likely_id_columns();
+        table
     }
 
     /// Bytes that most lines have; 0 for fewer than two lines.
@@ -227,6 +230,8 @@ pub(super) struct SampleTable<'a> {
     pub(super) columns: usize,
     /// The first row with an identity.
     pub(super) first: Option<usize>,
+    /// The columns that have the identities, most likely.
+    pub(super) likely_ids: Vec<usize>,
     pub(super) rows: Vec<SampleRow>,
 }
 

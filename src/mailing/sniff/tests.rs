@@ -360,6 +360,16 @@ fn the_column_that_is_meant_is_taken_or_asked_for() {
     assert!(delimiter("Personnummer;Namn;Kontakt").is_ok());
 }
 
+/// Of several rows that may be the header, the last one below no row that may be a recipient's.
+#[test]
+fn repeated_headers_above_the_first_identity() {
+    let rows = format!("{A};Asa;Lund\n{B};Bo;Lund\n");
+    let twice = format!("pnr;namn;ort\npnr;namn;ort\n{rows}");
+    assert_eq!(decided(&twice).1, Some(1));
+    let unreadable: String = (0..40).map(|_| "skyddad;Namn;Ort\n").collect();
+    assert_eq!(decided(&format!("pnr;namn;ort\n{unreadable}{rows}{}", rows.repeat(40))).1, Some(1));
+}
+
 /// Rows above a header that was named, or that is the first row because the user says so.
 #[test]
 fn recipients_above_a_given_header_are_not_copied() {

@@ -388,3 +388,17 @@ fn letters_of_other_channels_have_receipts_if_asked_for() {
     let digital = feedback.iter().filter(|line| line[5] == "email").count();
     assert_eq!(done["dispatched"], digital);
 }
+
+/// The files of a split are read as its list was: a column that was given by its number, because another one has its title, is
+/// found again.
+#[test]
+fn files_of_lists_with_two_titles_alike_are_read_again() {
+    let work = Workspace::with_register_files();
+    work.write("list.csv", "Personnummer;Namn;Personnummer\nx;Asa;196810199809\nx;\"Bo\nEk\";195904109807\n");
+    work.done(&args(&[&["split", "list.csv", "-o", "out", "--id-column", "3", "-q"], &FAR, &DATE]));
+    work.write("receipts.csv", "rad;status\n1;ok\n2;fel\n");
+    let done = work.json(&["reconcile", "out", "receipts.csv", "--json"]);
+    assert_eq!((&done["delivered"], &done["failed"]), (&1.into(), &1.into()));
+    let expected = "Personnummer;Namn;Personnummer\nx;\"Bo\nEk\";195904109807\n";
+    assert_eq!(work.read("out/late-paper.csv"), expected);
+}

@@ -464,7 +464,7 @@ impl Sample<'_> {
     }
 
     fn auto(&self) -> Option<usize> {
-        let above = self.first().unwrap_or(self.rows.len().min(HEADER_ROWS));
+        let above = self.first().unwrap_or(self.rows.len()).min(HEADER_ROWS);
         let cells = |place: usize| cells_of(&self.rows[place].1).len();
         let has_half = |place: usize| cells(place) * 2 >= self.columns;
         let known = |title: &String| known(title, self.country) != Known::No;
@@ -474,14 +474,13 @@ impl Sample<'_> {
                 && (has_half(place) || cells(place) > 1 && has_words(place))
         };
         let is_second_rule = |place: usize| has_half(place) && has_words(place);
+        // The last row that a rule finds, below no row of a person.
+        let may_be = |place: usize| self.may_be_header(place) && self.may_be_copied_above(place);
         let found = (0..above)
-            .rfind(|&place| self.may_be_header(place) && is_first_rule(place))
-            .or_else(|| (0..above).rfind(|&place| self.may_be_header(place) && is_second_rule(place)));
-        // Only the first row that a rule finds counts, and no full row may be above it.
-        let clear = |place: &usize| self.may_be_copied_above(*place);
-        let found = if found.is_some() { found.filter(clear) } else { None };
+            .rfind(|&place| may_be(place) && is_first_rule(place))
+            .or_else(|| (0..above).rfind(|&place| may_be(place) && is_second_rule(place)));
         let unlike = (0..above).find(|&place| self.is_unlike_the_rows(place));
-        found.or_else(|| unlike.filter(|&place| self.may_be_header(place)).filter(clear))
+        found.or_else(|| unlike.filter(|&place| may_be(place)))
     }
 
     fn may_be_copied_above(&self, place: usize) -> bool {
