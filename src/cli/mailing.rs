@@ -180,6 +180,7 @@ pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
         two_ids: reading.two_ids.map(Into::into).unwrap_or_default(),
         expected_ids: reading.expected_ids.clone(),
         strict_rows: reading.strict_rows,
+        every_cell: false,
         skip_rows: reading.skip_rows,
         drop_skipped: reading.skipped == Skipped::Drop,
         id_at: reading.id_at,

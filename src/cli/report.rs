@@ -130,6 +130,24 @@ impl TerminalReport<'_> {
             );
             writeln!(out, "{warning} {joined} {rows}")?;
         }
+        if let Some(extra) = report.reasons.get("extra_cells") {
+            let rows = self.pick(
+                "rows have more in them than the list has columns, and were rejected: texts with delimiters need quotation \
+                 marks, or rows were joined",
+                "rader innehåller mer än listan har kolumner, och avvisades: texter med skiljetecken behöver citattecken, \
+                 eller rader har satts ihop",
+            );
+            writeln!(out, "{warning} {extra} {rows}")?;
+        }
+        if let Some(shifted) = report.reasons.get("shifted_cells") {
+            let rows = self.pick(
+                "rows have fewer or more cells than the others, so that another person's id may be in the id column, and \
+                 were rejected",
+                "rader har färre eller fler celler än de andra, så att en annan persons identitet kan stå i identitetens \
+                 kolumn, och avvisades",
+            );
+            writeln!(out, "{warning} {shifted} {rows}")?;
+        }
         let days = report.register.age_days;
         match days {
             OLD_DAYS.. => writeln!(

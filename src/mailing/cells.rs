@@ -22,6 +22,15 @@ pub(super) fn past_line_end(bytes: &[u8], at: usize) -> usize {
     }
 }
 
+/// A row without its line end: LF, CR LF, CR CR LF or CR.
+pub(super) fn without_line_end(row: &[u8]) -> &[u8] {
+    match row {
+        [text @ .., b'\r', b'\r', b'\n'] | [text @ .., b'\r', b'\n'] => text,
+        [text @ .., b'\n'] | [text @ .., b'\r'] => text,
+        text => text,
+    }
+}
+
 /// A quoted cell does not end properly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadQuoting;

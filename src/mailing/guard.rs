@@ -4,12 +4,13 @@
 //! without one, by a quotation mark that is never closed), the data of a second recipient would go there too. So every
 //! row with an identity is searched for other identities; `docs/lists.md` has the rules.
 
-use super::cells::Cells;
+use super::cells::{Cells, without_line_end};
+use super::footer::is_footer;
 use super::lines::RUN_DIGITS;
+use super::names;
 use super::rows::{Layout, RowProblem, RowRules};
 use super::titles::Titles;
 use crate::identities::{Country, Identity, Rejection, separator_bytes};
-use crate::limits::FOOTER_BYTES;
 use std::ops::Range;
 
 /// What rows are compared with.
@@ -17,10 +18,8 @@ use std::ops::Range;
 pub(super) struct Guard {
     /// How rows are read.
     pub(super) rules: RowRules,
-    /// Cells that a row usually has; 0 in a list of fixed width.
-    pub(super) columns: usize,
-    /// Bytes that a row of a list of fixed width usually has; 0 if unknown.
-    pub(super) width: usize,
+    /// How many cells or bytes rows have.
+    pub(super) shape: RowShape,
     /// Columns, from 0, in which other identities are expected.
     pub(super) expected: Vec<usize>,
     /// The header without its line end; empty if there is none.
@@ -29,6 +28,29 @@ pub(super) struct Guard {
     pub(super) titles: Titles,
     /// Whether the byte 85 may be the line end NEL: in Windows-1252, where it is otherwise `…`.
     pub(super) has_nel: bool,
+    /// Whether every other cell is read as the identity's is.
+    pub(super) every_cell: bool,
+}
+
+/// How many cells the rows of a list have, or bytes of fixed width.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RowShape {
+    /// Of rows with delimiters.
+    Cells {
+        /// Cells that most rows have, at least 1.
+        usual: usize,
+        /// Cells that a row may have something in, at least 1: those of the header, or the usual number.
+        most: usize,
+        /// Columns, from 0, that have the identities of others, in the first rows or by their title.
+        others: Vec<usize>,
+    },
+    /// Of rows of fixed width.
+    Bytes {
+        /// Bytes that most rows have; 0 if unknown.
+        usual: usize,
+        /// Bytes beyond which a row may be two, blanks at its end aside.
+        most: usize,
+    },
 }
 
 /// What a row holds beside its own identity.
@@ -40,6 +62,10 @@ pub(super) enum GuardFinding {
     OtherIdentity,
     /// Another identity, and a sign that several rows were joined.
     JoinedRows,
+    /// More than the list has columns.
+    ExtraCells,
+    /// Fewer or more cells than usual, with another person's identity perhaps in the identity's column.
+    ShiftedCells,
 }
 
 impl Guard {
@@ -48,7 +74,26 @@ impl Guard {
         !matches!(self.rules.layout, Layout::Delimited { delimiter: None, .. })
     }
 
-    /// Searches a row for identities other than `own`, outside the cells `known`.
+    /// The delimiter that rows are compared by, and how many of them most rows have. `None` if rows are not compared by it.
+    pub(super) fn delimiters(&self) -> (Option<u8>, usize) {
+        match (&self.rules.layout, &self.shape) {
+            (&Layout::Delimited { delimiter: Some(delimiter), .. }, RowShape::Cells { usual, .. }) => {
+                (Some(delimiter), usual - 1)
+            }
+            _ => (None, 0),
+        }
+    }
+
+    /// Bytes beyond which a row of fixed width may be two, with line end and blanks at its end.
+    pub(super) fn longest(&self) -> usize {
+        match self.shape {
+            RowShape::Bytes { most, .. } => most,
+            RowShape::Cells { .. } => usize::MAX,
+        }
+    }
+
+    /// Searches a row for identities other than `own`, outside the cells `known`, and compares its cells with those that
+    /// rows usually have.
     pub(super) fn search(
         &self,
         bytes: &[u8],
@@ -56,8 +101,76 @@ impl Guard {
         own: &[Identity],
         known: &[Range<usize>],
     ) -> GuardFinding {
-        let mut cells = None;
-        let sign = match self.has_more(bytes, &row, &mut cells) {
+        let cells = self.cells(bytes, &row);
+        match self.search_identities(bytes, row.clone(), &cells, own, known) {
+            GuardFinding::JoinedRows => GuardFinding::JoinedRows,
+            _ if self.has_extra(bytes, &row, &cells, known) => GuardFinding::ExtraCells,
+            _ if self.is_shifted(bytes, &cells) => GuardFinding::ShiftedCells,
+            _ if self.every_cell && self.has_other_cell(bytes, &cells, own) => GuardFinding::OtherIdentity,
+            finding => finding,
+        }
+    }
+
+    /// Whether a cell is another identity than a row's own, in any spelling.
+    fn has_other_cell(&self, bytes: &[u8], cells: &[Range<usize>], own: &[Identity]) -> bool {
+        cells.iter().any(|cell| {
+            let text = &bytes[cell.clone()];
+            let is_other = |identity| !own.iter().any(|mine| is_same(mine, &identity, text));
+            self.rules.identity(text).is_ok_and(is_other)
+        })
+    }
+
+    /// Whether a row has something beyond the last column, and as many cells as two rows that were joined, or one outside
+    /// `known` that ends like an identity that cannot be read or is withheld. Of fixed width: whether it is much longer than
+    /// usual.
+    fn has_extra(
+        &self,
+        bytes: &[u8],
+        row: &Range<usize>,
+        cells: &[Range<usize>],
+        known: &[Range<usize>],
+    ) -> bool {
+        match self.shape {
+            RowShape::Cells { usual, most, .. } => {
+                let text = |cell: &Range<usize>| bytes[cell.clone()].trim_ascii();
+                let filled = cells.iter().rposition(|cell| !text(cell).is_empty()).map_or(0, |last| last + 1);
+                let may_be_second = |cell: &Range<usize>| {
+                    !known.contains(cell) && names::ends_unreadable(&String::from_utf8_lossy(text(cell)))
+                };
+                filled > most && (usual > 1 && filled >= 2 * usual - 1 || cells.iter().any(may_be_second))
+            }
+            RowShape::Bytes { most, .. } => bytes[row.clone()].trim_ascii_end().len() > most,
+        }
+    }
+
+    /// Whether the identity of another column may be in the identity's column, because the row lost cells or has further
+    /// ones: one of these columns is that near, and has no identity in this row.
+    fn is_shifted(&self, bytes: &[u8], cells: &[Range<usize>]) -> bool {
+        let (Layout::Delimited { column, .. }, RowShape::Cells { usual, others, .. }) =
+            (&self.rules.layout, &self.shape)
+        else {
+            return false;
+        };
+        let (lost, gained) = (usual.saturating_sub(cells.len()), cells.len().saturating_sub(*usual));
+        others.iter().any(|other| {
+            let is_near = if other > column { other - column <= lost } else { column - other <= gained };
+            is_near && cells.get(*other).is_none_or(|cell| self.rules.identity(&bytes[cell.clone()]).is_err())
+        })
+    }
+
+    fn search_identities(
+        &self,
+        bytes: &[u8],
+        row: Range<usize>,
+        cells: &[Range<usize>],
+        own: &[Identity],
+        known: &[Range<usize>],
+    ) -> GuardFinding {
+        let has_more = match self.shape {
+            RowShape::Cells { usual, .. } => cells.len() > usual,
+            RowShape::Bytes { usual, .. } => without_line_end(&bytes[row.clone()]).len() > usual,
+        };
+        let sign = match has_more {
             true => Some(JoiningSign::More),
             false => mark_of_joining(&bytes[row.clone()], self.has_nel),
         };
@@ -98,7 +211,6 @@ impl Guard {
                 continue;
             }
             if !self.expected.is_empty() {
-                let cells = cells.get_or_insert_with(|| self.cells(bytes, &row));
                 let column = cells.iter().position(|cell| cell.contains(&run.start));
                 if column.is_some_and(|column| self.expected.contains(&column)) {
                     continue;
@@ -165,24 +277,14 @@ impl Guard {
         false
     }
 
-    /// Whether a row has more cells than usual, or more bytes in a list of fixed width.
-    fn has_more(&self, bytes: &[u8], row: &Range<usize>, cells: &mut Option<Vec<Range<usize>>>) -> bool {
-        match self.rules.layout {
-            Layout::Delimited { .. } => {
-                cells.get_or_insert_with(|| self.cells(bytes, row)).len() > self.columns.max(1)
-            }
-            Layout::Fixed { .. } => without_line_end(&bytes[row.clone()]).len() > self.width,
-        }
-    }
-
     /// Whether digits outside the identity's field continue those in it, in a row with more bytes than usual. Then one run
     /// may have two identities.
     #[inline(always)]
     pub(super) fn may_touch_another(&self, bytes: &[u8], row: &Range<usize>, field: &Range<usize>) -> bool {
         let is_digit = |at: usize| row.contains(&at) && bytes[at].is_ascii_digit();
-        matches!(self.rules.layout, Layout::Fixed { .. })
-            && (is_digit(field.end) || field.start > row.start && is_digit(field.start - 1))
-            && without_line_end(&bytes[row.clone()]).len() > self.width
+        let RowShape::Bytes { usual, .. } = self.shape else { return false };
+        (is_digit(field.end) || field.start > row.start && is_digit(field.start - 1))
+            && without_line_end(&bytes[row.clone()]).len() > usual
     }
 
     fn cells(&self, bytes: &[u8], row: &Range<usize>) -> Vec<Range<usize>> {
@@ -405,93 +507,6 @@ fn mark_of_joining(row: &[u8], has_nel: bool) -> Option<JoiningSign> {
     memchr::memchr2(b'\n', b'\r', text).map(|_| JoiningSign::LineEnd)
 }
 
-/// A row without its line end: LF, CR LF, CR CR LF or CR.
-pub(super) fn without_line_end(row: &[u8]) -> &[u8] {
-    match row {
-        [text @ .., b'\r', b'\r', b'\n'] | [text @ .., b'\r', b'\n'] => text,
-        [text @ .., b'\n'] | [text @ .., b'\r'] => text,
-        text => text,
-    }
-}
-
-/// ReportWords of totals. A footer has at least one of them.
-const TOTALS: &[&[u8]] = &[
-    b"antal",
-    b"antall",
-    b"summa",
-    b"sum",
-    b"total",
-    b"totalt",
-    b"totalsumma",
-    b"totalsum",
-    b"totals",
-    b"count",
-    b"eof",
-    b"slut",
-    b"slutt",
-    b"end",
-    b"affected",
-    b"rader",
-    b"rows",
-    b"poster",
-    b"records",
-];
-/// Other words of footers.
-const BESIDE_TOTALS: &[&[u8]] = &[
-    b"of",
-    b"file",
-    b"list",
-    b"listan",
-    b"rad",
-    b"row",
-    b"post",
-    b"record",
-    b"st",
-    b"stk",
-    b"kr",
-    b"sek",
-    b"nok",
-    b"eur",
-    b"pverkades",
-    b"personer",
-    b"person",
-    b"mottagare",
-    b"mottakere",
-    b"brev",
-    b"adresser",
-];
-
-/// Whether a row is clearly the end of a report.
-fn is_footer(row: &[u8]) -> bool {
-    if without_line_end(row).len() > FOOTER_BYTES {
-        return false;
-    }
-    if row.contains(&0x1A) && row.iter().all(|&byte| byte == 0x1A || byte.is_ascii_whitespace()) {
-        return true;
-    }
-    // A word without its non-ASCII bytes. A row with a longer word is not a footer.
-    let (mut word, mut length, mut totals) = ([0; FOOTER_WORD_BYTES], 0, 0);
-    for &byte in row.iter().chain(b" ") {
-        if byte.is_ascii_alphanumeric() {
-            let Some(letter) = word.get_mut(length) else { return false };
-            *letter = byte.to_ascii_lowercase();
-            length += 1;
-        } else if byte.is_ascii() && length > 0 {
-            let text = &word[..length];
-            let total = TOTALS.contains(&text);
-            if !total && !text.iter().all(u8::is_ascii_digit) && !BESIDE_TOTALS.contains(&text) {
-                return false;
-            }
-            totals += usize::from(total);
-            length = 0;
-        }
-    }
-    totals > 0
-}
-
-/// Maximum length of a word of a footer.
-const FOOTER_WORD_BYTES: usize = 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -502,15 +517,15 @@ mod tests {
 
     fn guard(country: Country) -> Guard {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
-        let rules = RowRules { layout, country, today: Today::new(2026, 6, 1).expect("a day") };
+        let rules = RowRules { layout, columns: 3, country, today: Today::new(2026, 6, 1).expect("a day") };
         Guard {
             rules,
-            columns: 3,
-            width: 0,
+            shape: RowShape::Cells { usual: 3, most: 3, others: Vec::new() },
             expected: Vec::new(),
             header: b"pnr;namn;ort".to_vec(),
             titles: Titles::default(),
             has_nel: false,
+            every_cell: false,
         }
     }
 
@@ -556,7 +571,7 @@ mod tests {
             (format!("{ID};Asa;Lund201249802.0;Bo;Malmo\n"), GuardFinding::JoinedRows),
             (format!("{ID};Asa;22345201249802;Bo;Malmo\n"), GuardFinding::JoinedRows),
             (format!("{ID};Asa;22345;02 01 24 - 9802;Bo;412398\n"), GuardFinding::JoinedRows),
-            (format!("{ID};Asa;Lund;02 01 24 - 9802;Bo;Malmo\n"), GuardFinding::Clean),
+            (format!("{ID};Asa;Lund;02 01 24 - 9802;Bo;Malmo\n"), GuardFinding::ExtraCells),
             (format!("{ID};Asa;Lund;020124  9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
             (format!("{ID};Asa;Lund;020124\t9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
             (format!("{ID};Asa;Lund;020124 -9802;Bo;Malmo\n"), GuardFinding::JoinedRows),
@@ -568,8 +583,10 @@ mod tests {
                 GuardFinding::JoinedRows,
             ),
             // Its own number once more, and what is none.
-            (format!("{ID};Asa;Lund;681019 - 9809;Bo;Malmo\n"), GuardFinding::Clean),
-            (format!("{ID};Asa;Lund;201249803;Bo;Malmo\n"), GuardFinding::Clean),
+            (format!("{ID};Asa;Lund;681019 - 9809;Bo;Malmo\n"), GuardFinding::ExtraCells),
+            (format!("{ID};Asa;Lund;201249803;Bo;Malmo\n"), GuardFinding::ExtraCells),
+            (format!("{ID};Asa;LundSKYDDAD;Bo\n"), GuardFinding::ExtraCells),
+            (format!("{ID};Asa;Lund; ;\n"), GuardFinding::Clean),
             (format!("{ID};\"Asa\nLund\";order 201249802\n"), GuardFinding::Clean),
             (format!("{ID};\"Asa\nLund\";OCR 4120000007\n"), GuardFinding::Clean),
             (format!("{ID};\"Asa\nLund\";020124 - 9802\n"), GuardFinding::JoinedRows),
@@ -596,7 +613,7 @@ mod tests {
         let mut guard = guard(Country::Sweden);
         guard.rules.layout = Layout::Fixed { offset: 0, length: 12 };
         let search = |width: usize, row: &str| {
-            let guard = Guard { width, columns: 0, ..guard.clone() };
+            let guard = Guard { shape: RowShape::Bytes { usual: width, most: 40 }, ..guard.clone() };
             let identity = guard.rules.identity(&row.as_bytes()[..12]).expect("an identity");
             let known = 0..12;
             guard.search(row.as_bytes(), 0..row.len(), &[identity], &[known])

@@ -271,7 +271,7 @@ mod tests {
     fn rules() -> RowRules {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
         let today = crate::identities::Today::CONTRACT;
-        RowRules { layout, country: crate::identities::Country::Sweden, today }
+        RowRules { layout, columns: 0, country: crate::identities::Country::Sweden, today }
     }
 
     fn row_end(bytes: &[u8], at: usize) -> usize {

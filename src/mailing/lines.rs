@@ -5,7 +5,8 @@
 //! that depends on the length of rows.
 //!
 //! Runs of at least six digits are counted in the same pass. A row with an identity has one such run; if a window has
-//! no more runs than its rows have identities, no row holds another identity, and none needs to be searched.
+//! no more runs than its rows have identities, no row holds another identity, and none needs to be searched. So are
+//! delimiters: a row with other cells than usual may be two, or may have lost a cell.
 
 use crate::cpu::{BLOCK_BYTES, BlockScan};
 use std::ops::Range;
@@ -22,6 +23,8 @@ pub(super) const RUN_DIGITS: usize = 6;
 pub(super) struct LineFinder {
     /// End of each line, from the beginning of the window. The elements after the last line end are garbage.
     ends: Vec<u32>,
+    /// Delimiters from the beginning of the window to each of these ends.
+    delimiters: Vec<u32>,
     /// The digits of each block of the window, as bits, after a word of zeros.
     digits: Vec<u64>,
 }
@@ -30,25 +33,28 @@ pub(super) struct LineFinder {
 pub(super) struct LineWindow<'a> {
     /// End of each line, from the beginning of the window.
     pub(super) ends: &'a [u32],
+    /// Delimiters from the beginning of the window to each of these ends.
+    pub(super) delimiters: &'a [u32],
     /// Runs of at least [`RUN_DIGITS`] digits in these lines.
     pub(super) runs: usize,
 }
 
 impl LineWindow<'static> {
-    pub(super) const EMPTY: LineWindow<'static> = LineWindow { ends: &[], runs: 0 };
+    pub(super) const EMPTY: LineWindow<'static> = LineWindow { ends: &[], delimiters: &[], runs: 0 };
 }
 
 impl LineFinder {
     pub(super) fn new() -> LineFinder {
         LineFinder {
             ends: vec![0; WINDOW_BYTES + BLOCK_BYTES],
+            delimiters: vec![0; WINDOW_BYTES + BLOCK_BYTES],
             digits: vec![0; 1 + WINDOW_BYTES.div_ceil(BLOCK_BYTES)],
         }
     }
 
     /// The whole lines at the beginning of the first `length` of `bytes`, within a window.
     ///
-    /// Ends before the first line with a `stop` byte or with a CR without LF.
+    /// Ends before the first line with a `stop` byte or with a CR without LF. Without a delimiter, none is counted.
     #[inline(always)]
     pub(super) fn find<S: BlockScan>(
         &mut self,
@@ -56,10 +62,11 @@ impl LineFinder {
         bytes: &[u8],
         length: usize,
         stop: Option<u8>,
+        delimiter: Option<u8>,
     ) -> LineWindow<'_> {
         let within = &bytes[..length.min(WINDOW_BYTES)];
         let (blocks, rest) = within.as_chunks::<BLOCK_BYTES>();
-        let (mut count, mut at) = (0, 0);
+        let (mut count, mut at, mut delimiters) = (0, 0, 0);
         let mut stopped = false;
         for (block, digits) in blocks.iter().zip(&mut self.digits[1..]) {
             *digits = scan.digits(block);
@@ -75,7 +82,10 @@ impl LineFinder {
             }
             // The bits before the first stop.
             let before = (stops & stops.wrapping_neg()).wrapping_sub(1);
-            record(&mut self.ends, lines & before, at as u32, &mut count);
+            let found = delimiter.map_or(0, |delimiter| scan.equal(delimiter, block));
+            let recorded = (&mut self.ends[..], &mut self.delimiters[..]);
+            record(recorded, lines & before, found, (at as u32, delimiters), &mut count);
+            delimiters += found.count_ones();
             at += BLOCK_BYTES;
             if stops != 0 {
                 stopped = true;
@@ -90,7 +100,8 @@ impl LineFinder {
                     break;
                 }
                 at += 1;
-                self.ends[count] = at as u32;
+                delimiters += u32::from(delimiter == Some(byte));
+                (self.ends[count], self.delimiters[count]) = (at as u32, delimiters);
                 count += usize::from(byte == b'\n');
             }
         }
@@ -103,18 +114,31 @@ impl LineFinder {
             self.digits[blocks] &= (1 << partial) - 1;
             blocks += 1;
         }
-        LineWindow { ends, runs: count_runs(&self.digits[..blocks]) }
+        let delimiters = &self.delimiters[..count];
+        LineWindow { ends, delimiters, runs: count_runs(&self.digits[..blocks]) }
     }
 }
 
-/// Appends the line ends whose bits are set, of the 64 bytes at `at`, to the first `count` of `ends`.
+/// Appends the line ends whose bits are set, of the 64 bytes at `at`, and the delimiters up to each, of which there are
+/// `before` before these bytes, to the first `count` of both slices.
 #[inline(always)]
-fn record(ends: &mut [u32], mut bits: u64, at: u32, count: &mut usize) {
+fn record(
+    (ends, delimiters): (&mut [u32], &mut [u32]),
+    mut bits: u64,
+    found: u64,
+    (at, before): (u32, u32),
+    count: &mut usize,
+) {
     let all = bits.count_ones() as usize;
     let mut recorded = 0;
-    while let Some(free) = ends[*count + recorded..].first_chunk_mut::<RECORDED>() {
-        for end in free {
+    while let Some(free) = ends[*count + recorded..].first_chunk_mut::<RECORDED>()
+        && let Some(counted) = delimiters[*count + recorded..].first_chunk_mut::<RECORDED>()
+    {
+        for (end, delimiters) in free.iter_mut().zip(counted) {
             *end = at + bits.trailing_zeros() + 1;
+            // The bits up to the line end; all of them after the last one.
+            let up_to = bits ^ bits.wrapping_sub(1);
+            *delimiters = before + (found & up_to).count_ones();
             bits &= bits.wrapping_sub(1);
         }
         recorded += RECORDED;
@@ -174,7 +198,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// The naive model: byte by byte.
-    fn one_by_one(bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
+    fn one_by_one(bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, Vec<u32>, usize) {
         let is_stop =
             |at: usize| Some(bytes[at]) == stop || bytes[at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
         let until = (0..bytes.len().min(WINDOW_BYTES))
@@ -182,16 +206,18 @@ mod tests {
             .unwrap_or(bytes.len().min(WINDOW_BYTES));
         let ends: Vec<u32> = (0..until).filter(|&at| bytes[at] == b'\n').map(|at| at as u32 + 1).collect();
         let lines = &bytes[..ends.last().map_or(0, |&end| end as usize)];
-        (ends, runs_one_by_one(lines))
+        let to = |end: &u32| lines[..*end as usize].iter().filter(|&&byte| byte == b';').count() as u32;
+        let delimiters = ends.iter().map(to).collect();
+        (ends, delimiters, runs_one_by_one(lines))
     }
 
     fn runs_one_by_one(bytes: &[u8]) -> usize {
         bytes.split(|byte| !byte.is_ascii_digit()).filter(|run| run.len() >= RUN_DIGITS).count()
     }
 
-    fn find(lines: &mut LineFinder, bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, usize) {
-        let window = lines.find(BaselineScan, bytes, bytes.len(), stop);
-        (window.ends.to_vec(), window.runs)
+    fn find(lines: &mut LineFinder, bytes: &[u8], stop: Option<u8>) -> (Vec<u32>, Vec<u32>, usize) {
+        let window = lines.find(BaselineScan, bytes, bytes.len(), stop, Some(b';'));
+        (window.ends.to_vec(), window.delimiters.to_vec(), window.runs)
     }
 
     #[test]
@@ -209,11 +235,11 @@ mod tests {
         let mut lines = LineFinder::new();
         for at in 60..70 {
             bytes[at] = b'\r';
-            assert_eq!(find(&mut lines, &bytes, None), (vec![], 0), "alone at {at}");
+            assert_eq!(find(&mut lines, &bytes, None), (vec![], vec![], 0), "alone at {at}");
             bytes[at + 1] = b'\n';
-            assert_eq!(find(&mut lines, &bytes, None), (vec![at as u32 + 2], 0));
+            assert_eq!(find(&mut lines, &bytes, None), (vec![at as u32 + 2], vec![0], 0));
             // The line feed is after the given length.
-            assert_eq!(lines.find(BaselineScan, &bytes, at + 1, None).ends.len(), 0);
+            assert_eq!(lines.find(BaselineScan, &bytes, at + 1, None, None).ends.len(), 0);
             bytes[at..at + 2].fill(b'x');
         }
     }

@@ -85,6 +85,18 @@ const fn meanings(reason: &str) -> Option<(&'static str, &'static str)> {
             "Raden ser ut att vara två rader i en. Den går inte till någon, eftersom en mottagare skulle få den andras \
              uppgifter: rätta listan.",
         ),
+        b"extra_cells" => (
+            "The row has more in it than the list has columns: a text with a delimiter has no quotation marks, or two rows \
+             were joined. Correct the export of the list.",
+            "Raden innehåller mer än listan har kolumner: en text med skiljetecken saknar citattecken, eller två rader har \
+             satts ihop. Rätta exporten av listan.",
+        ),
+        b"shifted_cells" => (
+            "The row has fewer or more cells than the others, so another person's identity may be in the place of the \
+             recipient's. Correct the export of the list.",
+            "Raden har färre eller fler celler än de andra, så en annan persons identitet kan stå i mottagarens ställe. \
+             Rätta exporten av listan.",
+        ),
         b"more_than_one_identity" => (
             "The row holds the identity of another recipient too, which this job does not allow. Look at it in rejected.csv.",
             "Raden innehåller också en annan mottagares identitet, vilket uppdraget inte tillåter. Se den i rejected.csv.",

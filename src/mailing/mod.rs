@@ -10,6 +10,7 @@ mod error;
 mod explained;
 mod feedback;
 mod file_kind;
+mod footer;
 mod groups;
 mod guard;
 mod html;
@@ -206,7 +207,7 @@ fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, 
     let progress = Quiet(mailing.progress);
     // A second identity in a row may be the one that matters.
     let id_columns = list.id_column.iter().cloned().collect();
-    let options = ListOptions { id_columns, strict_rows: true, ..ListOptions::default() };
+    let options = ListOptions { id_columns, strict_rows: true, every_cell: true, ..ListOptions::default() };
     let mailing = Mailing {
         list: &list.path,
         options,
@@ -224,7 +225,7 @@ fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, 
     let is_footer = |ruled: &Ruled| ruled.verdict == Verdict::Rejected(RowProblem::Footer);
     let footers: u64 =
         mailing.by_verdict(&result).filter(|(ruled, _)| is_footer(ruled)).map(|(_, rows)| rows).sum();
-    let above = u64::from(holds_run(&form.beginning));
+    let above = u64::from(holds_run(&form.beginning) || form.may_skip_recipient());
     let (rejected, rows) = mailing.rejected(&result);
     let (rejected, rows) = (rejected + footers + above, rows + footers + above);
     let ids = result.seen.ordinals().count() as u64;

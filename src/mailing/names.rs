@@ -38,7 +38,17 @@ const KNOWN: &[&str] = &[
     "dnr",
     "fnrdnr",
     "personidentifikator",
+    "personalnumber",
+    "personalidentitynumber",
+    "personalidentificationnumber",
+    "personnumber",
+    "socialsecuritynumber",
+    "organisationnumber",
+    "organizationnumber",
+    "skattenummer",
+    "stcd",
     "nationalid",
+    "nationalidentitynumber",
     "ssn",
 ];
 
@@ -47,6 +57,25 @@ const KNOWN_ALONE: &[&str] = &["identitet", "recipient", "mottagare", "mottaker"
 
 /// Those of [`KNOWN`] that mean something else in Sweden: there *dnr* is a case number.
 const NORWEGIAN: &[&str] = &["dnr", "dnummer", "fnr", "fnrdnr", "fodselsnr", "fodselsnummer"];
+
+/// Digits of a number that may be an identity without its lost zeros.
+pub(super) const ID_DIGITS: usize = 9;
+
+/// Those of [`KNOWN`] that are kinds of numbers or of recipients.
+const KINDS: &[&str] = &[
+    "samordningsnummer",
+    "samordningsnr",
+    "organisationsnummer",
+    "organisationsnr",
+    "orgnr",
+    "orgnummer",
+    "dnummer",
+    "dnr",
+    "recipient",
+    "mottagare",
+    "mottaker",
+    "identitet",
+];
 
 /// Maximum number of words of a title that contains a known name.
 const TITLE_WORDS: usize = 6;
@@ -63,9 +92,19 @@ const USUAL: &[&str] = &[
     "etternavn",
     "mellomnavn",
     "name",
+    "fullname",
+    "givenname",
     "firstname",
+    "middlename",
     "lastname",
     "surname",
+    "familyname",
+    "foretag",
+    "foretagsnamn",
+    "firma",
+    "bolag",
+    "company",
+    "companyname",
     "adress",
     "gatuadress",
     "utdelningsadress",
@@ -484,6 +523,12 @@ pub(super) fn is_weak(title: &str) -> bool {
     KNOWN_ALONE.contains(&&bare(&folded(title))[..])
 }
 
+/// Whether a title is only a known name for a kind of number or of recipient, such as `Samordningsnummer`. Rows may have it
+/// in place of an identity.
+pub(super) fn is_kind(title: &str) -> bool {
+    KINDS.contains(&&bare(&folded(title))[..])
+}
+
 /// Whether a cell is a placeholder for an identity.
 pub(super) fn is_placeholder(cell: &str) -> bool {
     let words = cell.split(|character: char| !character.is_alphanumeric());
@@ -505,6 +550,14 @@ pub(super) fn names_others(title: &str) -> bool {
     title
         .split(|character: char| !character.is_alphanumeric())
         .any(|word| OTHERS.contains(&&bare(&folded(word))[..]))
+}
+
+/// Whether a cell ends like an identity that cannot be read or is withheld, perhaps right behind another text: it has a
+/// number that is long enough, or a placeholder of five letters or more at its end.
+pub(super) fn ends_unreadable(cell: &str) -> bool {
+    let folded = folded(cell);
+    let is_end = |word: &&&str| word.len() >= 5 && folded.ends_with(**word);
+    long_number(cell) >= ID_DIGITS || PLACEHOLDERS.iter().find(is_end).is_some()
 }
 
 /// Whether a word says that an identity is withheld, rather than that there is none.

@@ -15,6 +15,8 @@ pub struct ListOptions {
     pub expected_ids: Vec<String>,
     /// Whether rows with another identity are rejected.
     pub strict_rows: bool,
+    /// With `strict_rows`: whether every other cell is read as the identity's is, in all spellings.
+    pub every_cell: bool,
     /// Number of lines above the header, or above the first row, that are not rows.
     pub skip_rows: u64,
     /// Whether the lines above the header are left out of the files of rows.

@@ -50,6 +50,8 @@ pub(super) struct ChunkRows {
     pairs: Vec<(usize, [Option<Identity>; 2])>,
     /// Rows with another identity that were not rejected.
     other_identities: u64,
+    /// Of the rows since the last search, the indexes of those with an identity and other cells than usual.
+    uneven: Vec<usize>,
 }
 
 /// Finds and parses the rows of a chunk.
@@ -83,6 +85,7 @@ impl ChunkRows {
             lines: LineFinder::new(),
             pairs: Vec::new(),
             other_identities: 0,
+            uneven: Vec::new(),
         }
     }
 
@@ -187,6 +190,7 @@ impl ChunkRows {
         let guard = &context.form.guard;
         let (rules, is_guarded) = (&guard.rules, guard.is_needed());
         let (layout, country) = (&rules.layout, rules.country);
+        let ((delimiter, usual_delimiters), longest) = (guard.delimiters(), guard.longest());
         let first_cell_end = layout.first_cell_end();
         let (mut lines, mut scanner) = (std::mem::take(&mut self.lines), None);
         let rows = length / ROW_BYTES;
@@ -202,7 +206,7 @@ impl ChunkRows {
             // A row that begins with a quotation mark is never a line of a window.
             let window = match layout.quote() == Some(bytes[at]) {
                 true => LineWindow::EMPTY,
-                false => lines.find(scan, &bytes[at..], length - at, layout.quote()),
+                false => lines.find(scan, &bytes[at..], length - at, layout.quote(), delimiter),
             };
             if window.ends.is_empty() {
                 // The next line has a quotation mark or a lone CR, or is longer than a window, or is the last one
@@ -219,14 +223,23 @@ impl ChunkRows {
                 } else {
                     own_runs += letter.read(guard, self.numbers, bytes, at..row.end, row.id);
                 }
+                if is_guarded && letter.verdict == UNDECIDED {
+                    let row_bytes = &bytes[at..row.end];
+                    let count = |delimiter| memchr::memchr_iter(delimiter, row_bytes).count() + 1;
+                    let cells = row.cells.or_else(|| delimiter.map(count)).unwrap_or(1);
+                    if cells != usual_delimiters + 1 || row_bytes.len() > longest {
+                        self.uneven.push(self.ends.len());
+                    }
+                }
                 self.push(letter, row.end);
                 at = row.end;
                 if at - first < RUN_BATCH_BYTES && at < length {
                     continue;
                 }
             }
-            if is_guarded && at > first && runs_in(scan, bytes, first..at) != own_runs {
-                self.search_rows(context, bytes, first..at, first_row);
+            if is_guarded && at > first {
+                let all = guard.every_cell || runs_in(scan, bytes, first..at) != own_runs;
+                self.search_rows(context, bytes, first..at, first_row, all);
             }
             (first, first_row) = (at, self.ends.len());
             let rows = first_row..first_row + window.ends.len();
@@ -235,6 +248,18 @@ impl ChunkRows {
             self.ordinals.resize(rows.end, Ordinal::ABSENT);
             self.verdicts.resize(rows.end, UNDECIDED);
             own_runs = rows.len();
+            let is_uneven = |delimiters: u32, bytes: u32| {
+                delimiters as usize != usual_delimiters || bytes as usize > longest
+            };
+            if any_row(&window, is_uneven) {
+                let (mut last, mut last_end) = (0, 0);
+                for (index, (&count, &end)) in rows.clone().zip(window.delimiters.iter().zip(window.ends)) {
+                    if is_uneven(count - last, end - last_end) {
+                        self.uneven.push(index);
+                    }
+                    (last, last_end) = (count, end);
+                }
+            }
             let letters = self.identities[rows.clone()].iter_mut().zip(&mut self.ordinals[rows.clone()]);
             let letters = letters.zip(&mut self.verdicts[rows.clone()]).zip(&self.ends[rows]);
             for (((padded, ordinal), verdict), &end) in letters {
@@ -266,8 +291,9 @@ impl ChunkRows {
             // two runs of the cell. A rejected row counts all its runs, and no run crosses a line end. So the sums of a
             // window are equal only if they are equal in every row. A run that may have another identity beside the
             // row's own is not accounted for.
-            if is_guarded && window.runs != own_runs {
-                self.search_rows(context, bytes, first..at, first_row);
+            if is_guarded {
+                let all = guard.every_cell || window.runs != own_runs;
+                self.search_rows(context, bytes, first..at, first_row, all);
             }
             (first, first_row, own_runs) = (at, self.ends.len(), 0);
         }
@@ -287,26 +313,46 @@ impl ChunkRows {
         self.push_letter(None, self.numbers.of_rejected(problem), end);
     }
 
-    /// Searches parsed rows, from index `first_row` on, for other identities.
-    #[inline(never)]
+    /// Searches parsed rows, from index `first_row` on, for other identities and other cells than usual: `all` of them, or
+    /// those with other cells.
+    #[inline(always)]
     fn search_rows(
         &mut self,
         context: &ParseContext<'_>,
         bytes: &[u8],
         part: Range<usize>,
         first_row: usize,
+        all: bool,
+    ) {
+        if all || !self.uneven.is_empty() {
+            let uneven = std::mem::take(&mut self.uneven);
+            match all {
+                true => self.search_each(context, bytes, &part, first_row..self.ends.len()),
+                false => self.search_each(context, bytes, &part, uneven.iter().copied()),
+            }
+            self.uneven = uneven;
+            self.uneven.clear();
+        }
+    }
+
+    /// Searches some rows of a part, in ascending order.
+    #[inline(never)]
+    fn search_each(
+        &mut self,
+        context: &ParseContext<'_>,
+        bytes: &[u8],
+        part: &Range<usize>,
+        rows: impl Iterator<Item = usize>,
     ) {
         let mut scanner = RowScanner::new(bytes, &context.form.guard.rules, part.start, part.end);
-        let mut start = part.start;
-        for row in first_row..self.ends.len() {
-            let end = self.ends[row];
+        for row in rows {
+            let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
             // The end of a rejected row may have taken a long search.
             if self.verdicts[row] == UNDECIDED
                 && let Ok(cell) = scanner.row_at(start).id
             {
-                self.search_row(context, bytes, start..end, row, cell);
+                self.search_row(context, bytes, start..self.ends[row], row, cell);
             }
-            start = end;
         }
     }
 
@@ -346,6 +392,8 @@ impl ChunkRows {
                 None
             }
             GuardFinding::JoinedRows => Some(RowProblem::JoinedRows),
+            GuardFinding::ExtraCells => Some(RowProblem::ExtraCells),
+            GuardFinding::ShiftedCells => Some(RowProblem::ShiftedCells),
         }
     }
 
@@ -430,6 +478,17 @@ impl ChunkRows {
         self.verdicts.push(verdict);
         self.ends.push(end);
     }
+}
+
+/// Whether a row of a window has some number of delimiters or of bytes. Without a branch for each row.
+#[inline(always)]
+fn any_row(window: &LineWindow<'_>, is: impl Fn(u32, u32) -> bool) -> bool {
+    let (mut last, mut last_end, mut any) = (0, 0, false);
+    for (&count, &end) in window.delimiters.iter().zip(window.ends) {
+        any |= is(count - last, end - last_end);
+        (last, last_end) = (count, end);
+    }
+    any
 }
 
 /// Whether the letter of a row goes to the second of its identities: that one is reached in a better way. (If one was not

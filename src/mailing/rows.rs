@@ -12,6 +12,7 @@
 
 use super::cells::{BadQuoting, Cells, QuoteChain};
 pub(super) use super::cells::{line_end, past_line_end};
+use super::names;
 use super::well_formed::cell_of_well_formed_line;
 use crate::identities::{Country, Identity, Rejection, Today};
 #[cfg(doc)]
@@ -77,6 +78,8 @@ pub(super) fn twelve_before(end: u8, bytes: &[u8], start: usize) -> Option<&[u8;
 pub(super) struct RowRules {
     /// Where in a row the identity is.
     pub(super) layout: Layout,
+    /// Cells that most rows have; 0 if that is unknown, and of fixed width.
+    pub(super) columns: usize,
     /// The country whose identity numbers the list has.
     pub(super) country: Country,
     /// The day that determines the century of numbers with ten digits.
@@ -90,20 +93,40 @@ impl RowRules {
         Identity::parse(cell, self.country, self.today)
     }
 
-    /// Whether one of the lines has an identity in the identity's column, and so is a row.
-    fn any_is_row(&self, bytes: &[u8], lines: Range<usize>) -> bool {
+    /// Whether a line has an identity in the identity's column, and so is a row.
+    fn is_row(&self, bytes: &[u8], line: Range<usize>) -> bool {
+        self.bare_cell(bytes, line).is_some_and(|cell| self.identity(cell).is_ok())
+    }
+
+    /// Whether one of the lines is a row, or has the cells of one and, where the identity is, one that cannot be read or
+    /// is withheld.
+    fn any_may_be_row(&self, bytes: &[u8], lines: Range<usize>) -> bool {
+        let cells = |line: &Range<usize>| match self.layout {
+            Layout::Delimited { delimiter: Some(delimiter), .. } => {
+                memchr::memchr_iter(delimiter, &bytes[line.clone()]).count() + 1
+            }
+            _ => 1,
+        };
         let mut at = lines.start;
         while at < lines.end {
             let line = at..line_end(bytes, at);
             at = line.end;
-            let cell = self.layout.plain_cell(bytes, line).map(|cell| &bytes[cell]);
-            let bare = cell.map(|cell| cell.strip_prefix(b"\"").unwrap_or(cell));
-            let bare = bare.map(|cell| cell.strip_suffix(b"\"").unwrap_or(cell));
-            if bare.is_ok_and(|cell| self.identity(cell).is_ok()) {
+            let seems_withheld = |cell: &[u8]| names::ends_unreadable(&String::from_utf8_lossy(cell));
+            let may_be_row = self.columns > 1
+                && cells(&line) == self.columns
+                && self.bare_cell(bytes, line.clone()).is_some_and(seems_withheld);
+            if may_be_row || self.is_row(bytes, line) {
                 return true;
             }
         }
         false
+    }
+
+    /// The identity's cell of a line that is split at its delimiters, without a quotation mark at either end.
+    fn bare_cell<'a>(&self, bytes: &'a [u8], line: Range<usize>) -> Option<&'a [u8]> {
+        let cell = &bytes[self.layout.plain_cell(bytes, line).ok()?];
+        let cell = cell.strip_prefix(b"\"").unwrap_or(cell);
+        Some(cell.strip_suffix(b"\"").unwrap_or(cell))
     }
 }
 
@@ -119,6 +142,10 @@ pub enum RowProblem {
     BadQuoting,
     /// The row has another identity, and signs that it is several rows joined.
     JoinedRows,
+    /// The row has more than the list has columns, as if it were several rows joined.
+    ExtraCells,
+    /// The row has fewer or more cells than the others, so that another person's identity may be in its identity's column.
+    ShiftedCells,
     /// The row has another identity, and the job rejects such rows.
     MoreThanOneIdentity,
     /// The row has nothing but delimiters, quotation marks and white space.
@@ -134,10 +161,12 @@ pub enum RowProblem {
 }
 
 /// The problems that a row shows and that are not about the identity, in the order of their numbers.
-const ROW_PROBLEMS: [RowProblem; 8] = [
+const ROW_PROBLEMS: [RowProblem; 10] = [
     RowProblem::MissingColumn,
     RowProblem::BadQuoting,
     RowProblem::JoinedRows,
+    RowProblem::ExtraCells,
+    RowProblem::ShiftedCells,
     RowProblem::MoreThanOneIdentity,
     RowProblem::BlankRow,
     RowProblem::RepeatedHeader,
@@ -182,6 +211,8 @@ impl RowProblem {
             RowProblem::MissingColumn => "missing_column",
             RowProblem::BadQuoting => "bad_quoting",
             RowProblem::JoinedRows => "joined_rows",
+            RowProblem::ExtraCells => "extra_cells",
+            RowProblem::ShiftedCells => "shifted_cells",
             RowProblem::MoreThanOneIdentity => "more_than_one_identity",
             RowProblem::BlankRow => "blank_row",
             RowProblem::RepeatedHeader => "repeated_header",
@@ -199,6 +230,8 @@ pub(super) struct ScannedRow {
     pub(super) end: usize,
     /// The cell of the identity, without quotation marks around it.
     pub(super) id: Result<Range<usize>, RowProblem>,
+    /// Its cells, if they were counted.
+    pub(super) cells: Option<usize>,
 }
 
 /// Finds rows, one after another.
@@ -256,7 +289,7 @@ impl<'a> RowScanner<'a> {
             Layout::Delimited { delimiter, column } if self.has_quote(&line) => {
                 quoted_row(bytes, line, delimiter, column, rules, &mut self.chain)
             }
-            _ => ScannedRow { end: line.end, id: rules.layout.plain_cell(bytes, line) },
+            _ => ScannedRow { end: line.end, id: rules.layout.plain_cell(bytes, line), cells: None },
         }
     }
 }
@@ -334,24 +367,25 @@ fn quoted_row(
     chain: &mut QuoteChain,
 ) -> ScannedRow {
     if let Some(delimiter) = delimiter
-        && let Some(cell) = cell_of_well_formed_line(bytes, text_of(bytes, &line), delimiter, column)
+        && let Some((cell, cells)) = cell_of_well_formed_line(bytes, text_of(bytes, &line), delimiter, column)
     {
-        return ScannedRow { end: line.end, id: Ok(cell) };
+        return ScannedRow { end: line.end, id: Ok(cell), cells: Some(cells) };
     }
-    let bad = ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting) };
-    let mut id = Err(RowProblem::MissingColumn);
+    let bad = ScannedRow { end: line.end, id: Err(RowProblem::BadQuoting), cells: None };
+    let (mut id, mut cells) = (Err(RowProblem::MissingColumn), 0);
     let end = chain.end_of_row(bytes, line.clone(), delimiter, |number, cell| {
+        cells = number + 1;
         if number == column {
             id = Ok(cell);
         }
     });
     let Ok(end) = end else { return bad };
     let is_several =
-        end > line.end && rules.any_is_row(bytes, line.clone()) && rules.any_is_row(bytes, line.end..end);
+        end > line.end && rules.is_row(bytes, line.clone()) && rules.any_may_be_row(bytes, line.end..end);
     if is_several {
         return bad;
     }
-    ScannedRow { end, id }
+    ScannedRow { end, id, cells: Some(cells) }
 }
 
 #[cfg(test)]
@@ -361,7 +395,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn rules(layout: Layout) -> RowRules {
-        RowRules { layout, country: Country::Sweden, today: Today::new(2026, 6, 1).expect("a day") }
+        RowRules {
+            layout,
+            columns: 0,
+            country: Country::Sweden,
+            today: Today::new(2026, 6, 1).expect("a day"),
+        }
     }
 
     fn rows(list: &str, column: usize) -> Vec<(&str, Result<&str, &'static str>)> {
@@ -523,11 +562,11 @@ mod tests {
             let after = [&line[..], b"more;\"rows\"\n"].concat();
             for (bytes, is_whole) in [(&line, true), (&after, !end.is_empty())] {
                 let range = before..line_end(bytes, before);
-                if let Some(cell) = cell_of_well_formed_line(bytes, text_of(bytes, &range), b';', column) {
+                if let Some((cell, cells)) = cell_of_well_formed_line(bytes, text_of(bytes, &range), b';', column) {
                     let mut all = Cells::new(bytes, range.clone(), Some(b';'));
-                    let expected = all.by_ref().nth(column);
-                    prop_assert_eq!(expected, Some(Ok(cell)));
-                    prop_assert!(all.all(|cell| cell.is_ok()));
+                    let expected: Result<Vec<_>, _> = all.by_ref().collect();
+                    let expected = expected.expect("well formed");
+                    prop_assert_eq!((&expected[column], expected.len()), (&cell, cells));
                     prop_assert!(!is_whole || all.end() == range.end);
                 } else if !line[before..].contains(&b'"') {
                     prop_assert!(Cells::new(bytes, range, Some(b';')).nth(column).is_none());

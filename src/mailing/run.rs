@@ -7,9 +7,9 @@
 //! Chunks of a mapped list are cut at guessed positions (see [`guess_cut`]). In its turn, a chunk knows where its last
 //! row ended. If the guess was wrong, the chunks after it are discarded and cut again, from then on without guessing.
 
+use super::cells::without_line_end;
 use super::error::ListError;
 use super::groups::{GroupTable, ListGroups};
-use super::guard::without_line_end;
 use super::input::{Input, ListStream, check_line, guess_cut};
 use super::options::{Duplicates, Progress};
 use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};

@@ -114,7 +114,7 @@ impl Mailing<'_> {
             delimiter,
             encoding: form.encoding.name().to_owned(),
             id_column: form.id_column.clone(),
-            columns: form.guard.columns,
+            columns: form.guard.rules.columns,
             header_row: decided.header_row,
             skipped_rows: decided.skipped_rows,
             id_share: identities as f64 / sampled.max(1) as f64,

@@ -118,7 +118,7 @@ fn encodings_and_other_kinds_of_files() {
 #[test]
 fn an_unknown_id_column_is_an_error_without_content() {
     let fixture = Fixture::new();
-    let two = format!("sökande;granne\n{FIRST};{SECOND}\n{SECOND};{FIRST}\n");
+    let two = format!("sökande;granne;nr\n{FIRST};{SECOND};1\n{SECOND};{FIRST};2\n");
     let error = fixture.check(two.as_bytes()).expect_err("two columns").to_string();
     assert!(error.contains("1 \"sökande\" (100 % identities), 2 \"granne\" (100 % identities)"), "{error}");
     let headless = two.split_once('\n').expect("rows").1;
@@ -140,7 +140,7 @@ fn an_unknown_id_column_is_an_error_without_content() {
         check(mailing)
     });
     assert!(matches!(forced, Err(ListError::HeaderIsRow)), "a row is not copied to every file");
-    for name in ["3", "0", "other"] {
+    for name in ["4", "0", "other"] {
         let report = fixture.run(two.as_bytes(), |mailing| {
             mailing.options.id_columns = vec![name.to_owned()];
             check(mailing)

@@ -3,8 +3,8 @@
 use crate::cpu::{BLOCK_BYTES, BaselineScan, BlockScan};
 use std::ops::Range;
 
-/// The cell of a column in a line, of which `text` is all but the line end, whose quotation marks all enclose whole cells.
-/// `None` if one does not (a doubled one, a stray one, a cell with a line end), or if the line has too few cells.
+/// The cell of a column in a line, of which `text` is all but the line end, whose quotation marks all enclose whole cells,
+/// and the number of its cells. `None` if one does not (a doubled one, a stray one, a cell with a line end), or if the line has too few cells.
 ///
 /// 64 bytes at a time: every odd quotation mark must begin a cell, and every even one must end one. So most quoted rows
 /// are read without a search for each mark.
@@ -13,7 +13,7 @@ pub(super) fn cell_of_well_formed_line(
     text: Range<usize>,
     delimiter: u8,
     column: usize,
-) -> Option<Range<usize>> {
+) -> Option<(Range<usize>, usize)> {
     let (mut start, mut end) = (if column == 0 { Some(text.start) } else { None }, text.end);
     // Delimiters outside of quotes until now; and of the block before: all ones if it ends within quotes, 1 if it ends
     // with a delimiter (or the line begins here), 1 if it ends with a closing quotation mark.
@@ -50,15 +50,17 @@ pub(super) fn cell_of_well_formed_line(
             }
             outside &= outside - 1;
         }
+        delimiters += outside.count_ones() as usize;
         within = 0_u64.wrapping_sub(quoted >> 63);
         (after_delimiter, after_closing) = (delimiter_bits >> 63, closing >> 63);
         at += BLOCK_BYTES;
     }
     let start = start.filter(|_| within == 0)?;
-    match bytes[start..end].first() {
-        Some(b'"') => Some(start + 1..end - 1),
-        _ => Some(start..end),
-    }
+    let cell = match bytes[start..end].first() {
+        Some(b'"') => start + 1..end - 1,
+        _ => start..end,
+    };
+    Some((cell, delimiters + 1))
 }
 
 /// Whether the number of bits up to each one, itself included, is odd.

@@ -375,6 +375,8 @@ fn swedish_outcome(name: &str) -> Option<&'static str> {
         "bad_quoting" => "felaktiga citattecken",
         "scientific_notation" => "talet är avrundat av ett kalkylprogram",
         "joined_rows" => "två rader i en",
+        "extra_cells" => "mer än listans kolumner",
+        "shifted_cells" => "förskjutna celler",
         "more_than_one_identity" => "flera identiteter i raden",
         "blank_row" => "tom rad",
         "repeated_header" => "rubrikraden igen",

@@ -1,10 +1,11 @@
 //! The header of a list.
 
+use super::columns::position;
 use super::ground::Ground;
-use super::table::{SampleTable, position};
+use super::table::SampleTable;
 use crate::limits::HEADER_ROWS;
 use crate::mailing::error::ListError;
-use crate::mailing::names;
+use crate::mailing::names::{self, ID_DIGITS};
 use crate::mailing::options::ListOptions;
 use std::ops::Range;
 
@@ -13,8 +14,6 @@ pub(super) const LONG_NUMBER_DIGITS: usize = 5;
 
 /// Usual words of headers that show one by themselves.
 const USUAL_WORDS: usize = 3;
-/// Digits of a number that may be an identity without its lost zeros.
-const ID_DIGITS: usize = 9;
 
 impl SampleTable<'_> {
     /// The rows that may be the header.
@@ -122,13 +121,18 @@ impl SampleTable<'_> {
         let (all, titles, country) = (self.texts(row), self.id_titles(row), self.sampler.country);
         let is_title = |title: &String| names::names_identities(title, country);
         let usual = all.iter().filter(|title| names::is_usual(title, country)).count();
+        let usual_ones = titles.iter().filter(|title| names::is_usual(title, country)).count();
         // A known name in its place needs no others beside it that look like titles.
         let is_known = titles.iter().any(|title| names::rank(title, country) > 0);
+        // A word for a kind of recipient or of number may be in a row in place of an identity.
+        let is_sure = self.columns == 1
+            || usual > usual_ones
+            || titles.iter().any(|title| names::rank(title, country) > 0 && !names::is_kind(title));
         let are_titles = titles.iter().all(|title| {
             title.is_empty() || is_known && names::has_few_digits(title) || names::may_be_title(title)
         });
         (titles.iter().any(is_title) || usual >= USUAL_WORDS)
-            && (self.first.is_none() || are_titles)
+            && (self.first.is_none() || are_titles && is_sure)
             && !all.iter().any(|title| names::long_number(title) >= LONG_NUMBER_DIGITS)
             && !self.may_be_recipient(row)
     }

@@ -1,6 +1,7 @@
 //! Decides the form of a list from its beginning. `docs/lists.md` has the rules.
 
 mod cause;
+mod columns;
 mod encoding;
 mod ground;
 mod header;
@@ -10,10 +11,10 @@ mod tests;
 
 pub use encoding::Encoding;
 
-use super::cells::Cells;
+use super::cells::{Cells, without_line_end};
 use super::error::ListError;
 use super::file_kind::FileKind;
-use super::guard::{Guard, holds_identity, without_line_end};
+use super::guard::{Guard, RowShape, holds_identity};
 use super::likely_cause::LikelyCause;
 use super::names;
 use super::options::{ListOptions, TwoIds};
@@ -41,11 +42,23 @@ pub(super) struct ListForm {
     pub(super) prefix: usize,
     /// The bytes with which each file of rows begins.
     pub(super) beginning: Vec<u8>,
+    /// Those at their end that are the header.
+    header_bytes: usize,
     /// Name of the identity's column, its number from 1 if the list has no header, or `OFFSET:LENGTH`; of two columns,
     /// both.
     pub(super) id_column: String,
     /// The decisions, and their grounds.
     pub(super) decided: FormDecisions,
+}
+
+impl ListForm {
+    /// Whether a line above the header has a word for a withheld identity, or as many digits as one.
+    pub(super) fn may_skip_recipient(&self) -> bool {
+        let above = &self.beginning[..self.beginning.len() - self.header_bytes];
+        let text = self.encoding.text(above);
+        let digits = |line: &str| line.chars().filter(|character| character.is_numeric()).count();
+        text.lines().any(|line| names::is_placeholder(line) || digits(line) >= names::ID_DIGITS)
+    }
 }
 
 /// Where in a row a cell is.
@@ -113,21 +126,30 @@ pub(super) fn sniff(
             }
         })?,
     };
-    let Detected { layout, columns, width, header, expected, second, cells, id_column, grounds, share } =
-        detected;
+    let Detected { layout, shape, header, expected, second, cells, id_column, grounds, share } = detected;
     let header_rows = header.as_ref().map_or(0, |header| header.above);
     let prefix = header.as_ref().map_or(start, |header| header.range.end);
     let header_range = header.as_ref().map_or(start..start, |header| header.range.clone());
+    let header_bytes = header_range.len();
     let mut beginning = sample[..bom].to_vec();
     beginning.extend_from_slice(if options.drop_skipped {
         &sample[header_range.clone()]
     } else {
         &sample[bom..prefix]
     });
-    let rules = RowRules { layout, country, today };
+    let columns = match shape {
+        RowShape::Cells { usual, .. } => usual,
+        RowShape::Bytes { .. } => 0,
+    };
+    let rules = RowRules { layout, columns, country, today };
     // The beginning of every file must not hold an identity.
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);
+    }
+    if let Layout::Fixed { offset, length } = rules.layout
+        && sampler.has_several_records(prefix, offset, length)
+    {
+        return Err(ListError::LineEndsLost);
     }
     let titles = match (&header, &rules.layout) {
         (Some(header), &Layout::Delimited { delimiter, column }) => {
@@ -143,17 +165,18 @@ pub(super) fn sniff(
         encoding,
         guard: Guard {
             rules,
-            columns,
-            width,
+            shape,
             expected,
             header: without_line_end(&sample[header_range]).to_vec(),
             titles,
             has_nel: encoding == Encoding::Windows1252,
+            every_cell: options.every_cell,
         },
         second,
         cells,
         prefix,
         beginning,
+        header_bytes,
         id_column,
         decided: FormDecisions {
             delimiter: grounds.delimiter,
@@ -178,9 +201,7 @@ struct HeaderRow {
 /// The form of a list without what all forms share.
 struct Detected {
     layout: Layout,
-    columns: usize,
-    /// In a list of fixed width: bytes that a row usually has.
-    width: usize,
+    shape: RowShape,
     header: Option<HeaderRow>,
     expected: Vec<usize>,
     second: Option<(usize, TwoIds)>,
@@ -224,9 +245,8 @@ fn fixed(
     Ok(Detected {
         cells,
         share: sampler.share_of_lines(first, &layout),
+        shape: sampler.shape_of_lines(first, &layout),
         layout,
-        columns: 0,
-        width: sampler.usual_width(first),
         header,
         expected: Vec::new(),
         second: None,
@@ -257,6 +277,9 @@ fn delimited(
     let table = sampler.table(start, delimiter);
     let (header, header_ground) = table.header(options)?;
     let ids = table.id_columns(header, options)?;
+    if ids.columns.get(1) == Some(&ids.columns[0]) {
+        return Err(ListError::BadIdColumns);
+    }
     // Without known words, the header is determined by comparison with the other columns than the identity's.
     let (header, header_ground) = match (header, options.header) {
         (None, None) => table
@@ -277,14 +300,9 @@ fn delimited(
     let cells = options.cell_columns.iter().map(cell).collect::<Result<_, _>>()?;
     let names: Vec<String> = ids.columns.iter().map(|&column| table.name_of(column, header)).collect();
     let (first, second) = (ids.columns[0], ids.columns.get(1).copied());
-    if second == Some(first) {
-        return Err(ListError::BadIdColumns);
-    }
     Ok(Detected {
         layout: Layout::Delimited { delimiter, column: first },
-        // If the first rows are joined rows, the header has the right number of cells.
-        columns: header.map_or(table.columns, |row| table.rows[row].cells.len().clamp(1, table.columns)),
-        width: 0,
+        shape: table.shape(header, &ids.columns),
         header: header.map(|row| HeaderRow { range: table.rows[row].range.clone(), above: row as u64 }),
         expected,
         second: second.map(|column| (column, options.two_ids)),

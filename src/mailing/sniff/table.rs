@@ -2,20 +2,21 @@
 
 use super::encoding::Encoding;
 use super::ground::Ground;
-use crate::channels::suggestion;
 use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
-use crate::mailing::cells::QuoteChain;
+use crate::mailing::cells::{QuoteChain, without_line_end};
 use crate::mailing::error::ListError;
-use crate::mailing::guard::without_line_end;
+use crate::mailing::guard::RowShape;
 use crate::mailing::names;
-use crate::mailing::options::ListOptions;
 use crate::mailing::rows::{Layout, line_end};
-use crate::plain_text::plain;
 use std::ops::Range;
 
 /// A column of identities has at least this percentage of them.
 pub(super) const SHARE_PERCENT: usize = 50;
+/// Lines of fixed width that are too few for a tenth of them.
+const FEW_LINES: usize = 20;
+/// One row in so many with an identity in a column is no exception.
+pub(super) const EXCEPTION: usize = 20;
 /// Candidates for the delimiter; of equals the first wins.
 const DELIMITERS: [u8; 4] = *b";\t|,";
 
@@ -135,30 +136,67 @@ impl<'a> Sampler<'a> {
         table
     }
 
-    /// Bytes that most lines have; 0 for fewer than two lines.
-    pub(super) fn usual_width(&self, start: usize) -> usize {
-        let (mut at, mut widths) = (start, std::collections::BTreeMap::new());
-        let mut lines = 0;
-        while at < self.bytes.len() && lines < SAMPLE_ROWS {
-            let end = line_end(self.bytes, at);
-            *widths.entry(without_line_end(&self.bytes[at..end]).len()).or_insert(0) += 1;
-            (at, lines) = (end, lines + 1);
+    /// The first lines from `start` on.
+    fn lines(&self, start: usize) -> impl Iterator<Item = Range<usize>> {
+        let mut at = start;
+        let next = move || {
+            let line = (at < self.bytes.len()).then(|| at..line_end(self.bytes, at))?;
+            at = line.end;
+            Some(line)
+        };
+        std::iter::from_fn(next).take(SAMPLE_ROWS)
+    }
+
+    /// The bytes that most lines have (0 for fewer than two lines), and those beyond which a line may be two: of the lines
+    /// with an identity, half as many again as nine of ten have, or as half of them if they are few.
+    pub(super) fn shape_of_lines(&self, start: usize, layout: &Layout) -> RowShape {
+        let mut widths = std::collections::BTreeMap::new();
+        let (mut lines, mut filled) = (0, Vec::new());
+        for line in self.lines(start) {
+            let text = without_line_end(&self.bytes[line.clone()]);
+            *widths.entry(text.len()).or_insert(0) += 1;
+            lines += 1;
+            if layout.plain_cell(self.bytes, line).is_ok_and(|cell| self.is_identity(&cell)) {
+                filled.push(text.trim_ascii_end().len());
+            }
         }
         let usual = widths.into_iter().max_by_key(|&(width, count)| (count, std::cmp::Reverse(width)));
-        usual.filter(|_| lines > 1).map_or(0, |(width, _)| width)
+        let usual = usual.filter(|_| lines > 1).map_or(0, |(width, _)| width);
+        filled.sort_unstable();
+        let share = if filled.len() < FEW_LINES { filled.len() / 2 } else { filled.len() * 9 / 10 };
+        let most = filled.get(share).filter(|_| filled.len() > 1).map_or(usize::MAX, |bytes| bytes * 3 / 2);
+        RowShape::Bytes { usual, most }
+    }
+
+    /// Whether most lines with an identity in a field have another one at the same place of their second half, third or
+    /// quarter: then each line is several records.
+    pub(super) fn has_several_records(&self, start: usize, offset: usize, length: usize) -> bool {
+        let identity = |line: &Range<usize>, at: usize| {
+            let text = without_line_end(&self.bytes[line.clone()]).get(at..at + length)?;
+            Identity::parse(text, self.country, self.today).ok()
+        };
+        let with_identity: Vec<(Range<usize>, Identity)> = self
+            .lines(start)
+            .filter_map(|line| identity(&line, offset).map(|identity| (line, identity)))
+            .collect();
+        (2..=4).any(|records| {
+            let is_several = |(line, own): &&(Range<usize>, Identity)| {
+                let bytes = without_line_end(&self.bytes[line.clone()]).len();
+                let next = offset + bytes / records;
+                bytes.is_multiple_of(records) && identity(line, next).is_some_and(|other| other != *own)
+            };
+            let several = with_identity.iter().filter(is_several).count();
+            several > 1 && several * 2 >= with_identity.len()
+        })
     }
 
     /// Identities at a fixed position, and lines.
     pub(super) fn share_of_lines(&self, start: usize, layout: &Layout) -> (usize, usize) {
-        let (mut at, mut identities, mut lines) = (start, 0, 0);
-        while at < self.bytes.len() && lines < SAMPLE_ROWS {
-            let line = at..line_end(self.bytes, at);
-            at = line.end;
-            lines += 1;
-            identities +=
-                usize::from(layout.plain_cell(self.bytes, line).is_ok_and(|cell| self.is_identity(&cell)));
-        }
-        (identities, lines)
+        let is_identity = |line: Range<usize>| {
+            layout.plain_cell(self.bytes, line).is_ok_and(|cell| self.is_identity(&cell))
+        };
+        let lines: Vec<bool> = self.lines(start).map(is_identity).collect();
+        (lines.iter().filter(|is| **is).count(), lines.len())
     }
 }
 
@@ -166,13 +204,6 @@ impl<'a> Sampler<'a> {
 /// with the byte EF.
 pub(super) fn may_be_identity(text: &[u8]) -> bool {
     text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 7 || text.contains(&0xEF)
-}
-
-/// Whether a number was rounded by a spreadsheet, as `1,99E+11`.
-fn is_rounded(text: &[u8]) -> bool {
-    let text = text.trim_ascii();
-    let ends = [b"E+11", b"E+10", b"e+11", b"e+10"].into_iter().any(|end| text.ends_with(end));
-    ends && text[0].is_ascii_digit()
 }
 
 /// Of the rows with an identity (of all rows, if no row has one): their number, how many have the usual number of
@@ -235,13 +266,6 @@ pub(super) struct SampleTable<'a> {
     pub(super) rows: Vec<SampleRow>,
 }
 
-/// The columns of the identities.
-pub(super) struct IdColumns {
-    /// One or two.
-    pub(super) columns: Vec<usize>,
-    pub(super) ground: Ground,
-}
-
 impl SampleTable<'_> {
     pub(super) fn text(&self, cell: &Range<usize>) -> String {
         self.sampler.encoding.text(&self.sampler.bytes[cell.clone()])
@@ -251,87 +275,38 @@ impl SampleTable<'_> {
         self.rows.get(row).map_or(Vec::new(), |row| row.cells.iter().map(|cell| self.text(cell)).collect())
     }
 
+    /// How many cells rows have. If most have as many as several joined ones, the header shows how many one has.
+    pub(super) fn shape(&self, header: Option<usize>, ids: &[usize]) -> RowShape {
+        let titles = header.map_or(Vec::new(), |row| self.texts(row));
+        let most = match titles.len() {
+            0 if self.is_cut_row() => usize::MAX,
+            0 => self.columns,
+            cells if self.columns >= (2 * cells - 1).max(2) => cells,
+            cells => cells.max(self.columns),
+        };
+        let usual = self.columns.min(most);
+        let is_other = |column: &usize| {
+            let named = titles
+                .get(*column)
+                .is_some_and(|title| names::rank(title, self.sampler.country) > 0 && !names::is_weak(title));
+            let below = self.rows.iter().filter(|row| row.cells.len() == usual);
+            named || below.clone().any(|row| row.identities[*column])
+        };
+        let others = (0..usual).filter(|column| !ids.contains(column) && is_other(column)).collect();
+        RowShape::Cells { usual, most, others }
+    }
+
+    /// Whether the sample is the beginning of a single row.
+    fn is_cut_row(&self) -> bool {
+        let is_cut = |row: &SampleRow| !self.sampler.whole && row.range.end == self.sampler.bytes.len();
+        self.rows.len() == 1 && is_cut(&self.rows[0])
+    }
+
     /// Whether at least half of the rows from one on have an identity in a column.
     pub(super) fn holds(&self, column: usize, from: usize) -> bool {
         let below = self.rows.get(from..).unwrap_or_default();
         let identities = below.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
         identities > 0 && identities * 100 >= below.len() * SHARE_PERCENT
-    }
-
-    /// The columns of identities.
-    pub(super) fn id_columns(
-        &self,
-        header: Option<usize>,
-        options: &ListOptions,
-    ) -> Result<IdColumns, ListError> {
-        if options.id_columns.is_empty() {
-            let (column, ground) = self.find(header)?;
-            return Ok(IdColumns { columns: vec![column], ground });
-        }
-        let columns = options.id_columns.iter().map(|name| self.id_column(name, header));
-        let columns: Vec<usize> = columns.collect::<Result<_, _>>()?;
-        Ok(IdColumns { columns, ground: Ground::Given })
-    }
-
-    /// The column of identities with a name or number. Errors: also if several have the name.
-    fn id_column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let exact = titles.iter().filter(|title| *title == name).count();
-        let like = titles.iter().filter(|title| names::folded(title) == names::folded(name)).count();
-        match name.parse::<usize>().is_err() && (exact > 1 || exact == 0 && like > 1) {
-            true => Err(ListError::UnknownIdColumn { columns: self.described(header) }),
-            false => self.column(name, header),
-        }
-    }
-
-    /// The column with a name or number.
-    pub(super) fn column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
-        if let Ok(number) = name.parse::<usize>() {
-            let column = number.checked_sub(1).ok_or(ListError::ColumnZero)?;
-            // If no row could be cut, any number is accepted.
-            return match self.widest() == 0 || column < self.widest() {
-                true => Ok(column),
-                false => Err(self.no_such_column(name, header)),
-            };
-        }
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let column = position(&titles, name, true).or_else(|| position(&titles, name, false));
-        column.ok_or_else(|| self.no_such_column(name, header))
-    }
-
-    /// As [`column`](Self::column). Errors: also if several columns have the name, with the same upper and lower case or without
-    /// regard to it.
-    pub(super) fn only_column(&self, name: &str, header: Option<usize>) -> Result<usize, ListError> {
-        let column = self.column(name, header)?;
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let mut others =
-            titles.iter().enumerate().filter(|(other, _)| *other != column).map(|(_, title)| title);
-        let title = titles.get(column).filter(|_| name.parse::<usize>().is_err());
-        let is_like =
-            |other: &String| title.is_some_and(|title| title.to_lowercase() == other.to_lowercase());
-        match others.any(is_like) {
-            true => Err(ListError::AmbiguousColumn { line: 0, wanted: name.to_owned() }),
-            false => Ok(column),
-        }
-    }
-
-    pub(super) fn no_such_column(&self, name: &str, header: Option<usize>) -> ListError {
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        ListError::NoSuchColumn {
-            wanted: name.to_owned(),
-            columns: self.described(header),
-            similar: suggestion(name, titles.iter().map(|title| &**title)),
-        }
-    }
-
-    fn widest(&self) -> usize {
-        self.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0)
-    }
-
-    /// The name of a column, its number from 1 if the list has no header.
-    pub(super) fn name_of(&self, column: usize, header: Option<usize>) -> String {
-        let title = header.and_then(|row| self.texts(row).get(column).cloned());
-        title.filter(|title| !title.is_empty()).unwrap_or_else(|| (column + 1).to_string())
     }
 
     /// Below the header: identities in a column, and rows.
@@ -386,116 +361,4 @@ impl SampleTable<'_> {
             })
         })
     }
-
-    /// Whether half of the rows from one on have a number in a column that seems to be an identity, and is none.
-    fn seems_unreadable(&self, column: usize, from: usize, seems: impl Fn(&[u8]) -> bool) -> bool {
-        let is = |row: &&SampleRow| {
-            let cell = row.cells.get(column).map(|cell| self.sampler.bytes[cell.clone()].trim_ascii());
-            row.identities.get(column) == Some(&false) && cell.is_some_and(&seems)
-        };
-        let below = self.rows.get(from..).unwrap_or_default();
-        !below.is_empty() && below.iter().filter(is).count() * 2 >= below.len()
-    }
-
-    /// The column of the identities, if there is only one candidate.
-    fn find(&self, header: Option<usize>) -> Result<(usize, Ground), ListError> {
-        if self.rows.is_empty() {
-            return Ok((0, Ground::NoChoice));
-        }
-        if header.is_none() && self.names_another_column() {
-            return Err(ListError::UnknownIdColumn { columns: self.described(header) });
-        }
-        // Rows above the first identity do not count.
-        let from = header.map_or(self.first.unwrap_or(0), |row| row + 1);
-        let columns = 0..self.widest().min(COLUMNS_MAX);
-        let holding: Vec<usize> = columns.clone().filter(|&column| self.holds(column, from)).collect();
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let rank =
-            |column: usize| titles.get(column).map_or(0, |title| names::rank(title, self.sampler.country));
-        let best = |candidates: Vec<usize>| -> Vec<usize> {
-            let best = candidates.iter().map(|&column| rank(column)).max().unwrap_or(0);
-            candidates.into_iter().filter(|&column| best > 0 && rank(column) == best).collect()
-        };
-        // A column with a known name is not passed over because its identities cannot be read: those in another column
-        // are other people's.
-        let is_strong = |&column: &usize| {
-            rank(column) > 0 && !titles.get(column).is_some_and(|title| names::is_weak(title))
-        };
-        let known: Vec<usize> = columns.clone().filter(is_strong).collect();
-        let readable: Vec<usize> = known.iter().copied().filter(|column| holding.contains(column)).collect();
-        let (mut candidates, ground) = match (&known[..], &readable[..], holding.len()) {
-            ([_, ..], [], _) => (best(known.clone()), Ground::KnownName),
-            ([_, ..], [one], _) => {
-                (vec![*one], if holding.len() == 1 { Ground::Identities } else { Ground::KnownName })
-            }
-            ([_, ..], ..) => (best(readable), Ground::KnownName),
-            (.., 0) => (best(columns.clone().collect()), Ground::KnownName),
-            (.., 1) => (holding.clone(), Ground::Identities),
-            _ => (best(holding.clone()), Ground::KnownName),
-        };
-        let title = |column: usize| titles.get(column).map_or("", |title| title);
-        if let [column] = candidates[..] {
-            let seems_withheld = |cell: &[u8]| {
-                let text = self.sampler.encoding.text(cell);
-                may_be_identity(cell) || is_rounded(cell) || names::is_withheld(&text)
-            };
-            // Another column that may be the one meant: with identities under a title that may name them, or with what seems
-            // to be identities that cannot be read.
-            let may_be_meant = |other: usize| match holding.contains(&other) {
-                true => {
-                    let may_name = rank(other) > 0 && !names::names_others(title(other));
-                    names::names_others(title(column)) || may_name && known.contains(&other)
-                }
-                false if known.contains(&other) => {
-                    rank(other) >= rank(column) && self.seems_unreadable(other, from, seems_withheld)
-                }
-                false => {
-                    !known.contains(&column)
-                        && (self.seems_unreadable(other, from, is_rounded)
-                            || names::is_weak(title(other))
-                                && self.seems_unreadable(other, from, may_be_identity))
-                }
-            };
-            if columns.filter(|other| *other != column).any(may_be_meant) {
-                candidates.clear();
-            }
-        }
-        match candidates[..] {
-            [column] => Ok((column, ground)),
-            // A single column is the identity's, with or without identities.
-            _ if self.widest() <= 1 => Ok((0, Ground::NoChoice)),
-            _ => Err(ListError::UnknownIdColumn { columns: self.described(header) }),
-        }
-    }
-
-    /// The columns, and the share of identities in each. Has no content of cells but the header's, and only the columns
-    /// of the header or of most rows.
-    fn described(&self, header: Option<usize>) -> String {
-        // A header without known words may still show by types.
-        let header = header.or_else(|| self.header_by_types(usize::MAX));
-        let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let describe = |column: usize| {
-            let (identities, rows) = self.share(column, header);
-            let percent = identities * 100 / rows.max(1);
-            match titles.get(column).filter(|name| !name.is_empty() && may_be_shown(name)) {
-                Some(name) => format!("{} \"{}\" ({percent} % identities)", column + 1, plain(name)),
-                None => format!("{} ({percent} % identities)", column + 1),
-            }
-        };
-        let columns = self.columns.max(titles.len()).min(40);
-        (0..columns).map(describe).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// Whether a message may show a title: it has no number that may be an identity.
-fn may_be_shown(title: &str) -> bool {
-    title.split(|character: char| !character.is_ascii_digit()).all(|digits| digits.len() < 6)
-}
-
-/// The index of a name among titles: exact, or without case, punctuation and accents.
-pub(super) fn position(titles: &[String], name: &str, exact: bool) -> Option<usize> {
-    let folded = names::folded(name);
-    titles.iter().position(|title| {
-        if exact { title == name } else { !folded.is_empty() && names::folded(title) == folded }
-    })
 }

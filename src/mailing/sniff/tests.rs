@@ -31,7 +31,7 @@ fn headers_and_lines_above_them() {
         ("Rapport;;;\nDatum:;2026-06-01;;\n", "\"Person-\nnummer\";Namn;Nr\n", Ground::KnownName),
         ("", "kund;namn;nr\n", Ground::UsualWords),
         ("Titel\n\n\n", "Kund-ID;Namn;Postnr 5\n", Ground::UsualWords),
-        ("", "sökande;vem;hur;när\n", Ground::Types),
+        ("", "sökande;vem;nr;när\n", Ground::Types),
     ] {
         let list = format!("{above}{header}{A};Asa;1;1\n{B};Bo;2;2\n");
         let rows = above.matches('\n').count() as u64 + 1;
@@ -51,6 +51,9 @@ fn the_first_recipient_is_not_a_header() {
         ";Anna;11111\n",
         "Saknas;Anna;\n",
         "SKYDDAD;Anna;Ort\n",
+        "Elev;Anna;Lund\n",
+        "Samordningsnummer;Anna;Lund\n",
+        "Mottagare;Anna;Lund\n",
         ";;\n",
         "196810199808;Anna;11111\n",
         "1,99001E+11;Anna;1\n",
@@ -79,7 +82,7 @@ fn decimal_commas_are_not_delimiters() {
 
 #[test]
 fn options_override_detection() {
-    let list = format!("Titel\nkund;vem;hur\n{A};1;1\n{B};2;2\n");
+    let list = format!("Titel\nkund;vem;nr\n{A};1;1\n{B};2;2\n");
     let options = |header, skip_rows| ListOptions { header, skip_rows, ..ListOptions::default() };
     let row = |options: &ListOptions| {
         form(&list, options).map(|form| (form.decided.header_row, form.decided.skipped_rows))
@@ -139,7 +142,7 @@ fn quoted_line_ends_before_the_identity() {
         "namn;adress;pnr\nAnna;\"Gata 1\n111 22 Ort\";{A}\nBo;\"Gata 2\n111 22 Ort\";{B}\nEva;\"Gata 3\n1\";{A}\n"
     );
     assert_eq!(decided(&list).3, 2);
-    assert_eq!(form(&list, &ListOptions::default()).expect("decided").guard.columns, 3);
+    assert_eq!(form(&list, &ListOptions::default()).expect("decided").guard.rules.columns, 3);
 }
 
 #[test]
@@ -301,7 +304,11 @@ fn rows_that_are_all_joined_are_noticed() {
         assert!(matches!(form(&two, &ListOptions::default()), Err(ListError::LineEndsLost)), "{between:?}");
         let four = [record(A), record(B), record(A), record(B)].join(between);
         let list = format!("personnummer;namn;adress;postnr;ort\n{four}\n{four}\n");
-        assert_eq!(form(&list, &ListOptions::default()).expect("decided").guard.columns, 5, "{between:?}");
+        assert_eq!(
+            form(&list, &ListOptions::default()).expect("decided").guard.rules.columns,
+            5,
+            "{between:?}"
+        );
     }
     // The row's own number in other columns is not another one.
     let own: String = (0..9).map(|_| format!("{A};brev{A};x{}\n", &A[2..])).collect();

@@ -329,6 +329,11 @@ fn rules_that_do_not_fit_the_list_are_refused() {
         // What looks like the end of a report, or stands above the header, and a second id.
         ("personnummer\n195904109807\nslut 196810199809\n", "without a valid id (1)"),
         ("personnummer;anm\n195904109807;se 196810199809\n", "without a valid id (1)"),
+        ("personnummer;make\n195904109807;1968 10 19 9809\n", "without a valid id (1)"),
+        ("personnummer;företag\n195904109807;4560149462\n", "without a valid id (1)"),
+        ("1968-10-19-9809\npersonnummer;namn\n195904109807;Eva\n", "without a valid id (1)"),
+        ("SKYDDAD Anna\npersonnummer\n195904109807\n", "without a valid id (1)"),
+        ("Elev;Anna;Umeå;7\n195904109807;1;Umeå;7\n", "without a valid id (1)"),
         ("id\n", "has no id"),
     ] {
         work.write("protected.csv", ids);
@@ -341,6 +346,8 @@ fn rules_that_do_not_fit_the_list_are_refused() {
         error.contains("the list protected of the rules (line 22): the header, or a line above it"),
         "{error}"
     );
+    work.write("protected.csv", "Person;Handläggare personnummer\n19681019-XXXX;195904109807\n");
+    assert!(fails(2, RULES).contains("cannot determine the column"), "those of case workers");
     work.write("protected.csv", "id\n196810199809\nunknown\n");
     let allowed = RULES.replace("\"protected.csv\"", "\"protected.csv\"\nmax_rejected = \"1\"");
     work.write("allowed.toml", allowed);

@@ -1,7 +1,9 @@
 //! The columns of the identities.
 
 use super::form::{CANNOT_BE_DONE, Refusal, Sample, cells_of, identities, is_number};
-use super::names::{Known, decoded, is_weak_name, is_withheld_one, known, names_others, plain};
+use super::names::{
+    Known, decoded, is_weak_name, is_withheld_one, known, names_others, names_recipients, plain,
+};
 use super::rows::Row;
 
 impl Sample<'_> {
@@ -72,7 +74,11 @@ impl Sample<'_> {
             is_no_id(cell)
                 && (is_number(cell) || is_rounded(cell) || is_withheld_one(&decoded(cell, self.encoding)))
         };
+        let is_others = |column: usize| names_others(&text(column));
         let may_be_meant = |other: usize, taken: usize| match holding.contains(&other) {
+            _ if is_others(taken) && !is_others(other) && names_recipients(&text(other), self.country) => {
+                true
+            }
             true => {
                 let is_named = strong.contains(&other) && !names_others(&text(other));
                 names_others(&text(taken)) || is_named
@@ -82,6 +88,14 @@ impl Sample<'_> {
                 title(other) >= title(taken) && half(other, &is_withheld_cell)
             }
             false if strong.contains(&taken) => false,
+            false
+                if !names_recipients(&text(taken), self.country)
+                    && !names_others(&text(other))
+                    && identities(rows, other, self.is_identity) > 0
+                    && identities(rows, other, self.is_identity) * 20 >= rows.len() =>
+            {
+                true
+            }
             false => half(other, &is_rounded) || is_weak_name(&text(other)) && half(other, &is_number),
         };
         if let [taken] = best_ones[..]

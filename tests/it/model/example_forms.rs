@@ -149,7 +149,8 @@ fn columns() -> Vec<Example> {
 /// Known names; the other column holds identities too, so that the name alone decides.
 fn names() -> Vec<Example> {
     let known = |sentence: &'static str, title: &[u8]| {
-        example(sentence, &[b"kund;", title, b"\n@A;@B\n@B;@A\n"].concat()).rows("B digital, A digital")
+        example(sentence, &[b"kund;", title, b";ort\n@A;@B;x\n@B;@A;x\n"].concat())
+            .rows("B digital, A digital")
     };
     let unknown = |sentence: &'static str, title: &[u8]| {
         example(sentence, &[b"namn;", title, b"\n@A;@B\n@B;@A\n"].concat()).with("--header yes").exits(2)
@@ -194,9 +195,16 @@ fn headers() -> Vec<Example> {
             .says("list.header_row", serde_json::Value::Null),
         example("second rule: one word in a list of one column", b"namn\n@A\n@B\n")
             .says("list.header_row", 1),
-        example("third rule: unlike the rows", b"elev;koppar;tenn\n@A;1;111 22\n@B;2;111 22\n@C;3;1\n")
+        example("third rule: unlike the rows", b"elev;koppar;ort\n@A;1;111 22\n@B;2;111 22\n@C;3;1\n")
             .rows("A digital, B digital, C sender_declined")
             .says("list.header_row", 1),
+        example("a kind of recipient alone is no header", b"Elev;Anna;Lund\n@A;1;111 22\n@B;2;111 22\n")
+            .rows("- bad_character, A digital, B digital")
+            .says("list.header_row", serde_json::Value::Null),
+        example("a kind of number alone is no header", b"Samordningsnummer;Anna;Lund\n@A;x;y\n@B;x;y\n")
+            .rows("- bad_character, A digital, B digital")
+            .says("list.header_row", serde_json::Value::Null),
+        example("no titles, and identities in another column", b"@A;@B\n@B;@C\nx;@A\ny;@B\nz;@C\n").exits(2),
         example("third rule: no title of identities", b"zink;koppar;tenn\n@A;1;111 22\n@B;2;111 22\n")
             .rows("- bad_character, A digital, B digital")
             .says("list.header_row", serde_json::Value::Null),
@@ -216,7 +224,7 @@ fn headers() -> Vec<Example> {
         example("third rule: no word for a withheld identity", b"SKYDDAD;Anna;Ort\n@A;1;1\n@B;1;1\n@C;1;1\n")
             .rows("- bad_character, A digital, B digital, C sender_declined")
             .says("list.header_row", serde_json::Value::Null),
-        example("third rule: four of five rows", b"elev;tenn;bly\n@A;1;1\n@B;1;1\n@C;1;1\n@A;1;1\n@B;x;1\n")
+        example("third rule: four of five rows", b"elev;ort;bly\n@A;1;1\n@B;1;1\n@C;1;1\n@A;1;1\n@B;x;1\n")
             .says("list.header_row", 1),
         example(
             "third rule: fewer than four of five rows",
@@ -237,10 +245,13 @@ fn headers() -> Vec<Example> {
             .with("--header yes")
             .rows("A digital, B digital")
             .says("list.header_row", 2),
-        example("--header yes takes what auto takes by the third rule", b"titel\nzink;elev\n1;@A\n2;@B\n")
-            .with("--header yes")
-            .rows("A digital, B digital")
-            .says("list.header_row", 2),
+        example(
+            "--header yes takes what auto takes by the third rule",
+            b"titel\nort;elev;zink\n1;@A;1\n2;@B;1\n",
+        )
+        .with("--header yes")
+        .rows("A digital, B digital")
+        .says("list.header_row", 2),
         example("--header yes takes the first row otherwise", b"zink;koppar\n@A;x\n@B;x\n")
             .with("--header yes")
             .rows("A digital, B digital")

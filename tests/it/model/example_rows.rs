@@ -49,7 +49,7 @@ fn quotes() -> Vec<Example> {
         quoted("a blank before it makes it text", b"@A; \"x\n@B;y\"\n").rows("A digital, B digital"),
         quoted("two are one", b"@A;\"x\"\"\ny\"\n@B;x\n").rows("A digital, B digital"),
         quoted("the rest of the cell is text", b"@A;\"Kalle\" S\n@B;x\n").rows("A digital, B digital"),
-        quoted("the rest of the cell is text, up to a delimiter", b"@A;\"Kalle\" S;\"x\ny\"\n@B;x\n")
+        quoted("the rest of the cell is text, up to a delimiter", b"@A;\"Kalle\" S;\"x\ny\"\n@B;x;y\n")
             .rows("A digital, B digital"),
         quoted("not if the cell has a line end", b"@A;\"x\ny\"z\n@B;x\n")
             .rows("- bad_quoting, - bad_character, B digital"),
@@ -59,6 +59,13 @@ fn quotes() -> Vec<Example> {
             .rows("- bad_quoting, B digital, C sender_declined"),
         quoted("never closed, and only seemingly closed later", b"@A;\"x\n@B;y\n@C;z\"\n@D;w\n")
             .rows("- bad_quoting, B digital, C sender_declined, D not_registered"),
+        quoted(
+            "never closed, and a line within that may be a row",
+            b"@A;\"x;y\nSKYDDAD;y;z\"\n@C;z;w\n@D;z;w\n",
+        )
+        .rows("- bad_quoting, - bad_character, C sender_declined, D not_registered"),
+        quoted("a line within that has other cells", b"@A;\"x;y\nSKYDDAD\";z\n@C;z;w\n@D;z;w\n")
+            .rows("A digital, C sender_declined, D not_registered"),
         quoted("the first line is no row", b"\"Anna\nc/o @C\";x;@A\n\"Eva\n1\";y;@B\n")
             .with("--id-column 3")
             .rows("- joined_rows, B digital"),
@@ -95,6 +102,15 @@ fn fixed() -> Vec<Example> {
             .says("list.delimiter", "")
             .says("list.columns", 0)
             .says("list.id_column", "1:12"),
+        example("fixed width: a row that is longer by half", b"@Ax\n@Bx\n@Cx     12345\n")
+            .with("--id-at 0:12")
+            .rows("A digital, B digital, - extra_cells"),
+        example("fixed width: blanks at the end", b"@Ax\n@Bx\n@Cx               \n")
+            .with("--id-at 0:12")
+            .rows("A digital, B digital, C sender_declined"),
+        example("fixed width: two records in every line", b"@Ax@Bx\n@Bx@Cx\n@A\n")
+            .with("--id-at 0:12")
+            .exits(3),
         example("fixed width: shorter rows", b"xx900102-2384\nxx900102-23\nxx\nx\n\n   \n")
             .with("--id-at 2:12")
             .rows("A digital, - bad_length, - missing_column, - missing_column, - blank_row, - blank_row"),
@@ -226,7 +242,23 @@ fn further() -> Vec<Example> {
         joined("more cells, and a longer run: 12", b"@A;x;11122@C;z;w"),
         joined("more cells, and a longer run: 10", b"@A;x;1119001019802;z;w"),
         joined("more cells, and ten digits behind two others", b"@A;x;129001019802;z;w"),
-        row("more cells and no further identity", b"@A;x;y;z;w", "A digital"),
+        example(
+            "a row that lost cells",
+            b"namn;pnr;anm;VH pnr\nx;@A;y;@B\nx;@B;y;@C\nx;@C;y;@A\ny;@D\nx;@C\n",
+        )
+        .rows("A digital, B digital, C sender_declined, - shifted_cells, - shifted_cells"),
+        example(
+            "a row that lost a cell far from others",
+            b"namn;pnr;anm;VH pnr\nx;@A;y;@B\nx;@B;y;@C\nx;@C;y\n",
+        )
+        .rows("A digital, B digital, C sender_declined"),
+        example("a row with a cell too many", b"VH pnr;pnr;anm;ort\n@B;@A;y;\n@C;@B;y;\nx;@D;SKYDDAD;y;\n")
+            .rows("A digital, B digital, - shifted_cells"),
+        row("more cells and no further identity", b"@A;x;y;z", "A digital"),
+        row("more cells, and one seems to be withheld", b"@A;x;ySKYDDAD;z", "- extra_cells"),
+        row("more cells, and one has a number that is long enough", b"@A;x;y;123456789", "- extra_cells"),
+        row("as many cells as two rows", b"@A;x;y;z;w", "- extra_cells"),
+        row("as many cells as two rows, the last ones empty", b"@A;x;y;;", "A digital"),
         one("a longer run without more cells", b"@A;x;11122@C"),
         joined("a line end in a quoted cell", b"@A;\"x\ny @C\";y"),
         joined("NUL", b"@A;x\0@C;y"),

@@ -6,7 +6,9 @@ use super::guard::{
 };
 use super::identities::{Country, parse};
 use super::lists::List;
-use super::names::{Known, decoded, is_footer, is_strong_name, is_title, is_usual, known, plain};
+use super::names::{
+    Known, decoded, ends_unreadable, is_footer, is_strong_name, is_title, is_usual, known, plain,
+};
 use super::registers::{Answer, Register};
 use super::rows::{ROW_BYTES_MAX, Row, row_at};
 use serde_json::{Value, json};
@@ -236,6 +238,34 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
     if further && is_joined {
         return Fate::Rejected("joined_rows");
     }
+    let filled = cells.iter().rposition(|cell| !cell.trim_ascii().is_empty()).map_or(0, |last| last + 1);
+    let may_be_second = |place: &usize| {
+        let text = String::from_utf8_lossy(cells[*place].trim_ascii()).into_owned();
+        !form.ids.contains(place) && ends_unreadable(&text)
+    };
+    let has_extra = match form.fixed {
+        None => {
+            let may_be_two = filled > form.most && form.columns > 1 && filled >= 2 * form.columns - 1;
+            may_be_two || filled > form.most && (0..cells.len()).any(|place| may_be_second(&place))
+        }
+        Some(_) => row.text.trim_ascii_end().len() > form.longest,
+    };
+    if has_extra {
+        return Fate::Rejected("extra_cells");
+    }
+    // The cell of another column may have moved to the identity's.
+    let moved = form.others.iter().filter(|&&other| {
+        let distance = other as isize - form.ids[0] as isize;
+        let missing = form.columns as isize - cells.len() as isize;
+        distance.signum() == missing.signum() && distance.abs() <= missing.abs()
+    });
+    let is_shifted = moved.into_iter().any(|&other| {
+        let cell = cells.get(other).map(|cell| parse(cell, register.country(), list.day));
+        !matches!(cell, Some(Ok(_)))
+    });
+    if form.fixed.is_none() && is_shifted {
+        return Fate::Rejected("shifted_cells");
+    }
     if further && list.options.strict {
         return Fate::Rejected("more_than_one_identity");
     }
@@ -301,7 +331,7 @@ fn has_moved_titles(row: &[u8], header: &[u8], form: &ListFormat, country: Count
         return false;
     }
     let cells = |bytes: &[u8]| -> Vec<String> {
-        let cells = row_at(bytes, 0, form.delimiter, &|_| false).cells.unwrap_or_default();
+        let cells = row_at(bytes, 0, form.delimiter, &|_, _| false).cells.unwrap_or_default();
         cells.iter().map(|cell| decoded(cell, form.encoding)).collect()
     };
     let (titles, texts, id) = (cells(header), cells(row), form.ids[0]);

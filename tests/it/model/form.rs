@@ -2,17 +2,19 @@
 //! the command line.
 
 use super::delimiter::tried;
+use super::fixed::{fixed, fixed_row};
 use super::guard::holds_identity;
 use super::identities::{Country, Day, read};
 use super::names::{
-    Known, decoded, is_title, is_usual, is_withheld, known, long_number, may_name_ids, names_recipients,
+    Known, decoded, ends_unreadable, is_kind, is_title, is_usual, is_weak_name, is_withheld, known,
+    long_number, may_name_ids, names_recipients,
 };
 use super::rows::{Row, line_at, pieces, row_at, without_any_mark, without_marks};
 use std::ops::Range;
 
 /// Bytes and rows of the sample.
-const SAMPLE_BYTES: usize = 1 << 20;
-const SAMPLE_ROWS: usize = 1001;
+pub(super) const SAMPLE_BYTES: usize = 1 << 20;
+pub(super) const SAMPLE_ROWS: usize = 1001;
 /// Rows in which a header is looked for if no row has an identity.
 pub(super) const HEADER_ROWS: usize = 30;
 
@@ -93,8 +95,14 @@ pub(crate) struct ListFormat {
     pub(crate) fixed: Option<(usize, usize)>,
     /// Fixed width: bytes that most rows have; 0 if there is only one row.
     pub(crate) width: usize,
-    /// 0 for fixed width.
+    /// Fixed width: bytes that a row of one recipient has at most.
+    pub(crate) longest: usize,
+    /// Cells that most rows have; 0 for fixed width.
     pub(crate) columns: usize,
+    /// Cells that a row may have something in.
+    pub(crate) most: usize,
+    /// Columns with the identities of others.
+    pub(crate) others: Vec<usize>,
     /// Columns of identities from 0: one or two, or none for fixed width.
     pub(crate) ids: Vec<usize>,
     pub(crate) expected: Vec<usize>,
@@ -146,24 +154,19 @@ impl ListFormat {
         if let Some((offset, length)) = self.fixed {
             return fixed_row(bytes, at, offset, length);
         }
-        // Of two columns the first is the identity's.
-        let looks_like_row = |line: &[u8]| {
+        // Of two columns the first is the identity's. A line within a cell may also have one that cannot be read.
+        let looks_like_row = |line: &[u8], is_first: bool| {
             let pieces = pieces(line, self.delimiter);
-            pieces.get(self.ids[0]).is_some_and(|cell| read(without_any_mark(cell), country, day).is_ok())
+            pieces.get(self.ids[0]).is_some_and(|cell| {
+                let cell = without_any_mark(cell);
+                let text = String::from_utf8_lossy(cell);
+                let seems_one = ends_unreadable(&text);
+                let is_whole = self.columns > 1 && pieces.len() == self.columns;
+                read(cell, country, day).is_ok() || !is_first && is_whole && seems_one
+            })
         };
         row_at(bytes, at, self.delimiter, &looks_like_row)
     }
-}
-
-/// A row of fixed width: the parts before, in and after the identity field, as far as the row has them.
-fn fixed_row(bytes: &[u8], at: usize, offset: usize, length: usize) -> Row<'_> {
-    let (text, end) = line_at(bytes, at);
-    let mut cells = vec![&text[..offset.min(text.len())]];
-    if text.len() > offset {
-        let place_end = text.len().min(offset + length);
-        cells.extend([&text[offset..place_end], &text[place_end..]]);
-    }
-    Row { text, end, cells: Some(cells) }
 }
 
 /// The encoding as the first mebibyte shows it.
@@ -205,9 +208,9 @@ pub(super) fn sample(bytes: &[u8], start: usize, delimiter: Option<u8>) -> Vec<(
     let (mut rows, mut at) = (Vec::new(), start);
     while at < bytes.len() && rows.len() < SAMPLE_ROWS {
         // The identity's column is not known yet, so no line looks like a row.
-        let row = row_at(bytes, at, delimiter, &|_| false);
+        let row = row_at(bytes, at, delimiter, &|_, _| false);
         let next = row.end;
-        if next > SAMPLE_BYTES {
+        if next > SAMPLE_BYTES || next == SAMPLE_BYTES && bytes.len() > SAMPLE_BYTES {
             break;
         }
         rows.push((at, row));
@@ -283,8 +286,8 @@ pub(crate) fn form(
         _ => (ids[0] + 1).to_string(),
     };
 
-    // Joined rows at the beginning show the columns less reliably than the header.
-    let columns = header_cells.map_or(columns, |cells| cells.len().clamp(1, columns));
+    let (columns, most) = list.cells_of_rows(header_cells);
+    let others = list.others(columns, header_cells, &ids);
     let header_bytes = header.map(|place| rows[place].0..rows[place].1.end);
     let rows_begin = header_bytes.as_ref().map_or(skipped_until, |header| header.end);
     let skipped = bom..header_bytes.as_ref().map_or(skipped_until, |header| header.start);
@@ -306,7 +309,10 @@ pub(crate) fn form(
         delimiter,
         fixed: None,
         width: 0,
+        longest: 0,
         columns,
+        most,
+        others,
         ids,
         expected,
         id_column,
@@ -315,67 +321,6 @@ pub(crate) fn form(
         header: header_bytes,
         rows: rows_begin,
     })
-}
-
-fn fixed(
-    bytes: &[u8],
-    bom: usize,
-    options: &ListOptions,
-    offset: usize,
-    length: usize,
-    country: Country,
-    day: Day,
-) -> Result<ListFormat, Refusal> {
-    let (mut at, mut skipped_rows) = (bom, 0);
-    let mut header = None;
-    let wanted = options.skip_rows + usize::from(options.header == Header::Yes);
-    while skipped_rows < wanted && at < bytes.len() {
-        let row = fixed_row(bytes, at, offset, length);
-        if holds_identity(&bytes[bom..row.end], country, day) {
-            return Err(CANNOT_BE_DONE);
-        }
-        let field = row
-            .cells
-            .as_ref()
-            .and_then(|cells| cells.get(1))
-            .map_or(String::new(), |cell| decoded(cell, encoding(bytes)));
-        if skipped_rows == options.skip_rows && long_number(&field) >= 5 {
-            return Err(CANNOT_BE_DONE);
-        }
-        if skipped_rows == options.skip_rows {
-            header = Some(at..row.end);
-            break;
-        }
-        (at, skipped_rows) = (row.end, skipped_rows + 1);
-    }
-    Ok(ListFormat {
-        encoding: encoding(bytes),
-        delimiter: None,
-        fixed: Some((offset, length)),
-        width: usual_width(bytes, header.as_ref().map_or(at, |header: &Range<usize>| header.end)),
-        columns: 0,
-        ids: vec![1],
-        expected: Vec::new(),
-        id_column: format!("{offset}:{length}"),
-        skipped: bom..at,
-        skipped_rows,
-        rows: header.as_ref().map_or(at, |header: &Range<usize>| header.end),
-        header,
-    })
-}
-
-/// Bytes without line end that most of the first rows have, the smaller of equals; 0 if there are not several rows.
-fn usual_width(bytes: &[u8], start: usize) -> usize {
-    let bytes = &bytes[..bytes.len().min(SAMPLE_BYTES)];
-    let (mut widths, mut at) = (Vec::new(), start);
-    while at < bytes.len() && widths.len() < SAMPLE_ROWS - 1 {
-        let (line, next) = line_at(bytes, at);
-        widths.push(line.len());
-        at = next;
-    }
-    let often = |width: usize| widths.iter().filter(|&&other| other == width).count();
-    let most = widths.iter().map(|&width| (often(width), std::cmp::Reverse(width))).max();
-    if widths.len() > 1 { most.map_or(0, |(_, width)| width.0) } else { 0 }
 }
 
 /// Whether a row has a cell that is an identity, or a line within a quoted cell has one, however it is cut.
@@ -517,8 +462,13 @@ impl Sample<'_> {
         let is_fitting =
             |text: &String| text.trim().is_empty() || is_title(text) || is_known && has_few_digits(text);
         let named = titles.iter().any(|title| may_name_ids(title, self.country));
+        // A kind of recipient or of number may be said in a row, too.
+        let words = |texts: &[String]| texts.iter().filter(|text| usual(text)).count();
+        let is_sure = self.columns == 1
+            || words(&all) > words(&titles)
+            || titles.iter().any(|text| known(text, self.country) != Known::No && !is_kind(text));
         (named || all.iter().filter(|text| usual(text)).count() >= 3)
-            && (self.first().is_none() || titles.iter().all(is_fitting))
+            && (self.first().is_none() || is_sure && titles.iter().all(is_fitting))
             && all.iter().all(|text| long_number(text) < 5)
             && !self.may_be_person(place)
     }
@@ -596,6 +546,31 @@ impl Sample<'_> {
             });
             has_name && self.id_titles(place).iter().any(|text| is_title(text))
         })
+    }
+
+    /// How many cells rows have, and in how many they may have something.
+    fn cells_of_rows(&self, header: Option<&[&[u8]]>) -> (usize, usize) {
+        let usual = self.columns;
+        let of_two = |cells: usize| if cells < 2 { 2 } else { 2 * cells - 1 };
+        let most = match header.map_or(0, |cells| cells.len()) {
+            0 if self.rows.is_empty() => usize::MAX,
+            0 => usual,
+            titles if usual < of_two(titles) => usual.max(titles),
+            titles => titles,
+        };
+        (usual.min(most), most)
+    }
+
+    /// The columns with identities, or a name of them, beside the identity's own.
+    fn others(&self, usual: usize, header: Option<&[&[u8]]>, ids: &[usize]) -> Vec<usize> {
+        let is_other = |column: &usize| {
+            let title = header.and_then(|cells| cells.get(*column));
+            let title = title.map_or(String::new(), |title| decoded(title, self.encoding));
+            let is_named = known(&title, self.country) != Known::No && !is_weak_name(&title);
+            let rows = self.rows.iter().map(|(_, row)| cells_of(row)).filter(|cells| cells.len() == usual);
+            is_named || rows.into_iter().any(|cells| (self.is_identity)(cells[*column]))
+        };
+        (0..usual).filter(|column| !ids.contains(column)).filter(is_other).collect()
     }
 
     fn holds(&self, column: usize, from: usize) -> bool {

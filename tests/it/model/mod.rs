@@ -21,6 +21,7 @@ mod example_forms;
 mod example_rows;
 mod examples;
 mod expected;
+mod fixed;
 mod form;
 mod guard;
 mod identities;

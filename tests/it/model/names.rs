@@ -37,8 +37,34 @@ const KNOWN: &[&str] = &[
     "dnr",
     "fnrdnr",
     "personidentifikator",
+    "personalnumber",
+    "personalidentitynumber",
+    "personalidentificationnumber",
+    "personnumber",
+    "socialsecuritynumber",
+    "organisationnumber",
+    "organizationnumber",
+    "skattenummer",
+    "stcd",
     "nationalid",
+    "nationalidentitynumber",
     "ssn",
+];
+
+/// Names that say a kind of number or of recipient.
+const KINDS: [&str; 12] = [
+    "samordningsnummer",
+    "samordningsnr",
+    "organisationsnummer",
+    "organisationsnr",
+    "orgnr",
+    "orgnummer",
+    "dnummer",
+    "dnr",
+    "recipient",
+    "mottagare",
+    "mottaker",
+    "identitet",
 ];
 
 /// Names that do not count within a longer title.
@@ -181,6 +207,11 @@ pub(crate) fn is_withheld(cell: &str) -> bool {
     words(cell).iter().any(|word| WITHHELD.contains(&word.as_str()))
 }
 
+/// Whether a title is such a name and nothing else.
+pub(crate) fn is_kind(title: &str) -> bool {
+    KINDS.contains(&unnumbered(&plain(title)))
+}
+
 /// Those words of ones whom letters go to that the specification names.
 const ROLES: [&str; 5] = ["elev", "medlem", "sokande", "kund", "id"];
 
@@ -223,6 +254,11 @@ pub(crate) fn names_others(title: &str) -> bool {
 /// Whether a word says that an identity is withheld, and not that there is none.
 pub(crate) fn is_withheld_one(cell: &str) -> bool {
     is_withheld(cell) && plain(cell) != "saknas"
+}
+
+/// Whether a cell ends with an identity that is withheld or cannot be read.
+pub(crate) fn ends_unreadable(cell: &str) -> bool {
+    long_number(cell) >= 9 || WITHHELD.iter().any(|word| plain(cell).ends_with(word))
 }
 
 pub(crate) fn is_weak_name(title: &str) -> bool {

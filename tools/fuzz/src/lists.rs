@@ -154,6 +154,7 @@ fn options(choice: [u8; 4]) -> (ModelOptions, ListOptions) {
         two_ids: if both { TwoIds::Both } else { TwoIds::FirstReachable },
         expected_ids: expected_ids.clone(),
         strict_rows: strict,
+        every_cell: false,
         skip_rows: skip_rows as u64,
         drop_skipped: drops_skipped,
         id_at: fixed,

@@ -8,6 +8,8 @@ mod columns;
 mod delimiter;
 #[path = "../../../tests/it/model/expected.rs"]
 pub(crate) mod expected;
+#[path = "../../../tests/it/model/fixed.rs"]
+mod fixed;
 #[path = "../../../tests/it/model/form.rs"]
 pub(crate) mod form;
 #[path = "../../../tests/it/model/guard.rs"]
