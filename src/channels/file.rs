@@ -20,6 +20,8 @@ use toml::{Spanned, Value};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Length of a channel's name.
 const CHANNEL_BYTES_MAX: usize = 40;
+/// Length of a rule's name in bytes: answers of the service repeat it for each id.
+const RULE_BYTES_MAX: usize = 200;
 /// Conditions within conditions, at most.
 const DEPTH_MAX: usize = 32;
 /// Names that files of a split have already.
@@ -161,8 +163,9 @@ impl Reader<'_> {
         for rule in read {
             last = rule.name.span().start;
             let name = rule.name.into_inner();
-            if name.trim().is_empty() || name.contains(char::is_control) {
-                return Err(Finding(last, "a rule has a name of one line".to_owned()));
+            if name.trim().is_empty() || name.len() > RULE_BYTES_MAX || name.contains(char::is_control) {
+                let finding = format!("a rule has a name of one line and at most {RULE_BYTES_MAX} bytes");
+                return Err(Finding(last, finding));
             }
             if let Some(other) = rules.iter().find(|other| other.name == name) {
                 let finding = format!("the rule of line {} has the same name: {}", other.line, plain(&name));

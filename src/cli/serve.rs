@@ -193,7 +193,7 @@ fn follow_beside(
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Failure {
         match error {
-            ServeError::Open => Failure::Usage(error.to_string()),
+            ServeError::Open | ServeError::Rules(_) => Failure::Usage(error.to_string()),
             _ => Failure::Failed(error.to_string()),
         }
     }

@@ -87,12 +87,17 @@ impl<'a> Cells<'a> {
                     return Ok(self.finish(opening + 1..closing, closing + 2, false));
                 }
                 // Text after a closing quotation mark: the cell is not quoted.
-                Some(_) if memchr2(b'\n', b'\r', &self.bytes[opening..closing]).is_none() => {
-                    return Ok(self.plain(opening, closing));
-                }
+                Some(_) if !self.has_separator(opening..closing) => return Ok(self.plain(opening, closing)),
                 Some(_) => return Err(BadQuoting),
             }
         }
+    }
+
+    /// Whether a quoted text has a line end or a delimiter.
+    fn has_separator(&self, text: Range<usize>) -> bool {
+        let text = &self.bytes[text];
+        let delimiter = self.delimiter.and_then(|delimiter| memchr(delimiter, text));
+        delimiter.or_else(|| memchr2(b'\n', b'\r', text)).is_some()
     }
 
     /// A cell that begins at `start` and ends at the first delimiter or line end after `from`.

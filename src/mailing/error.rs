@@ -114,7 +114,7 @@ pub enum ListError {
     },
     /// Rows of a list of ids that channel rules name have no id.
     #[error(
-        "the list {name} of the rules (line {line}) has rows without a valid id ({rejected}), and a letter to one of these \
+        "the list {name} of the rules (line {line}) has rows without a valid id ({rejected}), or with what may be a second one, and a letter to one of these \
          recipients could go the wrong way: correct them (nabar check counts them by reason), or allow them with max_rejected"
     )]
     IdListRejected {

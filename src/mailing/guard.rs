@@ -7,8 +7,8 @@
 use super::cells::{Cells, without_line_end};
 use super::footer::is_footer;
 use super::lines::RUN_DIGITS;
-use super::names;
 use super::rows::{Layout, RowProblem, RowRules};
+use super::shape::RowShape;
 use super::titles::Titles;
 use crate::identities::{Country, Identity, Rejection, separator_bytes};
 use std::ops::Range;
@@ -32,27 +32,6 @@ pub(super) struct Guard {
     pub(super) every_cell: bool,
 }
 
-/// How many cells the rows of a list have, or bytes of fixed width.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum RowShape {
-    /// Of rows with delimiters.
-    Cells {
-        /// Cells that most rows have, at least 1.
-        usual: usize,
-        /// Cells that a row may have something in, at least 1: those of the header, or the usual number.
-        most: usize,
-        /// Columns, from 0, that have the identities of others, in the first rows or by their title.
-        others: Vec<usize>,
-    },
-    /// Of rows of fixed width.
-    Bytes {
-        /// Bytes that most rows have; 0 if unknown.
-        usual: usize,
-        /// Bytes beyond which a row may be two, blanks at its end aside.
-        most: usize,
-    },
-}
-
 /// What a row holds beside its own identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GuardFinding {
@@ -72,6 +51,15 @@ impl Guard {
     /// Whether rows can hold anything beside the identity's cell.
     pub(super) fn is_needed(&self) -> bool {
         !matches!(self.rules.layout, Layout::Delimited { delimiter: None, .. })
+    }
+
+    /// Whether every row is searched: one without a sign of another identity may have lost it.
+    pub(super) fn compares_every_row(&self) -> bool {
+        let has_neighbours = match self.rules.layout {
+            Layout::Delimited { column, .. } => self.shape.neighbours(column).next().is_some(),
+            Layout::Fixed { .. } => false,
+        };
+        self.every_cell || has_neighbours
     }
 
     /// The delimiter that rows are compared by, and how many of them most rows have. `None` if rows are not compared by it.
@@ -104,11 +92,35 @@ impl Guard {
         let cells = self.cells(bytes, &row);
         match self.search_identities(bytes, row.clone(), &cells, own, known) {
             GuardFinding::JoinedRows => GuardFinding::JoinedRows,
-            _ if self.has_extra(bytes, &row, &cells, known) => GuardFinding::ExtraCells,
-            _ if self.is_shifted(bytes, &cells) => GuardFinding::ShiftedCells,
+            _ if self.shape.has_extra(bytes, &row, &cells, known) => GuardFinding::ExtraCells,
+            _ if self.shape.is_shifted(&self.rules, bytes, &cells) => GuardFinding::ShiftedCells,
             _ if self.every_cell && self.has_other_cell(bytes, &cells, own) => GuardFinding::OtherIdentity,
             finding => finding,
         }
+    }
+
+    /// Whether a cell ends with a whole identity, other than a row's own, right behind a letter, or behind a digit of a text:
+    /// as where the last cell of one row and the first one of the next touch.
+    fn ends_with_other(&self, cell: &[u8], own: &[Identity]) -> bool {
+        let lengths: &[usize] = match self.rules.country {
+            Country::Sweden => &[13, 12, 11, 10],
+            Country::Norway => &[12, 11],
+        };
+        let cell = cell.trim_ascii();
+        lengths.iter().filter_map(|length| cell.len().checked_sub(*length)).any(|at| {
+            let (before, text) = cell.split_at(at);
+            let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+            let is_behind = match before.last() {
+                Some(byte) if byte.is_ascii_digit() => text.len() >= 11 && before.iter().any(is_letter),
+                last => last.is_some_and(is_letter),
+            };
+            is_behind
+                && text[0].is_ascii_digit()
+                && digits_in(text) >= 10
+                && self.rules.identity(text).is_ok_and(|identity| {
+                    is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
+                })
+        })
     }
 
     /// Whether a cell is another identity than a row's own, in any spelling.
@@ -116,45 +128,11 @@ impl Guard {
         cells.iter().any(|cell| {
             let text = &bytes[cell.clone()];
             let is_other = |identity| !own.iter().any(|mine| is_same(mine, &identity, text));
+            // Also with separators that identities do not have: 1968-10-19-9809, 681019/9809.
+            let is_separated = text.iter().all(|byte| byte.is_ascii_digit() || b" -/._()+".contains(byte));
+            let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
             self.rules.identity(text).is_ok_and(is_other)
-        })
-    }
-
-    /// Whether a row has something beyond the last column, and as many cells as two rows that were joined, or one outside
-    /// `known` that ends like an identity that cannot be read or is withheld. Of fixed width: whether it is much longer than
-    /// usual.
-    fn has_extra(
-        &self,
-        bytes: &[u8],
-        row: &Range<usize>,
-        cells: &[Range<usize>],
-        known: &[Range<usize>],
-    ) -> bool {
-        match self.shape {
-            RowShape::Cells { usual, most, .. } => {
-                let text = |cell: &Range<usize>| bytes[cell.clone()].trim_ascii();
-                let filled = cells.iter().rposition(|cell| !text(cell).is_empty()).map_or(0, |last| last + 1);
-                let may_be_second = |cell: &Range<usize>| {
-                    !known.contains(cell) && names::ends_unreadable(&String::from_utf8_lossy(text(cell)))
-                };
-                filled > most && (usual > 1 && filled >= 2 * usual - 1 || cells.iter().any(may_be_second))
-            }
-            RowShape::Bytes { most, .. } => bytes[row.clone()].trim_ascii_end().len() > most,
-        }
-    }
-
-    /// Whether the identity of another column may be in the identity's column, because the row lost cells or has further
-    /// ones: one of these columns is that near, and has no identity in this row.
-    fn is_shifted(&self, bytes: &[u8], cells: &[Range<usize>]) -> bool {
-        let (Layout::Delimited { column, .. }, RowShape::Cells { usual, others, .. }) =
-            (&self.rules.layout, &self.shape)
-        else {
-            return false;
-        };
-        let (lost, gained) = (usual.saturating_sub(cells.len()), cells.len().saturating_sub(*usual));
-        others.iter().any(|other| {
-            let is_near = if other > column { other - column <= lost } else { column - other <= gained };
-            is_near && cells.get(*other).is_none_or(|cell| self.rules.identity(&bytes[cell.clone()]).is_err())
+                || is_separated && digits.len() >= 10 && self.rules.identity(&digits).is_ok_and(is_other)
         })
     }
 
@@ -167,10 +145,10 @@ impl Guard {
         known: &[Range<usize>],
     ) -> GuardFinding {
         let has_more = match self.shape {
-            RowShape::Cells { usual, .. } => cells.len() > usual,
+            RowShape::Cells { most, .. } => cells.len() > most,
             RowShape::Bytes { usual, .. } => without_line_end(&bytes[row.clone()]).len() > usual,
         };
-        let sign = match has_more {
+        let sign = match has_more || self.every_cell {
             true => Some(JoiningSign::More),
             false => mark_of_joining(&bytes[row.clone()], self.has_nel),
         };
@@ -186,13 +164,16 @@ impl Guard {
                 JoiningSign::More => own_cells.iter().any(|cell| contains(cell, run)),
                 JoiningSign::Mark | JoiningSign::LineEnd => overlaps(&own_cells, run),
             };
-            if runs.all(|run| is_own(&run)) {
+            if !self.every_cell && runs.all(|run| is_own(&run)) {
                 return GuardFinding::Clean;
             }
             return match self.holds_other(bytes, row, own, &own_cells, sign) {
                 true => GuardFinding::JoinedRows,
                 false => GuardFinding::Clean,
             };
+        }
+        if cells.iter().any(|cell| !known.contains(cell) && self.ends_with_other(&bytes[cell.clone()], own)) {
+            return GuardFinding::JoinedRows;
         }
         let mut at = row.start;
         while let Some(run) = next_run(&bytes[..row.end], at) {
@@ -448,7 +429,7 @@ fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> impl Itera
 
 /// Whether a text alone is an identity. Ten digits of an organisation are not: too often they are something else, such
 /// as the reference number of an invoice.
-fn is_plain(text: &[u8], identity: &Identity) -> bool {
+pub(super) fn is_plain(text: &[u8], identity: &Identity) -> bool {
     text.len() != 10 || !identity.as_bytes().starts_with(b"16")
 }
 
@@ -520,7 +501,7 @@ mod tests {
         let rules = RowRules { layout, columns: 3, country, today: Today::new(2026, 6, 1).expect("a day") };
         Guard {
             rules,
-            shape: RowShape::Cells { usual: 3, most: 3, others: Vec::new() },
+            shape: RowShape::Cells { usual: 3, most: 3, others: Vec::new(), only_others: Vec::new() },
             expected: Vec::new(),
             header: b"pnr;namn;ort".to_vec(),
             titles: Titles::default(),

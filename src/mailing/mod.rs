@@ -31,6 +31,7 @@ mod rows;
 mod ruling;
 mod run;
 mod seen;
+mod shape;
 mod sniff;
 mod split_directory;
 mod summary;
@@ -59,6 +60,7 @@ pub use report::{
     Report, Savings, SenderSummary, SettingsSummary, SourceSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
+pub(crate) use ruling::IdRuling;
 pub use ruling::Ruling;
 pub use sniff::Encoding;
 pub use split_directory::SplitDirectory;

@@ -222,6 +222,8 @@ const USUAL: &[&str] = &[
 const ROLES: &[&str] = &[
     "person",
     "personer",
+    "fodelsenummer",
+    "fodelsenr",
     "individ",
     "barn",
     "elev",
@@ -344,13 +346,32 @@ const FORMS: &[&str] = &[
     "hyphen",
 ];
 
-/// Placeholders where there is no identity.
-const NOTHING: &[&str] = &[
-    "na", "null", "none", "nil", "saknas", "saknar", "ingen", "inget", "finnsej", "mangler", "tom", "missing",
-];
-
 /// Words of titles for other people than those whom letters go to.
 const OTHERS: &[&str] = &[
+    "assistent",
+    "borgensman",
+    "formyndare",
+    "fostermor",
+    "fosterfar",
+    "fosterforalder",
+    "huvudlarare",
+    "kontaktlarare",
+    "larare",
+    "lakare",
+    "mamma",
+    "medlantagare",
+    "medsokande",
+    "mentor",
+    "mor",
+    "far",
+    "pappa",
+    "rektor",
+    "registrerad",
+    "sambo",
+    "skapad",
+    "socialsekreterare",
+    "stallforetradare",
+    "utredare",
     "vh",
     "vardnadshavare",
     "vardnadshavares",
@@ -431,6 +452,12 @@ pub(super) fn names_identities(title: &str, country: Country) -> bool {
 /// Whether a title names those whom letters go to: by a known name, or by a word for them.
 pub(super) fn names_recipients(title: &str, country: Country) -> bool {
     rank(title, country) > 0 && !is_weak(title) || is_role(title)
+}
+
+/// Whether a title is a word of headers: a usual one, or one for those whom letters go to or for others.
+pub(super) fn is_word_of_headers(title: &str, country: Country) -> bool {
+    let has_digits = title.bytes().any(|byte| byte.is_ascii_digit());
+    is_usual(title, country) || is_role(title) || names_others(title) && !has_digits
 }
 
 fn is_role(title: &str) -> bool {
@@ -547,22 +574,46 @@ fn has_placeholder(words: &[String]) -> bool {
 
 /// Whether a title names other people than those whom letters go to, such as guardians.
 pub(super) fn names_others(title: &str) -> bool {
-    title
-        .split(|character: char| !character.is_alphanumeric())
-        .any(|word| OTHERS.contains(&&bare(&folded(word))[..]))
+    let words = title.split(|character: char| !character.is_alphanumeric());
+    let words: Vec<String> = words.map(|word| bare(&folded(word))).filter(|word| !word.is_empty()).collect();
+    // Also in their other forms: vårdnadshavarens, ombudets.
+    let is_one = |word: &str| {
+        let ends = ["", "s", "n", "ns", "en", "ens", "et", "ets"].into_iter();
+        ends.filter_map(|end| word.strip_suffix(end)).any(|stem| OTHERS.contains(&stem))
+    };
+    words.iter().any(|word| is_one(word)) || words.windows(2).any(|pair| is_one(&pair.concat()))
 }
 
-/// Whether a cell ends like an identity that cannot be read or is withheld, perhaps right behind another text: it has a
-/// number that is long enough, or a placeholder of five letters or more at its end.
+/// Whether a cell is an identity that cannot be read or is withheld, or ends with one right behind a letter, as in rows that
+/// were joined: a placeholder of five letters or more, or a masked or long number.
 pub(super) fn ends_unreadable(cell: &str) -> bool {
-    let folded = folded(cell);
-    let is_end = |word: &&&str| word.len() >= 5 && folded.ends_with(**word);
-    long_number(cell) >= ID_DIGITS || PLACEHOLDERS.iter().find(is_end).is_some()
+    let text = cell.trim();
+    let folded = folded(text);
+    let placeholder =
+        PLACEHOLDERS.iter().filter(|word| word.len() >= 5).find(|word| folded.ends_with(**word));
+    if let Some(word) = placeholder {
+        // Alone, or glued to a text: accents have been removed from both, but each is one character.
+        let before = text.chars().count().saturating_sub(word.chars().count());
+        return before == 0
+            || text.chars().nth(before - 1).is_some_and(char::is_alphanumeric)
+                && text.chars().skip(before).all(char::is_alphanumeric);
+    }
+    let start = text.char_indices().rev().take_while(|(_, character)| is_of_number(*character)).last();
+    let (before, number) = text.split_at(start.map_or(text.len(), |(at, _)| at));
+    let digits = number.bytes().filter(u8::is_ascii_digit).count();
+    let masked = number.bytes().filter(|byte| matches!(byte, b'X' | b'x' | b'*')).count();
+    let is_number = digits >= ID_DIGITS && !number.starts_with('0');
+    let is_masked = masked >= 4 && (ID_DIGITS..=MASKED_BYTES).contains(&number.len());
+    let is_long = is_number || is_masked;
+    is_long && (before.is_empty() || before.ends_with(char::is_alphabetic))
 }
 
-/// Whether a word says that an identity is withheld, rather than that there is none.
-pub(super) fn is_withheld(cell: &str) -> bool {
-    is_placeholder(cell) && !NOTHING.contains(&&folded(cell)[..])
+/// Bytes of a masked identity with a sign: `19681019-XXXX`.
+const MASKED_BYTES: usize = 13;
+
+/// Whether a character may be in a number of an identity, which may be masked.
+fn is_of_number(character: char) -> bool {
+    character.is_ascii_digit() || matches!(character, 'X' | 'x' | '*' | '-' | '+')
 }
 
 /// Whether a title has an exact known name that only columns of identities have.

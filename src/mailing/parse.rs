@@ -191,6 +191,7 @@ impl ChunkRows {
         let (rules, is_guarded) = (&guard.rules, guard.is_needed());
         let (layout, country) = (&rules.layout, rules.country);
         let ((delimiter, usual_delimiters), longest) = (guard.delimiters(), guard.longest());
+        let every_row = guard.compares_every_row();
         let first_cell_end = layout.first_cell_end();
         let (mut lines, mut scanner) = (std::mem::take(&mut self.lines), None);
         let rows = length / ROW_BYTES;
@@ -238,7 +239,7 @@ impl ChunkRows {
                 }
             }
             if is_guarded && at > first {
-                let all = guard.every_cell || runs_in(scan, bytes, first..at) != own_runs;
+                let all = every_row || runs_in(scan, bytes, first..at) != own_runs;
                 self.search_rows(context, bytes, first..at, first_row, all);
             }
             (first, first_row) = (at, self.ends.len());
@@ -292,7 +293,7 @@ impl ChunkRows {
             // window are equal only if they are equal in every row. A run that may have another identity beside the
             // row's own is not accounted for.
             if is_guarded {
-                let all = guard.every_cell || window.runs != own_runs;
+                let all = every_row || window.runs != own_runs;
                 self.search_rows(context, bytes, first..at, first_row, all);
             }
             (first, first_row, own_runs) = (at, self.ends.len(), 0);

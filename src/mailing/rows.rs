@@ -73,6 +73,9 @@ pub(super) fn twelve_before(end: u8, bytes: &[u8], start: usize) -> Option<&[u8;
     (*rest.first()? == end).then_some(twelve)
 }
 
+/// Cells of rows that lines within a text hardly ever have.
+const MANY_COLUMNS: usize = 4;
+
 /// How the rows of a list are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RowRules {
@@ -93,29 +96,38 @@ impl RowRules {
         Identity::parse(cell, self.country, self.today)
     }
 
-    /// Whether a line has an identity in the identity's column, and so is a row.
-    fn is_row(&self, bytes: &[u8], line: Range<usize>) -> bool {
-        self.bare_cell(bytes, line).is_some_and(|cell| self.identity(cell).is_ok())
+    /// Whether a line has the cells of a row: as many as most rows.
+    fn has_cells_of_row(&self, bytes: &[u8], line: Range<usize>) -> bool {
+        let Layout::Delimited { delimiter: Some(delimiter), .. } = self.layout else { return false };
+        self.columns > 1 && memchr::memchr_iter(delimiter, &bytes[line]).count() + 1 == self.columns
     }
 
-    /// Whether one of the lines is a row, or has the cells of one and, where the identity is, one that cannot be read or
-    /// is withheld.
-    fn any_may_be_row(&self, bytes: &[u8], lines: Range<usize>) -> bool {
-        let cells = |line: &Range<usize>| match self.layout {
-            Layout::Delimited { delimiter: Some(delimiter), .. } => {
-                memchr::memchr_iter(delimiter, &bytes[line.clone()]).count() + 1
-            }
-            _ => 1,
+    /// Whether a quotation mark seems never to have been closed in a row of several lines: the first line and a later one
+    /// may be rows. Both have an identity, not the same one, where rows have theirs; or one of them has, and the other one has
+    /// the cells of a row, with an identity that cannot be read or is withheld; or both have these cells, and they are many.
+    fn is_several(&self, bytes: &[u8], line: Range<usize>, rest: Range<usize>) -> bool {
+        let identity = |line: &Range<usize>| {
+            self.bare_cell(bytes, line.clone()).and_then(|cell| self.identity(cell).ok())
         };
-        let mut at = lines.start;
-        while at < lines.end {
-            let line = at..line_end(bytes, at);
-            at = line.end;
-            let seems_withheld = |cell: &[u8]| names::ends_unreadable(&String::from_utf8_lossy(cell));
-            let may_be_row = self.columns > 1
-                && cells(&line) == self.columns
-                && self.bare_cell(bytes, line.clone()).is_some_and(seems_withheld);
-            if may_be_row || self.is_row(bytes, line) {
+        let may_be_row = |line: &Range<usize>| {
+            let seems_unreadable = |cell: &[u8]| names::ends_unreadable(&String::from_utf8_lossy(cell));
+            self.has_cells_of_row(bytes, line.clone())
+                && (self.columns >= MANY_COLUMNS
+                    || self.bare_cell(bytes, line.clone()).is_some_and(seems_unreadable))
+        };
+        let (own, may_be) = (identity(&line), may_be_row(&line));
+        let mut at = rest.start;
+        while at < rest.end {
+            let next = at..line_end(bytes, at);
+            at = next.end;
+            let other = identity(&next);
+            let is_row = match (&own, &other) {
+                (Some(own), Some(other)) => own != other,
+                (Some(_), None) => may_be_row(&next),
+                (None, Some(_)) => may_be,
+                (None, None) => false,
+            };
+            if is_row {
                 return true;
             }
         }
@@ -380,9 +392,7 @@ fn quoted_row(
         }
     });
     let Ok(end) = end else { return bad };
-    let is_several =
-        end > line.end && rules.is_row(bytes, line.clone()) && rules.any_may_be_row(bytes, line.end..end);
-    if is_several {
+    if end > line.end && rules.is_several(bytes, line.clone(), line.end..end) {
         return bad;
     }
     ScannedRow { end, id, cells: Some(cells) }

@@ -5,18 +5,19 @@ use super::error::ListError;
 use super::options::Progress;
 use super::row_cells::{CellReader, RowCells, text_forms};
 use super::seen::SeenIdentities;
-use super::sniff::ListForm;
+use super::sniff::{Encoding, ListForm};
 use super::tally::VerdictNumbers;
 use super::{Mailing, list_of_ids};
 use crate::channels::{ChannelRules, Letter, Plan};
 use crate::identities::Identity;
-use crate::register::Operator;
+use crate::register::{Answer, Operator};
 use jiff::civil::Date;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Channel rules with the id lists that they name.
 pub struct Ruling<'r> {
-    rules: &'r ChannelRules,
+    rules: Cow<'r, ChannelRules>,
     lists: Vec<SeenIdentities>,
     summaries: Vec<IdListSummary>,
 }
@@ -40,12 +41,17 @@ impl<'r> Ruling<'r> {
             lists.push(ids);
             summaries.push(summary);
         }
-        Ok(Ruling { rules, lists, summaries })
+        Ok(Ruling { rules: Cow::Borrowed(rules), lists, summaries })
+    }
+
+    /// The same with its own rules.
+    pub fn into_owned(self) -> Ruling<'static> {
+        Ruling { rules: Cow::Owned(self.rules.into_owned()), lists: self.lists, summaries: self.summaries }
     }
 
     /// The rules.
-    pub fn rules(&self) -> &'r ChannelRules {
-        self.rules
+    pub fn rules(&self) -> &ChannelRules {
+        &self.rules
     }
 
     /// What was read of the id lists, in the order of the file.
@@ -56,6 +62,45 @@ impl<'r> Ruling<'r> {
     /// For each id list, whether an identity is in it.
     pub fn in_lists(&self, identity: &Identity) -> Vec<bool> {
         self.lists.iter().map(|list| list.contains(identity.ordinal())).collect()
+    }
+}
+
+/// Channel rules for ids without rows.
+pub(crate) struct IdRuling<'a> {
+    ruling: &'a Ruling<'a>,
+    plan: Plan,
+}
+
+impl<'a> IdRuling<'a> {
+    /// Prepares rules for a register's operators and a day. The rules read no cells.
+    pub(crate) fn new(ruling: &'a Ruling<'_>, operators: &[Operator], day: Date) -> IdRuling<'a> {
+        IdRuling { ruling, plan: Plan::new(&ruling.rules, operators, day, text_forms(Encoding::Utf8)) }
+    }
+
+    /// The index of the rule that applies to a letter; `None` if the register was not asked for the id, or refused it.
+    pub(crate) fn rule_of(&self, answer: Answer, identity: Identity) -> Option<u16> {
+        let decide = || self.plan.decide(answer.number(), &mut IdLetter { ruling: self.ruling, identity });
+        Answer::decides(answer.number()).then(decide)
+    }
+}
+
+/// A letter without a row.
+struct IdLetter<'l> {
+    ruling: &'l Ruling<'l>,
+    identity: Identity,
+}
+
+impl Letter for IdLetter<'_> {
+    fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    fn is_in(&self, list: usize) -> bool {
+        self.ruling.lists[list].contains(self.identity.ordinal())
+    }
+
+    fn cell(&mut self, _: usize) -> &[u8] {
+        &[]
     }
 }
 
@@ -80,7 +125,7 @@ impl<'a> ListRuling<'a> {
         day: Date,
         form: &'a ListForm,
     ) -> ListRuling<'a> {
-        let plan = Plan::new(ruling.rules, operators, day, text_forms(form.encoding));
+        let plan = Plan::new(&ruling.rules, operators, day, text_forms(form.encoding));
         let ruled = (0..numbers.count() as u16).map(|verdict| match numbers.answer_of(verdict) {
             None => verdict,
             Some(answer) => {

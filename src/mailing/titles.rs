@@ -25,8 +25,9 @@ impl Titles {
         self.folded.is_empty()
     }
 
-    /// Whether a row without identity has the title of the identities' column, or an exact known name, in another column, a
-    /// word in its place, and that is a title, or two others are.
+    /// Whether a row without identity has, where the identities are, a word that is no title of theirs or one about other
+    /// people, and in another column the title of the identities' column or a known name; and that word is a title, or two
+    /// others are.
     pub(super) fn are_moved(&self, texts: &[String]) -> bool {
         let Some(country) = self.country else { return false };
         let id_title = self.folded.get(self.id_column).filter(|title| !title.is_empty());
@@ -34,17 +35,21 @@ impl Titles {
             return false;
         };
         let is_id_title = |text: &str| {
-            id_title.is_some_and(|title| names::folded(text) == *title) || names::is_exact(text, country)
+            id_title.is_some_and(|title| names::folded(text) == *title)
+                || names::rank(text, country) > 0 && !names::is_weak(text)
         };
         let is_title = |text: &String| {
             let folded = names::folded(text);
-            !folded.is_empty() && (self.folded.contains(&folded) || names::is_usual(text, country))
+            !folded.is_empty()
+                && (self.folded.contains(&folded)
+                    || names::is_usual(text, country)
+                    || names::names_others(text))
         };
         let mut others = texts.iter().enumerate().filter(|(column, _)| *column != self.id_column);
         let Some((moved, _)) = others.find(|(_, text)| is_id_title(text)) else { return false };
         let titles = texts.iter().enumerate().filter(|(column, text)| *column != moved && is_title(text));
         // A header like that of the list, such as one with another case, is no other one.
-        !is_id_title(own) && (is_title(own) || titles.count() >= 2)
+        (!is_id_title(own) || names::names_others(own)) && (is_title(own) || titles.count() >= 2)
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct CheckParameters {
     digital_cost: Option<f64>,
     /// Currency of the prices, as the report shows it.
     currency: Option<String>,
+    /// Name of channel rules in the configuration: the report then has channels and rules.
+    rules: Option<String>,
 }
 
 impl CheckParameters {
@@ -93,6 +95,7 @@ pub(super) async fn check(
     let body = request.into_body().take().ok_or_else(body::truncated)?;
     let (reader, pump) = body::reader(service, body);
     let (list_register, progress) = (Arc::clone(&register), Arc::clone(&job));
+    let (rules, caller) = (Arc::clone(service), context.caller.clone());
     let limits = StreamLimits {
         bytes: service.limits.list_bytes,
         expansion: service.limits.list_expansion,
@@ -101,8 +104,10 @@ pub(super) async fn check(
     let work = tokio::task::spawn_blocking(move || {
         let question = list_register.question(parameters.sender.as_deref(), day.date);
         let question = question.map_err(|error| Problem::of_question(&list_register, error))?;
+        let ruling = parameters.rules.as_deref();
+        let ruling = ruling.map(|name| rules.rules.ruling(name, &caller, &question, &day)).transpose()?;
         let mailing = Mailing {
-            ruling: None,
+            ruling: ruling.as_deref(),
             question: &question,
             list: Path::new("-"),
             options: ListOptions {
@@ -227,5 +232,5 @@ pub(super) fn operation_of_check() -> OperationBuilder {
         .parameters(Some(CheckParameters::into_params(|| Some(ParameterIn::Query))))
         .request_body(request_body(&list))
         .response("200", json_object("The report; docs/report.md describes it"))
-        .response("422", problem("Unknown sender, or a list that cannot be read"))
+        .response("422", problem("Unknown sender or rules, or a list that cannot be read"))
 }

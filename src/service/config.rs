@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use jsonwebtoken::Algorithm;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -48,6 +49,8 @@ pub struct Config {
     pub replicas: Replicas,
     /// What KRR's contract has beside the register.
     pub krr: Krr,
+    /// Channel rules that requests name.
+    pub rules: Vec<NamedRules>,
 }
 
 /// A register and its name.
@@ -59,6 +62,19 @@ pub struct NamedRegister {
     pub name: String,
     /// Register file or data directory; the source file of a live register.
     pub path: PathBuf,
+}
+
+/// Channel rules and their name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedRules {
+    /// The name in requests.
+    pub name: String,
+    /// The file of rules.
+    pub path: PathBuf,
+    /// Organisations that may use them, 12 digits in Sweden and 9 in Norway; every caller if there is none.
+    #[serde(default)]
+    pub organisations: Vec<String>,
 }
 
 /// Certificates, all as PEM.
@@ -400,6 +416,10 @@ impl Config {
         if let Some(finding) = config.krr.finding() {
             return Err(bad(finding.to_owned()));
         }
+        let names: HashSet<&str> = config.rules.iter().map(|rules| &*rules.name).collect();
+        if names.contains("") || names.len() < config.rules.len() {
+            return Err(bad("each [[rules]] has a name of its own".to_owned()));
+        }
         if let Some(tokens) = &config.tokens
             && (tokens.algorithms.is_empty()
                 || tokens.algorithms.iter().any(|algorithm| is_secret(*algorithm)))
@@ -411,12 +431,13 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Config { registers, sources, tls, audit, replicas, krr, .. } = self;
+        let Config { registers, sources, tls, audit, replicas, krr, rules, .. } = self;
         let tls = tls.iter_mut().flat_map(Tls::files_mut);
         let registers = registers.iter_mut().chain(sources).map(|register| &mut register.path);
         let replicas = replicas.keys.iter_mut().chain([&mut replicas.directory]);
         let audit = audit.iter_mut().map(|audit| &mut audit.path);
-        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate)
+        let rules = rules.iter_mut().map(|rules| &mut rules.path);
+        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate).chain(rules)
     }
 
     /// Whether callers must authenticate.
@@ -446,15 +467,30 @@ mod tests {
         let file = directory.path().join("nabar.toml");
         let text = "[[register]]\npath = \"far\"\n[tls]\ncertificate = \"a.pem\"\nkey = \"/etc/a.key\"\n\
                     [audit]\npath = \"audit.log\"\n[replicas]\nkeys = [\"source.key\"]\n\
-                    [krr]\nprint_mailbox_operator = \"987464291\"\nprint_certificate = \"print.pem\"\n";
+                    [krr]\nprint_mailbox_operator = \"987464291\"\nprint_certificate = \"print.pem\"\n\
+                    [[rules]]\nname = \"standard\"\npath = \"rules.toml\"\n";
         std::fs::write(&file, text).expect("written");
         let mut config = Config::read(&file).expect("read");
         let at = |name: &str| directory.path().join(name);
         assert_eq!(config.replicas.keys, [at("source.key")]);
         assert_eq!(config.replicas.directory, at("parts"), "the default too");
         let paths: Vec<PathBuf> = config.paths().map(|path| path.clone()).collect();
-        assert_eq!(paths.len(), 7);
+        assert_eq!(paths.len(), 8);
         assert!(paths.iter().all(|path| path.is_absolute()) && paths.contains(&PathBuf::from("/etc/a.key")));
+    }
+
+    #[test]
+    fn rules_have_names_of_their_own() {
+        let directory = tempfile::tempdir().expect("directory");
+        let file = directory.path().join("nabar.toml");
+        let rules = |name: &str| format!("[[rules]]\nname = \"{name}\"\npath = \"{name}.toml\"\n");
+        for names in [["a", "a"], ["a", ""]] {
+            std::fs::write(&file, names.map(rules).concat()).expect("written");
+            let error = Config::read(&file).expect_err("refused").to_string();
+            assert!(error.contains("a name of its own"), "{error}");
+        }
+        std::fs::write(&file, ["a", "b"].map(rules).concat()).expect("written");
+        assert_eq!(Config::read(&file).expect("read").rules.len(), 2);
     }
 
     #[test]

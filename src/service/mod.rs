@@ -13,6 +13,7 @@ mod authorization;
 mod body;
 mod caller;
 mod capacity;
+mod channel_rules;
 mod check;
 mod client_limits;
 mod config;

@@ -2,6 +2,7 @@
 
 use super::audit::AuditLog;
 use super::capacity::Capacity;
+use super::channel_rules::NamedRules;
 use super::client_limits::ClientLimits;
 use super::config::{Config, Limits};
 use super::credentials::Credentials;
@@ -13,6 +14,7 @@ use super::print_certificate::PrintCertificate;
 use super::refusal_log::RefusalLog;
 use super::registers::Registers;
 use super::tls::CredentialsError;
+use crate::channels::ChannelRulesError;
 use crate::source::ANSWERS_BYTES;
 use std::io;
 use std::net::SocketAddr;
@@ -29,6 +31,9 @@ pub enum ServeError {
     /// The audit log.
     #[error("{}: the audit log cannot be opened: {}", .0.display(), .1)]
     Audit(PathBuf, io::Error),
+    /// Channel rules.
+    #[error(transparent)]
+    Rules(#[from] ChannelRulesError),
     /// The certificate of the print service.
     #[error("krr.print_certificate: {0}")]
     Print(String),
@@ -78,6 +83,8 @@ pub struct Service {
     pub(super) has_admin: bool,
     /// KRR's print service, if one is configured.
     pub(super) print: Option<PrintCertificate>,
+    /// Channel rules that requests name.
+    pub(super) rules: NamedRules,
 }
 
 impl Service {
@@ -113,6 +120,7 @@ impl Service {
             authenticates: config.authenticates(),
             has_admin: config.admin_listen.is_some(),
             print: PrintCertificate::read(&config.krr).map_err(ServeError::Print)?,
+            rules: NamedRules::new(&config.rules)?,
         })
     }
 

@@ -199,36 +199,53 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// Whether another column than the likely one may be the one meant: with identities under a title that may name them, or
-    /// under none if the likely one has none either, or with what seems to be identities that cannot be read.
+    /// Whether another column than the likely one may be the one meant. A column whose title is about other people is not,
+    /// unless that of the likely one is, too. Otherwise one is that
+    ///
+    /// - has a better title, or one as good with some identities, or in half of the rows what seems to be one that cannot be
+    ///   read or is withheld;
+    /// - has identities in half of the rows and a known name, or in some rows and a title for those whom letters go to, or any
+    ///   title if that of the likely column is no exact known name;
+    /// - of a list without known names: has what a spreadsheet made of identities.
     fn may_be_meant(&self, other: usize, likely: usize) -> bool {
-        let (title, known) = (self.title(other), |column: usize| self.known.contains(&column));
-        if names::names_others(self.title(likely))
-            && names::names_recipients(title, self.table.sampler.country)
-            && !names::names_others(title)
-        {
-            return true;
-        }
-        if self.holding.contains(&other) {
-            let may_name = known(other) && !names::names_others(title);
-            return names::names_others(self.title(likely)) || may_name;
-        }
-        if known(other) {
-            return self.rank(other) >= self.rank(likely)
-                && self.half_seems_unreadable(other, |cell| self.seems_withheld(cell));
-        }
-        if known(likely) {
+        let (title, country) = (self.title(other), self.table.sampler.country);
+        let (is_known, is_about_others) = (self.known.contains(&other), names::names_others(title));
+        let names_recipients = names::names_recipients(title, country);
+        if names::names_others(self.title(likely)) {
+            if self.holding.contains(&other) || names_recipients && !is_about_others {
+                return true;
+            }
+        } else if is_about_others {
             return false;
         }
-        let is_named = names::names_recipients(self.title(likely), self.table.sampler.country);
-        !is_named && !names::names_others(title) && self.has_some(other)
-            || self.half_seems_unreadable(other, is_rounded)
-            || names::is_weak(title) && self.half_seems_unreadable(other, may_be_identity)
+        let (rank, best) = (self.rank(other), self.rank(likely));
+        let may_have_them =
+            || self.has_some(other) || self.half_seems_unreadable(other, |cell| self.seems_withheld(cell));
+        if is_known && (rank > best || self.holding.contains(&other) || rank == best && may_have_them()) {
+            return true;
+        }
+        let is_exact = names::is_exact(self.title(likely), country);
+        if (names_recipients || !is_exact) && self.has_some(other) {
+            return true;
+        }
+        !self.known.contains(&likely)
+            && (self.half_seems_unreadable(other, is_rounded)
+                || names::is_weak(title) && self.half_seems_unreadable(other, may_be_identity))
+            || self.table.sampler.is_strict && !is_exact && self.half_seems_unreadable(other, has_six_digits)
     }
 
-    /// Whether a column has an identity in more than exceptional rows.
+    fn seems_withheld(&self, cell: &[u8]) -> bool {
+        let text = self.table.sampler.encoding.text(cell);
+        may_be_identity(cell) || is_rounded(cell) || is_date(cell) || names::ends_unreadable(&text)
+    }
+
+    /// Whether a column has an identity in more than exceptional rows. Ten digits of an organisation do not count: reference
+    /// numbers have its check digit, too.
     fn has_some(&self, column: usize) -> bool {
-        let identities = self.rows.iter().filter(|row| row.identities.get(column) == Some(&true)).count();
+        let is_one = |row: &&SampleRow| {
+            row.identities.get(column) == Some(&true) && self.table.sampler.is_plain(&row.cells[column])
+        };
+        let identities = self.rows.iter().filter(is_one).count();
         identities > 0 && identities * EXCEPTION >= self.rows.len()
     }
 
@@ -240,11 +257,6 @@ impl<'a> Candidates<'a> {
         };
         !self.rows.is_empty() && self.rows.iter().filter(is).count() * 2 >= self.rows.len()
     }
-
-    fn seems_withheld(&self, cell: &[u8]) -> bool {
-        let text = self.table.sampler.encoding.text(cell);
-        may_be_identity(cell) || is_rounded(cell) || names::is_withheld(&text)
-    }
 }
 
 /// Whether a number was rounded by a spreadsheet, as `1,99E+11`.
@@ -252,6 +264,24 @@ fn is_rounded(text: &[u8]) -> bool {
     let text = text.trim_ascii();
     let ends = [b"E+11", b"E+10", b"e+11", b"e+10"].into_iter().any(|end| text.ends_with(end));
     ends && text[0].is_ascii_digit()
+}
+
+/// Whether a text begins with a date of six digits, `YYMMDD`, and has no further ones: an identity without its last digits.
+fn is_date(text: &[u8]) -> bool {
+    let Some((date, rest)) = text.split_first_chunk::<6>() else { return false };
+    let part = |tens: usize| match (date[tens], date[tens + 1]) {
+        (tens @ b'0'..=b'9', ones @ b'0'..=b'9') => 10 * (tens - b'0') + ones - b'0',
+        _ => 0,
+    };
+    date[..2].iter().all(u8::is_ascii_digit)
+        && (1..=12).contains(&part(2))
+        && (1..=31).contains(&(part(4) % 60))
+        && !rest.iter().any(u8::is_ascii_digit)
+}
+
+/// Whether a text has six digits.
+fn has_six_digits(text: &[u8]) -> bool {
+    text.iter().filter(|byte| byte.is_ascii_digit()).count() >= 6
 }
 
 /// Whether a message may show a title: it has no number that may be an identity.

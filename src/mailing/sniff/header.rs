@@ -65,7 +65,7 @@ impl SampleTable<'_> {
             let titles: Vec<String> =
                 self.texts(*row).into_iter().filter(|title| !title.is_empty()).collect();
             let (words, others): (Vec<_>, Vec<_>) =
-                titles.iter().partition(|title| names::is_usual(title, country));
+                titles.iter().partition(|title| names::is_word_of_headers(title, country));
             let least = if self.columns == 1 { 1 } else { 2 };
             words.len() >= least
                 && words.len() * 2 >= titles.len()
@@ -146,13 +146,23 @@ impl SampleTable<'_> {
     }
 
     /// Whether the rows above a header may be copied to every file: they are few, and none may be a recipient's. A row
-    /// may be one if every column is filled, or if it may be a recipient whose identity is missing and two columns are
-    /// filled.
+    /// may be one if two columns are filled, unless the first of them ends with a colon, or all are words of headers, as of
+    /// groups of columns.
     fn may_be_copied_above(&self, header: usize) -> bool {
         let is_cut = !self.sampler.whole && self.rows[header].range.end == self.sampler.bytes.len();
+        let country = self.sampler.country;
+        let is_word = |text: &String| {
+            names::is_word_of_headers(text, country) || names::names_identities(text, country)
+        };
         let is_recipient = |row: usize| {
-            let filled = self.texts(row).iter().filter(|title| !title.is_empty()).count();
-            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_recipient(row))
+            let texts = self.texts(row);
+            let filled: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
+            let is_label = filled.first().is_some_and(|text| text.ends_with(':'));
+            self.columns > 1
+                && filled.len() >= 2
+                && (filled.len() >= self.columns
+                    || self.may_be_recipient(row)
+                    || !is_label && !filled.iter().all(|text| is_word(text)))
         };
         header < HEADER_ROWS && !is_cut && !(0..header).any(is_recipient)
     }
@@ -218,15 +228,20 @@ impl SampleTable<'_> {
     }
 
     /// Whether a header seems to have been joined with the first row, whose identity need not be readable: it has a number as
-    /// long as identities, more cells than the rows and a long number, or as many cells as two rows that were joined.
+    /// long as identities; more cells than the rows, and a long number or what ends like an identity that cannot be read; or
+    /// as many cells as two rows that were joined, and no usual word among those that the rows do not have.
     pub(super) fn holds_row(&self, header: usize) -> bool {
         let titles = self.texts(header);
         let filled = titles.iter().filter(|title| !title.is_empty()).count();
         let longest = titles.iter().map(|title| names::long_number(title)).max().unwrap_or(0);
         let last = titles.iter().rposition(|title| !title.is_empty()).map_or(0, |last| last + 1);
         longest >= ID_DIGITS
-            || filled > self.columns && longest >= LONG_NUMBER_DIGITS
-            || self.columns > 1 && last >= 2 * self.columns - 1 && last > 2
+            || filled > self.columns
+                && (longest >= LONG_NUMBER_DIGITS || titles.iter().any(|title| names::ends_unreadable(title)))
+            || self.columns > 1
+                && last >= 2 * self.columns - 1
+                && last > 2
+                && !titles[self.columns..].iter().any(|title| names::is_usual(title, self.sampler.country))
     }
 }
 

@@ -14,11 +14,12 @@ pub use encoding::Encoding;
 use super::cells::{Cells, without_line_end};
 use super::error::ListError;
 use super::file_kind::FileKind;
-use super::guard::{Guard, RowShape, holds_identity};
+use super::guard::{Guard, holds_identity};
 use super::likely_cause::LikelyCause;
 use super::names;
 use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
+use super::shape::RowShape;
 use super::titles::Titles;
 use crate::identities::{Country, Today};
 use crate::limits::ROW_BYTES_MAX;
@@ -114,7 +115,8 @@ pub(super) fn sniff(
         Some(_) => (None, bom),
     };
     let (skipped, start) = skip_lines(sample, after_sep, options.skip_rows);
-    let sampler = Sampler { bytes: sample, encoding, whole, country, today };
+    let is_strict = options.every_cell;
+    let sampler = Sampler { bytes: sample, encoding, whole, country, today, is_strict };
     let above = u64::from(sep.is_some()) + skipped;
     let detected = match options.id_at {
         Some(id_at) => fixed(&sampler, start, id_at, options)?,
@@ -159,6 +161,7 @@ pub(super) fn sniff(
         }
         _ => Titles::default(),
     };
+    let header_line = &sample[header_range];
     let few = share.0 * 100 < share.1 * SHARE_PERCENT;
     let likely_cause = few.then(|| cause::likely(&sampler, prefix, &rules.layout)).flatten();
     Ok(ListForm {
@@ -167,7 +170,7 @@ pub(super) fn sniff(
             rules,
             shape,
             expected,
-            header: without_line_end(&sample[header_range]).to_vec(),
+            header: without_line_end(header_line.strip_prefix(BOM).unwrap_or(header_line)).to_vec(),
             titles,
             has_nel: encoding == Encoding::Windows1252,
             every_cell: options.every_cell,

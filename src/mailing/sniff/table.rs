@@ -6,9 +6,10 @@ use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
 use crate::mailing::cells::{QuoteChain, without_line_end};
 use crate::mailing::error::ListError;
-use crate::mailing::guard::RowShape;
+use crate::mailing::guard::is_plain;
 use crate::mailing::names;
 use crate::mailing::rows::{Layout, line_end};
+use crate::mailing::shape::RowShape;
 use std::ops::Range;
 
 /// A column of identities has at least this percentage of them.
@@ -28,6 +29,8 @@ pub(super) struct Sampler<'a> {
     pub(super) whole: bool,
     pub(super) country: Country,
     pub(super) today: Today,
+    /// Whether columns with dates and numbers are identities' more easily: in lists of ids, of which none may be missed.
+    pub(super) is_strict: bool,
 }
 
 /// A row of the sample.
@@ -52,6 +55,12 @@ impl SampleRow {
 impl<'a> Sampler<'a> {
     pub(super) fn is_identity(&self, cell: &Range<usize>) -> bool {
         self.parses(&self.bytes[cell.clone()])
+    }
+
+    /// Whether a cell that is an identity is more than ten digits of an organisation.
+    pub(super) fn is_plain(&self, cell: &Range<usize>) -> bool {
+        let text = self.bytes[cell.clone()].trim_ascii();
+        Identity::parse(text, self.country, self.today).is_ok_and(|identity| is_plain(text, &identity))
     }
 
     /// Whether a text is an identity. Most are names and addresses, which are excluded by their digits.
@@ -168,8 +177,8 @@ impl<'a> Sampler<'a> {
         RowShape::Bytes { usual, most }
     }
 
-    /// Whether most lines with an identity in a field have another one at the same place of their second half, third or
-    /// quarter: then each line is several records.
+    /// Whether most lines with an identity in a field have another one at the same place of their second half, third, up to
+    /// twentieth: then each line is several records. Between two there may be up to four bytes.
     pub(super) fn has_several_records(&self, start: usize, offset: usize, length: usize) -> bool {
         let identity = |line: &Range<usize>, at: usize| {
             let text = without_line_end(&self.bytes[line.clone()]).get(at..at + length)?;
@@ -179,11 +188,13 @@ impl<'a> Sampler<'a> {
             .lines(start)
             .filter_map(|line| identity(&line, offset).map(|identity| (line, identity)))
             .collect();
-        (2..=4).any(|records| {
+        let periods = (2..=20).map(|records| (records, 0)).chain((1..=4).map(|between| (2, between)));
+        periods.into_iter().any(|(records, between)| {
             let is_several = |(line, own): &&(Range<usize>, Identity)| {
                 let bytes = without_line_end(&self.bytes[line.clone()]).len();
-                let next = offset + bytes / records;
-                bytes.is_multiple_of(records) && identity(line, next).is_some_and(|other| other != *own)
+                let next = offset + (bytes + between) / records;
+                (bytes + between).is_multiple_of(records)
+                    && identity(line, next).is_some_and(|other| other != *own)
             };
             let several = with_identity.iter().filter(is_several).count();
             several > 1 && several * 2 >= with_identity.len()
@@ -278,7 +289,8 @@ impl SampleTable<'_> {
     /// How many cells rows have. If most have as many as several joined ones, the header shows how many one has.
     pub(super) fn shape(&self, header: Option<usize>, ids: &[usize]) -> RowShape {
         let titles = header.map_or(Vec::new(), |row| self.texts(row));
-        let most = match titles.len() {
+        let named = titles.iter().rposition(|title| !title.is_empty()).map_or(0, |last| last + 1);
+        let most = match named {
             0 if self.is_cut_row() => usize::MAX,
             0 => self.columns,
             cells if self.columns >= (2 * cells - 1).max(2) => cells,
@@ -292,8 +304,19 @@ impl SampleTable<'_> {
             let below = self.rows.iter().filter(|row| row.cells.len() == usual);
             named || below.clone().any(|row| row.identities[*column])
         };
-        let others = (0..usual).filter(|column| !ids.contains(column) && is_other(column)).collect();
-        RowShape::Cells { usual, most, others }
+        let others: Vec<usize> =
+            (0..usual).filter(|column| !ids.contains(column) && is_other(column)).collect();
+        let has_only = |column: &usize| {
+            let below = self.rows.get(header.map_or(0, |row| row + 1)..).unwrap_or_default();
+            let filled =
+                below.iter().filter_map(|row| Some((row.cells.get(*column)?, row.identities[*column])));
+            let filled =
+                filled.filter(|(cell, _)| !self.sampler.bytes[(*cell).clone()].trim_ascii().is_empty());
+            let identities = filled.clone().filter(|(_, is)| *is).count();
+            identities > 0 && identities * 2 >= filled.count()
+        };
+        let only_others = others.iter().copied().filter(has_only).collect();
+        RowShape::Cells { usual, most, others, only_others }
     }
 
     /// Whether the sample is the beginning of a single row.

@@ -56,7 +56,7 @@ pub(in crate::service) struct ReachabilityResponse {
     results: Vec<RecipientResult<'static>>,
 }
 
-/// The outcome for one recipient. All fields are always present.
+/// The outcome for one recipient. The first three fields are always present.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(in crate::service) struct RecipientResult<'r> {
     /// `digital`, `notify`, `paper`, or `rejected` if the id is invalid.
@@ -67,16 +67,32 @@ pub(in crate::service) struct RecipientResult<'r> {
     /// The mailbox operator, if it is `digital`; `null` otherwise.
     #[schema(required = true)]
     operator_id: Option<&'r str>,
+    /// With `rules` in the query string only.
+    #[serde(flatten)]
+    ruled: Option<Ruled<'r>>,
+}
+
+/// How channel rules decide a letter.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(in crate::service) struct Ruled<'r> {
+    /// The channel; `null` without a valid id.
+    channel: Option<&'r str>,
+    /// The rule that applies; `null` without a valid id.
+    rule: Option<&'r str>,
 }
 
 /// Memory per id while it is looked up: its text's place, its answer, and why it is rejected.
 const ID_BYTES: usize = 24 + 6 + 2 * 8;
 /// Memory per id afterwards.
 const RESULT_BYTES: usize = 2 + 2 * 8;
+/// More memory per id with channel rules, while it is looked up: its identity, and its rule.
+const RULED_BYTES: usize = 24 + 2;
 /// Memory for the parts of a streamed response that are being sent.
 const STREAM_BYTES: usize = 1 << 18;
 /// Results of a response that is not streamed.
 const BUFFERED_RESULTS: usize = 2000;
+/// The same with channel rules, whose names are longer.
+const BUFFERED_RULED_RESULTS: usize = 200;
 /// Results per part of a streamed response.
 const PART_RESULTS: usize = 500;
 
@@ -126,11 +142,13 @@ fn read<'b>(
 ) -> Result<(ReachabilityQuery, Vec<Id<'b>>), Problem> {
     // Each id has two quotation marks.
     let ids = memchr::memchr_iter(b'"', bytes).count() / 2;
-    context.grow(memory, bytes.len() + ids * ID_BYTES)?;
+    let ruled = if parameters.rules.is_some() { RULED_BYTES } else { 0 };
+    context.grow(memory, bytes.len() + ids * (ID_BYTES + ruled))?;
     let request: ReachabilityRequest<'_> = from_json(bytes, "{\"sender\", \"recipients\"}")?;
     let sender = parameters.sender.as_deref().or(request.sender.as_deref());
     let date = parameters.date.as_deref().or(request.date.as_deref());
     let query = ReachabilityQuery::new(context, served, sender, date)?;
+    let query = query.with_rules(context, parameters.rules.as_deref())?;
     context.count_ids(request.recipients.len())?;
     Ok((query, request.recipients))
 }
@@ -141,7 +159,11 @@ fn respond_with(
     mut memory: Reservation,
 ) -> Result<Response<Body>, Problem> {
     let (register, record) = (query.register.clone(), results.record(&query));
-    if results.answers.len() <= BUFFERED_RESULTS {
+    let is_buffered = match &query.ruling {
+        None => results.answers.len() <= BUFFERED_RESULTS,
+        Some(_) => results.answers.len() <= BUFFERED_RULED_RESULTS,
+    };
+    if is_buffered {
         let mut writer = JsonWriter::new(query, results);
         let mut out = writer.beginning();
         writer.write_part(BUFFERED_RESULTS, &mut out);
@@ -170,10 +192,17 @@ struct JsonWriter {
 
 const END: &[u8] = b"]}";
 
-fn format_result((outcome, reason, operator): ResultFields<'_>) -> Vec<u8> {
-    let present = |text: &&str| !text.is_empty();
-    let (reason, operator_id) = (Some(reason).filter(present), Some(operator).filter(present));
-    serde_json::to_vec(&RecipientResult { outcome, reason, operator_id }).unwrap_or_default()
+fn format_result(fields: ResultFields<'_>) -> Vec<u8> {
+    fn present(text: &str) -> Option<&str> {
+        (!text.is_empty()).then_some(text)
+    }
+    let result = RecipientResult {
+        outcome: fields.outcome,
+        reason: (!fields.reason.is_empty()).then_some(fields.reason),
+        operator_id: present(fields.operator_id),
+        ruled: fields.ruled.map(|(channel, rule)| Ruled { channel: present(channel), rule: present(rule) }),
+    };
+    serde_json::to_vec(&result).unwrap_or_default()
 }
 
 impl JsonWriter {
@@ -198,11 +227,11 @@ impl JsonWriter {
     /// Appends the next results; after the last one, the end.
     fn write_part(&mut self, results: usize, out: &mut Vec<u8>) {
         let part = self.written..self.results.answers.len().min(self.written + results);
-        for (index, answer) in part.clone().zip(self.results.part(part.clone())) {
+        for (index, result) in part.clone().zip(self.results.part(part.clone())) {
             if index > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(self.cache.text(&self.query.register, answer));
+            out.extend_from_slice(self.cache.text(&self.query, result));
         }
         self.written = part.end;
         if self.written == self.results.answers.len() {
@@ -213,7 +242,7 @@ impl JsonWriter {
     /// The length of the response in bytes.
     fn length(&mut self, beginning: usize) -> usize {
         let all = self.results.part(0..self.results.answers.len());
-        let texts: usize = all.map(|answer| self.cache.text(&self.query.register, answer).len()).sum();
+        let texts: usize = all.map(|result| self.cache.text(&self.query, result).len()).sum();
         beginning + texts + self.results.answers.len().saturating_sub(1) + END.len()
     }
 }

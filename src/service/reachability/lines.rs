@@ -26,6 +26,9 @@ const CHUNK_BYTES: usize = 1 << 14;
 pub(super) const STREAM_BYTES: usize = 1 << 19;
 /// Memory for the answer of a line, if they are fewer than those of a chunk.
 pub(super) const LINE_BYTES: usize = 64;
+/// How many times as much memory the answers take with channel rules, whose names have up to 240 bytes, all in
+/// quotation marks.
+pub(super) const RULED: usize = 5;
 
 /// Time between attempts to count ids while the client is at its limit.
 const LIMIT_RETRY: Duration = Duration::from_millis(50);
@@ -70,19 +73,26 @@ pub(super) enum LineSource {
     Buffered(Bytes),
 }
 
-/// Writes `id,outcome,reason,operator_id` for each line.
+/// Writes `id,outcome,reason,operator_id` for each line, with channel rules also `,channel,rule`.
 fn write(query: &ReachabilityQuery, text: &[u8], out: &mut Vec<u8>) -> Result<RequestRecord, Problem> {
     let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').map(without_return).collect();
     // The text after the last line end is empty and no line.
     lines.pop_if(|last| last.is_empty());
     let ids = lines.iter().map(|line| id_of(line));
     let results = query.results(ids)?;
-    let mut cache = ResultCache::new(|(outcome, reason, operator): ResultFields<'_>| {
-        format!(",{outcome},{reason},{operator}\n").into_bytes()
+    let mut cache = ResultCache::new(|fields: ResultFields<'_>| {
+        let ResultFields { outcome, reason, operator_id, ruled } = fields;
+        let mut text = format!(",{outcome},{reason},{operator_id}").into_bytes();
+        for cell in ruled.iter().flat_map(|(channel, rule)| [channel, rule]) {
+            text.push(b',');
+            write_cell(cell.as_bytes(), &mut text);
+        }
+        text.push(b'\n');
+        text
     });
-    for (line, answer) in lines.iter().zip(results.iter()) {
+    for (line, result) in lines.iter().zip(results.iter()) {
         write_cell(line, out);
-        out.extend_from_slice(cache.text(&query.register, answer));
+        out.extend_from_slice(cache.text(query, result));
     }
     Ok(results.record(query))
 }

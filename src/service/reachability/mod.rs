@@ -53,7 +53,8 @@ fn new_query(
     served: &ServedRegister,
     parameters: &ReachabilityParameters,
 ) -> Result<ReachabilityQuery, Problem> {
-    ReachabilityQuery::new(context, served, parameters.sender.as_deref(), parameters.date.as_deref())
+    let (sender, date) = (parameters.sender.as_deref(), parameters.date.as_deref());
+    ReachabilityQuery::new(context, served, sender, date)?.with_rules(context, parameters.rules.as_deref())
 }
 
 /// Runs a lookup; a long one so that it does not block other requests.
@@ -84,6 +85,10 @@ async fn in_codes(
     parameters: &ReachabilityParameters,
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
+    if parameters.rules.is_some() {
+        let detail = "the compact form has no channels: with rules, send ids as JSON or in lines";
+        return Err(Problem::bad_request("bad-query", detail));
+    }
     let mut query = new_query(context, served, parameters)?;
     let body = context.read_body(request, context.service.limits.body_bytes, COMPACT_WEIGHT).await?;
     context.count_ids(body.bytes.len() / compact::width(&query))?;
@@ -107,6 +112,7 @@ async fn in_lines(
 ) -> Result<Response<Body>, Problem> {
     let (mut query, service) = (new_query(context, served, parameters)?, context.service);
     let limits = &service.limits;
+    let times = if query.ruling.is_some() { lines::RULED } else { 1 };
     // A client that announces the length may send the whole body before it reads: then the body is buffered.
     match request.body().content_length() {
         Some(length) if length <= limits.body_bytes => {
@@ -114,7 +120,7 @@ async fn in_lines(
             let last = usize::from(!bytes.ends_with(b"\n") && !bytes.is_empty());
             let lines = memchr::memchr_iter(b'\n', &bytes).count() + last;
             context.count_ids(lines)?;
-            let needed = bytes.len() + (lines * lines::LINE_BYTES).min(lines::STREAM_BYTES);
+            let needed = bytes.len() + times * (lines * lines::LINE_BYTES).min(lines::STREAM_BYTES);
             context.grow(&mut memory, needed)?;
             if let Some(front) = served.front() {
                 context.grow(&mut memory, needed + live::register_bytes(&query.register))?;
@@ -131,7 +137,7 @@ async fn in_lines(
         }
         _ => {
             body::require_uncompressed(request.headers())?;
-            let memory = context.reserve_stream(lines::STREAM_BYTES).await?;
+            let memory = context.reserve_stream(times * lines::STREAM_BYTES).await?;
             let body = request.into_body().take().ok_or_else(body::truncated)?;
             let (counting, client) = (Arc::clone(service), context.client.clone());
             let admit = move |ids| counting.clients.count_ids(&client, ids).is_ok();

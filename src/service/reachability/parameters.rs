@@ -13,4 +13,6 @@ pub(super) struct ReachabilityParameters {
     /// The day of the mailing, `YYYY-MM-DD`; today (UTC) if absent.
     #[param(example = "2026-06-01")]
     pub(super) date: Option<String>,
+    /// Name of channel rules in the configuration: each result then has a channel and a rule.
+    pub(super) rules: Option<String>,
 }

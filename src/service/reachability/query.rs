@@ -1,6 +1,8 @@
 //! A question about outcomes, and its results.
 
+use crate::channels::RULES_MAX;
 use crate::identities::{Country, Identity, Ordinal, Rejection};
+use crate::mailing::{IdRuling, Ruling};
 use crate::register::{Answer, Damage, DecidedStates, Question, Register};
 use crate::service::authorization::require_outcomes;
 use crate::service::context::RequestContext;
@@ -10,6 +12,7 @@ use crate::service::record::RequestRecord;
 use crate::service::registers::ServedRegister;
 use crate::service::request::RequestDate;
 use crate::source::{Front, FrontError};
+use hyper::StatusCode;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,6 +22,8 @@ pub(in crate::service) struct ReachabilityQuery {
     pub(super) sender: Option<String>,
     pub(super) date: RequestDate,
     decided: Arc<DecidedStates>,
+    /// The channel rules that decide each letter; they read no cells.
+    pub(super) ruling: Option<Arc<Ruling<'static>>>,
 }
 
 impl ReachabilityQuery {
@@ -35,7 +40,28 @@ impl ReachabilityQuery {
         let decided = decided.map_err(|error| about(Problem::of_question(&register, error)))?;
         require_outcomes(&context.caller, &register, decided.sender).map_err(about)?;
         let sender = decided.sender.map(|index| register.senders()[usize::from(index)].id.clone());
-        Ok(ReachabilityQuery { register, sender, date, decided })
+        Ok(ReachabilityQuery { register, sender, date, decided, ruling: None })
+    }
+
+    /// The same question with the channel rules of a name. Errors: there are none, the caller may not use them, they read
+    /// cells, or they cannot be used as they are.
+    pub(super) fn with_rules(
+        mut self,
+        context: &RequestContext<'_>,
+        name: Option<&str>,
+    ) -> Result<ReachabilityQuery, Problem> {
+        let Some(name) = name else { return Ok(self) };
+        let question = self.question()?;
+        let rules = &context.service.rules;
+        // Lists may have to be read.
+        let read = || rules.ruling(name, &context.caller, &question, &self.date);
+        let ruling = tokio::task::block_in_place(read)?;
+        if !ruling.rules().columns().is_empty() {
+            let detail = "these rules read cells of rows: send a list to /v1/check";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "rules-read-cells", detail));
+        }
+        self.ruling = Some(ruling);
+        Ok(self)
     }
 
     /// The same question to a live register's answers for some ids in any spelling. If the register is away, ids may be
@@ -69,8 +95,13 @@ impl ReachabilityQuery {
     pub(super) fn results<'i>(&self, ids: impl Iterator<Item = &'i [u8]>) -> Result<QueryResults, Problem> {
         let question = self.question()?;
         let (mut ordinals, mut rejected) = (Vec::with_capacity(ids.size_hint().0), Vec::new());
+        let mut identities = Vec::new();
         for (index, id) in ids.enumerate() {
-            ordinals.push(match Identity::parse(id, self.country(), self.date.today) {
+            let identity = Identity::parse(id, self.country(), self.date.today);
+            if self.ruling.is_some() {
+                identities.push(identity.ok());
+            }
+            ordinals.push(match identity {
                 Ok(identity) => identity.ordinal(),
                 Err(rejection) => {
                     rejected.push((index as u32, rejection));
@@ -82,9 +113,20 @@ impl ReachabilityQuery {
         let lookup = question.ask_all(&ordinals, &mut answers);
         let lookup = lookup.and_then(|()| self.register.intact());
         lookup.map_err(|damage: Damage| Problem::damaged(&self.register, &damage))?;
-        Ok(QueryResults { answers, rejected })
+        let rules = self.ruling.as_deref().map_or(Vec::new(), |ruling| {
+            let ruling = IdRuling::new(ruling, self.register.operators(), self.date.date);
+            let rule = |(answer, identity): (&Answer, Option<Identity>)| {
+                identity.and_then(|identity| ruling.rule_of(*answer, identity)).unwrap_or(NO_RULE)
+            };
+            answers.iter().zip(identities).map(rule).collect()
+        });
+        Ok(QueryResults { answers, rejected, rules })
     }
 }
+
+/// Stands for the rule of an id that is no letter.
+const NO_RULE: u16 = u16::MAX;
+const _: () = assert!(RULES_MAX < NO_RULE as usize);
 
 /// Results in the order of the ids.
 pub(super) struct QueryResults {
@@ -92,6 +134,15 @@ pub(super) struct QueryResults {
     pub(super) answers: Vec<Answer>,
     /// Rejected ids by their indexes, ascending.
     rejected: Vec<(u32, Rejection)>,
+    /// The rule of each, if there are channel rules.
+    rules: Vec<u16>,
+}
+
+/// The result for an id: its answer, or why it is rejected, and the index of the rule that decided its channel.
+#[derive(Clone, Copy)]
+pub(super) struct QueryResult {
+    answer: Result<Answer, Rejection>,
+    rule: Option<u16>,
 }
 
 impl QueryResults {
@@ -116,34 +167,41 @@ impl QueryResults {
         self.rejected.iter().map(|(index, _)| *index as usize)
     }
 
-    /// Each answer, or why the id is rejected.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Answer, Rejection>> {
+    /// All results.
+    pub(super) fn iter(&self) -> impl Iterator<Item = QueryResult> {
         self.part(0..self.answers.len())
     }
 
-    /// The answers of some ids, by their indexes.
-    pub(super) fn part(&self, indexes: Range<usize>) -> impl Iterator<Item = Result<Answer, Rejection>> {
+    /// The results of some ids, by their indexes.
+    pub(super) fn part(&self, indexes: Range<usize>) -> impl Iterator<Item = QueryResult> {
         let first = self.rejected.partition_point(|(index, _)| (*index as usize) < indexes.start);
         let mut rejected = self.rejected[first..].iter().peekable();
         indexes.map(move |index| {
-            let answer = self.answers[index];
-            match rejected.next_if(|(other, _)| *other as usize == index) {
+            let answer = match rejected.next_if(|(other, _)| *other as usize == index) {
                 Some((_, rejection)) => Err(*rejection),
-                None => Ok(answer),
-            }
+                None => Ok(self.answers[index]),
+            };
+            QueryResult { answer, rule: self.rules.get(index).copied().filter(|rule| *rule != NO_RULE) }
         })
     }
 }
 
 /// The text of each distinct result, formatted when it first occurs.
 pub(super) struct ResultCache<F> {
+    /// By the number of the answer; with channel rules, by that and the rule.
     answers: Vec<Option<Box<[u8]>>>,
     rejections: [Option<Box<[u8]>>; Rejection::ALL.len()],
     format: F,
 }
 
-/// Outcome, reason and operator id. An empty text stands for none.
-pub(super) type ResultFields<'r> = (&'static str, &'static str, &'r str);
+/// The texts of a result. An empty text stands for none.
+pub(super) struct ResultFields<'r> {
+    pub(super) outcome: &'static str,
+    pub(super) reason: &'static str,
+    pub(super) operator_id: &'r str,
+    /// Channel and rule, if there are channel rules.
+    pub(super) ruled: Option<(&'r str, &'r str)>,
+}
 
 impl<F: Fn(ResultFields<'_>) -> Vec<u8>> ResultCache<F> {
     pub(super) fn new(format: F) -> ResultCache<F> {
@@ -151,10 +209,12 @@ impl<F: Fn(ResultFields<'_>) -> Vec<u8>> ResultCache<F> {
     }
 
     #[inline]
-    pub(super) fn text(&mut self, register: &Register, answer: Result<Answer, Rejection>) -> &[u8] {
-        let cached = match answer {
+    pub(super) fn text(&mut self, query: &ReachabilityQuery, result: QueryResult) -> &[u8] {
+        let cached = match result.answer {
             Ok(answer) => {
-                let number = answer.number();
+                // The number 0 stands for no rule.
+                let rules = query.ruling.as_ref().map_or(1, |ruling| ruling.rules().rules().len() + 1);
+                let number = answer.number() * rules + result.rule.map_or(0, |rule| usize::from(rule) + 1);
                 if number >= self.answers.len() {
                     self.answers.resize(number + 1, None);
                 }
@@ -162,16 +222,28 @@ impl<F: Fn(ResultFields<'_>) -> Vec<u8>> ResultCache<F> {
             }
             Err(rejection) => &mut self.rejections[rejection as usize],
         };
-        cached.get_or_insert_with(|| (self.format)(fields(register, answer)).into_boxed_slice())
+        cached.get_or_insert_with(|| (self.format)(fields(query, result)).into_boxed_slice())
     }
 }
 
-fn fields(register: &Register, answer: Result<Answer, Rejection>) -> ResultFields<'_> {
+fn fields(query: &ReachabilityQuery, QueryResult { answer, rule }: QueryResult) -> ResultFields<'_> {
+    let ruled = query.ruling.as_deref().map(|ruling| match rule.map(usize::from) {
+        Some(rule) => (&*ruling.rules().channel_of(rule).name, &*ruling.rules().rules()[rule].name),
+        None => ("", ""),
+    });
     match answer.map(Answer::outcome) {
         Ok(outcome) => {
-            let operator = outcome.operator().and_then(|index| register.operators().get(usize::from(index)));
-            (outcome.name(), outcome.reason(), operator.map_or("", |operator| operator.id.as_str()))
+            let operators = query.register.operators();
+            let operator = outcome.operator().and_then(|index| operators.get(usize::from(index)));
+            ResultFields {
+                outcome: outcome.name(),
+                reason: outcome.reason(),
+                operator_id: operator.map_or("", |operator| operator.id.as_str()),
+                ruled,
+            }
         }
-        Err(rejection) => ("rejected", rejection.name(), ""),
+        Err(rejection) => {
+            ResultFields { outcome: "rejected", reason: rejection.name(), operator_id: "", ruled }
+        }
     }
 }

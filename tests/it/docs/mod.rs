@@ -283,7 +283,7 @@ fn columns_with_known_names_are_found() {
             true => (["196810199809", "195904109807"], vec!["-r", "far.nabar", "--sender", sender]),
             false => (["01819012365", "01819012373"], vec!["-r", "krr.nabar"]),
         };
-        let list = format!("annan;{name};namn\n{0};{0};x\n{1};{1};y\n", ids[0], ids[1]);
+        let list = format!("vh;{name};namn\n{0};{0};x\n{1};{1};y\n", ids[0], ids[1]);
         fs::write(registers.path().join("list.csv"), list).expect("list");
         let args = [&["check", "list.csv", "--json"], &register[..]].concat();
         let report: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");

@@ -1,10 +1,22 @@
 //! The columns of the identities.
 
 use super::form::{CANNOT_BE_DONE, Refusal, Sample, cells_of, identities, is_number};
+use super::identities::Country;
 use super::names::{
-    Known, decoded, is_weak_name, is_withheld_one, known, names_others, names_recipients, plain,
+    Known, decoded, ends_unreadable, is_strong_name, is_weak_name, known, names_others, names_recipients,
+    plain,
 };
 use super::rows::Row;
+
+/// Whether a text begins with six digits that are a date, and has no others.
+fn is_birth_date(text: &[u8]) -> bool {
+    let digits: Vec<u32> =
+        text.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
+    let [_, _, m, n, d, e] = digits[..] else { return false };
+    let (month, day) = (10 * m + n, 10 * d + e);
+    let begins = text.iter().take(6).all(u8::is_ascii_digit);
+    begins && (1..=12).contains(&month) && ((1..=31).contains(&day) || (61..=91).contains(&day))
+}
 
 impl Sample<'_> {
     /// The columns of the identities, with the number of rows up to the header.
@@ -55,48 +67,50 @@ impl Sample<'_> {
             .collect();
         let cell_of =
             |row: &Row<'_>, column: usize| cells_of(row).get(column).map(|cell| cell.trim_ascii().to_vec());
-        let half = |column: usize, is: &dyn Fn(&[u8]) -> bool| {
-            let count =
-                rows.iter().filter(|(_, row)| cell_of(row, column).is_some_and(|cell| is(&cell))).count();
-            count * 2 >= rows.len()
+        let count = |column: usize, is: &dyn Fn(&[u8]) -> bool| {
+            rows.iter().filter(|(_, row)| cell_of(row, column).is_some_and(|cell| is(&cell))).count()
         };
-        let is_no_id = |cell: &[u8]| !(self.is_identity)(cell);
+        let half = |column: usize, is: &dyn Fn(&[u8]) -> bool| count(column, is) * 2 >= rows.len();
         let is_rounded = |cell: &[u8]| {
             let ends =
                 cell.to_ascii_uppercase().ends_with(b"E+11") || cell.to_ascii_uppercase().ends_with(b"E+10");
-            ends && cell[0].is_ascii_digit() && is_no_id(cell)
+            ends && cell[0].is_ascii_digit() && !(self.is_identity)(cell)
         };
         let is_number = |cell: &[u8]| {
             let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
-            (digits >= 7 || cell.contains(&0xEF)) && is_no_id(cell)
+            (digits >= 7 || cell.contains(&0xEF)) && !(self.is_identity)(cell)
         };
-        let is_withheld_cell = |cell: &[u8]| {
-            is_no_id(cell)
-                && (is_number(cell) || is_rounded(cell) || is_withheld_one(&decoded(cell, self.encoding)))
+        // Ten digits of an organisation may be a reference.
+        let is_clear = |cell: &[u8]| {
+            let is_ten = cell.len() == 10 && cell.get(2).is_some_and(|third| *third >= b'2');
+            (self.is_identity)(cell) && !(is_ten && self.country == Country::Sweden)
         };
-        let is_others = |column: usize| names_others(&text(column));
-        let may_be_meant = |other: usize, taken: usize| match holding.contains(&other) {
-            _ if is_others(taken) && !is_others(other) && names_recipients(&text(other), self.country) => {
-                true
+        let is_some = |column: usize| {
+            let clear = count(column, &is_clear);
+            clear > 0 && clear * 20 >= rows.len()
+        };
+        let may_be_meant = |other: usize, taken: usize| {
+            let about_others = |column: usize| names_others(&text(column));
+            let recipients = names_recipients(&text(other), self.country);
+            if about_others(taken) && (holding.contains(&other) || recipients && !about_others(other)) {
+                return true;
             }
-            true => {
-                let is_named = strong.contains(&other) && !names_others(&text(other));
-                names_others(&text(taken)) || is_named
+            if about_others(other) && !about_others(taken) {
+                return false;
             }
-            false if rows.is_empty() => false,
-            false if strong.contains(&other) => {
-                title(other) >= title(taken) && half(other, &is_withheld_cell)
-            }
-            false if strong.contains(&taken) => false,
-            false
-                if !names_recipients(&text(taken), self.country)
-                    && !names_others(&text(other))
-                    && identities(rows, other, self.is_identity) > 0
-                    && identities(rows, other, self.is_identity) * 20 >= rows.len() =>
-            {
-                true
-            }
-            false => half(other, &is_rounded) || is_weak_name(&text(other)) && half(other, &is_number),
+            let is_withheld = |cell: &[u8]| {
+                let text = decoded(cell, self.encoding);
+                let is_other = ends_unreadable(&text) || is_birth_date(cell);
+                !(self.is_identity)(cell) && (is_number(cell) || is_rounded(cell) || is_other)
+            };
+            let has_them = is_some(other) || !rows.is_empty() && half(other, &is_withheld);
+            let is_better = title(other) > title(taken) || title(other) == title(taken) && has_them;
+            let is_exact = is_strong_name(&text(taken), self.country);
+            strong.contains(&other) && (is_better || holding.contains(&other))
+                || (recipients || !is_exact) && is_some(other)
+                || !strong.contains(&taken)
+                    && !rows.is_empty()
+                    && (half(other, &is_rounded) || is_weak_name(&text(other)) && half(other, &is_number))
         };
         if let [taken] = best_ones[..]
             && (0..widest).any(|other| other != taken && may_be_meant(other, taken))

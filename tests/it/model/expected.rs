@@ -3,11 +3,13 @@
 use super::form::{ListFormat, NOT_A_LIST, Refusal, form};
 use super::guard::{
     FoundIdentity, Sign, has_run_outside, identities_in, identities_in_joined, is_same, mark_between_rows,
+    touching,
 };
 use super::identities::{Country, parse};
 use super::lists::List;
 use super::names::{
-    Known, decoded, ends_unreadable, is_footer, is_strong_name, is_title, is_usual, known, plain,
+    Known, decoded, ends_unreadable, is_footer, is_title, is_usual, is_weak_name, is_withheld, known,
+    names_others, plain,
 };
 use super::registers::{Answer, Register};
 use super::rows::{ROW_BYTES_MAX, Row, row_at};
@@ -196,7 +198,7 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
 
     let cells = row.cells.as_deref().unwrap_or(&[]);
     let is_wider = match form.fixed {
-        None => cells.len() > form.columns,
+        None => cells.len() > form.most,
         Some(_) => row.text.len() > form.width,
     };
     // In joined rows the cells do not match their columns.
@@ -235,7 +237,13 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
     };
     let mut found = found.into_iter();
     let further = found.any(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)));
-    if further && is_joined {
+    let touches = |place: &usize| {
+        let found = touching(cells[*place], country, day);
+        found.is_some_and(|other| letters.iter().all(|letter| !is_same(&letter.id, &other)))
+    };
+    let mut searched = (0..cells.len()).filter(|place| !form.ids.contains(place));
+    let is_touched = !is_joined && form.fixed.is_none() && searched.any(|place| touches(&place));
+    if further && is_joined || is_touched {
         return Fate::Rejected("joined_rows");
     }
     let filled = cells.iter().rposition(|cell| !cell.trim_ascii().is_empty()).map_or(0, |last| last + 1);
@@ -259,10 +267,18 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
         let missing = form.columns as isize - cells.len() as isize;
         distance.signum() == missing.signum() && distance.abs() <= missing.abs()
     });
-    let is_shifted = moved.into_iter().any(|&other| {
-        let cell = cells.get(other).map(|cell| parse(cell, register.country(), list.day));
-        !matches!(cell, Some(Ok(_)))
-    });
+    let is_id = |column: usize| {
+        cells.get(column).is_some_and(|cell| parse(cell, register.country(), list.day).is_ok())
+    };
+    let is_shifted = moved.into_iter().any(|&other| !is_id(other));
+    // Also in a row of the usual length, where the cells beside it have moved, too.
+    let id = form.ids[0];
+    let has_moved = |other: usize| {
+        let opposite = (2 * id).checked_sub(other).filter(|column| !form.others.contains(column));
+        cells.get(other).is_some_and(|cell| is_words(cell)) || opposite.is_some_and(is_id)
+    };
+    let mut near = form.only_others.iter().filter(|other| other.abs_diff(id) <= 2);
+    let is_shifted = is_shifted || near.any(|&other| !is_id(other) && has_moved(other));
     if form.fixed.is_none() && is_shifted {
         return Fate::Rejected("shifted_cells");
     }
@@ -278,6 +294,14 @@ fn fate(row: &Row<'_>, form: &ListFormat, list: &List, bytes: &[u8], register: &
         letters.truncate(1);
     }
     Fate::Letters(letters, further)
+}
+
+/// Whether a cell has words, and neither digits nor a word or mask of a withheld identity.
+fn is_words(cell: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(cell);
+    let letters: Vec<char> = text.chars().filter(|character| character.is_alphabetic()).collect();
+    let is_mask = letters.iter().all(|letter| "xX".contains(*letter));
+    letters.len() >= 3 && !text.bytes().any(|byte| byte.is_ascii_digit()) && !is_withheld(&text) && !is_mask
 }
 
 /// What is before and after the field of a list of fixed width, without the digits that continue those of the field.
@@ -338,18 +362,18 @@ fn has_moved_titles(row: &[u8], header: &[u8], form: &ListFormat, country: Count
     let titles: Vec<String> = titles.iter().map(|title| plain(title)).collect();
     let Some(own) = texts.get(id).filter(|own| is_title(own)) else { return false };
     let is_ids = |text: &str| {
-        is_strong_name(text, country)
+        known(text, country) != Known::No && !is_weak_name(text)
             || titles.get(id).is_some_and(|title| !title.is_empty() && *title == plain(text))
     };
     let is_word = |text: &str| {
         let is_one = is_usual(text) || known(text, country) != Known::No;
-        !plain(text).is_empty() && (titles.contains(&plain(text)) || is_one)
+        !plain(text).is_empty() && (titles.contains(&plain(text)) || is_one || names_others(text))
     };
     let Some(moved) = (0..texts.len()).find(|&column| column != id && is_ids(&texts[column])) else {
         return false;
     };
     let others = (0..texts.len()).filter(|&column| column != moved && is_word(&texts[column])).count();
-    !is_ids(own) && (is_word(own) || others >= 2)
+    (!is_ids(own) || names_others(own)) && (is_word(own) || others >= 2)
 }
 
 /// Those fields of an answer of `lookup` to a cell that are checked.

@@ -68,6 +68,7 @@ pub(super) fn fixed(
         columns: 0,
         most: 0,
         others: Vec::new(),
+        only_others: Vec::new(),
         ids: vec![1],
         expected: Vec::new(),
         id_column: format!("{offset}:{length}"),
@@ -103,14 +104,16 @@ fn widths(lines: &[&[u8]], has_identity: &dyn Fn(&[u8]) -> bool) -> (usize, usiz
     (if lines.len() < 2 { 0 } else { most.map_or(0, |(_, width)| width.0) }, longest)
 }
 
-/// Whether half of the lines with an identity have others in their second half, third or quarter.
+/// Whether half of the lines with an identity have others in their second half, third, up to twentieth, or in the second
+/// half behind up to four bytes.
 fn are_several_records(lines: &[&[u8]], offset: usize, length: usize, country: Country, day: Day) -> bool {
     let id = |line: &[u8], at: usize| read(line.get(at..at + length)?, country, day).ok();
     let with_id: Vec<&[u8]> = lines.iter().copied().filter(|line| id(line, offset).is_some()).collect();
-    [2, 3, 4].iter().any(|count| {
+    let periods = (2..=20).map(|count| (count, 0)).chain((1..=4).map(|between| (2, between)));
+    periods.into_iter().any(|(count, between)| {
         let is_several = |line: &&&[u8]| {
-            let other = id(line, offset + line.len() / count);
-            line.len().is_multiple_of(*count) && other.is_some() && other != id(line, offset)
+            let other = id(line, offset + (line.len() + between) / count);
+            (line.len() + between).is_multiple_of(count) && other.is_some() && other != id(line, offset)
         };
         let several = with_id.iter().filter(is_several).count();
         several > 1 && several * 2 >= with_id.len()

@@ -6,8 +6,8 @@ use super::fixed::{fixed, fixed_row};
 use super::guard::holds_identity;
 use super::identities::{Country, Day, read};
 use super::names::{
-    Known, decoded, ends_unreadable, is_kind, is_title, is_usual, is_weak_name, is_withheld, known,
-    long_number, may_name_ids, names_recipients,
+    Known, decoded, ends_unreadable, is_header_word, is_kind, is_title, is_usual, is_weak_name, is_withheld,
+    known, long_number, may_name_ids, names_recipients,
 };
 use super::rows::{Row, line_at, pieces, row_at, without_any_mark, without_marks};
 use std::ops::Range;
@@ -103,6 +103,8 @@ pub(crate) struct ListFormat {
     pub(crate) most: usize,
     /// Columns with the identities of others.
     pub(crate) others: Vec<usize>,
+    /// Those of them with little else.
+    pub(crate) only_others: Vec<usize>,
     /// Columns of identities from 0: one or two, or none for fixed width.
     pub(crate) ids: Vec<usize>,
     pub(crate) expected: Vec<usize>,
@@ -154,18 +156,21 @@ impl ListFormat {
         if let Some((offset, length)) = self.fixed {
             return fixed_row(bytes, at, offset, length);
         }
-        // Of two columns the first is the identity's. A line within a cell may also have one that cannot be read.
-        let looks_like_row = |line: &[u8], is_first: bool| {
+        // Of two columns the first is the identity's.
+        let id_and_shape = |line: &[u8]| {
             let pieces = pieces(line, self.delimiter);
-            pieces.get(self.ids[0]).is_some_and(|cell| {
-                let cell = without_any_mark(cell);
-                let text = String::from_utf8_lossy(cell);
-                let seems_one = ends_unreadable(&text);
-                let is_whole = self.columns > 1 && pieces.len() == self.columns;
-                read(cell, country, day).is_ok() || !is_first && is_whole && seems_one
-            })
+            let cell = pieces.get(self.ids[0]).map(|cell| without_any_mark(cell));
+            let id = cell.and_then(|cell| read(cell, country, day).ok());
+            let seems_one = cell.is_some_and(|cell| ends_unreadable(&String::from_utf8_lossy(cell)));
+            let is_whole = self.columns > 1 && pieces.len() == self.columns;
+            (id, is_whole && (self.columns >= 4 || seems_one))
         };
-        row_at(bytes, at, self.delimiter, &looks_like_row)
+        let may_be_two = |first: &[u8], within: &[u8]| match (id_and_shape(first), id_and_shape(within)) {
+            ((Some(one), _), (Some(other), _)) => one != other,
+            ((Some(_), _), (None, may_be)) | ((None, may_be), (Some(_), _)) => may_be,
+            _ => false,
+        };
+        row_at(bytes, at, self.delimiter, &may_be_two)
     }
 }
 
@@ -288,6 +293,7 @@ pub(crate) fn form(
 
     let (columns, most) = list.cells_of_rows(header_cells);
     let others = list.others(columns, header_cells, &ids);
+    let only_others = list.only_others(&others, below);
     let header_bytes = header.map(|place| rows[place].0..rows[place].1.end);
     let rows_begin = header_bytes.as_ref().map_or(skipped_until, |header| header.end);
     let skipped = bom..header_bytes.as_ref().map_or(skipped_until, |header| header.start);
@@ -313,6 +319,7 @@ pub(crate) fn form(
         columns,
         most,
         others,
+        only_others,
         ids,
         expected,
         id_column,
@@ -486,8 +493,11 @@ impl Sample<'_> {
         let longest = texts.iter().map(|text| long_number(text)).max().unwrap_or(0);
         let last = texts.iter().rposition(|text| !text.trim().is_empty()).map_or(0, |last| last + 1);
         longest >= 9
-            || filled > self.columns && longest >= 5
-            || self.columns > 1 && last > 2 && last >= 2 * self.columns - 1
+            || filled > self.columns && (longest >= 5 || texts.iter().any(|text| ends_unreadable(text)))
+            || self.columns > 1 && last > 2 && last >= 2 * self.columns - 1 && {
+                let mut beyond = texts[self.columns..].iter();
+                !beyond.any(|text| is_usual(text) || known(text, self.country) != Known::No)
+            }
     }
 
     /// Whether half of the rows end a cell with the identity of another one right behind a text.
@@ -552,7 +562,9 @@ impl Sample<'_> {
     fn cells_of_rows(&self, header: Option<&[&[u8]]>) -> (usize, usize) {
         let usual = self.columns;
         let of_two = |cells: usize| if cells < 2 { 2 } else { 2 * cells - 1 };
-        let most = match header.map_or(0, |cells| cells.len()) {
+        let is_titled = |cell: &&[u8]| !decoded(cell, self.encoding).trim().is_empty();
+        let named = header.and_then(|cells| cells.iter().rposition(is_titled));
+        let most = match named.map_or(0, |last| last + 1) {
             0 if self.rows.is_empty() => usize::MAX,
             0 => usual,
             titles if usual < of_two(titles) => usual.max(titles),
@@ -573,6 +585,17 @@ impl Sample<'_> {
         (0..usual).filter(|column| !ids.contains(column)).filter(is_other).collect()
     }
 
+    /// Those of some columns in which half of what is there is an identity.
+    fn only_others(&self, others: &[usize], below: usize) -> Vec<usize> {
+        let is_one = |column: &usize| {
+            let cells = self.rows[below..].iter().filter_map(|(_, row)| cells_of(row).get(*column).copied());
+            let filled: Vec<&[u8]> = cells.filter(|cell| !cell.trim_ascii().is_empty()).collect();
+            let ids = filled.iter().filter(|cell| (self.is_identity)(cell)).count();
+            ids > 0 && ids * 2 >= filled.len()
+        };
+        others.iter().copied().filter(is_one).collect()
+    }
+
     fn holds(&self, column: usize, from: usize) -> bool {
         let rows = &self.rows[from..];
         let count = identities(rows, column, self.is_identity);
@@ -581,15 +604,21 @@ impl Sample<'_> {
 
     /// Whether something is in every column, or in two of a row whose identity may be withheld.
     fn stands_for_person(&self, place: usize) -> bool {
-        let filled = self.texts(&self.rows[place].1).iter().filter(|text| !text.trim().is_empty()).count();
-        self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_person(place))
+        let texts = self.texts(&self.rows[place].1);
+        let filled: Vec<&str> =
+            texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        let is_word = |text: &&str| is_header_word(text, self.country) || may_name_ids(text, self.country);
+        let may_be_copied =
+            filled.first().is_some_and(|first| first.ends_with(':')) || filled.iter().all(is_word);
+        let is_more = filled.len() >= self.columns || self.may_be_person(place) || !may_be_copied;
+        self.columns > 1 && filled.len() >= 2 && is_more
     }
 
     /// The second rule.
     fn has_usual_words(&self, row: &Row<'_>) -> bool {
         let texts = self.texts(row);
         let filled: Vec<&String> = texts.iter().filter(|text| !text.trim().is_empty()).collect();
-        let is_word = |text: &str| is_usual(text) || known(text, self.country) != Known::No;
+        let is_word = |text: &str| is_header_word(text, self.country);
         let words = filled.iter().filter(|text| is_word(text)).count();
         let others_plain = filled
             .iter()

@@ -213,7 +213,10 @@ pub(crate) fn is_kind(title: &str) -> bool {
 }
 
 /// Those words of ones whom letters go to that the specification names.
-const ROLES: [&str; 5] = ["elev", "medlem", "sokande", "kund", "id"];
+const ROLES: [&str; 3] = ["elev", "medlem", "sokande"];
+
+/// Usual words of headers that the specification has in titles of identities.
+const OF_IDS: [&str; 2] = ["kund", "id"];
 
 /// Whether a cell may be a title where the identities are.
 pub(crate) fn is_title(cell: &str) -> bool {
@@ -225,7 +228,9 @@ pub(crate) fn is_title(cell: &str) -> bool {
 /// Whether a title is one that columns of identities have.
 pub(crate) fn may_name_ids(title: &str, country: Country) -> bool {
     let is_word = |text: &str| {
-        is_usual(text) || known(text, country) != Known::No || ROLES.contains(&unnumbered(&plain(text)))
+        let word = plain(text);
+        let is_role = ROLES.contains(&unnumbered(&word)) || OF_IDS.contains(&unnumbered(&word));
+        is_usual(text) || known(text, country) != Known::No || is_role
     };
     let words = words(title);
     let is_short_number = |word: &String| word.len() <= 2 && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -244,21 +249,52 @@ pub(crate) fn names_recipients(title: &str, country: Country) -> bool {
     known(title, country) != Known::No && !is_weak_name(title) || ROLES.contains(&unnumbered(&plain(title)))
 }
 
+/// A usual word of headers, or one for those whom letters go to or for others.
+pub(crate) fn is_header_word(title: &str, country: Country) -> bool {
+    let is_role = ROLES.contains(&unnumbered(&plain(title)));
+    let is_about_others = names_others(title) && !title.bytes().any(|byte| byte.is_ascii_digit());
+    is_usual(title) || known(title, country) != Known::No || is_role || is_about_others
+}
+
 /// Whether a title is about others, such as guardians.
 pub(crate) fn names_others(title: &str) -> bool {
-    let others =
-        ["vh", "malsman", "malsmans", "vardnadshavare", "foresatt", "verge", "kontaktperson", "handlaggare"];
-    words(title).iter().any(|word| others.contains(&unnumbered(word)))
+    let others = [
+        "vh",
+        "malsman",
+        "vardnadshavare",
+        "foresatt",
+        "verge",
+        "ombud",
+        "kontaktperson",
+        "handlaggare",
+        "godman",
+        "mentor",
+        "registrerad",
+    ];
+    let words = words(title);
+    let words: Vec<&str> =
+        words.iter().map(|word| unnumbered(word)).filter(|word| !word.is_empty()).collect();
+    let ends = ["", "s", "n", "ns", "en", "ens", "et", "ets"];
+    let is_one =
+        |word: &str| others.iter().any(|other| ends.iter().any(|end| word == format!("{other}{end}")));
+    words.iter().any(|word| is_one(word)) || words.windows(2).any(|pair| is_one(&pair.concat()))
 }
 
-/// Whether a word says that an identity is withheld, and not that there is none.
-pub(crate) fn is_withheld_one(cell: &str) -> bool {
-    is_withheld(cell) && plain(cell) != "saknas"
-}
-
-/// Whether a cell ends with an identity that is withheld or cannot be read.
+/// Whether a cell is an identity that is withheld or cannot be read, or has one right behind a letter at its end.
 pub(crate) fn ends_unreadable(cell: &str) -> bool {
-    long_number(cell) >= 9 || WITHHELD.iter().any(|word| plain(cell).ends_with(word))
+    let text: Vec<char> = cell.trim().chars().collect();
+    if let Some(word) = WITHHELD.iter().find(|word| plain(cell).ends_with(**word)) {
+        let (before, end) = text.split_at(text.len().saturating_sub(word.len()));
+        let is_glued = before.last().is_some_and(|last| last.is_alphanumeric());
+        return before.is_empty() || is_glued && end.iter().all(|character| character.is_alphanumeric());
+    }
+    let length = text.iter().rev().take_while(|character| "0123456789Xx*-+".contains(**character)).count();
+    let (before, number) = text.split_at(text.len() - length);
+    let digits = number.iter().filter(|character| character.is_ascii_digit()).count();
+    let masked = number.iter().filter(|character| "Xx*".contains(**character)).count();
+    let is_number = digits >= 9 && number[0] != '0';
+    let is_masked = masked >= 4 && (9..=13).contains(&number.len());
+    (is_number || is_masked) && before.last().is_none_or(|last| last.is_alphabetic())
 }
 
 pub(crate) fn is_weak_name(title: &str) -> bool {

@@ -58,15 +58,15 @@ pub(crate) fn without_any_mark(piece: &[u8]) -> &[u8] {
 
 /// The row that begins at `start`, of a list that has delimiters or one column.
 ///
-/// `looks_like_row` tests the first line, or one that begins within a quoted cell.
+/// `may_be_two` tests the first line, and one that begins within a quoted cell.
 pub(crate) fn row_at<'a>(
     bytes: &'a [u8],
     start: usize,
     delimiter: Option<u8>,
-    looks_like_row: &dyn Fn(&[u8], bool) -> bool,
+    may_be_two: &dyn Fn(&[u8], &[u8]) -> bool,
 ) -> Row<'a> {
     let (line, next_line) = line_at(bytes, start);
-    match cells(bytes, start, next_line, delimiter, looks_like_row) {
+    match cells(bytes, start, next_line, delimiter, may_be_two) {
         None => Row { text: line, end: next_line, cells: None },
         Some((text_end, end, cells)) => Row { text: &bytes[start..text_end], end, cells: Some(cells) },
     }
@@ -80,7 +80,7 @@ fn cells<'a>(
     start: usize,
     next_line: usize,
     delimiter: Option<u8>,
-    looks_like_row: &dyn Fn(&[u8], bool) -> bool,
+    may_be_two: &dyn Fn(&[u8], &[u8]) -> bool,
 ) -> Option<Cells<'a>> {
     let limit = next_line.max(start + ROW_BYTES_MAX);
     let (mut cells, mut state) = (Vec::new(), State::Begin);
@@ -119,8 +119,8 @@ fn cells<'a>(
             State::Closed if byte == Some(b'"') => state = State::Quoted, // two of them are one of the text
             State::Closed if is_end || is_delimiter => {
                 // Two lines that look like rows say that the first mark was never closed.
-                let first_looks_so = looks_like_row(line_at(bytes, start).0, true);
-                if first_looks_so && lines.iter().any(|&line| looks_like_row(line_at(bytes, line).0, false)) {
+                let first = line_at(bytes, start).0;
+                if lines.iter().any(|&line| may_be_two(first, line_at(bytes, line).0)) {
                     return None;
                 }
                 cells.push(&bytes[cell + 1..at - 1]);
@@ -129,7 +129,11 @@ fn cells<'a>(
                 }
                 (state, cell) = (State::Begin, at + 1);
             }
-            State::Closed if !lines.is_empty() => return None,
+            State::Closed
+                if !lines.is_empty() || bytes[cell..at].iter().any(|&byte| Some(byte) == delimiter) =>
+            {
+                return None;
+            }
             State::Closed => state = State::Plain,
         }
         at += 1;

@@ -22,6 +22,7 @@ mod privacy;
 mod problems;
 mod regressions;
 mod replicas;
+mod rules;
 mod soap;
 mod stop;
 mod system;

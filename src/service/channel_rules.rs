@@ -1,0 +1,140 @@
+//! Channel rules that requests name.
+
+use super::caller::Caller;
+use super::config;
+use super::problem::Problem;
+use super::request::RequestDate;
+use crate::channels::{ChannelRules, ChannelRulesError};
+use crate::identities::Country;
+use crate::mailing::{ListError, Mailing, Ruling};
+use crate::recurring::RecurringLine;
+use crate::register::Question;
+use hyper::StatusCode;
+use jiff::civil::Date;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// Most days for which the lists of rules are kept at a time: each list takes 10 MB, at most 150.
+const DAYS_KEPT: usize = 2;
+
+/// The rules of the configuration.
+pub(super) struct NamedRules(Vec<ServedRules>);
+
+struct ServedRules {
+    configured: config::NamedRules,
+    /// What was read, the last one used first.
+    kept: Mutex<Vec<Kept>>,
+    /// Lines of the log about rules that cannot be used.
+    log: RecurringLine,
+}
+
+/// Rules with their lists, as they were read for a country and a day, which decides the century of short ids.
+struct Kept {
+    country: Country,
+    day: Date,
+    files: Vec<FileState>,
+    ruling: Arc<Ruling<'static>>,
+}
+
+/// A file's identity, length and modification time; `None` if it cannot be found.
+#[derive(PartialEq, Eq)]
+struct FileState(PathBuf, Option<(u64, u64, i64, i64)>);
+
+impl FileState {
+    fn of(path: &Path) -> FileState {
+        let found = std::fs::metadata(path).ok();
+        let state = found.map(|file| (file.ino(), file.len(), file.mtime(), file.mtime_nsec()));
+        FileState(path.to_owned(), state)
+    }
+
+    fn is_same(&self) -> bool {
+        FileState::of(&self.0) == *self
+    }
+}
+
+impl NamedRules {
+    /// Reads the files of rules, but not yet their lists.
+    pub(super) fn new(configured: &[config::NamedRules]) -> Result<NamedRules, ChannelRulesError> {
+        let served = configured.iter().map(|one| {
+            ChannelRules::read(&one.path)?;
+            Ok(ServedRules {
+                configured: one.clone(),
+                kept: Mutex::new(Vec::new()),
+                log: RecurringLine::new(),
+            })
+        });
+        Ok(NamedRules(served.collect::<Result<_, _>>()?))
+    }
+
+    /// The rules of a name and their lists, read again if a file has changed. Blocks while they are read.
+    ///
+    /// Errors: no such rules, rules that the caller may not use, or that cannot be used as they are now.
+    pub(super) fn ruling(
+        &self,
+        name: &str,
+        caller: &Caller,
+        question: &Question<'_>,
+        day: &RequestDate,
+    ) -> Result<Arc<Ruling<'static>>, Problem> {
+        let rules = self.0.iter().find(|rules| rules.configured.name == name).ok_or_else(|| {
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-rules", "there are no rules of this name")
+        })?;
+        rules.configured.check(caller)?;
+        rules.ruling(question, day).map_err(|error| {
+            if let Some(times) = rules.log.occurs(Instant::now()) {
+                tracing::error!(rules = name, %error, times, "the channel rules cannot be used");
+            }
+            let detail = "the rules, or a list that they name, cannot be used as they are; the log says why";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", detail)
+        })
+    }
+}
+
+impl config::NamedRules {
+    /// Whether a caller may use them: their answers tell who is on their lists.
+    fn check(&self, caller: &Caller) -> Result<(), Problem> {
+        let is_named = |organisation: &str| self.organisations.iter().any(|one| one == organisation);
+        match self.organisations.is_empty() || caller.organisation().is_none_or(is_named) {
+            true => Ok(()),
+            false => Err(Problem::forbidden("the caller may not use these rules")),
+        }
+    }
+}
+
+/// Why rules cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum RulesError {
+    #[error(transparent)]
+    Rules(#[from] ChannelRulesError),
+    #[error(transparent)]
+    List(#[from] ListError),
+}
+
+impl ServedRules {
+    fn ruling(&self, question: &Question<'_>, day: &RequestDate) -> Result<Arc<Ruling<'static>>, RulesError> {
+        let country = question.register().kind().country();
+        // Others wait while one reads.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |kept: &Kept| (kept.country, kept.day) == (country, day.date);
+        if let Some(at) = kept.iter().position(is_it) {
+            let last = kept.remove(at);
+            if last.files.iter().all(FileState::is_same) {
+                let ruling = Arc::clone(&last.ruling);
+                kept.insert(0, last);
+                return Ok(ruling);
+            }
+        }
+        let path = &self.configured.path;
+        // Before they are read: a change while they are is seen next time.
+        let mut files = vec![FileState::of(path)];
+        let rules = ChannelRules::read(path)?;
+        files.extend(rules.lists().iter().map(|list| FileState::of(&list.path)));
+        let mailing = Mailing { today: day.today, threads: 1, ..Mailing::new(question, Path::new("-")) };
+        let ruling = Arc::new(Ruling::load(&rules, &mailing)?.into_owned());
+        kept.truncate(DAYS_KEPT - 1);
+        kept.insert(0, Kept { country, day: day.date, files, ruling: Arc::clone(&ruling) });
+        Ok(ruling)
+    }
+}

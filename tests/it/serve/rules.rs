@@ -1,0 +1,189 @@
+//! Channel rules that requests name.
+
+use crate::support::client::Server;
+use crate::support::workspace::{SENDER, Workspace, fixture};
+use serde_json::{Value, json};
+use std::fs;
+
+/// Rules without cells: a list, ages, outcomes.
+const RULES: &str = r#"
+[[channel]]
+name = "mailbox"
+mailbox = true
+
+[[channel]]
+name = "print"
+
+[[channel]]
+name = "hold"
+
+[[list]]
+name = "protected"
+path = "protected.csv"
+
+[[rule]]
+name = "protected, by hand"
+channel = "hold"
+when = { list = "protected" }
+
+[[rule]]
+name = "minors"
+channel = "print"
+when = { age = { below = 18 } }
+
+[[rule]]
+name = "has a mailbox"
+channel = "mailbox"
+when = { outcome = "digital" }
+
+[[rule]]
+name = "everyone else"
+channel = "print"
+"#;
+
+const CELLS: &str = r#"
+[[channel]]
+name = "print"
+
+[[rule]]
+name = "big letters"
+channel = "print"
+when = { cell = { column = "sidor", above = 5 } }
+
+[[rule]]
+name = "all"
+channel = "print"
+"#;
+
+const CONFIG: &str = r#"
+[[rules]]
+name = "standard"
+path = "standard.toml"
+
+[[rules]]
+name = "cells"
+path = "cells.toml"
+"#;
+
+const HELD: &str = "196810199809";
+
+fn serve() -> (Workspace, Server) {
+    let work = Workspace::with_register_files();
+    work.write("standard.toml", RULES);
+    work.write("cells.toml", CELLS);
+    work.write("protected.csv", format!("personnummer\n{HELD}\n"));
+    work.write("nabar.toml", CONFIG);
+    let server = Server::with(&work, &["far.nabar"], &["--config", "nabar.toml"]);
+    (work, server)
+}
+
+fn ask(server: &Server, query: &str, kind: &str, body: &str) -> (u16, String) {
+    let target = format!("/v1/reachability?sender={SENDER}&date=2026-06-01{query}");
+    let reply = server.ask("POST", &target, &format!("content-type: {kind}\r\n"), body.as_bytes());
+    (reply.status, reply.text().to_owned())
+}
+
+/// The same channels and rules over both forms as in the feedback of a split.
+#[test]
+fn results_have_the_channel_and_rule_of_a_split() {
+    let (work, server) = serve();
+    let list = fs::read(fixture("far-list.csv")).expect("the list");
+    let list = String::from_utf8_lossy(&list);
+    let ids: String =
+        list.lines().skip(1).map(|row| format!("{}\n", &row[..row.find(';').unwrap_or(0)])).collect();
+    work.write("ids.csv", format!("personnummer\n{ids}"));
+    let split = "split ids.csv -o out --quiet --rules standard.toml --max-rejected 100% -r far.nabar --date 2026-06-01";
+    let split: Vec<&str> = split.split(' ').chain(["--sender", SENDER]).collect();
+    work.done(&split);
+    let feedback = fs::read_to_string(work.path("out/feedback.csv")).expect("feedback");
+    let ruled: Vec<(&str, &str)> = feedback
+        .lines()
+        .skip(1)
+        .map(|line| {
+            // The rule may have a comma.
+            let cells: Vec<&str> = line.splitn(7, ',').collect();
+            (cells[5], cells[6])
+        })
+        .collect();
+
+    let (status, lines) = ask(&server, "&rules=standard", "text/csv", &ids);
+    assert_eq!(status, 200, "{lines}");
+    let found: Vec<&str> = lines.lines().collect();
+    assert_eq!(found.len(), ruled.len());
+    for (line, (channel, rule)) in found.iter().zip(&ruled) {
+        assert!(line.ends_with(&format!(",{channel},{rule}")), "{line}: {channel}, {rule}");
+    }
+    assert!(ruled.iter().any(|(channel, rule)| (*channel, *rule) == ("hold", "\"protected, by hand\"")));
+
+    let recipients: Vec<&str> = ids.lines().collect();
+    let (status, text) =
+        ask(&server, "&rules=standard", "application/json", &json!({ "recipients": recipients }).to_string());
+    assert_eq!(status, 200, "{text}");
+    let response: Value = serde_json::from_str(&text).expect("JSON");
+    for (result, (channel, rule)) in response["results"].as_array().expect("results").iter().zip(&ruled) {
+        assert_eq!(result["channel"].as_str().unwrap_or_default(), *channel);
+        assert_eq!(result["rule"].as_str().unwrap_or_default(), rule.trim_matches('"'));
+    }
+    // Without rules, results are as they were.
+    let (_, plain) = ask(&server, "", "text/csv", HELD);
+    assert_eq!(plain.split(',').count(), 4, "{plain}");
+}
+
+/// Lists and rules are read again when they change; a list that cannot be used is an error, not another channel.
+#[test]
+fn changed_lists_are_read_again() {
+    let (work, server) = serve();
+    let rule = || ask(&server, "&rules=standard", "text/csv", HELD);
+    assert!(rule().1.contains(",hold,"));
+    work.write("protected.csv", "personnummer\n195904109807\n");
+    assert!(rule().1.contains(",mailbox,"), "{:?}", rule());
+    work.write("protected.csv", "personnummer\n195904109807\nSKYDDAD\n");
+    let (status, problem) = rule();
+    assert_eq!(status, 503);
+    assert!(problem.contains("rules-unavailable") && !problem.contains("1959"), "{problem}");
+    work.write("protected.csv", format!("personnummer\n{HELD}\n"));
+    work.write("standard.toml", RULES.replace("\"hold\"", "\"later\""));
+    assert!(rule().1.contains(",later,"));
+}
+
+#[test]
+fn a_list_is_checked_by_rules() {
+    let (work, server) = serve();
+    work.write("list.csv", format!("personnummer;sidor\n{HELD};2\n195904109807;9\n"));
+    let check = |rules: &str| {
+        let target = format!("/v1/check?sender={SENDER}&date=2026-06-01&rules={rules}");
+        let list = fs::read(work.path("list.csv")).expect("the list");
+        server.ask("POST", &target, "content-type: text/csv\r\n", &list)
+    };
+    let reply = check("standard");
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    let channels = reply.json()["channels"].clone();
+    let letters = |name: &str| {
+        let channels = channels["channels"].as_array().expect("channels").iter();
+        channels.into_iter().find(|one| one["name"] == name).map(|one| one["letters"].clone())
+    };
+    assert_eq!(letters("hold"), Some(json!(1)), "{channels}");
+    assert_eq!(check("cells").json()["channels"]["rules"][0]["letters"], 1);
+    work.write("list.csv", format!("personnummer;pages\n{HELD};2\n"));
+    let reply = check("cells");
+    assert_eq!((reply.status, reply.json()["type"].clone()), (422, json!("urn:nabar:problem:bad-list")));
+}
+
+#[test]
+fn rules_that_do_not_fit_are_problems() {
+    let (work, server) = serve();
+    for (query, kind, status, word) in [
+        ("&rules=none", "text/csv", 422, "unknown-rules"),
+        ("&rules=", "text/csv", 422, "unknown-rules"),
+        ("&rules=cells", "text/csv", 422, "rules-read-cells"),
+        ("&rules=standard", "application/vnd.nabar.ids", 400, "bad-query"),
+    ] {
+        let (found, problem) = ask(&server, query, kind, HELD);
+        assert_eq!(found, status, "{query}: {problem}");
+        assert!(problem.contains(&format!("urn:nabar:problem:{word}")), "{query}: {problem}");
+    }
+    work.write("standard.toml", "[[rule]]\n");
+    let error = work
+        .fails(2, &["serve", "--register", "far.nabar", "--config", "nabar.toml", "--listen", "127.0.0.1:0"]);
+    assert!(error.contains("standard.toml: line"), "{error}");
+}
