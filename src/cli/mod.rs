@@ -125,7 +125,8 @@ impl From<ListError> for Failure {
 fn advice(hint: Hint) -> &'static str {
     match hint {
         Hint::NameIdColumn => {
-            "name it with --id-column NAME or NUMBER (and --delimiter, if the columns are wrong)"
+            "name it with --id-column NAME or NUMBER, twice if each row has its id in one of two columns (and --delimiter, if \
+             the columns are wrong)"
         }
         Hint::NameDelimiter => "name it with --delimiter",
         Hint::SkipRows => "set --skip-rows and --header to where the list begins, or remove the identity",

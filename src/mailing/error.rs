@@ -57,7 +57,8 @@ pub enum ListError {
     },
     /// The header, or a line above it, holds an identity.
     #[error(
-        "the header, or a line above it, holds an identity or a number that may be one, which would be copied to every file"
+        "the header, or a line above it, may hold a recipient's row (an identity, a number that may be one, or as many cells \
+         as two rows), which would be copied to every file"
     )]
     HeaderIsRow,
     /// More than two columns of identities are named, or the same one twice.

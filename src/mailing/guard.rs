@@ -107,19 +107,20 @@ impl Guard {
             Country::Norway => &[12, 11],
         };
         let cell = cell.trim_ascii();
-        lengths.iter().filter_map(|length| cell.len().checked_sub(*length)).any(|at| {
-            let (before, text) = cell.split_at(at);
+        let ends = lengths.iter().filter_map(|length| cell.len().checked_sub(*length));
+        // The longest one: its last digits are no other one.
+        let found = ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
+            let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
+            let identity = self.rules.identity(text).ok().filter(|_| is_whole)?;
+            Some((before, text, identity))
+        });
+        found.is_some_and(|(before, text, identity)| {
             let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
             let is_behind = match before.last() {
                 Some(byte) if byte.is_ascii_digit() => text.len() >= 11 && before.iter().any(is_letter),
                 last => last.is_some_and(is_letter),
             };
-            is_behind
-                && text[0].is_ascii_digit()
-                && digits_in(text) >= 10
-                && self.rules.identity(text).is_ok_and(|identity| {
-                    is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
-                })
+            is_behind && is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
         })
     }
 

@@ -216,6 +216,14 @@ const USUAL: &[&str] = &[
     "sidor",
     "sider",
     "pages",
+    "anm",
+    "bilaga",
+    "faktura",
+    "fakturanr",
+    "fritext",
+    "meddelande",
+    "tel",
+    "text",
 ];
 
 /// Further titles of identity columns, which are not unusual as texts of other columns, in the form of [`KNOWN`].
@@ -260,6 +268,15 @@ const ROLES: &[&str] = &[
 
 /// Placeholders for an identity that is protected or unknown.
 const PLACEHOLDERS: &[&str] = &[
+    "fingerad",
+    "fingerat",
+    "gdpr",
+    "kvarskrivning",
+    "personskydd",
+    "reservnr",
+    "sekr",
+    "tillfalligt",
+    "utflyttad",
     "skyddad",
     "skyddat",
     "skyddade",
@@ -472,7 +489,12 @@ fn is_digits(text: &str) -> bool {
 /// and is neither a placeholder nor an error of a spreadsheet.
 pub(super) fn may_be_title(cell: &str) -> bool {
     let has_letter = cell.chars().any(char::is_alphabetic);
-    has_letter && !cell.starts_with('#') && has_few_digits(cell) && !is_placeholder(cell)
+    has_letter && !cell.starts_with('#') && has_few_digits(cell) && !is_placeholder(cell) && !is_mask(cell)
+}
+
+/// Whether a cell has no other letter than X: a masked identity.
+pub(super) fn is_mask(cell: &str) -> bool {
+    cell.chars().all(|character| !character.is_alphabetic() || matches!(character, 'x' | 'X'))
 }
 
 /// Whether a cell has no more digits than a title of a column of identities.

@@ -103,8 +103,8 @@ impl RowRules {
     }
 
     /// Whether a quotation mark seems never to have been closed in a row of several lines: the first line and a later one
-    /// may be rows. Both have an identity, not the same one, where rows have theirs; or one of them has, and the other one has
-    /// the cells of a row, with an identity that cannot be read or is withheld; or both have these cells, and they are many.
+    /// may be rows. Both have an identity, not the same one, where rows have theirs; or both have the cells of a row, one has an
+    /// identity, and these cells are many or the other one's identity cannot be read or is withheld.
     fn is_several(&self, bytes: &[u8], line: Range<usize>, rest: Range<usize>) -> bool {
         let identity = |line: &Range<usize>| {
             self.bare_cell(bytes, line.clone()).and_then(|cell| self.identity(cell).ok())
@@ -116,6 +116,7 @@ impl RowRules {
                     || self.bare_cell(bytes, line.clone()).is_some_and(seems_unreadable))
         };
         let (own, may_be) = (identity(&line), may_be_row(&line));
+        let has_cells = self.has_cells_of_row(bytes, line);
         let mut at = rest.start;
         while at < rest.end {
             let next = at..line_end(bytes, at);
@@ -123,8 +124,8 @@ impl RowRules {
             let other = identity(&next);
             let is_row = match (&own, &other) {
                 (Some(own), Some(other)) => own != other,
-                (Some(_), None) => may_be_row(&next),
-                (None, Some(_)) => may_be,
+                (Some(_), None) => has_cells && may_be_row(&next),
+                (None, Some(_)) => may_be && self.has_cells_of_row(bytes, next),
                 (None, None) => false,
             };
             if is_row {

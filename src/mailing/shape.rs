@@ -89,10 +89,8 @@ const SHIFT_COLUMNS: usize = 2;
 fn is_text(cell: &[u8]) -> bool {
     let text = String::from_utf8_lossy(cell);
     let letters = text.chars().filter(|character| character.is_alphabetic()).count();
-    letters >= 3 && !cell.iter().any(u8::is_ascii_digit) && !names::is_placeholder(&text) && !is_mask(&text)
-}
-
-/// Whether a text has no other letter than X.
-fn is_mask(text: &str) -> bool {
-    text.chars().all(|character| !character.is_alphabetic() || matches!(character, 'x' | 'X'))
+    letters >= 3
+        && !cell.iter().any(u8::is_ascii_digit)
+        && !names::is_placeholder(&text)
+        && !names::is_mask(&text)
 }

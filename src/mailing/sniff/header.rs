@@ -146,23 +146,13 @@ impl SampleTable<'_> {
     }
 
     /// Whether the rows above a header may be copied to every file: they are few, and none may be a recipient's. A row
-    /// may be one if two columns are filled, unless the first of them ends with a colon, or all are words of headers, as of
-    /// groups of columns.
+    /// may be one if every column is filled, or if it may be a recipient whose identity is missing and two columns are
+    /// filled.
     fn may_be_copied_above(&self, header: usize) -> bool {
         let is_cut = !self.sampler.whole && self.rows[header].range.end == self.sampler.bytes.len();
-        let country = self.sampler.country;
-        let is_word = |text: &String| {
-            names::is_word_of_headers(text, country) || names::names_identities(text, country)
-        };
         let is_recipient = |row: usize| {
-            let texts = self.texts(row);
-            let filled: Vec<&String> = texts.iter().filter(|text| !text.is_empty()).collect();
-            let is_label = filled.first().is_some_and(|text| text.ends_with(':'));
-            self.columns > 1
-                && filled.len() >= 2
-                && (filled.len() >= self.columns
-                    || self.may_be_recipient(row)
-                    || !is_label && !filled.iter().all(|text| is_word(text)))
+            let filled = self.texts(row).iter().filter(|title| !title.is_empty()).count();
+            self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_recipient(row))
         };
         header < HEADER_ROWS && !is_cut && !(0..header).any(is_recipient)
     }

@@ -123,7 +123,7 @@ fn a_row_without_identity_is_in_no_operators_file() {
         fs::write(work.path("list.csv"), format!("{above}{rest}")).expect("written");
         let error =
             work.fails(2, &args(&[&["check", "list.csv", "--id-column", "1", "--header", "yes"], &FAR]));
-        assert!(error.contains("holds an identity") && !error.contains(KNOWN), "{above}: {error}");
+        assert!(error.contains("a recipient's row") && !error.contains(KNOWN), "{above}: {error}");
     }
     let swallowing = format!("{KNOWN};SECRET;1;\"open\npnr;namn;nr;ort\n{OTHER};Bo;2;x\n{OTHER};Bo;2;x\n");
     let held = work.holding(&swallowing, "SECRET", &["--max-rejected", "100%"]);

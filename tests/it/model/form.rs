@@ -163,11 +163,13 @@ impl ListFormat {
             let id = cell.and_then(|cell| read(cell, country, day).ok());
             let seems_one = cell.is_some_and(|cell| ends_unreadable(&String::from_utf8_lossy(cell)));
             let is_whole = self.columns > 1 && pieces.len() == self.columns;
-            (id, is_whole && (self.columns >= 4 || seems_one))
+            (id, is_whole, is_whole && (self.columns >= 4 || seems_one))
         };
         let may_be_two = |first: &[u8], within: &[u8]| match (id_and_shape(first), id_and_shape(within)) {
-            ((Some(one), _), (Some(other), _)) => one != other,
-            ((Some(_), _), (None, may_be)) | ((None, may_be), (Some(_), _)) => may_be,
+            ((Some(one), ..), (Some(other), ..)) => one != other,
+            ((Some(_), is_whole, _), (None, _, may_be)) | ((None, _, may_be), (Some(_), is_whole, _)) => {
+                is_whole && may_be
+            }
             _ => false,
         };
         row_at(bytes, at, self.delimiter, &may_be_two)
@@ -604,14 +606,8 @@ impl Sample<'_> {
 
     /// Whether something is in every column, or in two of a row whose identity may be withheld.
     fn stands_for_person(&self, place: usize) -> bool {
-        let texts = self.texts(&self.rows[place].1);
-        let filled: Vec<&str> =
-            texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
-        let is_word = |text: &&str| is_header_word(text, self.country) || may_name_ids(text, self.country);
-        let may_be_copied =
-            filled.first().is_some_and(|first| first.ends_with(':')) || filled.iter().all(is_word);
-        let is_more = filled.len() >= self.columns || self.may_be_person(place) || !may_be_copied;
-        self.columns > 1 && filled.len() >= 2 && is_more
+        let filled = self.texts(&self.rows[place].1).iter().filter(|text| !text.trim().is_empty()).count();
+        self.columns > 1 && (filled >= self.columns || filled >= 2 && self.may_be_person(place))
     }
 
     /// The second rule.

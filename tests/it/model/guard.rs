@@ -73,18 +73,19 @@ fn spellings_in(text: &[u8], country: Country, is_joined: bool) -> Vec<Range<usi
 pub(crate) fn touching(cell: &[u8], country: Country, day: Day) -> Option<FoundIdentity> {
     let cell = cell.trim_ascii();
     let lengths = if country == Country::Sweden { 10..=13 } else { 11..=12 };
-    lengths.rev().filter(|&length| length < cell.len()).find_map(|length| {
+    let found = lengths.rev().filter(|&length| length <= cell.len()).find_map(|length| {
         let (before, text) = cell.split_at(cell.len() - length);
-        let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80;
-        let last = before.last().expect("something is before it");
-        let is_behind =
-            is_letter(last) || last.is_ascii_digit() && length >= 11 && before.iter().any(is_letter);
         let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
         let id = read(text, country, day).ok()?;
-        let is_reference = length == 10 && id.starts_with("16");
-        let is_one = is_behind && text[0].is_ascii_digit() && digits >= 10 && !is_reference;
-        is_one.then_some(FoundIdentity { id, digits, at: 0..0 })
-    })
+        (text[0].is_ascii_digit() && digits >= 10).then_some((before, text, digits, id))
+    });
+    let (before, text, digits, id) = found?;
+    let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || *byte >= 0x80;
+    let is_behind = before.last().is_some_and(|last| {
+        is_letter(last) || last.is_ascii_digit() && text.len() >= 11 && before.iter().any(is_letter)
+    });
+    let is_reference = text.len() == 10 && id.starts_with("16");
+    (is_behind && !is_reference).then_some(FoundIdentity { id, digits, at: 0..0 })
 }
 
 /// A sign that a row was two.

@@ -222,7 +222,8 @@ const OF_IDS: [&str; 2] = ["kund", "id"];
 pub(crate) fn is_title(cell: &str) -> bool {
     let digits = cell.bytes().filter(u8::is_ascii_digit).count();
     let has_letter = cell.chars().any(char::is_alphabetic);
-    has_letter && digits <= 2 && !cell.trim().starts_with('#') && !is_withheld(cell)
+    let is_mask = cell.chars().all(|character| !character.is_alphabetic() || "xX".contains(character));
+    has_letter && digits <= 2 && !cell.trim().starts_with('#') && !is_withheld(cell) && !is_mask
 }
 
 /// Whether a title is one that columns of identities have.
