@@ -10,7 +10,7 @@ use super::lines::RUN_DIGITS;
 use super::rows::{Layout, RowProblem, RowRules};
 use super::shape::RowShape;
 use super::titles::Titles;
-use crate::identities::{Country, Identity, Rejection, separator_bytes};
+use crate::identities::{Country, Identity, Rejection, Today, separator_bytes};
 use std::ops::Range;
 
 /// What rows are compared with.
@@ -102,18 +102,7 @@ impl Guard {
     /// Whether a cell ends with a whole identity, other than a row's own, right behind a letter, or behind a digit of a text:
     /// as where the last cell of one row and the first one of the next touch.
     fn ends_with_other(&self, cell: &[u8], own: &[Identity]) -> bool {
-        let lengths: &[usize] = match self.rules.country {
-            Country::Sweden => &[13, 12, 11, 10],
-            Country::Norway => &[12, 11],
-        };
-        let cell = cell.trim_ascii();
-        let ends = lengths.iter().filter_map(|length| cell.len().checked_sub(*length));
-        // The longest one: its last digits are no other one.
-        let found = ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
-            let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
-            let identity = self.rules.identity(text).ok().filter(|_| is_whole)?;
-            Some((before, text, identity))
-        });
+        let found = identity_at_end(cell, self.rules.country, self.rules.today);
         found.is_some_and(|(before, text, identity)| {
             let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
             let is_behind = match before.last() {
@@ -315,6 +304,29 @@ impl Guard {
     }
 }
 
+/// Bytes of whole identities, with and without a sign or the century, the longest first.
+pub(super) const fn whole_lengths(country: Country) -> &'static [usize] {
+    match country {
+        Country::Sweden => &[13, 12, 11, 10],
+        Country::Norway => &[12, 11],
+    }
+}
+
+/// The identity with which a cell ends, its text, and what is before it. The longest one: its last digits are no other one.
+pub(super) fn identity_at_end(
+    cell: &[u8],
+    country: Country,
+    today: Today,
+) -> Option<(&[u8], &[u8], Identity)> {
+    let cell = cell.trim_ascii_end();
+    let ends = whole_lengths(country).iter().filter_map(|length| cell.len().checked_sub(*length));
+    ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
+        let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
+        let identity = Identity::parse(text, country, today).ok().filter(|_| is_whole)?;
+        Some((before, text, identity))
+    })
+}
+
 fn contains(cell: &Range<usize>, part: &Range<usize>) -> bool {
     cell.start <= part.start && part.end <= cell.end
 }
@@ -492,7 +504,6 @@ fn mark_of_joining(row: &[u8], has_nel: bool) -> Option<JoiningSign> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identities::Today;
 
     const ID: &str = "196810199809";
     const OTHER: &str = "195904109807";

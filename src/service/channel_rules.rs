@@ -26,8 +26,9 @@ struct ServedRules {
     configured: config::NamedRules,
     /// What was read, the last one used first.
     kept: Mutex<Vec<Kept>>,
-    /// Lines of the log about rules that cannot be used.
+    /// Lines of the log about rules that cannot be used, and why they could not last time.
     log: RecurringLine,
+    reason: Mutex<String>,
 }
 
 /// Rules with their lists, as they were read for a country and a day, which decides the century of short ids.
@@ -63,6 +64,7 @@ impl NamedRules {
                 configured: one.clone(),
                 kept: Mutex::new(Vec::new()),
                 log: RecurringLine::new(),
+                reason: Mutex::default(),
             })
         });
         Ok(NamedRules(served.collect::<Result<_, _>>()?))
@@ -83,9 +85,7 @@ impl NamedRules {
         })?;
         rules.configured.check(caller)?;
         rules.ruling(question, day).map_err(|error| {
-            if let Some(times) = rules.log.occurs(Instant::now()) {
-                tracing::error!(rules = name, %error, times, "the channel rules cannot be used");
-            }
+            rules.note(&error.to_string());
             let detail = "the rules, or a list that they name, cannot be used as they are; the log says why";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", detail)
         })
@@ -113,6 +113,18 @@ enum RulesError {
 }
 
 impl ServedRules {
+    /// Logs why the rules cannot be used: at once if that has changed, else as often as other faults.
+    fn note(&self, error: &str) {
+        let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if *reason != error {
+            error.clone_into(&mut reason);
+            self.log.restart();
+        }
+        if let Some(times) = self.log.occurs(Instant::now()) {
+            tracing::error!(rules = self.configured.name, error, times, "the channel rules cannot be used");
+        }
+    }
+
     fn ruling(&self, question: &Question<'_>, day: &RequestDate) -> Result<Arc<Ruling<'static>>, RulesError> {
         let country = question.register().kind().country();
         // Others wait while one reads.
@@ -136,5 +148,28 @@ impl ServedRules {
         kept.truncate(DAYS_KEPT - 1);
         kept.insert(0, Kept { country, day: day.date, files, ruling: Arc::clone(&ruling) });
         Ok(ruling)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn named_organisations_may_use_rules() {
+        let rules = |organisations: &[&str]| config::NamedRules {
+            name: "standard".to_owned(),
+            path: PathBuf::new(),
+            organisations: organisations.iter().map(|one| (*one).to_owned()).collect(),
+        };
+        let caller = |organisation: &str| Caller::Certificate {
+            organisation: organisation.to_owned(),
+            reads_krr: false,
+        };
+        let (one, other) = (caller("164821000025"), caller("164921000016"));
+        assert!(rules(&[]).check(&one).is_ok());
+        assert!(rules(&["164821000025"]).check(&one).is_ok());
+        assert_eq!(rules(&["164821000025"]).check(&other).expect_err("refused").word(), "not-allowed");
+        assert!(rules(&["164821000025"]).check(&Caller::Unrestricted).is_ok(), "without authentication");
     }
 }

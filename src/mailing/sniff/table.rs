@@ -6,7 +6,7 @@ use crate::identities::{Country, Identity, Today};
 use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
 use crate::mailing::cells::{QuoteChain, without_line_end};
 use crate::mailing::error::ListError;
-use crate::mailing::guard::is_plain;
+use crate::mailing::guard::{identity_at_end, is_plain, whole_lengths};
 use crate::mailing::names;
 use crate::mailing::rows::{Layout, line_end};
 use crate::mailing::shape::RowShape;
@@ -353,15 +353,10 @@ impl SampleTable<'_> {
         let Sampler { bytes, country, today, .. } = *self.sampler;
         let parse = |text: &[u8]| Identity::parse(text, country, today).ok();
         let own = parse(&bytes[row.cells[id_column].clone()]);
-        // With and without a sign or the century, the longest first: the last digits of an identity are no other one.
-        let lengths: &[usize] = match country {
-            Country::Sweden => &[13, 12, 11, 10],
-            Country::Norway => &[12, 11],
-        };
         let others = row.cells.iter().zip(&row.identities).filter(|(_, is_identity)| !**is_identity);
         others.map(|(cell, _)| bytes[cell.clone()].trim_ascii_end()).any(|cell| {
             // Also what begins with an identity, where the last column has it.
-            let begins = lengths.iter().find_map(|length| {
+            let begins = whole_lengths(country).iter().find_map(|length| {
                 let (text, after) = (cell.get(..*length)?, cell.get(*length)?);
                 let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
                 let other = parse(text).filter(|_| digits >= 10)?;
@@ -370,13 +365,7 @@ impl SampleTable<'_> {
             if begins == Some(true) {
                 return true;
             }
-            let ends = lengths.iter().filter_map(|length| cell.len().checked_sub(*length));
-            let found = ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
-                let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
-                let is_whole = digits >= 10 && text.first().is_some_and(u8::is_ascii_digit);
-                parse(text).filter(|_| is_whole).map(|other| (before, other))
-            });
-            found.is_some_and(|(before, other)| {
+            identity_at_end(cell, country, today).is_some_and(|(before, _, other)| {
                 let is_joined = before.last().is_some_and(|&last| {
                     last.is_ascii_alphanumeric() || !last.is_ascii() || matches!(last, b'\t' | b'|')
                 });

@@ -182,6 +182,8 @@ fn rules_that_do_not_fit_are_problems() {
         assert_eq!(found, status, "{query}: {problem}");
         assert!(problem.contains(&format!("urn:nabar:problem:{word}")), "{query}: {problem}");
     }
+    work.write("standard.toml", RULES.replace("minors", &"m".repeat(201)));
+    assert!(work.fails(2, &["rules", "check", "standard.toml"]).contains("at most 200 bytes"));
     work.write("standard.toml", "[[rule]]\n");
     let error = work
         .fails(2, &["serve", "--register", "far.nabar", "--config", "nabar.toml", "--listen", "127.0.0.1:0"]);
