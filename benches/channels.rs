@@ -99,10 +99,28 @@ name = "others"
 channel = "print"
 "#;
 
+/// Beside these, another register: who declines one sender is asked of the other.
+const REGISTER: &str = r#"
+[[register]]
+name = "other"
+path = "OTHER"
+sender = "SENDER"
+[[rule]]
+name = "other"
+when = { reason = "sender_declined", register = { name = "other", outcome = "digital" } }
+channel = "hold"
+[[rule]]
+name = "not in the other"
+when = { not = { register = { name = "other", outcome = "digital" } }, outcome = "digital", age = { below = 18 } }
+channel = "print"
+"#;
+
 /// A letter as a plain reading sees it.
 struct Row<'r> {
     identity: Identity,
     outcome: Outcome,
+    /// What the other register says.
+    other: Outcome,
     cells: Vec<&'r str>,
 }
 
@@ -110,7 +128,13 @@ struct Row<'r> {
 type Plain<'p> = &'p dyn Fn(&Row<'_>) -> usize;
 
 /// Letters by rule, as the csv crate and a plain reading of the rules count them.
-fn expected(text: &str, question: &Question<'_>, count: usize, rule: Plain<'_>) -> Vec<u64> {
+fn expected(
+    text: &str,
+    question: &Question<'_>,
+    other: &Question<'_>,
+    count: usize,
+    rule: Plain<'_>,
+) -> Vec<u64> {
     let mut letters = vec![0; count];
     let mut reader =
         csv::ReaderBuilder::new().delimiter(b';').flexible(true).from_reader(text.as_bytes()).into_records();
@@ -119,7 +143,8 @@ fn expected(text: &str, question: &Question<'_>, count: usize, rule: Plain<'_>) 
         let record = record.expect("a record");
         let Ok(identity) = Identity::parse(record[0].as_bytes(), country, support::today()) else { return };
         let outcome = question.ask(&identity).expect("undamaged");
-        let row = Row { identity, outcome, cells: record.iter().map(str::trim).collect() };
+        let other = other.ask(&identity).expect("undamaged");
+        let row = Row { identity, outcome, other, cells: record.iter().map(str::trim).collect() };
         letters[rule(&row)] += 1;
     });
     letters
@@ -144,6 +169,9 @@ fn main() {
         let lines: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
         fs::write(directory.join(name), lines).expect("written");
     }
+    let others = register.senders().iter().map(|sender| sender.id.clone());
+    let other_sender = others.into_iter().find(|id| *id != sender).expect("another sender");
+    let other = register.question(Some(&other_sender), jiff::civil::date(2026, 6, 1)).expect("a question");
     let is_digital = |row: &Row<'_>| matches!(row.outcome, Outcome::Digital(_));
     let last = |row: &Row<'_>, digital: usize| if is_digital(row) { digital } else { digital + 1 };
     let outcomes = |row: &Row<'_>| if row.outcome.reason() == "sender_declined" { 0 } else { last(row, 1) };
@@ -166,10 +194,24 @@ fn main() {
             () => last(row, 6),
         }
     };
-    let files: [(&str, &str, Plain<'_>); 3] = [
+    let with_register =
+        REGISTER.replace("OTHER", &data.register.display().to_string()).replace("SENDER", &other_sender);
+    let with_register = format!("{with_register}{EIGHT}");
+    let with_other = |row: &Row<'_>| {
+        let is_in_other = matches!(row.other, Outcome::Digital(_));
+        let is_minor =
+            || row.identity.date_of_birth().is_some_and(|born| born > jiff::civil::date(2008, 6, 1));
+        match () {
+            () if row.outcome.reason() == "sender_declined" && is_in_other => 0,
+            () if is_digital(row) && !is_in_other && is_minor() => 1,
+            () => 2 + eight(row),
+        }
+    };
+    let files: [(&str, &str, Plain<'_>); 4] = [
         ("outcomes only", OUTCOMES, &outcomes),
         ("one cell", ONE_CELL, &one_cell),
         ("eight rules", EIGHT, &eight),
+        ("ten rules and a second register", &with_register, &with_other),
     ];
     let all: Vec<ChannelRules> = files
         .iter()
@@ -181,7 +223,7 @@ fn main() {
     for ((name, _, rule), ruling) in files.iter().zip(&rulings) {
         let report = mailing::check(&Mailing { ruling: Some(ruling), ..plain.clone() }).expect("checked");
         let found: Vec<u64> = report.channels.expect("rules").rules.iter().map(|rule| rule.letters).collect();
-        assert_eq!(found, expected(&text, &question, found.len(), rule), "{name}");
+        assert_eq!(found, expected(&text, &question, &other, found.len(), rule), "{name}");
     }
 
     let to = data.directory.join("split");

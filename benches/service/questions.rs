@@ -44,7 +44,7 @@ fn byte(outcome: Outcome) -> u8 {
             REASONS.iter().position(|name| *name == reason.name()).expect("a reason") as u8
         }
         Outcome::Notify => 8,
-        Outcome::NotAsked | Outcome::Refused => unreachable!("a complete register"),
+        Outcome::NotAsked | Outcome::Refused | Outcome::OtherCountry => unreachable!("a complete register"),
         Outcome::Digital(operator) => 9 + operator.get() as u8,
     }
 }

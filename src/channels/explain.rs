@@ -1,18 +1,18 @@
 //! What each rule sees of a letter: the plain reading of the rules, to which the fast one is compared.
 
-use super::{ChannelRules, Condition, RecipientKind, Test, Truth, first_digit};
+use super::plan::has_mailbox;
+use super::{ChannelRules, Condition, RecipientKind, RegisterAnswer, Test, Truth, first_digit};
 use crate::identities::Identity;
 use crate::plain_text::plain;
-use crate::register::Outcome;
 use jiff::civil::Date;
 
 /// What is known of a letter.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
     /// What the register says.
-    pub outcome: Outcome,
-    /// Id and name of the recipient's operator.
-    pub operator: Option<(&'f str, &'f str)>,
+    pub answer: RegisterAnswer<'f>,
+    /// What each further register says.
+    pub further: Vec<RegisterAnswer<'f>>,
     /// The recipient.
     pub identity: Identity,
     /// The day on which ages are counted.
@@ -41,7 +41,9 @@ impl ChannelRules {
         for (rule, found) in self.rules.iter().enumerate() {
             let mut saw = Vec::new();
             let mut holds = self.holds(&found.when, facts, &mut saw);
-            if self.channels[found.channel].mailbox && facts.outcome.operator().is_none() {
+            let channel = &self.channels[found.channel];
+            let answer = channel.register.map_or(&facts.answer, |register| &facts.further[register]);
+            if channel.mailbox && has_mailbox().of(answer) != Truth::Yes {
                 saw.push("the channel needs a mailbox, and there is none".to_owned());
                 holds = Truth::No;
             }
@@ -82,22 +84,10 @@ impl ChannelRules {
         let age = facts.identity.age_on(facts.day);
         let kind = RecipientKind::of(facts.identity.space());
         match test {
-            Test::Outcome(names) => {
-                let name = facts.outcome.name();
-                (format!("outcome {name}"), names.contains(&name).into())
-            }
-            Test::Reason(reasons) => {
-                let reason = match facts.outcome {
-                    Outcome::Paper(reason) => Some(reason),
-                    _ => None,
-                };
-                let name = reason.map_or("none", |reason| reason.name());
-                (format!("reason {name}"), reason.is_some_and(|reason| reasons.contains(&reason)).into())
-            }
-            Test::Operator(names) => {
-                let named = |(id, name)| names.iter().any(|wanted| wanted == id || wanted == name);
-                let shown = facts.operator.map_or("none".into(), |(_, name)| plain(name));
-                (format!("operator {shown}"), facts.operator.is_some_and(named).into())
+            Test::Answer(test) => (test.seen(&facts.answer), test.of(&facts.answer)),
+            Test::Further(register, test) => {
+                let (name, answer) = (&self.registers[*register].name, &facts.further[*register]);
+                (format!("{} {}", plain(name), test.seen(answer)), test.of(answer))
             }
             Test::Kind(kinds) => (format!("recipient {}", kind.name()), kinds.contains(&kind).into()),
             Test::FirstDigit(digits) => {

@@ -4,8 +4,8 @@ use super::cell::{Limit, Limits};
 use super::naming::suggestion;
 use super::read::{self, OneOrMore, When};
 use super::{
-    AgeTest, CellForms, CellTest, Channel, ChannelRule, ChannelRules, Condition, IdList, RULES_MAX,
-    RecipientKind, RuleColumn, Test,
+    AgeTest, AnswerTest, CellForms, CellTest, Channel, ChannelRule, ChannelRules, Condition, FurtherRegister,
+    IdList, REGISTERS_MAX, RULES_MAX, RecipientKind, RuleColumn, Test,
 };
 use crate::files;
 use crate::plain_text::plain;
@@ -36,7 +36,7 @@ const RESERVED: [&str; 9] = [
     "reconcile",
     "receipts-rejected",
 ];
-const OUTCOMES: [&str; 3] = ["digital", "notify", "paper"];
+const OUTCOMES: [&str; 4] = ["digital", "notify", "paper", "other_country"];
 
 /// Why a file of rules is refused.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ impl ChannelRules {
         let file: read::File = toml::from_str(text).map_err(|error| {
             at(Finding(error.span().map_or(0, |span| span.start), error.message().to_owned()))
         })?;
-        Reader { lines: &lines, columns: Vec::new(), lists: HashMap::new() }
+        Reader { lines: &lines, columns: Vec::new(), lists: HashMap::new(), registers: Vec::new() }
             .rules(file, directory, blake3::hash(text.as_bytes()))
             .map_err(at)
     }
@@ -92,6 +92,7 @@ struct Reader<'l> {
     columns: Vec<RuleColumn>,
     /// Index by name.
     lists: HashMap<String, usize>,
+    registers: Vec<FurtherRegister>,
 }
 
 impl Reader<'_> {
@@ -102,7 +103,8 @@ impl Reader<'_> {
         digest: blake3::Hash,
     ) -> Result<ChannelRules, Finding> {
         let cells = cell_forms(file.decimal_sign, file.date_form)?;
-        let channels = channels(file.channel)?;
+        self.all_registers(file.register, directory)?;
+        let channels = channels(file.channel, &self.registers)?;
         check_file_names(&channels)?;
         let mut lists = Vec::new();
         for list in file.list {
@@ -117,6 +119,7 @@ impl Reader<'_> {
         Ok(ChannelRules {
             channels,
             lists,
+            registers: self.registers,
             rules,
             columns: self.columns,
             cells,
@@ -124,6 +127,38 @@ impl Reader<'_> {
             currency: file.currency,
             digest,
         })
+    }
+
+    fn all_registers(&mut self, read: Vec<read::Register>, directory: &Path) -> Result<(), Finding> {
+        for register in read {
+            let at = register.name.span().start;
+            let finding = |text: String| Err(Finding(at, text));
+            let name = register.name.into_inner();
+            let path = directory.join(&register.path);
+            if !is_channel_name(&name) {
+                return finding(
+                    "the name of a register has lower-case letters a to z, digits and hyphens".into(),
+                );
+            }
+            if self.registers.iter().any(|other| other.name == name) {
+                return finding(format!("there are two registers with the name {name}"));
+            }
+            if self.registers.len() == REGISTERS_MAX {
+                return finding(format!("there are more than {REGISTERS_MAX} further registers"));
+            }
+            let sender = register.sender.map(|sender| {
+                let at = sender.span().start;
+                let text = sender.into_inner().0;
+                match matches!(text.len(), 10 | 12) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+                    true => Ok(text),
+                    false => Err(Finding(at, "a sender is 10 or 12 digits".to_owned())),
+                }
+            });
+            let (sender, max_age_hours) = (sender.transpose()?, register.max_age_hours);
+            let line = self.lines.number(at);
+            self.registers.push(FurtherRegister { name, path, sender, max_age_hours, line });
+        }
+        Ok(())
     }
 
     fn list(&mut self, list: read::List, directory: &Path) -> Result<IdList, Finding> {
@@ -213,19 +248,16 @@ impl Reader<'_> {
         }
         let mut all = Vec::new();
         let mut test = |test| all.push(Condition::Test(test));
-        if let Some(names) = when.outcome {
-            test(Test::Outcome(known(names, "outcome", &OUTCOMES, |name| {
-                OUTCOMES.into_iter().find(|known| *known == name)
-            })?));
-        }
-        if let Some(names) = when.reason {
-            let all = PaperReason::ALL.map(PaperReason::name);
-            test(Test::Reason(known(names, "reason", &all, |name| {
-                PaperReason::ALL.into_iter().find(|reason| reason.name() == name)
-            })?));
-        }
-        if let Some(names) = when.operator {
-            test(Test::Operator(names.into_inner().0));
+        let tests = answer_tests(when.outcome, when.reason, when.operator)?;
+        tests.into_iter().map(Test::Answer).for_each(&mut test);
+        if let Some(says) = when.register {
+            let register = register_index(&self.registers, &says.name)?;
+            let tests = answer_tests(says.outcome, says.reason, says.operator)?;
+            if tests.is_empty() {
+                let finding = "name an `outcome`, a `reason` or an `operator` of the register".to_owned();
+                return Err(Finding(says.name.span().start, finding));
+            }
+            tests.into_iter().map(|answer| Test::Further(register, answer)).for_each(&mut test);
         }
         if let Some(names) = when.recipient {
             let all = RecipientKind::ALL.map(RecipientKind::name);
@@ -311,12 +343,30 @@ impl Reader<'_> {
     }
 }
 
+/// The tests of a register's answer.
+fn answer_tests(
+    outcome: Option<Spanned<OneOrMore>>,
+    reason: Option<Spanned<OneOrMore>>,
+    operator: Option<Spanned<OneOrMore>>,
+) -> Result<Vec<AnswerTest>, Finding> {
+    let outcome = outcome.map(|names| {
+        let outcome = |name: &str| OUTCOMES.into_iter().find(|known| *known == name);
+        known(names, "outcome", &OUTCOMES, outcome).map(AnswerTest::Outcome)
+    });
+    let reason = reason.map(|names| {
+        let reason = |name: &str| PaperReason::ALL.into_iter().find(|reason| reason.name() == name);
+        known(names, "reason", &PaperReason::ALL.map(PaperReason::name), reason).map(AnswerTest::Reason)
+    });
+    let operator = operator.map(|names| Ok(AnswerTest::Operator(names.into_inner().0)));
+    [outcome, reason, operator].into_iter().flatten().collect()
+}
+
 /// A single condition as it is, several together.
 fn one_of(mut all: Vec<Condition>, together: fn(Vec<Condition>) -> Condition) -> Condition {
     if all.len() == 1 { all.remove(0) } else { together(all) }
 }
 
-fn channels(read: Vec<read::Channel>) -> Result<Vec<Channel>, Finding> {
+fn channels(read: Vec<read::Channel>, registers: &[FurtherRegister]) -> Result<Vec<Channel>, Finding> {
     let mut channels: Vec<Channel> = Vec::new();
     for channel in read {
         let at = channel.name.span().start;
@@ -341,7 +391,17 @@ fn channels(read: Vec<read::Channel>) -> Result<Vec<Channel>, Finding> {
         if name == "mailbox" && !mailbox {
             return Err(Finding(at, "a channel with the name mailbox is one: name it otherwise".to_owned()));
         }
-        channels.push(Channel { name, mailbox, cost });
+        let register = channel.register.map(|register| {
+            let index = register_index(registers, &register)?;
+            match mailbox {
+                true => Ok(index),
+                false => {
+                    let finding = "a channel for the operators of a register has `mailbox = true`".to_owned();
+                    Err(Finding(register.span().start, finding))
+                }
+            }
+        });
+        channels.push(Channel { name, mailbox, register: register.transpose()?, cost });
     }
     Ok(channels)
 }
@@ -404,6 +464,15 @@ fn channel_index(channels: &[Channel], name: &Spanned<String>) -> Result<usize, 
     channels.iter().position(|channel| channel.name == *wanted).ok_or_else(|| {
         let near = suggestion(wanted, channels.iter().map(|channel| &*channel.name));
         Finding(name.span().start, format!("there is no [[channel]] with the name {}{near}", plain(wanted)))
+    })
+}
+
+fn register_index(registers: &[FurtherRegister], name: &Spanned<String>) -> Result<usize, Finding> {
+    let wanted = name.get_ref();
+    registers.iter().position(|register| register.name == *wanted).ok_or_else(|| {
+        let near = suggestion(wanted, registers.iter().map(|register| &*register.name));
+        let finding = format!("there is no [[register]] with the name {}{near}", plain(wanted));
+        Finding(name.span().start, finding)
     })
 }
 

@@ -14,6 +14,7 @@ mod file;
 mod naming;
 mod plan;
 mod read;
+mod registers;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use file::ChannelRulesError;
 pub(crate) use file::is_channel_name;
 pub(crate) use naming::suggestion;
 pub(crate) use plan::{Letter, Plan, TextForms};
+pub use registers::{AnswerTest, FurtherRegister, REGISTERS_MAX, RegisterAnswer};
 
 use crate::identities::{Identity, Space};
 use crate::register::{Outcome, PaperReason};
@@ -37,6 +39,7 @@ pub const RULES_MAX: usize = 500;
 pub struct ChannelRules {
     channels: Vec<Channel>,
     lists: Vec<IdList>,
+    registers: Vec<FurtherRegister>,
     rules: Vec<ChannelRule>,
     /// The columns that conditions read, by the names in the file; each once.
     columns: Vec<RuleColumn>,
@@ -53,6 +56,8 @@ pub struct Channel {
     pub name: String,
     /// Whether the letters go to the mailbox operators, with a file for each. Its rules apply only to digital letters.
     pub mailbox: bool,
+    /// The further register whose operators these are, by its index; that of the job if `None`.
+    pub register: Option<usize>,
     /// Price of a letter.
     pub cost: Option<f64>,
 }
@@ -153,12 +158,10 @@ pub enum Condition {
 /// A single test of a letter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// The outcome of the register is one of these: `digital`, `notify` or `paper`.
-    Outcome(Vec<&'static str>),
-    /// It is paper for one of these reasons.
-    Reason(Vec<PaperReason>),
-    /// The recipient has a mailbox at one of these operators, by id or name.
-    Operator(Vec<String>),
+    /// What the register of the job says.
+    Answer(AnswerTest),
+    /// What the further register of this index says.
+    Further(usize, AnswerTest),
     /// The recipient is of one of these kinds.
     Kind(Vec<RecipientKind>),
     /// The recipient is an organisation whose number begins with one of these digits, after `16`.
@@ -264,6 +267,11 @@ impl ChannelRules {
         &self.lists
     }
 
+    /// The further registers.
+    pub fn registers(&self) -> &[FurtherRegister] {
+        &self.registers
+    }
+
     /// The columns that conditions read.
     pub fn columns(&self) -> &[RuleColumn] {
         &self.columns
@@ -289,14 +297,27 @@ impl ChannelRules {
         &self.digest
     }
 
-    /// The id lists and channels that no rule uses: perhaps a rule was forgotten.
+    /// The id lists, further registers and channels that no rule uses: perhaps a rule was forgotten.
     pub fn unused(&self) -> Vec<String> {
         let uses = |list: usize| self.tests().iter().any(|test| **test == Test::List(list));
         let lists = self.lists.iter().enumerate().filter(|(index, _)| !uses(*index));
         let lists = lists.map(|(_, list)| format!("list {}", list.name));
+        let asks = |register: usize| {
+            let of_channel = |rule: usize| self.channel_of(rule).register == Some(register);
+            (0..self.rules.len()).any(of_channel)
+                || self
+                    .tests()
+                    .iter()
+                    .any(|test| matches!(test, Test::Further(asked, _) if *asked == register))
+        };
+        let registers = self.registers.iter().enumerate().filter(|(index, _)| !asks(*index));
+        let registers = registers.map(|(_, register)| format!("register {}", register.name));
         let uses = |channel: usize| self.rules.iter().any(|rule| rule.channel == channel);
         let channels = self.channels.iter().enumerate().filter(|(index, _)| !uses(*index));
-        lists.chain(channels.map(|(_, channel)| format!("channel {}", channel.name))).collect()
+        lists
+            .chain(registers)
+            .chain(channels.map(|(_, channel)| format!("channel {}", channel.name)))
+            .collect()
     }
 
     /// The tests of all rules.
@@ -313,13 +334,13 @@ impl ChannelRules {
         tests
     }
 
-    /// The operators that conditions name, each once.
-    pub fn operators(&self) -> Vec<&String> {
+    /// The operators that conditions name, each once: on the register of the job, or on a further one.
+    pub fn operators(&self, register: Option<usize>) -> Vec<&String> {
         let mut names: Vec<&String> = Vec::new();
-        self.tests().into_iter().for_each(|test| {
-            if let Test::Operator(all) = test {
-                names.extend(all);
-            }
+        self.tests().into_iter().for_each(|test| match test {
+            Test::Answer(AnswerTest::Operator(all)) if register.is_none() => names.extend(all),
+            Test::Further(asked, AnswerTest::Operator(all)) if register == Some(*asked) => names.extend(all),
+            _ => {}
         });
         names.sort_unstable();
         names.dedup();
@@ -337,10 +358,11 @@ impl ChannelRules {
     }
 
     /// The rules that apply to no letter of any register, because a rule before them always applies first or their own
-    /// conditions never hold. Conditions on operators, recipients, lists and cells may hold or not.
+    /// conditions never hold. Conditions on operators, recipients, lists, further registers and cells may hold or not.
     pub fn dead(&self) -> Vec<&ChannelRule> {
         let outcomes = [Outcome::Digital(crate::organisations::OperatorIndex::new(0)), Outcome::Notify];
-        let outcomes = outcomes.into_iter().chain(PaperReason::ALL.map(Outcome::Paper));
+        let foreign = (!self.registers.is_empty()).then_some(Outcome::OtherCountry);
+        let outcomes = outcomes.into_iter().chain(PaperReason::ALL.map(Outcome::Paper)).chain(foreign);
         let mut reached = vec![false; self.rules.len()];
         outcomes.for_each(|outcome| plan::reachable(self, outcome).for_each(|rule| reached[rule] = true));
         self.rules.iter().zip(reached).filter(|(_, reached)| !reached).map(|(rule, _)| rule).collect()

@@ -1,9 +1,12 @@
 //! The rules prepared for one mailing: for each answer of the register, what is left to be tested of a letter.
 
 use super::cell::{CellTest, Limits};
-use super::{AgeTest, CellForms, ChannelRules, Condition, RecipientKind, Test, Truth, first_digit};
+use super::{
+    AgeTest, AnswerTest, CellForms, ChannelRules, Condition, RecipientKind, RegisterAnswer, Test, Truth,
+    first_digit,
+};
 use crate::identities::Identity;
-use crate::register::{Answer, Operator, Outcome};
+use crate::register::{Operator, Outcome};
 use jiff::civil::Date;
 use wildmatch::WildMatch;
 
@@ -13,6 +16,8 @@ pub(crate) trait Letter {
     fn identity(&self) -> Identity;
     /// Whether the recipient is in an id list.
     fn is_in(&self, list: usize) -> bool;
+    /// The answer of a further register, by its number. Asked only if [`Plan::asks`] says so.
+    fn answer(&self, register: usize) -> usize;
     /// The cell of a column of the rules: its bytes, without white space around them.
     fn cell(&mut self, column: usize) -> &[u8];
 }
@@ -38,6 +43,8 @@ pub(crate) struct Plan {
 struct Steps {
     maybe: Vec<(u16, Expression)>,
     otherwise: u16,
+    /// The further registers that these rules ask, a bit for each.
+    asked: u8,
 }
 
 /// A condition without what the answer decides.
@@ -52,6 +59,8 @@ enum Expression {
 enum FastTest {
     /// Whether it holds depends on the register, which is not known.
     Open,
+    /// By the number of a further register's answer.
+    Further(usize, Vec<Truth>),
     Kind(Vec<RecipientKind>),
     FirstDigit(Vec<u8>),
     Age(AgeTest),
@@ -64,17 +73,16 @@ enum FastTest {
 }
 
 impl Plan {
-    /// Prepares rules for a register's operators.
-    pub(crate) fn new(rules: &ChannelRules, operators: &[Operator], day: Date, texts: TextForms) -> Plan {
-        let answers = (0..Answer::count(operators.len()) as u16).map(Answer);
-        let steps = answers
-            .map(|answer| {
-                let outcome = answer.outcome();
-                let operator = outcome.operator().and_then(|operator| operators.get(usize::from(operator)));
-                let operator = operator.map(|operator| (&*operator.id, &*operator.name));
-                let known = Known { outcome, operator, operators_are_known: true };
-                Steps::of(rules, &known, &texts)
-            })
+    /// Prepares rules for the operators of the job's register, and of each further one.
+    pub(crate) fn new(
+        rules: &ChannelRules,
+        operators: &[Operator],
+        further: &[&[Operator]],
+        day: Date,
+        texts: TextForms,
+    ) -> Plan {
+        let steps = RegisterAnswer::all(operators)
+            .map(|answer| Steps::of(rules, &Known { answer, further: Some(further) }, &texts))
             .collect();
         Plan { steps, forms: rules.cells.clone(), texts, day }
     }
@@ -92,6 +100,12 @@ impl Plan {
         let mut maybe = steps.maybe.iter();
         let applies = maybe.find(|(_, expression)| self.holds(expression, letter) == Truth::Yes);
         applies.map_or(steps.otherwise, |(rule, _)| *rule)
+    }
+
+    /// Whether the rules for letters with an answer ask a further register.
+    #[inline]
+    pub(crate) fn asks(&self, answer: usize, register: usize) -> bool {
+        self.steps[answer].asked & 1 << register != 0
     }
 
     fn holds(&self, expression: &Expression, letter: &mut impl Letter) -> Truth {
@@ -125,6 +139,7 @@ impl Plan {
     fn test<L: Letter>(&self, test: &FastTest, letter: &mut L) -> Truth {
         match test {
             FastTest::Open => Truth::Unknown,
+            FastTest::Further(register, by_answer) => by_answer[letter.answer(*register)],
             FastTest::Kind(kinds) => kinds.contains(&RecipientKind::of(letter.identity().space())).into(),
             FastTest::FirstDigit(digits) => {
                 first_digit(&letter.identity()).is_some_and(|digit| digits.contains(&digit)).into()
@@ -147,34 +162,63 @@ impl Plan {
 
 /// What is known of the answer.
 struct Known<'k> {
-    outcome: Outcome,
-    operator: Option<(&'k str, &'k str)>,
-    operators_are_known: bool,
+    answer: RegisterAnswer<'k>,
+    /// The operators of the further registers; `None` if no register is known.
+    further: Option<&'k [&'k [Operator]]>,
 }
 
 impl Steps {
     fn of(rules: &ChannelRules, known: &Known<'_>, texts: &TextForms) -> Steps {
-        let mut maybe = Vec::new();
+        // Reached by the last rule, which has no conditions.
+        let mut steps =
+            Steps { maybe: Vec::new(), otherwise: rules.rules.len().saturating_sub(1) as u16, asked: 0 };
         for (index, rule) in (0u16..).zip(&rules.rules) {
-            if rules.channels[rule.channel].mailbox && known.outcome.operator().is_none() {
-                continue;
-            }
-            match simplified(&rule.when, known, texts) {
-                Expression::Constant(Truth::Yes) => return Steps { maybe, otherwise: index },
+            let when = simplified(&rule.when, known, texts);
+            let channel = &rules.channels[rule.channel];
+            let needed = channel.mailbox.then(|| match channel.register {
+                None => Expression::Constant(known.answer.outcome.operator().is_some().into()),
+                Some(register) => simplified_test(&Test::Further(register, has_mailbox()), known, texts),
+            });
+            match together(needed.into_iter().chain([when]).collect(), Truth::No, Expression::All) {
+                Expression::Constant(Truth::Yes) => {
+                    steps.otherwise = index;
+                    break;
+                }
                 Expression::Constant(Truth::No | Truth::Unknown) => {}
-                expression => maybe.push((index, expression)),
+                expression => {
+                    steps.asked |= expression.asked();
+                    steps.maybe.push((index, expression));
+                }
             }
         }
-        // Not reached: the last rule has no conditions.
-        Steps { maybe, otherwise: rules.rules.len().saturating_sub(1) as u16 }
+        steps
+    }
+}
+
+/// The condition of all rules of a mailbox channel.
+pub(super) fn has_mailbox() -> AnswerTest {
+    AnswerTest::Outcome(vec!["digital"])
+}
+
+impl Expression {
+    /// The further registers that it asks, a bit for each.
+    fn asked(&self) -> u8 {
+        match self {
+            Expression::All(all) | Expression::Any(all) => {
+                all.iter().map(Expression::asked).fold(0, |one, other| one | other)
+            }
+            Expression::Not(one) => one.asked(),
+            Expression::Test(FastTest::Further(register, _)) => 1 << register,
+            Expression::Test(_) | Expression::Constant(_) => 0,
+        }
     }
 }
 
 /// The rules that may apply to letters with an outcome, of a register whose operators are not known.
 pub(super) fn reachable(rules: &ChannelRules, outcome: Outcome) -> impl Iterator<Item = usize> {
     let texts = TextForms { decode: |_| String::new(), encode: |_| None };
-    let known = Known { outcome, operator: None, operators_are_known: false };
-    let Steps { maybe, otherwise } = Steps::of(rules, &known, &texts);
+    let known = Known { answer: RegisterAnswer { outcome, operator: None }, further: None };
+    let Steps { maybe, otherwise, .. } = Steps::of(rules, &known, &texts);
     maybe.into_iter().map(|(rule, _)| usize::from(rule)).chain([usize::from(otherwise)])
 }
 
@@ -214,19 +258,20 @@ fn together(all: Vec<Expression>, deciding: Truth, make: fn(Vec<Expression>) -> 
 }
 
 fn simplified_test(test: &Test, known: &Known<'_>, texts: &TextForms) -> Expression {
-    let constant = |holds: bool| Expression::Constant(holds.into());
     match test {
-        Test::Outcome(names) => constant(names.contains(&known.outcome.name())),
-        Test::Reason(reasons) => {
-            constant(matches!(known.outcome, Outcome::Paper(reason) if reasons.contains(&reason)))
-        }
-        Test::Operator(_) if !known.operators_are_known && known.outcome.operator().is_some() => {
+        Test::Answer(AnswerTest::Operator(_))
+            if known.further.is_none() && known.answer.outcome.operator().is_some() =>
+        {
             Expression::Test(FastTest::Open)
         }
-        Test::Operator(names) => {
-            let named = |(id, name): (&str, &str)| names.iter().any(|wanted| wanted == id || wanted == name);
-            constant(known.operator.is_some_and(named))
-        }
+        Test::Answer(test) => Expression::Constant(test.of(&known.answer)),
+        Test::Further(register, test) => Expression::Test(match known.further {
+            None => FastTest::Open,
+            Some(further) => {
+                let answers = RegisterAnswer::all(further[*register]);
+                FastTest::Further(*register, answers.map(|answer| test.of(&answer)).collect())
+            }
+        }),
         Test::Kind(kinds) => Expression::Test(FastTest::Kind(kinds.clone())),
         Test::FirstDigit(digits) => Expression::Test(FastTest::FirstDigit(digits.clone())),
         Test::Age(test) => Expression::Test(FastTest::Age(*test)),

@@ -19,6 +19,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) list: Vec<List>,
     #[serde(default)]
+    pub(super) register: Vec<Register>,
+    #[serde(default)]
     pub(super) rule: Vec<Rule>,
 }
 
@@ -27,6 +29,7 @@ pub(super) struct File {
 pub(super) struct Channel {
     pub(super) name: Spanned<String>,
     pub(super) mailbox: Option<bool>,
+    pub(super) register: Option<Spanned<String>>,
     pub(super) cost: Option<Spanned<f64>>,
 }
 
@@ -39,6 +42,15 @@ pub(super) struct List {
     pub(super) max_rejected: Option<Spanned<Text>>,
     #[serde(default)]
     pub(super) may_be_empty: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Register {
+    pub(super) name: Spanned<String>,
+    pub(super) path: PathBuf,
+    pub(super) sender: Option<Spanned<Text>>,
+    pub(super) max_age_hours: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -63,10 +75,21 @@ pub(super) struct When {
     pub(super) first_digit: Option<Spanned<OneOrMore>>,
     pub(super) age: Option<Spanned<Age>>,
     pub(super) list: Option<Spanned<OneOrMore>>,
+    pub(super) register: Option<RegisterSays>,
     pub(super) cell: Option<Cell>,
     pub(super) all: Option<Vec<When>>,
     pub(super) any: Option<Vec<When>>,
     pub(super) not: Option<Box<When>>,
+}
+
+/// What a further register says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegisterSays {
+    pub(super) name: Spanned<String>,
+    pub(super) outcome: Option<Spanned<OneOrMore>>,
+    pub(super) reason: Option<Spanned<OneOrMore>>,
+    pub(super) operator: Option<Spanned<OneOrMore>>,
 }
 
 #[derive(Deserialize)]

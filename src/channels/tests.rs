@@ -26,6 +26,8 @@ fn operator(id: &str, name: &str) -> Operator {
 struct GivenLetter<'l> {
     identity: Identity,
     in_lists: &'l [bool],
+    /// The numbers of the answers of further registers that may be asked.
+    further: Vec<Option<usize>>,
     cells: &'l [String],
 }
 
@@ -36,6 +38,10 @@ impl Letter for GivenLetter<'_> {
 
     fn is_in(&self, list: usize) -> bool {
         self.in_lists[list]
+    }
+
+    fn answer(&self, register: usize) -> usize {
+        self.further[register].expect("the plan asks this register")
     }
 
     fn cell(&mut self, column: usize) -> &[u8] {
@@ -52,9 +58,18 @@ fn utf8() -> TextForms {
 
 /// The rule of a letter by the plan, which must be that of the explanation.
 fn decide(rules: &ChannelRules, operators: &[Operator], facts: &Facts<'_>) -> usize {
-    let plan = Plan::new(rules, operators, facts.day, utf8());
-    let mut letter = GivenLetter { identity: facts.identity, in_lists: &facts.in_lists, cells: &facts.cells };
-    let answer = Answer::from(facts.outcome).number();
+    let plan = Plan::new(rules, operators, &vec![operators; facts.further.len()], facts.day, utf8());
+    let answer = Answer::from(facts.answer.outcome).number();
+    let further = facts.further.iter().enumerate();
+    let further = further.map(|(register, further)| {
+        plan.asks(answer, register).then(|| Answer::from(further.outcome).number())
+    });
+    let mut letter = GivenLetter {
+        identity: facts.identity,
+        in_lists: &facts.in_lists,
+        further: further.collect(),
+        cells: &facts.cells,
+    };
     let rule = usize::from(plan.decide(answer, &mut letter));
     if let Some(of_all) = plan.rule_of(answer) {
         assert_eq!(usize::from(of_all), rule);
@@ -67,6 +82,16 @@ fn ready_made() -> impl Iterator<Item = std::path::PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/rules");
     let entries = std::fs::read_dir(directory).expect("read").map(|entry| entry.expect("an entry").path());
     entries.filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+}
+
+fn outcome_of(outcome: &str, reason: &str) -> Outcome {
+    let reason = PaperReason::ALL.into_iter().find(|known| known.name() == reason);
+    match outcome {
+        "digital" => Outcome::Digital(OperatorIndex::new(0)),
+        "notify" => Outcome::Notify,
+        "other_country" => Outcome::OtherCountry,
+        _ => Outcome::Paper(reason.expect("a reason")),
+    }
 }
 
 /// Each case of a ready-made file comes out as its table says; each rule has a case, and none is dead.
@@ -84,15 +109,15 @@ fn ready_made_rules_decide_their_cases() {
             let cell = |name: &str| headers.iter().position(|header| header == name).map(|at| &case[at]);
             let get = |name: &str| cell(name).unwrap_or_else(|| panic!("{path:?} has no column {name}"));
             let operators = [operator("164921000016", get("operator"))];
-            let reason = PaperReason::ALL.into_iter().find(|reason| reason.name() == get("reason"));
-            let outcome = match get("outcome") {
-                "digital" => Outcome::Digital(OperatorIndex::new(0)),
-                "notify" => Outcome::Notify,
-                _ => Outcome::Paper(reason.expect("a reason")),
-            };
+            let outcome = outcome_of(get("outcome"), get("reason"));
+            let further: Vec<Outcome> = rules
+                .registers()
+                .iter()
+                .map(|register| outcome_of(get(&format!("{}_outcome", register.name)), "reserved"))
+                .collect();
             let facts = Facts {
-                outcome,
-                operator: outcome.operator().map(|_| ("164921000016", get("operator"))),
+                answer: RegisterAnswer::new(outcome, &operators),
+                further: further.iter().map(|outcome| RegisterAnswer::new(*outcome, &operators)).collect(),
                 identity: identity(get("id")),
                 day: DAY,
                 in_lists: rules.lists().iter().map(|list| get("lists") == list.name).collect(),
@@ -109,10 +134,12 @@ fn ready_made_rules_decide_their_cases() {
         assert!(without.is_empty() || without == ["all others"], "{path:?}: {without:?}");
         files += 1;
     }
-    assert_eq!(files, 7);
+    assert_eq!(files, 8);
 }
 
 const HEAD: &str = "[[channel]]\nname = \"mailbox\"\n[[channel]]\nname = \"print\"\ncost = 8.5\n";
+const REGISTERS: &str =
+    "[[register]]\nname = \"a\"\npath = \"a.nabar\"\n[[register]]\nname = \"b\"\npath = \"b.nabar\"\n";
 const LAST: &str = "[[rule]]\nname = \"others\"\nchannel = \"print\"\n";
 
 fn with_condition(when: &str) -> String {
@@ -127,6 +154,24 @@ fn bad_rules_are_refused_with_their_line() {
     };
     let in_line_9 = |when: &str, finding: &str| refused(&with_condition(when), 9, finding);
     in_line_9(r#"{ outcome = "digitl" }"#, r#"did you mean "digital"?"#);
+    in_line_9(
+        r#"{ register = { name = "kivra", outcome = "digital" } }"#,
+        "no [[register]] with the name kivra",
+    );
+    let of_registers = |more: &str, line: usize, finding: &str| {
+        refused(&format!("{REGISTERS}{more}{HEAD}{LAST}"), line, finding);
+    };
+    let register = |name: &str| format!("[[register]]\nname = \"{name}\"\npath = \"x\"\n");
+    of_registers(&register("a"), 8, "two registers with the name a");
+    of_registers(&register("B"), 8, "lower-case letters");
+    of_registers(&register("c"), 8, "more than 2");
+    refused(&format!("{}sender = \"1\"\n{HEAD}{LAST}", register("a")), 4, "10 or 12 digits");
+    of_registers("[[channel]]\nname = \"x\"\nregister = \"a\"\n", 9, "mailbox = true");
+    refused(
+        &format!("{REGISTERS}{}", with_condition("{ register = { name = \"a\" } }")),
+        15,
+        "name an `outcome`, a `reason` or an `operator`",
+    );
     in_line_9(r#"{ reason = ["pending", "nowhere"] }"#, "there is no reason nowhere");
     in_line_9(r#"{ recipient = "organization" }"#, r#"did you mean "organisation"?"#);
     in_line_9("{ first_digit = 0 }", "first digit");
@@ -190,7 +235,7 @@ fn rules_that_can_never_apply_are_found() {
     let rules = ChannelRules::parse(&text, Path::new("")).expect("rules");
     let dead: Vec<&str> = rules.dead().into_iter().map(|rule| &*rule.name).collect();
     assert_eq!(dead, ["brevia", "both", "paper mailbox"]);
-    assert_eq!(rules.operators(), ["Brevia AB"]);
+    assert_eq!(rules.operators(None), ["Brevia AB"]);
     let text = format!("[[list]]\nname = \"protected\"\npath = \"far-list.csv\"\n{HEAD}{LAST}");
     let rules = ChannelRules::parse(&text, &Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
     assert_eq!(rules.expect("rules").unused(), ["list protected", "channel mailbox"]);
@@ -200,8 +245,8 @@ fn rules_that_can_never_apply_are_found() {
 #[test]
 fn what_is_unknown_decides_nothing() {
     let facts = |cell: &str, id: &str| Facts {
-        outcome: Outcome::Paper(PaperReason::NotRegistered),
-        operator: None,
+        answer: RegisterAnswer::new(Outcome::Paper(PaperReason::NotRegistered), &[]),
+        further: Vec::new(),
         identity: identity(id),
         day: DAY,
         in_lists: Vec::new(),
@@ -297,18 +342,28 @@ mod naive {
         }
     }
 
+    fn answer_test(test: &AnswerTest, answer: &RegisterAnswer<'_>) -> Option<bool> {
+        if answer.outcome == Outcome::NotAsked {
+            return None;
+        }
+        Some(match test {
+            AnswerTest::Outcome(names) => names.contains(&answer.outcome.name()),
+            AnswerTest::Reason(reasons) => {
+                reasons.iter().any(|reason| reason.name() == answer.outcome.reason())
+            }
+            AnswerTest::Operator(names) => {
+                let (id, name) = answer.operator.unwrap_or_default();
+                answer.operator.is_some() && names.iter().any(|one| one == id || one == name)
+            }
+        })
+    }
+
     fn test(test: &Test, facts: &Facts<'_>, forms: &CellForms) -> Option<bool> {
         let digits = facts.identity.as_str();
         let is_organisation = digits.starts_with("16");
         match test {
-            Test::Outcome(names) => Some(names.contains(&facts.outcome.name())),
-            Test::Reason(reasons) => {
-                Some(reasons.iter().any(|reason| reason.name() == facts.outcome.reason()))
-            }
-            Test::Operator(names) => {
-                let (id, name) = facts.operator.unwrap_or_default();
-                Some(facts.operator.is_some() && names.iter().any(|one| one == id || one == name))
-            }
+            Test::Answer(test) => answer_test(test, &facts.answer),
+            Test::Further(register, test) => answer_test(test, &facts.further[*register]),
             Test::Kind(kinds) => {
                 let kind = match digits.as_bytes()[6] {
                     _ if is_organisation => RecipientKind::Organisation,
@@ -417,10 +472,14 @@ fn any_test() -> impl Strategy<Value = Test> {
             .prop_map(|limit| CellTest::Within(Limits::Dates(vec![limit]))),
     ];
     let names = NAMES.iter().flat_map(|(id, name)| [id.to_string(), name.to_string()]).collect::<Vec<_>>();
+    let answer = prop_oneof![
+        one_or_two(vec!["digital", "notify", "paper", "other_country"]).prop_map(AnswerTest::Outcome),
+        one_or_two(PaperReason::ALL.to_vec()).prop_map(AnswerTest::Reason),
+        one_or_two(names).prop_map(AnswerTest::Operator),
+    ];
     prop_oneof![
-        one_or_two(vec!["digital", "notify", "paper"]).prop_map(Test::Outcome),
-        one_or_two(PaperReason::ALL.to_vec()).prop_map(Test::Reason),
-        one_or_two(names).prop_map(Test::Operator),
+        answer.clone().prop_map(Test::Answer),
+        (0usize..2, answer).prop_map(|(register, test)| Test::Further(register, test)),
         one_or_two(RecipientKind::ALL.to_vec()).prop_map(Test::Kind),
         one_or_two(vec![2, 4, 5]).prop_map(Test::FirstDigit),
         prop_oneof![
@@ -444,10 +503,12 @@ fn any_condition() -> impl Strategy<Value = Condition> {
 }
 
 fn any_rules() -> impl Strategy<Value = ChannelRules> {
-    let rule = (any_condition(), 0usize..3);
+    let rule = (any_condition(), 0usize..4);
     proptest::collection::vec(rule, 0..6).prop_map(|rules| {
-        let mut text = format!("{HEAD}[[channel]]\nname = \"hold\"\n{LAST}");
-        text += "";
+        let text = format!(
+            "{REGISTERS}{HEAD}[[channel]]\nname = \"hold\"\n\
+             [[channel]]\nname = \"other\"\nmailbox = true\nregister = \"b\"\n{LAST}"
+        );
         let mut all = ChannelRules::parse(&text, Path::new("")).expect("rules");
         let last = all.rules.pop().expect("a rule");
         for (number, (when, channel)) in rules.into_iter().enumerate() {
@@ -465,7 +526,12 @@ proptest! {
     fn the_plan_decides_as_the_naive_reading(
         mut rules in any_rules(),
         letters in proptest::collection::vec(
-            (0u16..14, 0usize..6, any::<[bool; 2]>(), proptest::collection::vec(0..TEXTS.len(), 3)),
+            (
+                (0u16..14, [0u16..14, 0u16..14]),
+                0usize..6,
+                any::<[bool; 2]>(),
+                proptest::collection::vec(0..TEXTS.len(), 3),
+            ),
             1..12,
         ),
     ) {
@@ -482,22 +548,26 @@ proptest! {
         rules.columns = ["x", "y", "z"].map(column).to_vec();
         let operators = NAMES.map(|(id, name)| operator(id, name));
         let ids = ["196810199809", "201203042385", "200806012381", "199001622381", "164560149462", "200806022380"];
-        for (answer, id, in_lists, cells) in letters {
+        for ((answer, further), id, in_lists, cells) in letters {
             let outcome = Answer(answer).outcome();
             if matches!(outcome, Outcome::NotAsked | Outcome::Refused) {
                 continue;
             }
             let facts = Facts {
-                outcome,
-                operator: outcome.operator().map(|operator| NAMES[usize::from(operator)]),
+                answer: RegisterAnswer::new(outcome, &operators),
+                further: further.map(|further| RegisterAnswer::new(Answer(further).outcome(), &operators)).to_vec(),
                 identity: identity(ids[id]),
                 day: DAY,
                 in_lists: in_lists.to_vec(),
                 cells: cells.into_iter().map(|text| TEXTS[text].to_owned()).collect(),
             };
             let naive = rules.rules.iter().position(|rule| {
-                let needs_mailbox = rules.channels[rule.channel].mailbox;
-                (!needs_mailbox || outcome.operator().is_some())
+                let answer = match rule.channel {
+                    0 => Some(&facts.answer),
+                    3 => Some(&facts.further[1]),
+                    _ => None,
+                };
+                answer.is_none_or(|answer| answer.operator.is_some())
                     && naive::holds(&rule.when, &facts, &rules.cells) == Some(true)
             });
             prop_assert_eq!(Some(decide(&rules, &operators, &facts)), naive);

@@ -3,12 +3,13 @@
 use super::args::{RulesArgs, RulesCheck, RulesCommand, RulesExplain, SenderArgs};
 use super::mailing::{JobProgress, list_options};
 use super::{CommandResult, Failure, InputRegister, day, listen, source_of};
-use nabar::channels::{ChannelRules, ChannelRulesError, Explained, Truth};
+use nabar::channels::{ChannelRules, ChannelRulesError, Explained, FurtherRegister, Truth};
 use nabar::identities::Identity;
 use nabar::mailing::{self, ChannelsSummary, ExplainedLetter, IdListSummary, Mailing, Ruling};
 use nabar::plain_text::plain;
 use nabar::register::Register;
 use nabar::rejected::RejectedLimit;
+use serde::Serialize;
 use serde_json::json;
 use std::io::{self, Write};
 use std::path::Path;
@@ -90,8 +91,9 @@ fn check(args: &RulesCheck) -> CommandResult {
     Ok(out.flush()?)
 }
 
-/// What is probably not meant: rules that can never apply, operators that the register does not have.
-fn warnings(rules: &ChannelRules, unknown_operators: &[String]) -> Vec<String> {
+/// What is probably not meant: rules that can never apply, operators that a register does not have, registers that are not
+/// there.
+fn warnings(rules: &ChannelRules, unknown_operators: &[UnknownOperator]) -> Vec<String> {
     let dead = rules.dead().into_iter().map(|rule| {
         format!(
             "line {}: rule {} can never apply: a rule before it always applies first, or its conditions never hold together",
@@ -99,26 +101,50 @@ fn warnings(rules: &ChannelRules, unknown_operators: &[String]) -> Vec<String> {
             plain(&rule.name)
         )
     });
-    let unknown = unknown_operators
-        .iter()
-        .map(|name| format!("the register has no operator {}: no condition on it holds", plain(name)));
-    dead.chain(unknown).collect()
+    let unknown = unknown_operators.iter().map(|UnknownOperator { register, name }| {
+        let register = register.as_ref().map_or(String::new(), |register| format!(" {register}"));
+        format!("the register{register} has no operator {}: no condition on it holds", plain(name))
+    });
+    let missing = rules.registers().iter().filter(|register| !register.path.exists()).map(|register| {
+        let FurtherRegister { line, name, path, .. } = register;
+        format!("line {line}: register {name}: there is no file {}", path.display())
+    });
+    dead.chain(unknown).chain(missing).collect()
+}
+
+/// An operator of the rules that a register does not have.
+#[derive(Serialize)]
+struct UnknownOperator {
+    /// The further register; absent for that of the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    register: Option<String>,
+    /// Name or id in the rules.
+    name: String,
 }
 
 /// Prints the warnings about rules that a job uses.
-pub(super) fn warn(rules: &ChannelRules, register: &Register, file: &Path) -> CommandResult {
-    for warning in warnings(rules, &unknown_operators(rules, register)) {
+pub(super) fn warn(ruling: &Ruling<'_>, register: &Register, file: &Path) -> CommandResult {
+    for warning in warnings(ruling.rules(), &unknown_operators(ruling, register)) {
         writeln!(io::stderr(), "nabar: warning: {}: {warning}", file.display())?;
     }
     Ok(())
 }
 
-/// Operators of the rules that a register does not have, by id or name.
-fn unknown_operators(rules: &ChannelRules, register: &Register) -> Vec<String> {
-    let has = |name: &&String| {
-        register.operators().iter().any(|operator| operator.id == **name || operator.name == **name)
-    };
-    rules.operators().into_iter().filter(|name| !has(name)).cloned().collect()
+/// Operators of the rules that the register of the job, or a further one, does not have by id or name.
+fn unknown_operators(ruling: &Ruling<'_>, register: &Register) -> Vec<UnknownOperator> {
+    let rules = ruling.rules();
+    let further = (0..rules.registers().len()).map(Some);
+    let unknown = [None].into_iter().chain(further).flat_map(|further| {
+        let operators = further.map_or(register.operators(), |further| ruling.operators(further));
+        let has = move |name: &&String| {
+            operators.iter().any(|operator| operator.id == **name || operator.name == **name)
+        };
+        rules.operators(further).into_iter().filter(move |name| !has(name)).map(move |name| UnknownOperator {
+            register: further.map(|further| rules.registers()[further].name.clone()),
+            name: name.clone(),
+        })
+    });
+    unknown.collect()
 }
 
 /// The letters of a list by rule.
@@ -126,8 +152,7 @@ struct Counted {
     channels: ChannelsSummary,
     rows: u64,
     rejected: u64,
-    /// Operators of the rules that the register does not have.
-    unknown_operators: Vec<String>,
+    unknown_operators: Vec<UnknownOperator>,
 }
 
 fn counted(
@@ -147,7 +172,10 @@ fn counted(
             channels,
             rows: report.list.rows,
             rejected: report.outcomes["rejected"],
-            unknown_operators: unknown_operators(rules, &register),
+            unknown_operators: mailing
+                .ruling
+                .map(|ruling| unknown_operators(ruling, &register))
+                .unwrap_or_default(),
         })
     })
 }
@@ -160,6 +188,8 @@ pub(super) fn about(error: mailing::ListError, list: &Path, rules: &Path) -> Fai
             | mailing::ListError::IdList { .. }
             | mailing::ListError::IdListRejected { .. }
             | mailing::ListError::IdListEmpty { .. }
+            | mailing::ListError::FurtherRegister { .. }
+            | mailing::ListError::FurtherNotAsked { .. }
             | mailing::ListError::AmbiguousColumn { .. }
     );
     match error.is_about_list() || about_rules {

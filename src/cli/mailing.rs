@@ -77,7 +77,12 @@ struct JobRegister {
 
 impl JobRegister {
     /// Opens the register of a job, or asks the live one for the recipients of its list. `output` is where the job writes.
-    fn open(question: &MailingArgs, list: &ListArgs, output: &Path) -> Result<JobRegister, Failure> {
+    fn open(
+        question: &MailingArgs,
+        list: &ListArgs,
+        rules: Option<&ChannelRules>,
+        output: &Path,
+    ) -> Result<JobRegister, Failure> {
         let path = match (&question.register, &question.source) {
             (Some(_), Some(source)) if question.ask_missing => source,
             (Some(_), Some(_)) => {
@@ -92,8 +97,9 @@ impl JobRegister {
             (None, None) => return Err(Failure::Usage("name a register or a source".to_owned())),
         };
         let source = sources::open(path, &question.asking)?;
+        let lists = [&*list.list];
         let found =
-            sources::recipients(&source, &question.of, &list.reading, &[&list.list], list.max_rejected)?;
+            sources::recipients(&source, &question.of, &list.reading, &lists, rules, list.max_rejected)?;
         let Some(ids) = found else {
             // The job is refused, and its report says why.
             let register = Arc::new(source.empty(question.of.sender.as_deref())?);
@@ -122,10 +128,7 @@ fn with_mailing(
     // Before anything is asked.
     let rules = list.rules.as_ref().map(ChannelRules::read).transpose()?;
     listen();
-    let JobRegister { register, asked } = JobRegister::open(question, list, output)?;
-    if let (Some(rules), Some(file), false) = (&rules, &list.rules, list.quiet) {
-        channel_rules::warn(rules, &register, file)?;
-    }
+    let JobRegister { register, asked } = JobRegister::open(question, list, rules.as_ref(), output)?;
     let (date, today) = day(&question.of)?;
     let question = register.question(question.of.sender.as_deref(), date)?;
     let progress = JobProgress::new(list);
@@ -152,6 +155,9 @@ fn with_mailing(
         progress: &progress,
     };
     let ruling = rules.as_ref().map(|rules| Ruling::load(rules, &mailing)).transpose();
+    if let (Ok(Some(ruling)), Some(file), false) = (&ruling, &list.rules, list.quiet) {
+        channel_rules::warn(ruling, &register, file)?;
+    }
     let report = ruling.and_then(|ruling| job(&Mailing { ruling: ruling.as_ref(), ..mailing.clone() }));
     progress.finish();
     let rules = list.rules.as_deref().unwrap_or(Path::new(""));
@@ -186,6 +192,7 @@ pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
         id_at: reading.id_at,
         // Those of the rules.
         cell_columns: Vec::new(),
+        other_country: None,
         header: match reading.header {
             HeaderArg::Auto => None,
             HeaderArg::Yes => Some(true),

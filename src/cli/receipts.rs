@@ -4,7 +4,8 @@ use super::args::{ReconcileArgs, RecordArgs};
 use super::mailing::JobProgress;
 use super::{CommandResult, Failure, listen};
 use nabar::mailing::{
-    LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, RecordKey, RunRecord, SplitDirectory,
+    FurtherRecord, LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, RecordKey, RunRecord,
+    RunRegister, SplitDirectory,
 };
 use nabar::plain_text::plain;
 use std::io::{self, Write};
@@ -96,6 +97,9 @@ fn print_record(record: &RunRecord, out: &mut impl Write) -> io::Result<()> {
         "register",
         &format!("{register}, sequence {sequence}, as of {as_of}, {}", known(&record.register_digest)),
     )?;
+    for RunRegister { name, kind, sequence, as_of, digest } in &record.registers {
+        line(name, &format!("{kind}, sequence {sequence}, as of {as_of}, {}", known(digest)))?;
+    }
     if let Some((address, oldest, newest)) = &record.asked {
         line("asked", &format!("{address}, answers of {oldest} to {newest}"))?;
     }
@@ -116,6 +120,10 @@ fn print_letter(letter: &LetterRecord, out: &mut impl Write) -> io::Result<()> {
     line("row", &letter.row.to_string())?;
     line("outcome", &format!("{} {}", letter.outcome, letter.reason.replace('_', " ")))?;
     line("operator", &letter.operator_id)?;
+    for FurtherRecord { name, outcome, reason, operator_id } in &letter.registers {
+        let said = [&**outcome, &reason.replace('_', " "), operator_id];
+        line(name, said.join(" ").trim())?;
+    }
     line("channel", &letter.channel)?;
     line("rule", &letter.rule)?;
     line("file", letter.file.as_deref().unwrap_or_default())?;

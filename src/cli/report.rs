@@ -1,6 +1,8 @@
 //! The report of `check` and `split` on a terminal.
 
-use nabar::mailing::{self, ChannelsSummary, GroupsSummary, Language, Report, RowProblem, SourceSummary};
+use nabar::mailing::{
+    self, ChannelsSummary, FurtherSummary, GroupsSummary, Language, Report, RowProblem, SourceSummary,
+};
 use nabar::plain_text::plain;
 use std::io::{self, Write};
 
@@ -209,6 +211,9 @@ impl TerminalReport<'_> {
         if let Some(source) = &register.source {
             self.print_source(source, out)?;
         }
+        for further in report.channels.iter().flat_map(|channels| &channels.registers) {
+            self.print_further(further, out)?;
+        }
         writeln!(
             out,
             "{} {} {}, {} {}; {} s, {} {}",
@@ -220,6 +225,21 @@ impl TerminalReport<'_> {
             self.decimal(report.seconds, 2),
             self.decimal(report.rows_per_second / 1e6, 1),
             self.pick("million rows/s", "miljoner rader/s")
+        )
+    }
+
+    /// What a further register of the rules said of the letters for which they asked it.
+    fn print_further(&self, further: &FurtherSummary, out: &mut impl Write) -> io::Result<()> {
+        let (words, register) = (self.language.words(), &further.register);
+        let FurtherSummary { name, outcomes, .. } = further;
+        let said: Vec<String> =
+            outcomes.iter().map(|(outcome, letters)| format!("{letters} {}", self.name(outcome))).collect();
+        let (kind, as_of) = (register.kind, &register.as_of);
+        let said = if said.is_empty() { "0".to_owned() } else { said.join(", ") };
+        writeln!(
+            out,
+            "{name} ({kind} {} {as_of}, {} {}): {said}",
+            words.as_of, words.sequence, register.sequence
         )
     }
 

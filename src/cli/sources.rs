@@ -8,9 +8,10 @@ use super::mailing::{JobProgress, list_options};
 use super::{CommandResult, Failure, InputRegister, day, interrupted, listen};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
+use nabar::channels::ChannelRules;
 use nabar::files;
 use nabar::identities::Ordinal;
-use nabar::mailing::{self, Destination, Mailing, SplitDirectory};
+use nabar::mailing::{self, Destination, ListOptions, Mailing, SplitDirectory};
 use nabar::register::Register;
 use nabar::rejected::RejectedLimit;
 use nabar::snapshot::format;
@@ -86,6 +87,7 @@ pub(super) fn recipients(
     of: &SenderArgs,
     reading: &ReadingArgs,
     lists: &[&Path],
+    rules: Option<&ChannelRules>,
     max_rejected: RejectedLimit,
 ) -> Result<Option<Vec<Ordinal>>, Failure> {
     if let Some(list) = lists.iter().find(|list| **list == Path::new("-")) {
@@ -101,10 +103,11 @@ pub(super) fn recipients(
     let sender = source.sender(of.sender.as_deref())?;
     let question = register.question(sender.as_deref(), date)?;
     let progress = JobProgress::silent();
+    let other_country = rules.and_then(|rules| mailing::other_country(rules, register.kind().country()));
     let mut all = Vec::new();
     for list in lists {
         let mailing = Mailing {
-            options: list_options(reading),
+            options: ListOptions { other_country, ..list_options(reading) },
             today,
             max_rejected,
             progress: &progress,
@@ -167,10 +170,10 @@ pub(super) fn resolve(args: &ResolveArgs) -> CommandResult {
     let source = open(&args.source, &args.asking)?;
     listen();
     let lists: Vec<&Path> = args.lists.iter().map(|list| &**list).collect();
-    let ids = recipients(&source, &args.of, &args.reading, &lists, mailing::MAX_REJECTED)?;
+    let ids = recipients(&source, &args.of, &args.reading, &lists, None, args.max_rejected)?;
     let ids = ids.ok_or_else(|| {
         Failure::Refused(
-            "most rows of a list have no id: `nabar check` says why; nothing was asked".to_owned(),
+            "too many rows of a list have no id: `nabar check` says why, --max-rejected allows more; nothing was asked".to_owned(),
         )
     })?;
     let journal = source::journal_of(&args.output);
@@ -228,11 +231,12 @@ pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
     earlier.check_one_column()?;
     let source = open(&args.source, &args.asking)?;
     let kind = source.file().kind.name();
-    if kind != earlier.kind() {
+    if !earlier.has_kind(kind) {
         let text = format!("the split is one of {}, the source is one of {kind}", earlier.kind());
         return Err(Failure::Usage(text));
     }
-    let of = SenderArgs { sender: earlier.sender().map(str::to_owned), date: None, max_age: None };
+    let sender = earlier.sender().filter(|_| kind == earlier.kind());
+    let of = SenderArgs { sender: sender.map(str::to_owned), date: None, max_age: None };
     let to = Destination::new(&args.output);
     mailing::check_destination(&to)?;
     listen();

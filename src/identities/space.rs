@@ -45,6 +45,14 @@ impl Country {
         }
     }
 
+    /// The other one.
+    pub(crate) const fn other(self) -> Country {
+        match self {
+            Country::Sweden => Country::Norway,
+            Country::Norway => Country::Sweden,
+        }
+    }
+
     /// The space of nearly all recipients.
     pub(crate) const fn main_space(self) -> Space {
         match self {

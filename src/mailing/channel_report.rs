@@ -1,8 +1,11 @@
 //! The part of the report about channels and rules.
 
+use super::register_report::RegisterSummary;
 use super::tally::Ruled;
 use crate::channels::ChannelRules;
+use crate::register::Answer;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Channels and rules of a job, and their letters.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -11,6 +14,9 @@ pub struct ChannelsSummary {
     pub rules_digest: String,
     /// The id lists, in the order of the file.
     pub lists: Vec<IdListSummary>,
+    /// The further registers, in the order of the file; absent without.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registers: Vec<FurtherSummary>,
     /// The channels, in the order of the file.
     pub channels: Vec<ChannelSummary>,
     /// The rules, in the order of the file.
@@ -31,6 +37,17 @@ pub struct IdListSummary {
     pub rejected: u64,
     /// `blake3:` and 64 hexadecimal digits, of the file as it is.
     pub digest: String,
+}
+
+/// A further register of the rules.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FurtherSummary {
+    /// Name.
+    pub name: String,
+    /// The register, and its version.
+    pub register: RegisterSummary,
+    /// The letters for which the rules asked it, by outcome.
+    pub outcomes: BTreeMap<&'static str, u64>,
 }
 
 /// The letters of a channel.
@@ -82,15 +99,28 @@ pub struct ChannelCosts {
 
 impl ChannelsSummary {
     /// Of the letters of each verdict.
-    pub(super) fn new(
+    pub(super) fn new<'r>(
         rules: &ChannelRules,
         lists: &[IdListSummary],
+        registers: impl Iterator<Item = (&'r str, &'r RegisterSummary)>,
         letters: impl Iterator<Item = (Ruled, u64)>,
     ) -> ChannelsSummary {
         let mut by_rule = vec![0; rules.rules().len()];
-        for (ruled, letters) in letters {
+        let mut registers: Vec<FurtherSummary> = registers
+            .map(|(name, register)| FurtherSummary {
+                name: name.to_owned(),
+                register: register.clone(),
+                outcomes: BTreeMap::new(),
+            })
+            .collect();
+        for (ruled, letters) in letters.filter(|(_, letters)| *letters > 0) {
             if let Some(rule) = ruled.rule {
                 by_rule[usize::from(rule)] += letters;
+            }
+            for (register, answer) in registers.iter_mut().zip(ruled.further) {
+                if let Some(outcome) = answer.map(Answer::outcome) {
+                    *register.outcomes.entry(outcome.name()).or_default() += letters;
+                }
             }
         }
         let rule_summaries =
@@ -119,6 +149,7 @@ impl ChannelsSummary {
         ChannelsSummary {
             rules_digest: format!("blake3:{}", rules.digest().to_hex()),
             lists: lists.to_vec(),
+            registers,
             channels: channels.collect(),
             costs: costs(rules, &rule_summaries),
             rules: rule_summaries,

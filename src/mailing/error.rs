@@ -4,7 +4,9 @@ use super::file_kind::FileKind;
 use super::likely_cause::LikelyCause;
 use super::report::REPORT;
 use crate::plain_text::plain;
-use crate::register::{Damage, ScopeError};
+use crate::register::{Damage, QuestionError, ScopeError};
+use crate::snapshot::OpenError;
+use crate::store::StoreError;
 use std::io;
 use std::path::PathBuf;
 
@@ -113,6 +115,27 @@ pub enum ListError {
         /// Why.
         error: Box<ListError>,
     },
+    /// A register that channel rules name cannot be used.
+    #[error("the register {name} of the rules (line {line}): {error}")]
+    FurtherRegister {
+        /// Its name in the file of rules.
+        name: String,
+        /// Line in the file of rules.
+        line: usize,
+        /// Why.
+        error: Box<FurtherRegisterError>,
+    },
+    /// A register that channel rules name has the answers for some ids only, and the rules ask for others.
+    #[error(
+        "the register {name} of the rules was not asked for the recipients of {letters} letters: that is not to say that they \
+         are not registered; nothing was left behind. Resolve this list, and use its answers"
+    )]
+    FurtherNotAsked {
+        /// Its name in the file of rules.
+        name: String,
+        /// Letters.
+        letters: u64,
+    },
     /// Rows of a list of ids that channel rules name have no id.
     #[error(
         "the list {name} of the rules (line {line}) has rows without a valid id ({rejected}), or with what may be a second one, and a letter to one of these \
@@ -149,7 +172,9 @@ pub enum ListError {
         wanted: String,
     },
     /// Outcomes times channel rules are more than a job can count.
-    #[error("the register has {operators} operators, too many for {rules} channel rules")]
+    #[error(
+        "the register has {operators} operators, too many for {rules} channel rules and the operators of their further registers"
+    )]
     TooManyRules {
         /// Operators of the register.
         operators: usize,
@@ -323,6 +348,8 @@ impl ListError {
             | ListError::NoSuchColumn { .. }
             | ListError::NoRuleColumn { .. }
             | ListError::IdList { .. }
+            | ListError::FurtherRegister { .. }
+            | ListError::FurtherNotAsked { .. }
             | ListError::IdListRejected { .. }
             | ListError::IdListEmpty { .. }
             | ListError::AmbiguousColumn { .. }
@@ -388,11 +415,16 @@ impl ListError {
                 | ListError::OtherHeader(_)
                 | ListError::RowTooLong(_)
                 | ListError::NotAsked(_)
+                | ListError::FurtherNotAsked { .. }
                 | ListError::Stale(_)
                 | ListError::ReceiptsRejected { .. }
                 | ListError::IdListRejected { .. }
                 | ListError::IdListEmpty { .. }
-        ) || matches!(self, ListError::IdList { error, .. } if error.is_refusal())
+        ) || match self {
+            ListError::IdList { error, .. } => error.is_refusal(),
+            ListError::FurtherRegister { error, .. } => error.is_age(),
+            _ => false,
+        }
     }
 
     /// Whether the options of the job are wrong, rather than the job failed.
@@ -420,7 +452,11 @@ impl ListError {
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)
-        ) || matches!(self, ListError::IdList { error, .. } if error.is_usage())
+        ) || match self {
+            ListError::IdList { error, .. } => error.is_usage(),
+            ListError::FurtherRegister { error, .. } => error.is_usage(),
+            _ => false,
+        }
     }
 }
 
@@ -432,4 +468,44 @@ pub struct ReceiptsError {
     pub path: PathBuf,
     /// What is wrong, and what to do.
     pub finding: String,
+}
+
+/// Why a further register cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FurtherRegisterError {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The data directory cannot be read.
+    #[error(transparent)]
+    Directory(#[from] StoreError),
+    /// It cannot be asked for this sender.
+    #[error("{0}: `sender` names another one than that of the job")]
+    Question(#[from] QuestionError),
+    /// Its answers are too old.
+    #[error(transparent)]
+    Stale(#[from] ScopeError),
+    /// It is too old.
+    #[error("it is from {as_of}, {hours} hours ago; max_age_hours allows {allowed}: get a newer one")]
+    Old {
+        /// The time of its content.
+        as_of: jiff::Timestamp,
+        /// Hours since then.
+        hours: i64,
+        /// Hours that are allowed.
+        allowed: u32,
+    },
+}
+
+impl FurtherRegisterError {
+    /// Whether the rules ask it for a sender that it does not have, rather than it cannot be read.
+    pub(super) fn is_usage(&self) -> bool {
+        matches!(self, FurtherRegisterError::Question(error) if !matches!(error, QuestionError::Damaged(_)))
+    }
+
+    /// Whether the register is refused for its age.
+    pub(super) fn is_age(&self) -> bool {
+        matches!(self, FurtherRegisterError::Stale(_) | FurtherRegisterError::Old { .. })
+    }
 }

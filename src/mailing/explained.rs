@@ -7,10 +7,10 @@ use super::parse::ChunkRows;
 use super::ruling::{ListRuling, Ruling};
 use super::run::Job;
 use super::tally::Verdict;
-use crate::channels::{Explained, Facts};
+use crate::channels::{Explained, Facts, RegisterAnswer};
 use crate::identities::Identity;
 use crate::limits::CHUNK_BYTES;
-use crate::register::{Answer, Question};
+use crate::register::{Answer, Outcome, Question};
 use jiff::civil::Date;
 
 /// A letter, and what each rule saw of it.
@@ -34,12 +34,15 @@ pub fn explain_letter(
     day: Date,
     cells: Vec<String>,
 ) -> Result<ExplainedLetter, ListError> {
-    let outcome = question.ask(identity)?;
-    let operators = question.register().operators();
-    let operator = outcome.operator().and_then(|operator| operators.get(usize::from(operator)));
+    let register = question.register();
+    let outcome = match register.kind().country().has(identity.ordinal()) {
+        true => question.ask(identity)?,
+        false => Outcome::OtherCountry,
+    };
+    let answer = RegisterAnswer::new(outcome, register.operators());
     let facts = Facts {
-        outcome,
-        operator: operator.map(|operator| (&*operator.id, &*operator.name)),
+        answer,
+        further: ruling.further_answers(identity)?,
         identity: *identity,
         day,
         in_lists: ruling.in_lists(identity),
@@ -47,7 +50,7 @@ pub fn explain_letter(
     };
     Ok(ExplainedLetter {
         verdict: Verdict::Decided(outcome),
-        operator: operator.map(|operator| operator.name.clone()),
+        operator: answer.operator.map(|(_, name)| name.to_owned()),
         steps: ruling.rules().explain(&facts),
     })
 }

@@ -1,20 +1,27 @@
 //! `feedback.csv`: the outcome of every row of the list.
 
 use super::buffers::PartsMut;
+use super::ruling::Ruling;
 use super::tally::{Ruled, Verdict, VerdictNumbers};
-use crate::channels::ChannelRules;
+use crate::channels::RegisterAnswer;
 use crate::register::{Outcome, Register};
 
-/// First line of the file.
-const HEADER: &[u8] = b"row,recipient_id,outcome,reason,operator_id\n";
-/// The same with channel rules.
-const HEADER_WITH_RULES: &[u8] = b"row,recipient_id,outcome,reason,operator_id,channel,rule\n";
+/// Columns of the file.
+const COLUMNS: [&str; 5] = ["row", "recipient_id", "outcome", "reason", "operator_id"];
+/// Further ones with channel rules.
+const COLUMNS_OF_RULES: [&str; 2] = ["channel", "rule"];
+/// The columns of the outcome and the channel.
+pub(super) const OUTCOME_COLUMN: usize = 2;
+pub(super) const CHANNEL_COLUMN: usize = 5;
+/// Of each further register of the rules: the ends of the names of its columns, after its own name.
+const COLUMNS_OF_REGISTER: [&str; 3] = ["_outcome", "_reason", "_operator_id"];
 
 /// Writes the lines of `feedback.csv`.
 pub(super) struct Feedback {
     /// The end of a line for each verdict.
     tails: Vec<LineTail>,
-    has_rules: bool,
+    /// The first line of the file.
+    header: Vec<u8>,
 }
 
 /// The part of a line after the identity, from the comma on.
@@ -31,43 +38,50 @@ impl LineTail {
 }
 
 impl Feedback {
-    pub(super) fn new(
-        register: &Register,
-        rules: Option<&ChannelRules>,
-        numbers: VerdictNumbers,
-    ) -> Feedback {
-        let digits = register.kind().country().digits();
-        let tail = |Ruled { verdict, rule }: Ruled| {
+    pub(super) fn new(register: &Register, ruling: Option<&Ruling<'_>>, numbers: VerdictNumbers) -> Feedback {
+        let own_country = register.kind().country();
+        let header = match ruling {
+            None => line(COLUMNS.to_vec()),
+            Some(ruling) => line(columns(ruling.rules().registers().iter().map(|one| &*one.name))),
+        };
+        let tail = |Ruled { verdict, rule, further }: Ruled| {
             let operator = match verdict {
-                Verdict::Decided(Outcome::Digital(operator)) => Some(operator),
+                Verdict::Decided(outcome) => RegisterAnswer::new(outcome, register.operators()).operator,
                 _ => None,
             };
-            let operator = operator.and_then(|operator| register.operators().get(usize::from(operator)));
-            let mut bytes = vec![b','];
-            let mut csv = csv::WriterBuilder::new().from_writer(&mut bytes);
-            let id = operator.map_or("", |operator| &operator.id);
-            // Writing to memory cannot fail.
-            let mut record = vec![verdict.outcome(), verdict.reason(), id];
-            if let Some(rules) = rules {
-                let rule = rule.map(usize::from);
+            let mut record =
+                vec![verdict.outcome(), verdict.reason(), operator.map_or("", |(operator, _)| operator)];
+            if let Some(ruling) = ruling {
+                let (rules, rule) = (ruling.rules(), rule.map(usize::from));
                 record.push(rule.map_or("", |rule| &rules.channel_of(rule).name));
                 record.push(rule.map_or("", |rule| &rules.rules()[rule].name));
+                for (operators, answer) in ruling.further().operators().into_iter().zip(further) {
+                    let answer = answer.map(|answer| RegisterAnswer::new(answer.outcome(), operators));
+                    let operator = answer.and_then(|answer| answer.operator);
+                    record.push(answer.map_or("", |answer| answer.outcome.name()));
+                    record.push(answer.map_or("", |answer| answer.outcome.reason()));
+                    record.push(operator.map_or("", |(operator, _)| operator));
+                }
             }
-            let _ = csv.write_record(record);
-            let _ = csv.flush();
-            drop(csv);
+            let mut bytes = vec![b','];
+            bytes.extend(line(record));
+            let country = match verdict {
+                Verdict::Decided(Outcome::OtherCountry) => own_country.other(),
+                _ => own_country,
+            };
+            let digits = country.digits();
             let mut padded = [0; LineTail::WIDE];
             let fits = bytes.len().min(LineTail::WIDE);
             padded[..fits].copy_from_slice(&bytes[..fits]);
             let identity_digits = if matches!(verdict, Verdict::Rejected(_)) { 0 } else { digits };
             LineTail { padded, bytes, identity_digits }
         };
-        Feedback { tails: numbers.all().map(tail).collect(), has_rules: rules.is_some() }
+        Feedback { tails: numbers.all().map(tail).collect(), header }
     }
 
     /// The first line of the file.
-    pub(super) fn header(&self) -> &'static [u8] {
-        if self.has_rules { HEADER_WITH_RULES } else { HEADER }
+    pub(super) fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// Bytes of a line with this verdict, without the digits of its row number.
@@ -95,6 +109,26 @@ impl Feedback {
         }
         counter.advance();
     }
+}
+
+/// The columns of the feedback of a job with rules, which have some further registers.
+pub(super) fn columns<'n>(registers: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let of_registers = registers.flat_map(|name| COLUMNS_OF_REGISTER.map(|end| format!("{name}{end}")));
+    let own = COLUMNS.iter().chain(&COLUMNS_OF_RULES).map(|name| (*name).to_owned());
+    own.chain(of_registers).collect()
+}
+
+/// The column of the outcome of a further register, after which come reason and operator.
+pub(super) fn outcome_column(register: usize) -> usize {
+    COLUMNS.len() + COLUMNS_OF_RULES.len() + register * COLUMNS_OF_REGISTER.len()
+}
+
+/// A line of CSV.
+fn line(record: Vec<impl AsRef<[u8]>>) -> Vec<u8> {
+    let mut csv = csv::WriterBuilder::new().from_writer(Vec::new());
+    // Writing to memory cannot fail.
+    let _ = csv.write_record(record);
+    csv.into_inner().unwrap_or_default()
 }
 
 /// A row number in decimal, followed by a comma.

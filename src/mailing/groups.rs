@@ -16,10 +16,14 @@ use std::ops::Range;
 
 /// Most groups of a column. Columns with more, such as names, have a group for nearly each letter.
 const GROUPS_MAX: usize = 10_000;
+/// Most bytes of all texts of a column.
+const TEXTS_BYTES_MAX: usize = 4 << 20;
+/// Memory of the groups of a column, with up to forty channels, in bytes.
+pub(crate) const GROUPS_BYTES_MAX: usize = TEXTS_BYTES_MAX + GROUPS_MAX * (8 * 48 + 64);
 /// The youngest age of each group of ages, in years.
 const AGES: [u32; 10] = [0, 18, 25, 35, 45, 55, 65, 75, 85, 95];
 /// Outcomes, in the order in which they are counted.
-const OUTCOMES: [&str; 5] = ["digital", "notify", "paper", "rejected", "duplicate"];
+const OUTCOMES: [&str; 6] = ["digital", "notify", "paper", "other_country", "rejected", "duplicate"];
 
 /// What letters are grouped by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,16 @@ pub enum GroupBy {
     Column(String),
     /// The age of the recipient on the day of the job.
     Age,
+}
+
+impl From<&str> for GroupBy {
+    /// `age`, or a column.
+    fn from(text: &str) -> GroupBy {
+        match text {
+            "age" => GroupBy::Age,
+            column => GroupBy::Column(column.to_owned()),
+        }
+    }
 }
 
 /// The groups of a report.
@@ -75,7 +89,7 @@ impl<'a> ListGroups<'a> {
         day: Date,
         form: &'a ListForm,
     ) -> Option<ListGroups<'a>> {
-        let counted = |Ruled { verdict, rule }| {
+        let counted = |Ruled { verdict, rule, .. }| {
             let outcome = OUTCOMES.iter().position(|name| *name == verdict.outcome())?;
             let channel = rules
                 .zip(rule)
@@ -168,6 +182,8 @@ fn hide_small(groups: &mut Vec<(&[u8], GroupSummary)>, smallest: u64) -> (u64, u
 #[derive(Default)]
 pub(super) struct GroupTable {
     places: HashMap<Box<[u8]>, usize>,
+    /// Bytes of all texts.
+    bytes: usize,
     /// For each group, letters by what is counted.
     counts: Vec<u64>,
     width: usize,
@@ -180,7 +196,8 @@ impl GroupTable {
             return Ok(place);
         }
         let place = self.places.len();
-        if place == GROUPS_MAX {
+        self.bytes += key.len();
+        if place == GROUPS_MAX || self.bytes > TEXTS_BYTES_MAX {
             return Err(TooManyGroups);
         }
         self.places.insert(key.into(), place);

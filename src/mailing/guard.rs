@@ -6,11 +6,12 @@
 
 use super::cells::{Cells, without_line_end};
 use super::footer::is_footer;
+use super::id_numbers::IdNumbers;
 use super::lines::RUN_DIGITS;
 use super::rows::{Layout, RowProblem, RowRules};
 use super::shape::RowShape;
 use super::titles::Titles;
-use crate::identities::{Country, Identity, Rejection, Today, separator_bytes};
+use crate::identities::{Country, Identity, Rejection, separator_bytes};
 use std::ops::Range;
 
 /// What rows are compared with.
@@ -102,7 +103,7 @@ impl Guard {
     /// Whether a cell ends with a whole identity, other than a row's own, right behind a letter, or behind a digit of a text:
     /// as where the last cell of one row and the first one of the next touch.
     fn ends_with_other(&self, cell: &[u8], own: &[Identity]) -> bool {
-        let found = identity_at_end(cell, self.rules.country, self.rules.today);
+        let found = identity_at_end(cell, &self.rules.ids);
         found.is_some_and(|(before, text, identity)| {
             let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
             let is_behind = match before.last() {
@@ -171,8 +172,7 @@ impl Guard {
             if overlaps(known, &run) {
                 continue;
             }
-            let candidate = spelling(self.rules.country, &bytes[..row.end], &run);
-            let is_other = candidate.is_some_and(|candidate| {
+            let is_other = spellings(&self.rules.ids, &bytes[..row.end], &run).any(|candidate| {
                 let text = &bytes[candidate];
                 self.rules.identity(text).is_ok_and(|identity| {
                     is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
@@ -240,7 +240,7 @@ impl Guard {
             }
             if sign == JoiningSign::More
                 && bytes[group.start].is_ascii_digit()
-                && last_digits(self.rules.country, &bytes[..row.end], &group).any(is_other)
+                && last_digits(&self.rules.ids, &bytes[..row.end], &group).any(is_other)
             {
                 return true;
             }
@@ -313,16 +313,13 @@ pub(super) const fn whole_lengths(country: Country) -> &'static [usize] {
 }
 
 /// The identity with which a cell ends, its text, and what is before it. The longest one: its last digits are no other one.
-pub(super) fn identity_at_end(
-    cell: &[u8],
-    country: Country,
-    today: Today,
-) -> Option<(&[u8], &[u8], Identity)> {
+pub(super) fn identity_at_end<'c>(cell: &'c [u8], ids: &IdNumbers) -> Option<(&'c [u8], &'c [u8], Identity)> {
     let cell = cell.trim_ascii_end();
-    let ends = whole_lengths(country).iter().filter_map(|length| cell.len().checked_sub(*length));
+    let lengths = ids.countries().flat_map(whole_lengths);
+    let ends = lengths.filter_map(|length| cell.len().checked_sub(*length));
     ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
         let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
-        let identity = Identity::parse(text, country, today).ok().filter(|_| is_whole)?;
+        let identity = ids.identity(text).ok().filter(|_| is_whole)?;
         Some((before, text, identity))
     })
 }
@@ -367,7 +364,7 @@ pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
                 Err(rejection) => rejection == Rejection::BadCheckDigit && text.len() != 10,
             }
         };
-        if spelling(rules.country, bytes, &run).is_some_and(is_identity) {
+        if spellings(&rules.ids, bytes, &run).any(is_identity) {
             return true;
         }
     }
@@ -379,6 +376,11 @@ fn digits_after(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize
     let start = run.end + separator_bytes(&bytes[run.end..])?;
     let count = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     (count == digits).then_some(start + digits)
+}
+
+/// The possible identities that begin with a run of digits, one of each country.
+fn spellings(ids: &IdNumbers, bytes: &[u8], run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    ids.countries().filter_map(|country| spelling(country, bytes, run))
 }
 
 /// The possible identity that begins with a run of digits.
@@ -425,7 +427,15 @@ fn may_separate(byte: u8, delimiter: Option<u8>) -> bool {
 }
 
 /// The possible identities at the end of a run, where digits of a joined row precede them; also without a zero that was lost.
-fn last_digits(country: Country, bytes: &[u8], run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn last_digits(ids: &IdNumbers, bytes: &[u8], run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    ids.countries().flat_map(|country| last_digits_of(country, bytes, run))
+}
+
+fn last_digits_of(
+    country: Country,
+    bytes: &[u8],
+    run: &Range<usize>,
+) -> impl Iterator<Item = Range<usize>> + use<> {
     let last = |digits: usize, end: usize| (run.len() > digits).then(|| run.end - digits..end);
     let candidates = match country {
         Country::Sweden => match digits_after(bytes, run, 4) {
@@ -504,13 +514,15 @@ fn mark_of_joining(row: &[u8], has_nel: bool) -> Option<JoiningSign> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identities::Today;
 
     const ID: &str = "196810199809";
     const OTHER: &str = "195904109807";
 
     fn guard(country: Country) -> Guard {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
-        let rules = RowRules { layout, columns: 3, country, today: Today::new(2026, 6, 1).expect("a day") };
+        let today = Today::new(2026, 6, 1).expect("a day");
+        let rules = RowRules { layout, columns: 3, ids: IdNumbers { country, other: None, today } };
         Guard {
             rules,
             shape: RowShape::Cells { usual: 3, most: 3, others: Vec::new(), only_others: Vec::new() },

@@ -1,6 +1,6 @@
 //! `report.html`: the report as one page.
 
-use super::channel_report::{ChannelCosts, ChannelsSummary};
+use super::channel_report::{ChannelCosts, ChannelsSummary, FurtherSummary};
 use super::report::{FEEDBACK, GroupSummary, GroupsSummary, Report, Savings};
 use super::rows::RowProblem;
 use super::words::Language;
@@ -138,7 +138,7 @@ fn first_figures(report: &Report, language: Language) -> Markup {
 
 /// Outcomes in the order in which they are shown.
 fn bars(report: &Report) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-    let shown = ["digital", "notify", "paper", "rejected", "duplicate"].into_iter();
+    let shown = ["digital", "notify", "paper", "other_country", "rejected", "duplicate"].into_iter();
     shown.filter_map(|name| report.outcomes.get(name).map(|&rows| (name, rows))).filter(|(_, rows)| *rows > 0)
 }
 
@@ -389,6 +389,13 @@ fn to_repeat(report: &Report, language: Language) -> Markup {
                 @for list in &found.lists {
                     dt { (words.id_lists) }
                     dd { (plain(&list.name)) ", " (language.number(list.ids)) " " (words.ids) ", " span.digest { (list.digest) } }
+                }
+                @for FurtherSummary { name, register, .. } in &found.registers {
+                    dt { (words.further_registers) }
+                    dd {
+                        (name) ": " (register.kind) ", " (words.sequence) " " (register.sequence) ", " (words.as_of) " "
+                        (local(&register.as_of)) ", " span.digest { (register.digest) }
+                    }
                 }
             }
         }

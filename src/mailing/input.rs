@@ -271,7 +271,12 @@ mod tests {
     fn rules() -> RowRules {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
         let today = crate::identities::Today::CONTRACT;
-        RowRules { layout, columns: 0, country: crate::identities::Country::Sweden, today }
+        let ids = super::super::id_numbers::IdNumbers {
+            country: crate::identities::Country::Sweden,
+            other: None,
+            today,
+        };
+        RowRules { layout, columns: 0, ids }
     }
 
     fn row_end(bytes: &[u8], at: usize) -> usize {

@@ -11,9 +11,11 @@ mod explained;
 mod feedback;
 mod file_kind;
 mod footer;
+mod further;
 mod groups;
 mod guard;
 mod html;
+mod id_numbers;
 mod input;
 mod likely_cause;
 mod lines;
@@ -25,6 +27,7 @@ mod outputs;
 mod parse;
 mod receipts;
 mod recheck;
+mod register_report;
 mod report;
 mod row_cells;
 mod rows;
@@ -42,22 +45,28 @@ mod titles;
 mod well_formed;
 mod words;
 
-pub use channel_report::{ChannelCosts, ChannelSummary, ChannelsSummary, IdListSummary, RuleSummary};
-pub use error::{Hint, ListError, ReceiptsError};
+pub use channel_report::{
+    ChannelCosts, ChannelSummary, ChannelsSummary, FurtherSummary, IdListSummary, RuleSummary,
+};
+pub use error::{FurtherRegisterError, Hint, ListError, ReceiptsError};
 pub use explained::{ExplainedLetter, explain_letter, explain_row};
 pub use file_kind::FileKind;
+pub use further::other_country;
+pub(crate) use groups::GROUPS_BYTES_MAX;
 pub use groups::{GroupBy, GroupOptions};
 pub use html::is_html_report;
 pub use likely_cause::LikelyCause;
 pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
 pub use receipts::{
-    LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, ReconciledFile, RecordKey, RunRecord,
+    FurtherRecord, LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, ReconciledFile, RecordKey,
+    RunRecord, RunRegister,
 };
 pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked};
+pub use register_report::{AskedSummary, RegisterSummary, SourceSummary};
 pub use report::{
-    AskedSummary, DecidedBy, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary,
-    ListSummary, MadeSummary, OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, RegisterSummary,
-    Report, Savings, SenderSummary, SettingsSummary, SourceSummary, VERSION,
+    DecidedBy, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary, ListSummary, MadeSummary,
+    OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, Report, Savings, SenderSummary, SettingsSummary,
+    VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub(crate) use ruling::IdRuling;
@@ -68,7 +77,7 @@ pub use tally::Verdict;
 pub use words::{Language, ReportWords};
 
 use crate::channels::IdList;
-use crate::identities::{Ordinal, Today};
+use crate::identities::{Country, Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
 use groups::ListGroups;
@@ -193,23 +202,30 @@ fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, Lis
     Ok(mailing.report(&form, &result, None, started))
 }
 
-/// The identities of a list's letters, ascending, each once; of a row with two identities both. Also whether the list has
-/// too many rejected rows for the job.
+/// The identities of a list's letters that the register may have, ascending, each once; of a row with two identities both.
+/// Also whether the list has too many rejected rows for the job.
 pub fn recipients(mailing: &Mailing<'_>) -> Result<(Vec<Ordinal>, bool), ListError> {
     let input = input::open(mailing.list)?;
     let mut form = mailing.form_of(&input)?;
     // Both identities of a row, whichever is reached better.
     form.second = form.second.map(|(column, _)| (column, TwoIds::Both));
     let result = run::run(&mailing.job(&form)?, input, None)?;
-    Ok((result.seen.ordinals().collect(), mailing.refusal(&result).is_some()))
+    let country = mailing.question.register().kind().country();
+    let ids = result.seen.ordinals().filter(|id| country.has(*id)).collect();
+    Ok((ids, mailing.refusal(&result).is_some()))
 }
 
 /// The identities of a list that channel rules name. Errors: also too many rows without an id, or none with one.
-fn list_of_ids(mailing: &Mailing<'_>, list: &IdList) -> Result<(SeenIdentities, IdListSummary), ListError> {
+fn list_of_ids(
+    mailing: &Mailing<'_>,
+    list: &IdList,
+    other_country: Option<Country>,
+) -> Result<(SeenIdentities, IdListSummary), ListError> {
     let progress = Quiet(mailing.progress);
     // A second identity in a row may be the one that matters.
     let id_columns = list.id_column.iter().cloned().collect();
-    let options = ListOptions { id_columns, strict_rows: true, every_cell: true, ..ListOptions::default() };
+    let strict = ListOptions { strict_rows: true, every_cell: true, ..ListOptions::default() };
+    let options = ListOptions { id_columns, other_country, ..strict };
     let mailing = Mailing {
         list: &list.path,
         options,
@@ -255,9 +271,13 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     let form = mailing.form_of(&input)?;
     let register = mailing.question.register();
     let job = mailing.job(&form)?;
-    let rules = mailing.ruling.map(Ruling::rules);
-    let outputs =
-        Outputs::create(directory, register, (rules, job.numbers), mailing.duplicates, &form.beginning)?;
+    let outputs = Outputs::create(
+        directory,
+        register,
+        (mailing.ruling, job.numbers),
+        mailing.duplicates,
+        &form.beginning,
+    )?;
     let result = run::run(&job, input, Some(&outputs))?;
     mailing.check_rows(&result)?;
     let mut files = outputs.check(&result.tally, result.rows, mailing.threads)?;
@@ -329,7 +349,9 @@ impl Mailing<'_> {
         let groups = self.groups.into_iter().flat_map(GroupOptions::columns);
         let names = columns.iter().map(|column| &column.name).chain(groups);
         let cell_columns = names.cloned().collect();
-        let options = ListOptions { cell_columns, ..self.options.clone() };
+        let other_country = self.ruling.and_then(|ruling| ruling.other_country(country));
+        let other_country = other_country.or(self.options.other_country);
+        let options = ListOptions { cell_columns, other_country, ..self.options.clone() };
         sniff::sniff(sample, whole, country, self.today, &options).map_err(|error| match error {
             ListError::AmbiguousColumn { wanted, .. } => {
                 let line =
@@ -352,7 +374,9 @@ impl Mailing<'_> {
     fn numbers(&self) -> Result<VerdictNumbers, ListError> {
         let operators = self.question.register().operators().len();
         let rules = self.ruling.map_or(0, |ruling| ruling.rules().rules().len());
-        VerdictNumbers::new(operators, rules).ok_or(ListError::TooManyRules { operators, rules })
+        let further = self.ruling.map(|ruling| ruling.further().operators()).unwrap_or_default();
+        let further: Vec<usize> = further.into_iter().map(<[_]>::len).collect();
+        VerdictNumbers::new(operators, rules, &further).ok_or(ListError::TooManyRules { operators, rules })
     }
 
     fn job<'j>(&'j self, form: &'j ListForm) -> Result<Job<'j>, ListError> {
@@ -362,7 +386,7 @@ impl Mailing<'_> {
         let rules = self.ruling.map(Ruling::rules);
         Ok(Job {
             context: ParseContext { question: self.question, form, strict_rows: self.options.strict_rows },
-            ruling: self.ruling.map(of_list),
+            ruling: self.ruling.map(of_list).transpose()?,
             groups: self.groups.and_then(|groups| ListGroups::new(groups, numbers, rules, day, form)),
             numbers,
             duplicates: self.duplicates,
@@ -392,9 +416,20 @@ impl Mailing<'_> {
         }
         let not_asked = |(ruled, _): &(Ruled, u64)| ruled.verdict == Verdict::Decided(Outcome::NotAsked);
         match self.by_verdict(result).filter(not_asked).map(|(_, letters)| letters).sum() {
-            0 => Ok(()),
-            letters => Err(ListError::NotAsked(letters)),
+            0 => {}
+            letters => return Err(ListError::NotAsked(letters)),
         }
+        for (index, register) in
+            self.ruling.into_iter().flat_map(|ruling| ruling.rules().registers()).enumerate()
+        {
+            let not_asked =
+                |(ruled, _): &(Ruled, u64)| ruled.further[index] == Some(Outcome::NotAsked.into());
+            match self.by_verdict(result).filter(not_asked).map(|(_, letters)| letters).sum() {
+                0 => {}
+                letters => return Err(ListError::FurtherNotAsked { name: register.name.clone(), letters }),
+            }
+        }
+        Ok(())
     }
 
     /// Errors: the columns have another order from some row on.

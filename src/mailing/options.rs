@@ -1,5 +1,6 @@
 //! What a job on a list gets beside the list and the register.
 
+use crate::identities::Country;
 use crate::rejected::RejectedLimit;
 
 /// What the user says of a list. What is missing is decided from the list; `docs/lists.md` has the rules.
@@ -23,6 +24,8 @@ pub struct ListOptions {
     pub drop_skipped: bool,
     /// Offset from 0 and length in bytes of the identity, in a list of fixed width.
     pub id_at: Option<(usize, usize)>,
+    /// A country beside that of the register whose ids the list may have, too: that of a further register of channel rules.
+    pub other_country: Option<Country>,
     /// Columns whose cells are read for channel rules: names, numbers from 1, or `OFFSET:LENGTH` in a list of fixed width.
     pub cell_columns: Vec<String>,
     /// Whether the first row is a header.

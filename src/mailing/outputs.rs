@@ -10,11 +10,12 @@ use super::options::Duplicates;
 use super::output_directory::{OutputDirectory, write_error};
 use super::parse::ChunkRows;
 use super::report::{FEEDBACK, FeedbackSummary, REJECTED};
+use super::ruling::Ruling;
 use super::tally::{Ruled, Tally, Verdict, VerdictNumbers};
-use crate::channels::{Channel, ChannelRules};
+use crate::channels::Channel;
 use crate::cpu::{self, Work};
 use crate::files::with_suffix;
-use crate::register::{Kind, Operator, Outcome, Register};
+use crate::register::{Kind, Operator, Register};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +27,8 @@ pub(super) struct OutputFile {
     pub(super) outcome: Option<&'static str>,
     pub(super) channel: Option<String>,
     pub(super) operator: Option<u16>,
+    /// The further register of the rules whose operator it is.
+    pub(super) register: Option<usize>,
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) digest: String,
@@ -70,22 +73,37 @@ impl FileRows {
     }
 
     /// Where letters with a verdict go.
-    fn of(Ruled { verdict, rule }: Ruled, rules: Option<&ChannelRules>) -> FileRows {
-        let operator = match verdict {
-            Verdict::Decided(Outcome::Digital(operator)) => Some(operator.get()),
+    fn of(Ruled { verdict, rule, further }: Ruled, ruling: Option<&Ruling<'_>>) -> FileRows {
+        let own = match verdict {
+            Verdict::Decided(outcome) => outcome.operator(),
             _ => None,
         };
-        let rule = rules.zip(rule).map(|(rules, rule)| {
-            let index = rules.rules()[usize::from(rule)].channel;
-            (index, rules.channels()[index].mailbox)
+        let rule = ruling.zip(rule).map(|(ruling, rule)| {
+            let index = ruling.rules().rules()[usize::from(rule)].channel;
+            (index, &ruling.rules().channels()[index])
         });
         match rule {
-            Some((channel, false)) => FileRows { outcome: None, channel: Some(channel), operator: None },
-            Some((channel, true)) => {
-                FileRows { outcome: Some(verdict.outcome()), channel: Some(channel), operator }
+            Some((channel, Channel { mailbox: false, .. })) => {
+                FileRows { outcome: None, channel: Some(channel), operator: None }
             }
-            None => FileRows { outcome: Some(verdict.outcome()), channel: None, operator },
+            Some((channel, Channel { register: None, .. })) => {
+                FileRows::of_operator(Some(channel), own.map(|operator| operator.get()))
+            }
+            Some((channel, Channel { register: Some(register), .. })) => {
+                let operator = further[*register].and_then(|answer| answer.outcome().operator());
+                FileRows::of_operator(Some(channel), operator.map(|operator| operator.get()))
+            }
+            None => FileRows {
+                outcome: Some(verdict.outcome()),
+                channel: None,
+                operator: own.map(|operator| operator.get()),
+            },
         }
+    }
+
+    /// Digital letters to an operator.
+    fn of_operator(channel: Option<usize>, operator: Option<u16>) -> FileRows {
+        FileRows { outcome: Some("digital"), channel, operator }
     }
 }
 
@@ -107,11 +125,11 @@ impl Outputs {
     pub(super) fn create(
         directory: OutputDirectory,
         register: &Register,
-        (rules, numbers): (Option<&ChannelRules>, VerdictNumbers),
+        (ruling, numbers): (Option<&Ruling<'_>>, VerdictNumbers),
         duplicates: Duplicates,
         prefix: &[u8],
     ) -> Result<Outputs, ListError> {
-        let feedback = Feedback::new(register, rules, numbers);
+        let feedback = Feedback::new(register, ruling, numbers);
         let open = |name: &str| {
             let file = directory.create_file(name)?;
             let beginning = if name == FEEDBACK { feedback.header() } else { prefix };
@@ -119,17 +137,17 @@ impl Outputs {
             written.map_err(write_error(&directory.partial_path(name))).map(|()| file)
         };
         let mut files = Vec::new();
-        for (name, of) in names(register, rules, duplicates) {
+        for (name, of) in names(register, ruling, duplicates) {
             files.push(RowFile { file: open(&name)?, name, of });
         }
         // What is impossible in this job (notify in FaR, paper to a mailbox) has no file and gets no rows.
         let index = |ruled: Ruled| {
-            let rows = FileRows::of(ruled, rules);
+            let rows = FileRows::of(ruled, ruling);
             files.iter().position(|file| file.of == rows).unwrap_or(0)
         };
         let file_of = numbers.all().map(index).collect();
         let feedback_file = open(FEEDBACK)?;
-        let channels = rules.map(|rules| rules.channels().to_vec()).unwrap_or_default();
+        let channels = ruling.map(|ruling| ruling.rules().channels().to_vec()).unwrap_or_default();
         Ok(Outputs { directory, files, feedback_file, file_of, feedback, channels, prefix: prefix.to_vec() })
     }
 
@@ -217,6 +235,7 @@ impl Outputs {
                 outcome: file.of.outcome,
                 channel: file.of.channel.map(|channel| self.channels[channel].name.clone()),
                 operator: file.of.operator,
+                register: file.of.channel.and_then(|channel| self.channels[channel].register),
                 rows: mine.map(|verdict| tally.letters[verdict]).sum(),
                 bytes: bytes_of(index),
                 digest,
@@ -312,20 +331,21 @@ impl<const TWICE: bool> Work for RenderRows<'_, TWICE> {
 /// The files of rows: their names, and which letters go to them.
 fn names(
     register: &Register,
-    rules: Option<&ChannelRules>,
+    ruling: Option<&Ruling<'_>>,
     duplicates: Duplicates,
 ) -> Vec<(String, FileRows)> {
     let mut files = Vec::new();
-    match rules {
+    match ruling {
         None => {
-            add_operators(register, "digital", None, &mut files);
+            add_operators(register.operators(), "digital", None, &mut files);
             match register.kind() {
                 Kind::Krr => files.push(("notify.csv".to_owned(), FileRows::outcome("notify"))),
                 Kind::Far => {}
             }
             files.push(("paper.csv".to_owned(), FileRows::outcome("paper")));
         }
-        Some(rules) => {
+        Some(ruling) => {
+            let rules = ruling.rules();
             // First the channels whose names are known, then the operators, whose names may be those of channels.
             for (index, channel) in
                 rules.channels().iter().enumerate().filter(|(_, channel)| !channel.mailbox)
@@ -335,7 +355,9 @@ fn names(
             }
             for (index, channel) in rules.channels().iter().enumerate().filter(|(_, channel)| channel.mailbox)
             {
-                add_operators(register, &channel.name, Some(index), &mut files);
+                let operators =
+                    channel.register.map_or(register.operators(), |register| ruling.operators(register));
+                add_operators(operators, &channel.name, Some(index), &mut files);
             }
         }
     }
@@ -348,13 +370,13 @@ fn names(
 
 /// Adds a file for each operator, whose name begins with `prefix`.
 fn add_operators(
-    register: &Register,
+    operators: &[Operator],
     prefix: &str,
     channel: Option<usize>,
     files: &mut Vec<(String, FileRows)>,
 ) {
-    let slugs: Vec<String> = register.operators().iter().map(slug).collect();
-    for ((index, operator), slug) in (0u16..).zip(register.operators()).zip(&slugs) {
+    let slugs: Vec<String> = operators.iter().map(slug).collect();
+    for ((index, operator), slug) in (0u16..).zip(operators).zip(&slugs) {
         let shared = slugs.iter().filter(|other| *other == slug).count() > 1;
         let name = match shared {
             true => format!("{prefix}-{slug}-{}", slug_of(&operator.id)),
@@ -365,8 +387,7 @@ fn add_operators(
         let fitting = |suffix: String| with_suffix(&name, &suffix).to_string_lossy().into_owned();
         let numbered = (2..).map(|number| fitting(format!("-{number}.csv")));
         let name = std::iter::once(fitting(".csv".to_owned())).chain(numbered).find(|name| !taken(name));
-        let rows = FileRows { outcome: Some("digital"), channel, operator: Some(index) };
-        files.push((name.unwrap_or_default(), rows));
+        files.push((name.unwrap_or_default(), FileRows::of_operator(channel, Some(index))));
     }
 }
 

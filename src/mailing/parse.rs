@@ -2,6 +2,7 @@
 
 use super::error::ListError;
 use super::guard::{Guard, GuardFinding};
+use super::id_numbers::IdNumbers;
 use super::lines::{LineFinder, LineWindow, runs_in};
 use super::options::TwoIds;
 use super::rows::{RowProblem, RowScanner, cell_of_row, twelve_before};
@@ -10,7 +11,7 @@ use super::sniff::ListForm;
 use super::tally::{Tally, VerdictNumbers};
 use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
 use crate::identities::{Identity, Ordinal};
-use crate::register::{Answer, Outcome, Question};
+use crate::register::{Answer, Damage, Outcome, Question};
 use std::ops::Range;
 
 /// Most rows are at least this long; determines the memory that is reserved for rows.
@@ -28,6 +29,20 @@ pub(super) struct ParseContext<'a> {
     pub(super) form: &'a ListForm,
     /// Whether rows with another identity are rejected.
     pub(super) strict_rows: bool,
+}
+
+impl ParseContext<'_> {
+    /// The answers of the register of the job, which says of ids of another country only that they are.
+    fn ask(&self, ordinals: &[Ordinal], answers: &mut [Answer]) -> Result<(), Damage> {
+        self.question.ask_all(ordinals, answers)?;
+        let IdNumbers { country, other, .. } = self.form.guard.rules.ids;
+        if let Some(other) = other.filter(|other| *other != country) {
+            for (answer, _) in answers.iter_mut().zip(ordinals).filter(|(_, ordinal)| other.has(**ordinal)) {
+                *answer = Outcome::OtherCountry.into();
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The letters of a chunk, field by field. Reused from chunk to chunk.
@@ -108,12 +123,11 @@ impl ChunkRows {
             self.parse_two(context, bytes, length, column);
             self.choose(context, two_ids)?;
             self.tally.other_identities = self.other_identities;
-            self.rule_and_count(ruler, bytes);
-            return Ok(());
+            return self.rule_and_count(ruler, bytes);
         }
         cpu::scanned(ParseRows { rows: self, context, bytes, length });
         self.answers.resize(self.ordinals.len(), Answer::default());
-        context.question.ask_all(&self.ordinals, &mut self.answers)?;
+        context.ask(&self.ordinals, &mut self.answers)?;
         self.tally.other_identities = self.other_identities;
         let mut start = 0;
         let is_ruled = ruler.is_some();
@@ -127,27 +141,32 @@ impl ChunkRows {
             start = end;
         }
         if is_ruled {
-            self.rule_and_count(ruler, bytes);
+            self.rule_and_count(ruler, bytes)?;
         }
         Ok(())
     }
 
     /// Decides the channel rules of the letters, and counts them.
-    fn rule_and_count(&mut self, mut ruler: Option<&mut Ruler<'_>>, bytes: &[u8]) {
+    fn rule_and_count(&mut self, mut ruler: Option<&mut Ruler<'_>>, bytes: &[u8]) -> Result<(), ListError> {
+        if let Some(ruler) = &mut ruler {
+            ruler.ask(&self.verdicts, &self.ordinals)?;
+        }
         let (mut start, mut last) = (0, 0);
         let letters =
             self.ends.iter().zip(&mut self.verdicts).zip(self.ordinals.iter().zip(&self.identities));
-        for ((&end, verdict), (&ordinal, &digits)) in letters {
+        for (letter, ((&end, verdict), (&ordinal, &digits))) in letters.enumerate() {
             // The second letter of a row begins where the first one does.
             if end != last {
                 start = last;
             }
             last = end;
             if let Some(ruler) = &mut ruler {
-                *verdict = ruler.ruled(*verdict, || Identity::of_parts(ordinal, digits), bytes, start..end);
+                let identity = || Identity::of_parts(ordinal, digits);
+                *verdict = ruler.ruled(letter, *verdict, identity, bytes, start..end);
             }
             self.tally.count(*verdict, end - start);
         }
+        Ok(())
     }
 
     /// The recipient of a letter; `None` if its row was rejected.
@@ -189,7 +208,7 @@ impl ChunkRows {
     fn parse<S: BlockScan>(&mut self, scan: S, context: &ParseContext<'_>, bytes: &[u8], length: usize) {
         let guard = &context.form.guard;
         let (rules, is_guarded) = (&guard.rules, guard.is_needed());
-        let (layout, country) = (&rules.layout, rules.country);
+        let (layout, country) = (&rules.layout, rules.ids.country);
         let ((delimiter, usual_delimiters), longest) = (guard.delimiters(), guard.longest());
         let every_row = guard.compares_every_row();
         let first_cell_end = layout.first_cell_end();
@@ -443,7 +462,7 @@ impl ChunkRows {
                 |pair: &[Option<Identity>; 2]| pair[column].map_or(Ordinal::ABSENT, |id| id.ordinal());
             let ordinals: Vec<Ordinal> = pairs.iter().map(|(_, pair)| ordinal(pair)).collect();
             answers.resize(ordinals.len(), Answer::default());
-            context.question.ask_all(&ordinals, answers)?;
+            context.ask(&ordinals, answers)?;
         }
         let (ends, verdicts) = (std::mem::take(&mut self.ends), std::mem::take(&mut self.verdicts));
         self.identities.clear();

@@ -38,7 +38,8 @@ pub struct Rechecked {
 }
 
 impl SplitDirectory {
-    /// Decides the digital letters again, with the question of `mailing`, and writes the directory.
+    /// Decides the digital letters by the register of `mailing` again, and writes the directory. Letters to operators of
+    /// another register, which channel rules asked too, are left as they are.
     ///
     /// Errors: those of a split; [`ListError::ListChanged`] if a file does not have the rows that the report says.
     pub fn recheck(&self, mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Rechecked, ListError> {
@@ -46,7 +47,8 @@ impl SplitDirectory {
         let work = WorkDirectory::beside(to.directory).map_err(write_error(to.directory))?;
         let mut late = [LATE_PAPER, LATE_MOVED].map(|name| LateFile::new(&directory, name));
         let mut done = Rechecked { letters: 0, unchanged: 0, late_paper: 0, late_moved: 0, register: None };
-        for (number, (file, operator)) in self.digital().enumerate() {
+        for (number, (file, operator)) in self.digital(mailing.question.register().source_name()).enumerate()
+        {
             let list = self.path().join(&file.path);
             let part = work.path().join(number.to_string());
             let to_part = Destination::new(&part);

@@ -2,6 +2,7 @@
 
 use super::channel_report::{ChannelsSummary, rounded};
 use super::likely_cause::LikelyCause;
+use super::register_report::RegisterSummary;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -154,57 +155,6 @@ pub struct DecidedBy {
     pub id_column: &'static str,
 }
 
-/// The register, and its version.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RegisterSummary {
-    /// `far` or `krr`.
-    pub kind: &'static str,
-    /// Number of its last change.
-    pub sequence: u64,
-    /// The time of its content, RFC 3339.
-    pub as_of: String,
-    /// Whole days since then.
-    pub age_days: i64,
-    /// `blake3:` and 64 hexadecimal digits, of the header of the register file, which has digests of all its sections.
-    pub digest: String,
-    /// Number of the last change in the file; later ones, up to `sequence`, are in the log of the data directory.
-    pub file_sequence: u64,
-    /// Of the answers of a live register: where they come from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<SourceSummary>,
-}
-
-/// The answers of a live register.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SourceSummary {
-    /// Its address.
-    pub address: String,
-    /// Ids that it was asked for.
-    pub ids: u64,
-    /// Ids that it refused.
-    pub refused: u64,
-    /// The time of the oldest answer, RFC 3339.
-    pub oldest: String,
-    /// The time of the newest answer, RFC 3339.
-    pub newest: String,
-    /// What was asked for this job; absent if the answers are those of an earlier one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub asked: Option<AskedSummary>,
-}
-
-/// What a job asked of a live register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct AskedSummary {
-    /// Ids that it was asked for now.
-    pub ids: u64,
-    /// Ids whose answers were there already.
-    pub taken_over: u64,
-    /// Calls.
-    pub calls: u64,
-    /// Calls that failed and were made again.
-    pub retries: u64,
-}
-
 /// The sender of the mailing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SenderSummary {
@@ -239,6 +189,9 @@ pub struct FileSummary {
     pub channel: Option<String>,
     /// Operator of its rows, `null` if they have none.
     pub operator_id: Option<String>,
+    /// The further register of the rules whose operator it is, if it is not one of the job's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub register: Option<String>,
     /// Rows without the header.
     pub rows: u64,
     /// Length.

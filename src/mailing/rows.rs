@@ -12,9 +12,10 @@
 
 use super::cells::{BadQuoting, Cells, QuoteChain};
 pub(super) use super::cells::{line_end, past_line_end};
+use super::id_numbers::IdNumbers;
 use super::names;
 use super::well_formed::cell_of_well_formed_line;
-use crate::identities::{Country, Identity, Rejection, Today};
+use crate::identities::{Identity, Rejection};
 #[cfg(doc)]
 use crate::limits::{ROW_BYTES_MAX, ROW_LOOKAHEAD_BYTES};
 use memchr::memchr;
@@ -83,17 +84,15 @@ pub(super) struct RowRules {
     pub(super) layout: Layout,
     /// Cells that most rows have; 0 if that is unknown, and of fixed width.
     pub(super) columns: usize,
-    /// The country whose identity numbers the list has.
-    pub(super) country: Country,
-    /// The day that determines the century of numbers with ten digits.
-    pub(super) today: Today,
+    /// The identity numbers of the list.
+    pub(super) ids: IdNumbers,
 }
 
 impl RowRules {
     /// The identity that a cell holds.
     #[inline(always)]
     pub(super) fn identity(&self, cell: &[u8]) -> Result<Identity, Rejection> {
-        Identity::parse(cell, self.country, self.today)
+        self.ids.identity(cell)
     }
 
     /// Whether a line has the cells of a row: as many as most rows.
@@ -402,6 +401,7 @@ fn quoted_row(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identities::{Country, Today};
     use crate::limits::ROW_BYTES_MAX;
     use proptest::prelude::*;
 
@@ -409,8 +409,11 @@ mod tests {
         RowRules {
             layout,
             columns: 0,
-            country: Country::Sweden,
-            today: Today::new(2026, 6, 1).expect("a day"),
+            ids: IdNumbers {
+                country: Country::Sweden,
+                other: None,
+                today: Today::new(2026, 6, 1).expect("a day"),
+            },
         }
     }
 

@@ -2,35 +2,40 @@
 
 use super::channel_report::IdListSummary;
 use super::error::ListError;
+use super::further::{ChunkAnswers, FurtherQuestions, FurtherRegisters};
 use super::options::Progress;
 use super::row_cells::{CellReader, RowCells, text_forms};
 use super::seen::SeenIdentities;
 use super::sniff::{Encoding, ListForm};
-use super::tally::VerdictNumbers;
+use super::tally::{FurtherCodes, VerdictNumbers};
 use super::{Mailing, list_of_ids};
-use crate::channels::{ChannelRules, Letter, Plan};
-use crate::identities::Identity;
-use crate::register::{Answer, Operator};
+use crate::channels::{ChannelRules, Letter, Plan, RegisterAnswer};
+use crate::identities::{Country, Identity, Ordinal};
+use crate::register::{Answer, Damage, Operator, Outcome};
 use jiff::civil::Date;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Channel rules with the id lists that they name.
+/// Channel rules with the id lists and further registers that they name.
 pub struct Ruling<'r> {
     rules: Cow<'r, ChannelRules>,
+    further: FurtherRegisters,
     lists: Vec<SeenIdentities>,
     summaries: Vec<IdListSummary>,
 }
 
 impl<'r> Ruling<'r> {
-    /// Reads the id lists of some rules, as for a mailing: its register, day, threads and progress. The rules themselves and
-    /// the list of the mailing are not used. Cost: as [`check`](super::check) of the lists.
+    /// Reads the id lists of some rules and opens their further registers, as for a mailing: its register, sender, day, threads
+    /// and progress. The rules themselves and the list of the mailing are not used. Cost: as [`check`](super::check) of the
+    /// lists.
     ///
-    /// Errors: a list cannot be read, or more rows than allowed have no id.
+    /// Errors: a list cannot be read, or more rows than allowed have no id; a register cannot be used.
     pub fn load(rules: &'r ChannelRules, mailing: &Mailing<'_>) -> Result<Ruling<'r>, ListError> {
+        let further = FurtherRegisters::open(rules, mailing)?;
         let (mut lists, mut summaries) = (Vec::new(), Vec::new());
+        let other = further.other_country(mailing.question.register().kind().country());
         for list in rules.lists() {
-            let (ids, summary) = list_of_ids(mailing, list).map_err(|error| match error {
+            let (ids, summary) = list_of_ids(mailing, list, other).map_err(|error| match error {
                 ListError::Interrupted | ListError::IdListRejected { .. } | ListError::IdListEmpty { .. } => {
                     error
                 }
@@ -41,12 +46,13 @@ impl<'r> Ruling<'r> {
             lists.push(ids);
             summaries.push(summary);
         }
-        Ok(Ruling { rules: Cow::Borrowed(rules), lists, summaries })
+        Ok(Ruling { rules: Cow::Borrowed(rules), further, lists, summaries })
     }
 
     /// The same with its own rules.
     pub fn into_owned(self) -> Ruling<'static> {
-        Ruling { rules: Cow::Owned(self.rules.into_owned()), lists: self.lists, summaries: self.summaries }
+        let Ruling { rules, further, lists, summaries } = self;
+        Ruling { rules: Cow::Owned(rules.into_owned()), further, lists, summaries }
     }
 
     /// The rules.
@@ -59,6 +65,28 @@ impl<'r> Ruling<'r> {
         &self.summaries
     }
 
+    /// The further registers.
+    pub(super) fn further(&self) -> &FurtherRegisters {
+        &self.further
+    }
+
+    /// The operators of a further register, by its index.
+    pub fn operators(&self, register: usize) -> &[Operator] {
+        self.further.operators()[register]
+    }
+
+    /// The country of the ids that the job reads beside those of its register's country.
+    pub(super) fn other_country(&self, own: Country) -> Option<Country> {
+        self.further.other_country(own)
+    }
+
+    /// What each further register says of a recipient.
+    ///
+    /// Errors: one is damaged.
+    pub fn further_answers(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, Damage> {
+        self.further.ask(identity)
+    }
+
     /// For each id list, whether an identity is in it.
     pub fn in_lists(&self, identity: &Identity) -> Vec<bool> {
         self.lists.iter().map(|list| list.contains(identity.ordinal())).collect()
@@ -68,19 +96,38 @@ impl<'r> Ruling<'r> {
 /// Channel rules for ids without rows.
 pub(crate) struct IdRuling<'a> {
     ruling: &'a Ruling<'a>,
+    questions: FurtherQuestions<'a>,
     plan: Plan,
 }
 
 impl<'a> IdRuling<'a> {
-    /// Prepares rules for a register's operators and a day. The rules read no cells.
-    pub(crate) fn new(ruling: &'a Ruling<'_>, operators: &[Operator], day: Date) -> IdRuling<'a> {
-        IdRuling { ruling, plan: Plan::new(&ruling.rules, operators, day, text_forms(Encoding::Utf8)) }
+    /// Prepares rules for a register's operators and a day. The rules read no cells. Errors: a further register is damaged.
+    pub(crate) fn new(
+        ruling: &'a Ruling<'_>,
+        operators: &[Operator],
+        day: Date,
+    ) -> Result<IdRuling<'a>, Damage> {
+        let further = ruling.further.operators();
+        let plan = Plan::new(&ruling.rules, operators, &further, day, text_forms(Encoding::Utf8));
+        Ok(IdRuling { ruling, questions: ruling.further.questions()?, plan })
     }
 
-    /// The index of the rule that applies to a letter; `None` if the register was not asked for the id, or refused it.
-    pub(crate) fn rule_of(&self, answer: Answer, identity: Identity) -> Option<u16> {
-        let decide = || self.plan.decide(answer.number(), &mut IdLetter { ruling: self.ruling, identity });
-        Answer::decides(answer.number()).then(decide)
+    /// The index of the rule that applies to a letter; `None` if a register was not asked for the id, or refused it. Errors: a
+    /// further register is damaged.
+    pub(crate) fn rule_of(&self, answer: Answer, identity: Identity) -> Result<Option<u16>, Damage> {
+        let number = answer.number();
+        if !Answer::decides(number) {
+            return Ok(None);
+        }
+        let mut letter = IdLetter { ruling: self.ruling, identity, further: FurtherCodes::default() };
+        for register in (0..self.questions.count()).filter(|register| self.plan.asks(number, *register)) {
+            let answer = self.questions.answer(register, identity.ordinal())?;
+            if answer.outcome() == Outcome::NotAsked {
+                return Ok(None);
+            }
+            letter.further[register] = answer.number() as u16 + 1;
+        }
+        Ok(Some(self.plan.decide(number, &mut letter)))
     }
 }
 
@@ -88,6 +135,7 @@ impl<'a> IdRuling<'a> {
 struct IdLetter<'l> {
     ruling: &'l Ruling<'l>,
     identity: Identity,
+    further: FurtherCodes,
 }
 
 impl Letter for IdLetter<'_> {
@@ -99,6 +147,10 @@ impl Letter for IdLetter<'_> {
         self.ruling.lists[list].contains(self.identity.ordinal())
     }
 
+    fn answer(&self, register: usize) -> usize {
+        usize::from(self.further[register]).saturating_sub(1)
+    }
+
     fn cell(&mut self, _: usize) -> &[u8] {
         &[]
     }
@@ -108,6 +160,7 @@ impl Letter for IdLetter<'_> {
 pub(super) struct ListRuling<'a> {
     plan: Plan,
     lists: &'a [SeenIdentities],
+    further: FurtherQuestions<'a>,
     cells: CellReader<'a>,
     numbers: VerdictNumbers,
     /// By verdict: the verdict with the rule that applies to all its letters, or [`Self::DEPENDS`].
@@ -124,26 +177,35 @@ impl<'a> ListRuling<'a> {
         numbers: VerdictNumbers,
         day: Date,
         form: &'a ListForm,
-    ) -> ListRuling<'a> {
-        let plan = Plan::new(&ruling.rules, operators, day, text_forms(form.encoding));
+    ) -> Result<ListRuling<'a>, Damage> {
+        let further = ruling.further.operators();
+        let plan = Plan::new(&ruling.rules, operators, &further, day, text_forms(form.encoding));
         let ruled = (0..numbers.count() as u16).map(|verdict| match numbers.answer_of(verdict) {
             None => verdict,
-            Some(answer) => {
-                plan.rule_of(answer).map_or(Self::DEPENDS, |rule| numbers.with_rule(answer, rule))
-            }
+            // No rule is asked.
+            Some(answer) if !Answer::decides(answer) => verdict,
+            Some(answer) => plan
+                .rule_of(answer)
+                .map_or(Self::DEPENDS, |rule| numbers.with_rule(answer, rule, FurtherCodes::default())),
         });
-        ListRuling {
+        Ok(ListRuling {
             ruled: ruled.collect(),
             numbers,
             plan,
             lists: &ruling.lists,
+            further: ruling.further.questions()?,
             cells: CellReader::new(form, &form.cells[..ruling.rules.columns().len()]),
-        }
+        })
+    }
+
+    /// Errors: a further register was overwritten during the job.
+    pub(super) fn intact(&self) -> Result<(), Damage> {
+        self.further.intact()
     }
 
     /// Decides rules, for one thread.
     pub(super) fn ruler(&self) -> Ruler<'_> {
-        Ruler { ruling: self, cells: self.cells.cells() }
+        Ruler { ruling: self, cells: self.cells.cells(), answers: ChunkAnswers::default() }
     }
 
     /// The cells of a row that conditions read, as text.
@@ -156,30 +218,54 @@ impl<'a> ListRuling<'a> {
 pub(super) struct Ruler<'a> {
     ruling: &'a ListRuling<'a>,
     cells: RowCells<'a>,
+    answers: ChunkAnswers,
 }
 
 impl Ruler<'_> {
-    /// A verdict with the rule that applies to a letter, of which the bytes of the row are needed.
+    /// Asks the further registers for the letters of a chunk, before their rules are decided.
+    pub(super) fn ask(&mut self, verdicts: &[u16], ordinals: &[Ordinal]) -> Result<(), Damage> {
+        let ListRuling { further, ruled, numbers, plan, .. } = self.ruling;
+        let asks = |letter: usize, register: usize| {
+            let verdict = verdicts[letter];
+            ruled[usize::from(verdict)] == ListRuling::DEPENDS
+                && numbers.answer_of(verdict).is_some_and(|answer| plan.asks(answer, register))
+        };
+        self.answers.ask(further, ordinals, asks)
+    }
+
+    /// A verdict with the rule that applies to a letter of the chunk, of which the bytes of the row are needed.
     #[inline(always)]
     pub(super) fn ruled(
         &mut self,
+        letter: usize,
         verdict: u16,
         identity: impl FnOnce() -> Identity,
         bytes: &[u8],
         row: Range<usize>,
     ) -> u16 {
         match self.ruling.ruled[usize::from(verdict)] {
-            ListRuling::DEPENDS => self.decided(verdict, identity(), bytes, row),
+            ListRuling::DEPENDS => {
+                let further = self.answers.of(letter);
+                self.decided(verdict, identity(), further, bytes, row)
+            }
             ruled => ruled,
         }
     }
 
-    fn decided(&mut self, verdict: u16, identity: Identity, bytes: &[u8], row: Range<usize>) -> u16 {
+    fn decided(
+        &mut self,
+        verdict: u16,
+        identity: Identity,
+        further: FurtherCodes,
+        bytes: &[u8],
+        row: Range<usize>,
+    ) -> u16 {
         let ListRuling { numbers, plan, .. } = self.ruling;
         let Some(answer) = numbers.answer_of(verdict) else { return verdict };
         self.cells.begin();
-        let mut letter = RowLetter { ruling: self.ruling, cells: &mut self.cells, identity, bytes, row };
-        numbers.with_rule(answer, plan.decide(answer, &mut letter))
+        let mut letter =
+            RowLetter { ruling: self.ruling, cells: &mut self.cells, identity, further, bytes, row };
+        numbers.with_rule(answer, plan.decide(answer, &mut letter), further)
     }
 }
 
@@ -188,6 +274,7 @@ struct RowLetter<'l, 'a> {
     ruling: &'l ListRuling<'a>,
     cells: &'l mut RowCells<'a>,
     identity: Identity,
+    further: FurtherCodes,
     bytes: &'l [u8],
     row: Range<usize>,
 }
@@ -199,6 +286,10 @@ impl Letter for RowLetter<'_, '_> {
 
     fn is_in(&self, list: usize) -> bool {
         self.ruling.lists[list].contains(self.identity.ordinal())
+    }
+
+    fn answer(&self, register: usize) -> usize {
+        usize::from(self.further[register]).saturating_sub(1)
     }
 
     #[inline(always)]

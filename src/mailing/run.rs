@@ -56,6 +56,7 @@ pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Res
     let result = run_input(job, input, outputs)?;
     // If the register was overwritten during the job, its answers are invalid.
     job.context.question.register().intact()?;
+    job.ruling.as_ref().map_or(Ok(()), ListRuling::intact)?;
     Ok(result)
 }
 

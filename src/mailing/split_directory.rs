@@ -1,6 +1,7 @@
 //! The output directory of a split, as its report describes it.
 
 use super::error::ListError;
+use super::id_numbers::IdNumbers;
 use super::options::ListOptions;
 use super::report::{REPORT, VERSION};
 use super::sniff::{self, ListForm};
@@ -74,6 +75,15 @@ pub(super) struct WrittenMade {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WrittenChannels {
     pub(super) rules_digest: String,
+    #[serde(default)]
+    pub(super) registers: Vec<WrittenFurther>,
+}
+
+/// A further register of the rules.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct WrittenFurther {
+    pub(super) name: String,
+    pub(super) register: WrittenRegister,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -92,6 +102,8 @@ pub(super) struct WrittenFile {
     pub(super) outcome: Option<String>,
     pub(super) channel: Option<String>,
     pub(super) operator_id: Option<String>,
+    /// The further register whose operator it is.
+    pub(super) register: Option<String>,
     pub(super) rows: u64,
     pub(super) digest: Option<String>,
 }
@@ -120,9 +132,28 @@ impl SplitDirectory {
         &self.written
     }
 
-    /// The country of its ids.
-    pub(super) fn country(&self) -> Country {
-        if self.kind() == "krr" { Country::Norway } else { Country::Sweden }
+    /// The further registers of its rules.
+    pub(super) fn further(&self) -> &[WrittenFurther] {
+        self.written.channels.as_ref().map_or(&[], |channels| &channels.registers)
+    }
+
+    /// Its ids.
+    pub(super) fn ids(&self) -> IdNumbers {
+        let country_of = |kind: &str| if kind == "krr" { Country::Norway } else { Country::Sweden };
+        let country = country_of(self.kind());
+        let mut others = self.further().iter().map(|further| country_of(&further.register.kind));
+        IdNumbers { country, other: others.find(|other| *other != country), today: self.today() }
+    }
+
+    /// The day for which the split was made.
+    fn today(&self) -> Today {
+        let date = self.written.made.as_ref().and_then(|made| made.date.parse().ok());
+        date.and_then(Today::from_date).unwrap_or(Today::CONTRACT)
+    }
+
+    /// Whether it has letters by the answers of a register of a kind: that of the job, or one of its rules.
+    pub fn has_kind(&self, kind: &str) -> bool {
+        self.kind() == kind || self.further().iter().any(|further| further.register.kind == kind)
     }
 
     /// Errors: the ids of the list were in two columns.
@@ -143,8 +174,16 @@ impl SplitDirectory {
         self.written.sender.as_ref().map(|sender| sender.id.as_str())
     }
 
-    pub(super) fn digital(&self) -> impl Iterator<Item = (&WrittenFile, &str)> {
-        let digital = |file: &'_ WrittenFile| file.operator_id.is_some() && file.rows > 0;
+    /// The files of letters to an operator of a register of a kind, and the operator.
+    pub(super) fn digital(&self, kind: &str) -> impl Iterator<Item = (&WrittenFile, &str)> {
+        let digital = move |file: &'_ WrittenFile| {
+            let further = self.further();
+            let is_of_kind = match &file.register {
+                None => self.kind() == kind,
+                Some(name) => further.iter().any(|one| one.name == *name && one.register.kind == kind),
+            };
+            is_of_kind && file.operator_id.is_some() && file.rows > 0
+        };
         let files = self.written.files.iter().filter(move |file| digital(file));
         files.filter_map(|file| Some((file, file.operator_id.as_deref()?)))
     }
@@ -167,6 +206,7 @@ impl SplitDirectory {
             id_at,
             skip_rows,
             header: Some(list.header_row.is_some()),
+            other_country: self.ids().other,
             ..ListOptions::default()
         }
     }
@@ -187,13 +227,15 @@ impl SplitDirectory {
 
     /// The form of a file of the split.
     pub(super) fn form_of(&self, sample: &[u8], whole: bool) -> Result<ListForm, ListError> {
-        self.read_as_list(|options| sniff::sniff(sample, whole, self.country(), Today::CONTRACT, &options))
+        self.read_as_list(|options| {
+            sniff::sniff(sample, whole, self.ids().country, Today::CONTRACT, &options)
+        })
     }
 
-    /// The identities of the digital letters, ascending, each once.
+    /// The identities of the digital letters by the register of a mailing, ascending, each once.
     pub fn recipients(&self, mailing: &Mailing<'_>) -> Result<Vec<Ordinal>, ListError> {
         let mut all = Vec::new();
-        for (file, _) in self.digital() {
+        for (file, _) in self.digital(mailing.question.register().source_name()) {
             let list = self.path.join(&file.path);
             let (ids, _) =
                 self.read_as_list(|options| recipients(&Mailing { options, list: &list, ..*mailing }))?;

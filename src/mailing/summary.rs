@@ -4,16 +4,16 @@ use super::Mailing;
 use super::channel_report::ChannelsSummary;
 use super::options::Duplicates;
 use super::outputs::{OutputFile, WrittenFiles};
+use super::register_report::RegisterSummary;
 use super::report::{
-    DecidedBy, FileSummary, ListSummary, MadeSummary, OperatorSummary, RegisterSummary, Report, Savings,
-    SenderSummary, SettingsSummary, SourceSummary, VERSION,
+    DecidedBy, FileSummary, ListSummary, MadeSummary, OperatorSummary, Report, Savings, SenderSummary,
+    SettingsSummary, VERSION,
 };
 use super::rows::Layout;
 use super::run::ListResult;
 use super::sniff::ListForm;
 use super::tally::{Ruled, Verdict};
 use crate::register::Outcome;
-use crate::snapshot::Snapshot;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -42,10 +42,17 @@ impl Mailing<'_> {
         if self.duplicates == Duplicates::SetAside {
             outcomes.entry("duplicate").or_insert(0);
         }
-        let id_of = |operator: u16| register.operators()[usize::from(operator)].id.clone();
+        let id_of = |file: &OutputFile| {
+            let further = file.register.zip(self.ruling);
+            let operators =
+                further.map_or(register.operators(), |(further, ruling)| ruling.operators(further));
+            file.operator.map(|operator| operators[usize::from(operator)].id.clone())
+        };
         let file_of = |operator: usize| {
             let mut files = files.iter().flat_map(|files| &files.of_rows);
-            files.find(|file| file.operator == Some(operator as u16)).map(|file| file.path.clone())
+            let is_its =
+                |file: &&OutputFile| file.register.is_none() && file.operator == Some(operator as u16);
+            files.find(is_its).map(|file| file.path.clone())
         };
         let operators = register.operators().iter().enumerate().map(|(index, operator)| OperatorSummary {
             id: operator.id.clone(),
@@ -59,7 +66,11 @@ impl Mailing<'_> {
                 path: file.path.clone(),
                 outcome: file.outcome.map(str::to_owned),
                 channel: file.channel.clone(),
-                operator_id: file.operator.map(id_of),
+                operator_id: id_of(file),
+                register: file
+                    .register
+                    .zip(self.ruling)
+                    .map(|(further, ruling)| ruling.rules().registers()[further].name.clone()),
                 rows: file.rows,
                 bytes: file.bytes,
                 digest: file.digest.clone(),
@@ -74,15 +85,16 @@ impl Mailing<'_> {
             made: self.made(),
             settings: self.settings(),
             list: self.list_summary(form, result),
-            register: self.register_summary(),
+            register: RegisterSummary::new(register, self.now, self.asked),
             sender: self.question.sender().map(|sender| {
                 let sender = &register.senders()[usize::from(sender)];
                 SenderSummary { id: sender.id.clone(), name: sender.name.clone() }
             }),
             operators: operators.collect(),
-            channels: self
-                .ruling
-                .map(|ruling| ChannelsSummary::new(ruling.rules(), ruling.lists(), self.by_verdict(result))),
+            channels: self.ruling.map(|ruling| {
+                let registers = ruling.further().summaries();
+                ChannelsSummary::new(ruling.rules(), ruling.lists(), registers, self.by_verdict(result))
+            }),
             groups: result.groups.clone(),
             files,
             feedback,
@@ -124,28 +136,6 @@ impl Mailing<'_> {
                 id_column: decided.id_column.name(),
             },
             digest: format!("blake3:{}", result.hash.to_hex()),
-        }
-    }
-
-    fn register_summary(&self) -> RegisterSummary {
-        let register = self.question.register();
-        // A register that is open has a valid header.
-        let file = Snapshot::of_register(register).ok();
-        RegisterSummary {
-            kind: register.source_name(),
-            sequence: register.sequence(),
-            as_of: register.as_of().to_string(),
-            age_days: self.now.duration_since(register.as_of()).as_hours().div_euclid(24),
-            digest: file.as_ref().map(Snapshot::header_digest).unwrap_or_default(),
-            file_sequence: file.map_or(0, |file| file.header().sequence),
-            source: register.scope().map(|scope| SourceSummary {
-                address: scope.source.clone(),
-                ids: scope.ids,
-                refused: scope.refused,
-                oldest: scope.oldest().to_string(),
-                newest: scope.newest().to_string(),
-                asked: self.asked,
-            }),
         }
     }
 

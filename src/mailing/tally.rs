@@ -1,6 +1,7 @@
 //! Verdicts on letters, their numbers, and how many letters have each.
 
 use super::rows::RowProblem;
+use crate::channels::REGISTERS_MAX;
 use crate::register::{Answer, Outcome};
 
 /// The outcome of a letter, or why it has none.
@@ -40,34 +41,57 @@ impl Verdict {
 pub(super) struct Ruled {
     pub(super) verdict: Verdict,
     pub(super) rule: Option<u16>,
+    /// The answer of each further register that was asked for the rules.
+    pub(super) further: [Option<Answer>; REGISTERS_MAX],
 }
 
-/// The numbers of all verdicts for one register: first the answers, each with every channel rule, then the problems, then
-/// duplicate.
+impl Ruled {
+    /// Without a rule.
+    fn verdict(verdict: Verdict) -> Ruled {
+        Ruled { verdict, rule: None, further: [None; REGISTERS_MAX] }
+    }
+}
+
+/// The answers of further registers for one letter, each as 1 + its number; 0 if the register was not asked.
+pub(super) type FurtherCodes = [u16; REGISTERS_MAX];
+
+/// The numbers of all verdicts for the registers of a job: first the answers, each with every channel rule and all answers of
+/// further registers, then the problems, then duplicate.
 #[derive(Clone, Copy)]
 pub(super) struct VerdictNumbers {
     answers: u16,
     /// 0 if the job has no channel rules.
     rules: u16,
+    /// Codes of each further register; 1 for those that the rules do not have.
+    further: FurtherCodes,
 }
 
 impl VerdictNumbers {
     /// `None` if there are more verdicts than numbers.
-    pub(super) fn new(operators: usize, rules: usize) -> Option<VerdictNumbers> {
+    pub(super) fn new(operators: usize, rules: usize, further: &[usize]) -> Option<VerdictNumbers> {
         let (answers, rules) = (Answer::count(operators).try_into().ok()?, rules.try_into().ok()?);
-        let numbers = VerdictNumbers { answers, rules };
+        let mut codes = [1; REGISTERS_MAX];
+        for (codes, operators) in codes.iter_mut().zip(further) {
+            *codes = (Answer::count(*operators) + 1).try_into().ok()?;
+        }
+        let numbers = VerdictNumbers { answers, rules, further: codes };
         let count = usize::from(answers) * numbers.per_answer() + RowProblem::COUNT + 1;
         // One more number marks a row that the register decides.
         (count < usize::from(u16::MAX)).then_some(numbers)
     }
 
+    /// Combinations of the codes of further registers.
+    fn per_rule(self) -> usize {
+        self.further.into_iter().map(usize::from).product()
+    }
+
     fn per_answer(self) -> usize {
-        usize::from(self.rules.max(1))
+        usize::from(self.rules.max(1)) * self.per_rule()
     }
 
     /// Number of numbers of answers.
     fn answered(self) -> u16 {
-        self.answers * self.rules.max(1)
+        self.answers * self.per_answer() as u16
     }
 
     pub(super) fn count(self) -> usize {
@@ -76,7 +100,7 @@ impl VerdictNumbers {
 
     /// The answer with the first rule.
     pub(super) fn of_answer(self, answer: Answer) -> u16 {
-        answer.0 * self.rules.max(1)
+        answer.0 * self.per_answer() as u16
     }
 
     /// The number of the answer that a verdict is, without its rule.
@@ -84,9 +108,22 @@ impl VerdictNumbers {
         (verdict < self.answered()).then(|| usize::from(verdict) / self.per_answer())
     }
 
-    /// The number of an answer with a rule.
-    pub(super) fn with_rule(self, answer: usize, rule: u16) -> u16 {
-        (answer * self.per_answer()) as u16 + rule
+    /// The number of an answer with a rule and the answers of further registers.
+    pub(super) fn with_rule(self, answer: usize, rule: u16, further: FurtherCodes) -> u16 {
+        let codes = self.further.iter().zip(further);
+        let further = codes.fold(0, |number, (codes, code)| number * usize::from(*codes) + usize::from(code));
+        (answer * self.per_answer() + usize::from(rule) * self.per_rule() + further) as u16
+    }
+
+    /// The answers of further registers of a combination.
+    fn further_of(self, mut combination: usize) -> [Option<Answer>; REGISTERS_MAX] {
+        let mut further = [None; REGISTERS_MAX];
+        for (answer, codes) in further.iter_mut().zip(self.further).rev() {
+            let code = combination % usize::from(codes);
+            combination /= usize::from(codes);
+            *answer = code.checked_sub(1).map(|number| Answer(number as u16));
+        }
+        further
     }
 
     pub(super) fn of_rejected(self, problem: RowProblem) -> u16 {
@@ -99,17 +136,19 @@ impl VerdictNumbers {
 
     /// All verdicts, in the order of their numbers.
     pub(super) fn all(self) -> impl Iterator<Item = Ruled> {
-        let rules = move || (0..self.rules.max(1)).map(move |rule| (self.rules > 0).then_some(rule));
-        let answers = (0..self.answers).flat_map(move |number| {
-            rules().map(move |rule| match Answer(number).outcome() {
-                Outcome::Refused => {
-                    Ruled { verdict: Verdict::Rejected(RowProblem::RefusedByRegister), rule: None }
-                }
-                outcome => Ruled { verdict: Verdict::Decided(outcome), rule },
-            })
+        let answers = (0..usize::from(self.answers) * self.per_answer()).map(move |number| {
+            let (answer, number) = (number / self.per_answer(), number % self.per_answer());
+            match Answer(answer as u16).outcome() {
+                Outcome::Refused => Ruled::verdict(Verdict::Rejected(RowProblem::RefusedByRegister)),
+                outcome => Ruled {
+                    verdict: Verdict::Decided(outcome),
+                    rule: (self.rules > 0).then_some((number / self.per_rule()) as u16),
+                    further: self.further_of(number % self.per_rule()),
+                },
+            }
         });
         let others = RowProblem::shown().map(Verdict::Rejected).chain([Verdict::Duplicate]);
-        answers.chain(others.map(|verdict| Ruled { verdict, rule: None }))
+        answers.chain(others.map(Ruled::verdict))
     }
 }
 
@@ -190,16 +229,17 @@ mod tests {
 
     #[test]
     fn numbers_are_positions_among_all_verdicts() {
-        for rules in [0, 1, 3] {
-            let numbers = VerdictNumbers::new(5, rules).expect("few");
+        for (rules, further) in [(0, &[][..]), (1, &[]), (3, &[]), (3, &[2]), (2, &[1, 3])] {
+            let numbers = VerdictNumbers::new(5, rules, further).expect("few");
             let all: Vec<Ruled> = numbers.all().collect();
             assert_eq!(all.len(), numbers.count());
-            for (number, Ruled { verdict, rule }) in (0u16..).zip(all) {
+            for (number, Ruled { verdict, rule, further }) in (0u16..).zip(all) {
+                let codes = further.map(|answer| answer.map_or(0, |answer| answer.0 + 1));
                 let of_answer = |outcome: Outcome| {
                     let answer = Answer::from(outcome);
                     assert_eq!(numbers.answer_of(number), Some(answer.number()));
-                    assert_eq!(numbers.of_answer(answer), numbers.with_rule(answer.number(), 0));
-                    numbers.with_rule(answer.number(), rule.unwrap_or(0))
+                    assert_eq!(numbers.of_answer(answer), numbers.with_rule(answer.number(), 0, [0; 2]));
+                    numbers.with_rule(answer.number(), rule.unwrap_or(0), codes)
                 };
                 match verdict {
                     Verdict::Decided(outcome) => {
@@ -207,13 +247,15 @@ mod tests {
                     }
                     Verdict::Rejected(RowProblem::RefusedByRegister) => {
                         let refused = of_answer(Outcome::Refused);
-                        assert!((refused..refused + rules.max(1) as u16).contains(&number) && rule.is_none());
+                        let refused = refused..refused + numbers.per_answer() as u16;
+                        assert!(refused.contains(&number) && rule.is_none());
                     }
                     Verdict::Rejected(problem) => assert_eq!(numbers.of_rejected(problem), number),
                     Verdict::Duplicate => assert_eq!(numbers.duplicate(), number),
                 }
             }
         }
-        assert!(VerdictNumbers::new(4096, 15).is_some() && VerdictNumbers::new(4096, 16).is_none());
+        let fits = |rules, further: &[usize]| VerdictNumbers::new(4096, rules, further).is_some();
+        assert!(fits(15, &[]) && !fits(16, &[]) && fits(1, &[2]) && !fits(1, &[10]) && !fits(1, &[4096; 2]));
     }
 }

@@ -85,6 +85,7 @@ pub struct ReportWords {
     pub to_change: &'static str,
     pub rules_digest: &'static str,
     pub id_lists: &'static str,
+    pub further_registers: &'static str,
     pub ids: &'static str,
     pub files: &'static str,
 }
@@ -157,6 +158,7 @@ static ENGLISH: ReportWords = ReportWords {
     to_change: "with changes to sequence",
     rules_digest: "Digest of the rules",
     id_lists: "Lists of the rules",
+    further_registers: "Registers of the rules",
     ids: "ids",
     files: "Files",
 };
@@ -229,6 +231,7 @@ static SWEDISH: ReportWords = ReportWords {
     to_change: "med ändringar till sekvensnummer",
     rules_digest: "Kontrollsumma för reglerna",
     id_lists: "Reglernas listor",
+    further_registers: "Reglernas register",
     ids: "identiteter",
     files: "Filer",
 };
@@ -353,6 +356,7 @@ fn swedish_outcome(name: &str) -> Option<&'static str> {
         "digital" => "digitalt",
         "notify" => "avisering (e-post eller sms)",
         "paper" => "papper",
+        "other_country" => "annat lands nummer",
         "rejected" => "avvisade",
         "duplicate" => "dubbletter",
         "not_registered" => "inte ansluten",

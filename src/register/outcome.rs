@@ -15,6 +15,8 @@ pub enum Outcome {
     NotAsked,
     /// Unknown: the official register was asked and refused the id as invalid.
     Refused,
+    /// The id is one of another country than the register. Only in jobs whose channel rules name a register of that country.
+    OtherCountry,
 }
 
 /// Why a letter is printed.
@@ -69,7 +71,8 @@ impl PaperReason {
 }
 
 impl Outcome {
-    /// `digital`, `notify` or `paper`; `not_asked`, or `rejected` for an id that the official register refused.
+    /// `digital`, `notify` or `paper`; `not_asked`, `rejected` for an id that the official register refused, or
+    /// `other_country`.
     pub const fn name(self) -> &'static str {
         match self {
             Outcome::Digital(_) => "digital",
@@ -77,6 +80,7 @@ impl Outcome {
             Outcome::Paper(_) => "paper",
             Outcome::NotAsked => "not_asked",
             Outcome::Refused => "rejected",
+            Outcome::OtherCountry => "other_country",
         }
     }
 
@@ -84,7 +88,11 @@ impl Outcome {
     pub const fn operator(self) -> Option<OperatorIndex> {
         match self {
             Outcome::Digital(operator) => Some(operator),
-            Outcome::Notify | Outcome::Paper(_) | Outcome::NotAsked | Outcome::Refused => None,
+            Outcome::Notify
+            | Outcome::Paper(_)
+            | Outcome::NotAsked
+            | Outcome::Refused
+            | Outcome::OtherCountry => None,
         }
     }
 
@@ -93,19 +101,21 @@ impl Outcome {
         match self {
             Outcome::Paper(reason) => reason.name(),
             Outcome::Refused => "refused_by_register",
-            Outcome::Digital(_) | Outcome::Notify | Outcome::NotAsked => "",
+            Outcome::Digital(_) | Outcome::Notify | Outcome::NotAsked | Outcome::OtherCountry => "",
         }
     }
 }
 
-/// An [`Outcome`] in 16 bits: paper by reason, then not asked and refused, then notify, then digital by operator.
+/// An [`Outcome`] in 16 bits: paper by reason, then not asked, refused and other country, then notify, then
+/// digital by operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Answer(pub(crate) u16);
 
 impl Answer {
     const NOT_ASKED: u16 = PaperReason::ALL.len() as u16;
     const REFUSED: u16 = Self::NOT_ASKED + 1;
-    const NOTIFY: u16 = Self::REFUSED + 1;
+    const OTHER_COUNTRY: u16 = Self::REFUSED + 1;
+    const NOTIFY: u16 = Self::OTHER_COUNTRY + 1;
     const FIRST_OPERATOR: u16 = Self::NOTIFY + 1;
 
     /// Number of distinct answers of a register with `operators` operators.
@@ -134,6 +144,7 @@ impl Answer {
             (Some(&reason), _) => Outcome::Paper(reason),
             (None, Self::NOT_ASKED) => Outcome::NotAsked,
             (None, Self::REFUSED) => Outcome::Refused,
+            (None, Self::OTHER_COUNTRY) => Outcome::OtherCountry,
             (None, Self::NOTIFY) => Outcome::Notify,
             (None, _) => Outcome::Digital(OperatorIndex::new(self.0 - Self::FIRST_OPERATOR)),
         }
@@ -146,6 +157,7 @@ impl From<Outcome> for Answer {
             Outcome::Paper(reason) => reason as u16,
             Outcome::NotAsked => Answer::NOT_ASKED,
             Outcome::Refused => Answer::REFUSED,
+            Outcome::OtherCountry => Answer::OTHER_COUNTRY,
             Outcome::Notify => Answer::NOTIFY,
             Outcome::Digital(operator) => Answer::FIRST_OPERATOR + operator.get(),
         })

@@ -142,7 +142,9 @@ impl ServedRules {
         // Before they are read: a change while they are is seen next time.
         let mut files = vec![FileState::of(path)];
         let rules = ChannelRules::read(path)?;
-        files.extend(rules.lists().iter().map(|list| FileState::of(&list.path)));
+        let paths = rules.lists().iter().map(|list| &list.path);
+        let paths = paths.chain(rules.registers().iter().map(|register| &register.path));
+        files.extend(paths.map(|path| FileState::of(path)));
         let mailing = Mailing { today: day.today, threads: 1, ..Mailing::new(question, Path::new("-")) };
         let ruling = Arc::new(Ruling::load(&rules, &mailing)?.into_owned());
         kept.truncate(DAYS_KEPT - 1);

@@ -12,7 +12,8 @@ use super::request::{RequestDate, content_type, query, unsupported_content_type}
 use super::response::{Body, json, with_extension, with_version};
 use super::state::Service;
 use crate::mailing::{
-    self, Duplicates, Hint, ListError, ListOptions, Mailing, Prices, Progress, StreamLimits,
+    self, Duplicates, GROUPS_BYTES_MAX, GroupBy, GroupOptions, Hint, ListError, ListOptions, Mailing, Prices,
+    Progress, StreamLimits,
 };
 use crate::register::Register;
 use hyper::{Request, Response, StatusCode};
@@ -47,9 +48,31 @@ pub(super) struct CheckParameters {
     currency: Option<String>,
     /// Name of channel rules in the configuration: the report then has channels and rules.
     rules: Option<String>,
+    /// Letters by the text of a column, or by `age`: names or numbers of columns, with commas between them; at most four.
+    #[param(example = "ort,age")]
+    group_by: Option<String>,
+    /// Groups with fewer letters are not shown, so that they point at no recipient; 10 if absent.
+    #[param(minimum = 1)]
+    smallest_group: Option<u64>,
 }
 
+/// Most columns by which the letters of a list are grouped.
+const GROUPINGS_MAX: usize = 4;
+
 impl CheckParameters {
+    fn groups(&self) -> Result<GroupOptions, Problem> {
+        let by: Vec<GroupBy> =
+            self.group_by.iter().flat_map(|all| all.split(',')).map(|name| name.trim().into()).collect();
+        let smallest = self.smallest_group.unwrap_or(GroupOptions::default().smallest);
+        let has_empty = by.iter().any(|by| *by == GroupBy::Column(String::new()));
+        if by.len() > GROUPINGS_MAX || has_empty || smallest == 0 {
+            let detail =
+                "group_by is one to four columns with commas between them, smallest_group a number from 1";
+            return Err(Problem::bad_request("bad-query", detail));
+        }
+        Ok(GroupOptions { by, smallest })
+    }
+
     fn prices(&self) -> Result<Option<Prices>, Problem> {
         let given = [self.postage, self.digital_cost];
         let bad = given.iter().flatten().any(|price| !price.is_finite() || *price < 0.0);
@@ -73,7 +96,8 @@ pub(super) async fn check(
     if content_type(request.headers()).starts_with("multipart/") {
         return Err(unsupported_content_type("send the list itself as the body, not as a form"));
     }
-    let (prices, day) = (parameters.prices()?, RequestDate::parse(parameters.date.as_deref())?);
+    let (prices, groups) = (parameters.prices()?, parameters.groups()?);
+    let day = RequestDate::parse(parameters.date.as_deref())?;
     let register = served.register();
     // A wrong sender is refused before the list has arrived.
     let question = register.question(parameters.sender.as_deref(), day.date);
@@ -83,11 +107,13 @@ pub(super) async fn check(
     context.count_ids(1)?;
     let service = context.service;
     let _place = place(context).await?;
+    let job_bytes = JOB_BYTES + groups.by.len() * GROUPS_BYTES_MAX;
     let job = Arc::new(CheckJob {
         service: Arc::clone(service),
         client: context.client.clone(),
         counted: AtomicU64::new(1),
-        memory: Mutex::new(context.reserve(JOB_BYTES).await?),
+        memory: Mutex::new(context.reserve(job_bytes).await?),
+        job_bytes,
         is_cancelled: AtomicBool::new(false),
         has_memory: AtomicBool::new(true),
     });
@@ -118,7 +144,7 @@ pub(super) async fn check(
             now: jiff::Timestamp::now(),
             duplicates: Duplicates::Keep,
             max_rejected: mailing::MAX_REJECTED,
-            groups: None,
+            groups: Some(&groups),
             prices: prices.as_ref(),
             asked: None,
             threads: 1,
@@ -166,6 +192,8 @@ struct CheckJob {
     /// Rows that have been counted as ids.
     counted: AtomicU64,
     memory: Mutex<Reservation>,
+    /// Memory without that of its identities.
+    job_bytes: usize,
     is_cancelled: AtomicBool,
     /// False if the job has ended because there was no memory.
     has_memory: AtomicBool,
@@ -187,7 +215,7 @@ impl Progress for CheckJob {
 
     fn may_use(&self, bytes: u64) -> bool {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = JOB_BYTES + bytes as usize;
+        let needed = self.job_bytes + bytes as usize;
         let has_memory = needed <= memory.bytes() || memory.resize(needed).is_ok();
         self.has_memory.store(has_memory, Ordering::Relaxed);
         has_memory

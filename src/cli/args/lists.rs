@@ -85,7 +85,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "TEXT", requires = "postage")]
     pub(crate) currency: Option<String>,
     /// Letters by the text of a column, or by `age`, in the report: the column's name or number. Repeatable
-    #[arg(long, value_name = "COLUMN|age", value_parser = group_by)]
+    #[arg(long, value_name = "COLUMN|age")]
     pub(crate) group_by: Vec<GroupBy>,
     /// Groups with fewer letters are not shown, so that they point at no recipient
     #[arg(long, value_name = "N", default_value_t = 10, requires = "group_by")]
@@ -223,13 +223,6 @@ fn id_position(text: &str) -> Result<(usize, usize), String> {
             .then_some((offset, length))
     });
     parts.ok_or_else(|| "write OFFSET:LENGTH in bytes, the offset from 0, such as 0:12".to_owned())
-}
-
-fn group_by(text: &str) -> Result<GroupBy, std::convert::Infallible> {
-    Ok(match text {
-        "age" => GroupBy::Age,
-        column => GroupBy::Column(column.to_owned()),
-    })
 }
 
 fn price(text: &str) -> Result<f64, String> {

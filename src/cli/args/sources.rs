@@ -1,8 +1,10 @@
 //! Arguments about live registers.
 
 use super::lists::{AskingArgs, ReadingArgs, SenderArgs};
+use super::rejected_limit;
 use crate::cli::mode::ModeArgs;
 use clap::{Args, Subcommand, ValueEnum};
+use nabar::rejected::RejectedLimit;
 use std::path::PathBuf;
 
 /// Ask a live register for the ids of lists: a register of exactly these ids
@@ -27,6 +29,10 @@ pub(crate) struct ResolveArgs {
     pub(crate) lists: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
+    /// Maximum of rows of a list without a valid id, as a number or a percentage; with more nothing is asked (exit code 3).
+    /// For a list of recipients of two countries, of which one register has those of one
+    #[arg(long, value_name = "N|N%", default_value = "50%", value_parser = rejected_limit)]
+    pub(crate) max_rejected: RejectedLimit,
     /// The register file to make; an existing one is replaced when the new one is complete
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,

@@ -1,9 +1,10 @@
 //! The letters of a split, and what receipts said of them so far.
 
 use super::super::error::ListError;
+use super::super::feedback::{CHANNEL_COLUMN, OUTCOME_COLUMN, columns, outcome_column};
 use super::super::split_directory::SplitDirectory;
 use super::ReceiptKey;
-use crate::identities::{Identity, Ordinal, Today};
+use crate::identities::{Identity, Ordinal};
 use csv::ByteRecord;
 use hashbrown::HashMap;
 use std::fs::File;
@@ -65,7 +66,6 @@ pub(super) struct Letters {
 
 /// Columns of a record beside those of the feedback with rules.
 pub(super) const MORE_COLUMNS: [&str; 3] = ["status", "status_reason", "receipts"];
-const FEEDBACK_COLUMNS: usize = 7;
 
 impl Letters {
     /// Reads the feedback of a split, or a record that was made of it. Memory: 24 bytes a letter, and up to
@@ -74,25 +74,24 @@ impl Letters {
         let path = split.path().join(name);
         let mut letters = Vec::new();
         let mut reasons = HashMap::new();
-        let today = Today::CONTRACT;
+        let (ids, columns) = (split.ids(), columns_of_feedback(split).len());
         let digest = for_each_line(&path, &mut |record| {
             let cell = |column: usize| record.get(column).unwrap_or_default();
             let number =
                 |column: usize| std::str::from_utf8(cell(column)).ok().and_then(|text| text.parse().ok());
-            let recipient = Identity::parse(cell(1), split.country(), today);
+            let recipient = ids.identity(cell(1));
             let row = number(0).ok_or_else(|| ListError::OutputChanged(path.clone()))?;
-            let fate =
-                Fate::of(cell(FEEDBACK_COLUMNS)).ok_or_else(|| ListError::OutputChanged(path.clone()))?;
-            let reason = String::from_utf8_lossy(cell(FEEDBACK_COLUMNS + 1)).into_owned();
+            let fate = Fate::of(cell(columns)).ok_or_else(|| ListError::OutputChanged(path.clone()))?;
+            let reason = String::from_utf8_lossy(cell(columns + 1)).into_owned();
             if !reason.is_empty() {
                 reasons.insert(letters.len() as u32, reason);
             }
             letters.push(Letter {
                 row,
                 recipient: recipient.map_or(Ordinal::ABSENT, |recipient| recipient.ordinal()),
-                file: file_of(split, cell(2), cell(5), cell(4)).map_or(u16::MAX, |file| file as u16),
+                file: file_of(split, record).map_or(u16::MAX, |file| file as u16),
                 fate,
-                receipts: number(FEEDBACK_COLUMNS + 2).unwrap_or(0),
+                receipts: number(columns + 2).unwrap_or(0),
             });
             Ok(())
         })?;
@@ -128,21 +127,29 @@ fn range<T>(ascending: &[T], compared: impl Fn(&T) -> std::cmp::Ordering) -> Ran
     start..start + ascending[start..].partition_point(|one| compared(one).is_eq())
 }
 
+/// The columns of the feedback of a split; of one without rules, those that its record has.
+pub(super) fn columns_of_feedback(split: &SplitDirectory) -> Vec<String> {
+    columns(split.further().iter().map(|further| &*further.name))
+}
+
 /// The file of rows that a line of the feedback is about.
-pub(super) fn file_of(
-    split: &SplitDirectory,
-    outcome: &[u8],
-    channel: &[u8],
-    operator: &[u8],
-) -> Option<usize> {
+pub(super) fn file_of(split: &SplitDirectory, line: &ByteRecord) -> Option<usize> {
+    let cell = |column: usize| line.get(column).unwrap_or_default();
     let text = |text: &Option<String>| text.as_ref().map(|text| text.as_bytes().to_owned());
     split.report().files.iter().position(|file| {
         // A file of a channel may have letters of several outcomes, and then of several operators.
         let has_several = file.outcome.is_none();
-        text(&file.channel).unwrap_or_default() == channel
-            && (has_several
-                || text(&file.outcome).is_some_and(|of| of == outcome)
-                    && text(&file.operator_id).unwrap_or_default() == operator)
+        // Of the register of the job, or of a further one.
+        let register = match &file.register {
+            None => Some(OUTCOME_COLUMN),
+            Some(name) => split.further().iter().position(|one| one.name == *name).map(outcome_column),
+        };
+        let is_to = |outcome: usize| {
+            text(&file.outcome).is_some_and(|of| of == cell(outcome))
+                && text(&file.operator_id).unwrap_or_default() == cell(outcome + 2)
+        };
+        text(&file.channel).unwrap_or_default() == cell(CHANNEL_COLUMN)
+            && (has_several || register.is_some_and(is_to))
     })
 }
 

@@ -12,11 +12,12 @@ mod record;
 mod table;
 
 pub use reconcile::{ReceiptsSummary, Reconciled, ReconciledFile};
-pub use record::{LetterRecord, RecordKey, RunRecord};
+pub use record::{FurtherRecord, LetterRecord, RecordKey, RunRecord, RunRegister};
 
 use super::error::ReceiptsError;
+use super::id_numbers::IdNumbers;
 use crate::decode::{BoundedInput, decompressed};
-use crate::identities::{Country, Identity, Today};
+use crate::identities::Identity;
 use crate::rejected::RejectedLimit;
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -126,8 +127,7 @@ pub(super) type ReadReceipt = (u64, Result<Receipt, Unusable>);
 /// Reads one file of receipts.
 pub(super) struct ReceiptReader<'o> {
     pub(super) options: &'o ReceiptOptions,
-    pub(super) country: Country,
-    pub(super) today: Today,
+    pub(super) ids: IdNumbers,
 }
 
 impl ReceiptReader<'_> {
@@ -170,7 +170,7 @@ impl ReceiptReader<'_> {
     }
 
     fn id(&self, text: &str) -> Option<Identity> {
-        Identity::parse(text.trim().as_bytes(), self.country, self.today).ok()
+        self.ids.identity(text.trim().as_bytes()).ok()
     }
 
     /// A text that is an id or a row number: with fewer than ten digits a row number, also if it may be an id that lost its
@@ -203,6 +203,7 @@ impl Unusable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identities::{Country, Today};
 
     fn options() -> ReceiptOptions {
         ReceiptOptions {
@@ -221,7 +222,8 @@ mod tests {
     fn short_numbers_are_rows() {
         let options = options();
         for country in [Country::Sweden, Country::Norway] {
-            let reader = ReceiptReader { options: &options, country, today: Today::CONTRACT };
+            let ids = IdNumbers { country, other: None, today: Today::CONTRACT };
+            let reader = ReceiptReader { options: &options, ids };
             // Also one that is an id without its zeros.
             let short = (1_000_000u64..1_500_000).find(|number| reader.id(&number.to_string()).is_some());
             for row in [1, 4_000_000].into_iter().chain(short) {
@@ -236,7 +238,8 @@ mod tests {
     #[test]
     fn words_that_were_given_come_first() {
         let options = options();
-        let reader = ReceiptReader { options: &options, country: Country::Sweden, today: Today::CONTRACT };
+        let ids = IdNumbers { country: Country::Sweden, other: None, today: Today::CONTRACT };
+        let reader = ReceiptReader { options: &options, ids };
         for (word, answer) in [
             ("Fel", Ok(Answer::Delivered)),
             (" feilet ", Ok(Answer::Failed)),

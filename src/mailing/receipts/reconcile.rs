@@ -11,9 +11,9 @@ use super::super::report::FEEDBACK;
 use super::super::rows::{RowRules, RowScanner};
 use super::super::split_directory::SplitDirectory;
 use super::super::{LATE_PAPER, Progress};
-use super::letters::{Fate, Letters, MORE_COLUMNS, for_each_line};
+use super::letters::{Fate, Letters, MORE_COLUMNS, columns_of_feedback, for_each_line};
 use super::{Answer, ReadReceipt, Receipt, ReceiptKey, ReceiptOptions, ReceiptReader, Unusable};
-use crate::identities::{Identity, Ordinal, Today};
+use crate::identities::{Identity, Ordinal};
 use crate::rejected::RejectedLimit;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -141,12 +141,6 @@ impl SplitDirectory {
         }
     }
 
-    /// The day of the split, for the century of ids with ten digits.
-    pub(super) fn today(&self) -> Today {
-        let date = self.report().made.as_ref().and_then(|made| made.date.parse().ok());
-        date.and_then(Today::from_date).unwrap_or(Today::CONTRACT)
-    }
-
     /// Compares files of receipts with the letters of the split, and writes to its directory: `late-paper.csv` with the
     /// letters that failed, `record.csv` with what is known of each letter, `receipts-rejected.csv` with the receipts that
     /// are not used, and `reconcile.json`. A later reconciliation adds to what is known, and its files have its number
@@ -174,7 +168,7 @@ impl SplitDirectory {
         let mut failed = Vec::new();
         for path in receipts {
             let mut comparison = Comparison::new(&mut letters, &dispatched, summaries.len() as u32 + 1);
-            let reader = ReceiptReader { options, country: self.country(), today: self.today() };
+            let reader = ReceiptReader { options, ids: self.ids() };
             let (mut stopped, mut failure) = (false, None);
             let digest = reader.read(path, &mut |read| {
                 stopped |= progress.interrupted();
@@ -308,8 +302,9 @@ impl SplitDirectory {
             _ => ListError::OutputChanged(path.clone()),
         };
         let mut lines = csv::Writer::from_writer(BufWriter::new(directory.create_file(name)?));
-        let of_feedback = ["row", "recipient_id", "outcome", "reason", "operator_id", "channel", "rule"];
-        lines.write_record(of_feedback.iter().chain(&MORE_COLUMNS)).map_err(failed)?;
+        let of_feedback = columns_of_feedback(self);
+        let of_receipts = MORE_COLUMNS.map(str::to_owned);
+        lines.write_record(of_feedback.iter().chain(&of_receipts)).map_err(failed)?;
         let mut left = letters.letters.iter().zip(0u32..);
         for_each_line(&self.path().join(earlier), &mut |line| {
             let (letter, index) = left.next().ok_or_else(|| ListError::OutputChanged(path.clone()))?;

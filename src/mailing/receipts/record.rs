@@ -1,11 +1,11 @@
 //! What was known of a letter, what was decided, and what came of it.
 
 use super::super::error::ListError;
+use super::super::feedback::outcome_column;
 use super::super::report::FEEDBACK;
-use super::super::split_directory::SplitDirectory;
-use super::letters::{file_of, for_each_line};
+use super::super::split_directory::{SplitDirectory, WrittenFurther, WrittenRegister};
+use super::letters::{columns_of_feedback, file_of, for_each_line};
 use super::reconcile::ReceiptsSummary;
-use crate::identities::Identity;
 use serde::Serialize;
 
 /// Which letter.
@@ -42,6 +42,8 @@ pub struct RunRecord {
     pub register_digest: Option<String>,
     /// Of a live register: its address, and the times of its oldest and newest answer.
     pub asked: Option<(String, String, String)>,
+    /// The further registers of its rules.
+    pub registers: Vec<RunRegister>,
     /// Digest of the rules, if there were any.
     pub rules_digest: Option<String>,
     /// Its letters that were asked for; several if the recipient has several.
@@ -63,6 +65,8 @@ pub struct LetterRecord {
     pub channel: String,
     /// The rule that applied.
     pub rule: String,
+    /// What the further registers of the rules said.
+    pub registers: Vec<FurtherRecord>,
     /// The file that has its row.
     pub file: Option<String>,
     /// `delivered`, `failed` or `contradiction`; empty without a receipt.
@@ -71,6 +75,34 @@ pub struct LetterRecord {
     pub status_reason: String,
     /// The file of receipts.
     pub receipts: Option<ReceiptsSummary>,
+}
+
+/// What a further register of the rules said of a recipient.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FurtherRecord {
+    /// Name of the register in the rules.
+    pub name: String,
+    /// The outcome; empty if the rules did not ask it for this letter.
+    pub outcome: String,
+    /// Why; empty without a reason.
+    pub reason: String,
+    /// The operator of a digital letter.
+    pub operator_id: String,
+}
+
+/// A register of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRegister {
+    /// Name in the rules.
+    pub name: String,
+    /// `far`, `krr` or `kivra`.
+    pub kind: String,
+    /// Number of its last change.
+    pub sequence: u64,
+    /// The time of its content.
+    pub as_of: String,
+    /// Digest of its file.
+    pub digest: Option<String>,
 }
 
 impl SplitDirectory {
@@ -87,7 +119,7 @@ impl SplitDirectory {
         let wanted = match key {
             RecordKey::Row(row) => row.to_string(),
             RecordKey::Id(text) => {
-                let id = Identity::parse(text.trim().as_bytes(), self.country(), self.today());
+                let id = self.ids().identity(text.trim().as_bytes());
                 id.map_err(|_| no_letter())?.as_str().to_owned()
             }
         };
@@ -95,15 +127,25 @@ impl SplitDirectory {
             RecordKey::Row(_) => 0,
             RecordKey::Id(_) => 1,
         };
+        let columns = columns_of_feedback(self).len();
         let mut letters = Vec::new();
         let found = for_each_line(&self.path().join(name), &mut |line| {
             if line.get(column) == Some(wanted.as_bytes()) {
                 let cell =
                     |column| String::from_utf8_lossy(line.get(column).unwrap_or_default()).into_owned();
-                let bytes = |column| line.get(column).unwrap_or_default();
-                let file = file_of(self, bytes(2), bytes(5), bytes(4));
-                let receipts = cell(9).parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+                let file = file_of(self, line);
+                let receipts =
+                    cell(columns + 2).parse::<usize>().ok().and_then(|number| number.checked_sub(1));
                 let receipts = receipts.and_then(|index| last.as_ref()?.receipts.get(index).cloned());
+                let registers = self.further().iter().enumerate().map(|(index, further)| {
+                    let outcome = outcome_column(index);
+                    FurtherRecord {
+                        name: further.name.clone(),
+                        outcome: cell(outcome),
+                        reason: cell(outcome + 1),
+                        operator_id: cell(outcome + 2),
+                    }
+                });
                 letters.push(LetterRecord {
                     row: cell(0).parse().unwrap_or(0),
                     outcome: cell(2),
@@ -112,8 +154,9 @@ impl SplitDirectory {
                     channel: cell(5),
                     rule: cell(6),
                     file: file.map(|file| self.report().files[file].path.clone()),
-                    status: cell(7),
-                    status_reason: cell(8),
+                    registers: registers.collect(),
+                    status: cell(columns),
+                    status_reason: cell(columns + 1),
                     receipts,
                 });
             }
@@ -140,8 +183,22 @@ impl SplitDirectory {
             as_of: report.register.as_of.clone(),
             register_digest: report.register.digest.clone(),
             asked: source.map(|asked| (asked.address.clone(), asked.oldest.clone(), asked.newest.clone())),
+            registers: self.further().iter().map(RunRegister::of).collect(),
             rules_digest: report.channels.as_ref().map(|found| found.rules_digest.clone()),
             letters,
         })
+    }
+}
+
+impl RunRegister {
+    fn of(further: &WrittenFurther) -> RunRegister {
+        let WrittenRegister { kind, sequence, as_of, digest, .. } = &further.register;
+        RunRegister {
+            name: further.name.clone(),
+            kind: kind.clone(),
+            sequence: *sequence,
+            as_of: as_of.clone(),
+            digest: digest.clone(),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::table::Sampler;
 use crate::identities::{Country, Identity, Rejection};
+use crate::mailing::id_numbers::IdNumbers;
 use crate::mailing::likely_cause::LikelyCause;
 use crate::mailing::rows::{Layout, line_end};
 use std::collections::HashSet;
@@ -52,24 +53,23 @@ fn most(lines: &[&[u8]], holds: impl Fn(&[u8]) -> bool) -> bool {
 }
 
 fn has_identity(sampler: &Sampler<'_>, line: &[u8]) -> bool {
-    cells(line).any(|cell| Identity::parse(cell, sampler.country, sampler.today).is_ok())
+    cells(line).any(|cell| sampler.ids.identity(cell).is_ok())
 }
 
 fn other_country(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<LikelyCause> {
-    let other = match sampler.country {
+    let IdNumbers { country, other: None, today } = sampler.ids else { return None };
+    let other = match country {
         Country::Sweden => Country::Norway,
         Country::Norway => Country::Sweden,
     };
-    let has = |line: &[u8]| cells(line).any(|cell| Identity::parse(cell, other, sampler.today).is_ok());
-    most(lines, has).then_some(LikelyCause::OtherCountry { register: sampler.country })
+    let has = |line: &[u8]| cells(line).any(|cell| Identity::parse(cell, other, today).is_ok());
+    most(lines, has).then_some(LikelyCause::OtherCountry { register: country })
 }
 
 fn rounded(sampler: &Sampler<'_>, lines: &[&[u8]]) -> Option<LikelyCause> {
     let is_rounded = |line: &[u8]| {
         let cut = line.split(|byte| b";\t|".contains(byte));
-        cut.into_iter().any(|cell| {
-            Identity::parse(cell, sampler.country, sampler.today) == Err(Rejection::ScientificNotation)
-        })
+        cut.into_iter().any(|cell| sampler.ids.identity(cell) == Err(Rejection::ScientificNotation))
     };
     most(lines, is_rounded).then_some(LikelyCause::RoundedNumbers)
 }
@@ -78,15 +78,14 @@ fn fixed_width(sampler: &Sampler<'_>, lines: &[&[u8]], layout: &Layout) -> Optio
     if matches!(layout, Layout::Fixed { .. }) {
         return None;
     }
-    let digits = sampler.country.digits();
+    let digits = sampler.ids.country.digits();
     for length in [digits, 10] {
         let width = lines.iter().map(|line| line.len()).max().unwrap_or(0).min(WIDTH);
         let has_identities = |offset: usize| {
             most(lines, |line| {
                 let cell = line.get(offset..offset + length);
                 cell.is_some_and(|cell| {
-                    cell.iter().all(u8::is_ascii_digit)
-                        && Identity::parse(cell, sampler.country, sampler.today).is_ok()
+                    cell.iter().all(u8::is_ascii_digit) && sampler.ids.identity(cell).is_ok()
                 })
             })
         };

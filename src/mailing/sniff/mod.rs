@@ -15,6 +15,7 @@ use super::cells::{Cells, without_line_end};
 use super::error::ListError;
 use super::file_kind::FileKind;
 use super::guard::{Guard, holds_identity};
+use super::id_numbers::IdNumbers;
 use super::likely_cause::LikelyCause;
 use super::names;
 use super::options::{ListOptions, TwoIds};
@@ -116,7 +117,9 @@ pub(super) fn sniff(
     };
     let (skipped, start) = skip_lines(sample, after_sep, options.skip_rows);
     let is_strict = options.every_cell;
-    let sampler = Sampler { bytes: sample, encoding, whole, country, today, is_strict };
+    let other = options.other_country.filter(|other| *other != country);
+    let ids = IdNumbers { country, other, today };
+    let sampler = Sampler { bytes: sample, encoding, whole, ids, is_strict };
     let above = u64::from(sep.is_some()) + skipped;
     let detected = match options.id_at {
         Some(id_at) => fixed(&sampler, start, id_at, options)?,
@@ -143,7 +146,7 @@ pub(super) fn sniff(
         RowShape::Cells { usual, .. } => usual,
         RowShape::Bytes { .. } => 0,
     };
-    let rules = RowRules { layout, columns, country, today };
+    let rules = RowRules { layout, columns, ids };
     // The beginning of every file must not hold an identity.
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);

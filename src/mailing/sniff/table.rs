@@ -2,11 +2,12 @@
 
 use super::encoding::Encoding;
 use super::ground::Ground;
-use crate::identities::{Country, Identity, Today};
+use crate::identities::Identity;
 use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
 use crate::mailing::cells::{QuoteChain, without_line_end};
 use crate::mailing::error::ListError;
 use crate::mailing::guard::{identity_at_end, is_plain, whole_lengths};
+use crate::mailing::id_numbers::IdNumbers;
 use crate::mailing::names;
 use crate::mailing::rows::{Layout, line_end};
 use crate::mailing::shape::RowShape;
@@ -27,8 +28,7 @@ pub(super) struct Sampler<'a> {
     pub(super) encoding: Encoding,
     /// Whether it is the whole list.
     pub(super) whole: bool,
-    pub(super) country: Country,
-    pub(super) today: Today,
+    pub(super) ids: IdNumbers,
     /// Whether columns with dates and numbers are identities' more easily: in lists of ids, of which none may be missed.
     pub(super) is_strict: bool,
 }
@@ -60,12 +60,12 @@ impl<'a> Sampler<'a> {
     /// Whether a cell that is an identity is more than ten digits of an organisation.
     pub(super) fn is_plain(&self, cell: &Range<usize>) -> bool {
         let text = self.bytes[cell.clone()].trim_ascii();
-        Identity::parse(text, self.country, self.today).is_ok_and(|identity| is_plain(text, &identity))
+        self.ids.identity(text).is_ok_and(|identity| is_plain(text, &identity))
     }
 
     /// Whether a text is an identity. Most are names and addresses, which are excluded by their digits.
     fn parses(&self, text: &[u8]) -> bool {
-        may_be_identity(text) && Identity::parse(text, self.country, self.today).is_ok()
+        may_be_identity(text) && self.ids.identity(text).is_ok()
     }
 
     /// Whether a cell of some lines is an identity, with any delimiter.
@@ -182,7 +182,7 @@ impl<'a> Sampler<'a> {
     pub(super) fn has_several_records(&self, start: usize, offset: usize, length: usize) -> bool {
         let identity = |line: &Range<usize>, at: usize| {
             let text = without_line_end(&self.bytes[line.clone()]).get(at..at + length)?;
-            Identity::parse(text, self.country, self.today).ok()
+            self.ids.identity(text).ok()
         };
         let with_identity: Vec<(Range<usize>, Identity)> = self
             .lines(start)
@@ -298,9 +298,9 @@ impl SampleTable<'_> {
         };
         let usual = self.columns.min(most);
         let is_other = |column: &usize| {
-            let named = titles
-                .get(*column)
-                .is_some_and(|title| names::rank(title, self.sampler.country) > 0 && !names::is_weak(title));
+            let named = titles.get(*column).is_some_and(|title| {
+                names::rank(title, self.sampler.ids.country) > 0 && !names::is_weak(title)
+            });
             let below = self.rows.iter().filter(|row| row.cells.len() == usual);
             named || below.clone().any(|row| row.identities[*column])
         };
@@ -350,13 +350,13 @@ impl SampleTable<'_> {
 
     /// Whether a row ends a cell, which is none, with an identity other than its own, right behind something.
     fn is_several(&self, row: &SampleRow, id_column: usize) -> bool {
-        let Sampler { bytes, country, today, .. } = *self.sampler;
-        let parse = |text: &[u8]| Identity::parse(text, country, today).ok();
+        let Sampler { bytes, ids, .. } = *self.sampler;
+        let parse = |text: &[u8]| ids.identity(text).ok();
         let own = parse(&bytes[row.cells[id_column].clone()]);
         let others = row.cells.iter().zip(&row.identities).filter(|(_, is_identity)| !**is_identity);
         others.map(|(cell, _)| bytes[cell.clone()].trim_ascii_end()).any(|cell| {
             // Also what begins with an identity, where the last column has it.
-            let begins = whole_lengths(country).iter().find_map(|length| {
+            let begins = ids.countries().flat_map(whole_lengths).find_map(|length| {
                 let (text, after) = (cell.get(..*length)?, cell.get(*length)?);
                 let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
                 let other = parse(text).filter(|_| digits >= 10)?;
@@ -365,7 +365,7 @@ impl SampleTable<'_> {
             if begins == Some(true) {
                 return true;
             }
-            identity_at_end(cell, country, today).is_some_and(|(before, _, other)| {
+            identity_at_end(cell, &ids).is_some_and(|(before, _, other)| {
                 let is_joined = before.last().is_some_and(|&last| {
                     last.is_ascii_alphanumeric() || !last.is_ascii() || matches!(last, b'\t' | b'|')
                 });

@@ -113,14 +113,21 @@ impl ReachabilityQuery {
         let lookup = question.ask_all(&ordinals, &mut answers);
         let lookup = lookup.and_then(|()| self.register.intact());
         lookup.map_err(|damage: Damage| Problem::damaged(&self.register, &damage))?;
-        let rules = self.ruling.as_deref().map_or(Vec::new(), |ruling| {
-            let ruling = IdRuling::new(ruling, self.register.operators(), self.date.date);
-            let rule = |(answer, identity): (&Answer, Option<Identity>)| {
-                identity.and_then(|identity| ruling.rule_of(*answer, identity)).unwrap_or(NO_RULE)
-            };
-            answers.iter().zip(identities).map(rule).collect()
-        });
+        let rules = self.rules_of(&answers, identities);
+        let rules = rules.map_err(|damage| Problem::damaged(&self.register, &damage))?;
         Ok(QueryResults { answers, rejected, rules })
+    }
+
+    /// The rule of each id, if there are channel rules. Errors: a further register of the rules is damaged.
+    fn rules_of(&self, answers: &[Answer], identities: Vec<Option<Identity>>) -> Result<Vec<u16>, Damage> {
+        let Some(ruling) = self.ruling.as_deref() else { return Ok(Vec::new()) };
+        let ruling = IdRuling::new(ruling, self.register.operators(), self.date.date)?;
+        let mut rules = Vec::with_capacity(answers.len());
+        for (answer, identity) in answers.iter().zip(identities) {
+            let rule = identity.map_or(Ok(None), |identity| ruling.rule_of(*answer, identity))?;
+            rules.push(rule.unwrap_or(NO_RULE));
+        }
+        Ok(rules)
     }
 }
 

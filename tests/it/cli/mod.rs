@@ -2,6 +2,7 @@
 
 mod channels;
 mod endless;
+mod further;
 mod lists;
 mod overwriting;
 mod receipts;

@@ -42,7 +42,7 @@ fn ready_made_files_and_conditions_are_listed() {
         names.iter().map(|name| &**name).filter(|name| name.ends_with(".toml")).collect();
     assert_eq!(listed, files);
     // Each condition of the table is read; those with `…` stand for several.
-    let head = "[[channel]]\nname = \"print\"\n[[list]]\nname = \"protected\"\npath = \"README.md\"\n";
+    let head = "[[channel]]\nname = \"print\"\n[[register]]\nname = \"krr\"\npath = \"krr.nabar\"\n[[list]]\nname = \"protected\"\npath = \"README.md\"\n";
     for condition in first_column(&all[1]) {
         for condition in condition.split("`, `").filter(|condition| !condition.contains('…')) {
             let rule = format!("[[rule]]\nname = \"a\"\nchannel = \"print\"\n[rule.when]\n{condition}\n");
@@ -70,7 +70,7 @@ fn known_keys(of: &str) -> BTreeSet<String> {
 #[test]
 fn the_schema_has_the_keys_that_nabar_reads() {
     let schema = Schema::of("rules.schema.json");
-    for of in ["", "channel", "list", "rule", "when", "cell"] {
+    for of in ["", "channel", "list", "register", "rule", "when", "cell"] {
         let described: BTreeSet<String> = schema.properties(of).into_iter().collect();
         assert_eq!(known_keys(of), described, "[{of}]");
     }

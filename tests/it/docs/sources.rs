@@ -109,6 +109,62 @@ fn answers_are_used_for_what_was_asked_only() {
     assert_eq!(left, ["far.nabar", "krr.nabar", "kept.nabar.rejected.csv", "far.toml"]);
 }
 
+/// The answers of a live register beside a register file, and a list of two countries asked of live registers only.
+#[test]
+fn live_registers_of_two_countries_split_one_list() {
+    let (work, _server) = live();
+    let rules = fs::read_to_string(fixture("rules/two-registers.toml")).expect("rules");
+    work.write("rules.toml", rules.replace("../../krr.nabar", "answers.nabar"));
+    let list = &fixture("nordic-list.csv");
+    let split = |out: &str, code: i32, register: &[&str]| {
+        let base = ["split", list, "-o", out, "--rules", "rules.toml", "--json"];
+        let output = work.run(&[&base[..], register, &SENDER].concat());
+        let errors = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        (String::from_utf8(output.stdout).expect("text"), errors)
+    };
+    // Of some Norwegian recipients only.
+    work.write("one.csv", "id\n06829043112\n");
+    work.done(&["resolve", "--source", "krr.toml", "one.csv", "-o", "answers.nabar", "-q"]);
+    let (_, errors) = split("out", 3, &["-r", "far.nabar"]);
+    assert!(
+        errors.contains("register krr of the rules was not asked for the recipients of 8 letters"),
+        "{errors}"
+    );
+    assert!(!work.path("out").exists(), "nothing is left behind");
+    work.done(&[
+        "resolve",
+        "--source",
+        "krr.toml",
+        list,
+        "--id-column",
+        "id",
+        "-o",
+        "answers.nabar",
+        "--force",
+        "-q",
+    ]);
+    let (printed, _) = split("out", 0, &["--source", "far.toml"]);
+    let report: Value = serde_json::from_str(&printed).expect("JSON");
+    // Each register was asked for the ids of its country.
+    assert_eq!(report["register"]["source"]["ids"], 9);
+    assert_eq!(report["channels"]["registers"][0]["register"]["source"]["ids"], 9);
+    work.write("rules.toml", rules.replace("../../", ""));
+    split("own", 0, &["-r", "far.nabar"]);
+    let [live, own] = ["out", "own"].map(|out| work.read(&format!("{out}/feedback.csv")));
+    assert_eq!(live, own);
+    for (source, letters) in [("far.toml", 6), ("krr.toml", 3)] {
+        let printed =
+            work.done(&["recheck", "--source", source, "out", "-o", &format!("{source}.out"), "--json"]);
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        assert_eq!(
+            (&printed["letters"], &printed["unchanged"]),
+            (&letters.into(), &letters.into()),
+            "{printed}"
+        );
+    }
+}
+
 /// Between the split and the recheck some recipients leave, decline the sender, or change their operator.
 #[test]
 fn a_recheck_finds_who_has_left_and_who_has_moved() {

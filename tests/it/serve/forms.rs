@@ -361,20 +361,37 @@ fn lists_are_checked_as_by_the_command() {
         registers.work.write(&list, &content);
         let register = format!("{kind}.nabar");
         let mut arguments = vec!["check", "-r", &register, "--date", DATE, "--json", &list];
+        let place = if kind == "far" { "ort" } else { "poststed" };
+        arguments.extend(["--group-by", place, "--group-by", "age", "--smallest-group", "15"]);
         arguments.extend(sender.iter().flat_map(|sender| ["--sender", sender]));
         let output = registers.work.run(&arguments);
         assert!(output.status.success());
         let expected: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let query = sender.map_or(String::new(), |sender| format!("&sender={sender}"));
-        let target = format!("/{kind}/v1/check?date={DATE}{query}");
+        let target = format!("/{kind}/v1/check?date={DATE}{query}&group_by={place},age&smallest_group=15");
         let reply = registers.server.post(&target, "text/csv", &content);
         assert_eq!((reply.status, reply.sequence()), (200, 1000), "{}", reply.text());
         let report = reply.json();
-        for name in ["outcomes", "reasons", "operators", "duplicates", "sender"] {
+        for name in ["outcomes", "reasons", "operators", "duplicates", "sender", "groups"] {
             assert_eq!(report[name], expected[name], "{name}");
         }
         assert_eq!(report["list"]["rows"], expected["list"]["rows"]);
         assert_eq!(report["list"]["digest"], expected["list"]["digest"]);
+        assert!(report["groups"][1]["groups"].as_array().is_some_and(|groups| !groups.is_empty()));
+        for (bad, word) in [
+            ("group_by=a,b,c,d,e", "bad-query"),
+            ("group_by=x,,y", "bad-query"),
+            ("smallest_group=0", "bad-query"),
+            ("group_by=1", "bad-list"),
+            ("group_by=none", "bad-list"),
+        ] {
+            let reply = registers.server.post(
+                &format!("/{kind}/v1/check?date={DATE}{query}&{bad}&id_column=1"),
+                "text/csv",
+                &content,
+            );
+            assert!(reply.text().contains(word), "{bad}: {}", reply.text());
+        }
     }
     registers.server.is_well("lists");
 }

@@ -189,3 +189,27 @@ fn rules_that_do_not_fit_are_problems() {
         .fails(2, &["serve", "--register", "far.nabar", "--config", "nabar.toml", "--listen", "127.0.0.1:0"]);
     assert!(error.contains("standard.toml: line"), "{error}");
 }
+
+/// A further register of rules is asked, and read again when its file changes.
+#[test]
+fn a_further_register_answers_too() {
+    let work = Workspace::with_register_files();
+    let rules = fs::read_to_string(fixture("rules/two-registers.toml")).expect("rules");
+    work.write("rules.toml", rules.replace("../../krr.nabar", "other.nabar"));
+    fs::copy(work.path("krr.nabar"), work.path("other.nabar")).expect("copied");
+    let config = "[[rules]]\nname = \"nordic\"\npath = \"rules.toml\"\n";
+    work.write("nabar.toml", config);
+    let server = Server::with(&work, &["far.nabar"], &["--config", "nabar.toml"]);
+    let list = fs::read(fixture("nordic-list.csv")).expect("a list");
+    let check =
+        || server.post(&format!("/v1/check?sender={SENDER}&date=2026-06-01&rules=nordic"), "text/csv", &list);
+    let report = check().json();
+    assert_eq!(report["channels"]["registers"][0]["outcomes"]["digital"], 3);
+    assert_eq!(report["channels"]["channels"][1]["letters"], 3);
+    let (_, lines) = ask(&server, "&rules=nordic", "text/csv", "198902039802\n194304059803\n");
+    assert!(lines.contains("mailbox in Sweden") && lines.contains("all others"), "{lines}");
+    fs::remove_file(work.path("other.nabar")).expect("removed");
+    assert_eq!(check().status, 503, "its register is not there");
+    fs::copy(work.path("krr.nabar"), work.path("other.nabar")).expect("copied");
+    assert_eq!(check().status, 200);
+}

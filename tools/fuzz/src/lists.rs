@@ -159,6 +159,7 @@ fn options(choice: [u8; 4]) -> (ModelOptions, ListOptions) {
         drop_skipped: drops_skipped,
         id_at: fixed,
         cell_columns: Vec::new(),
+        other_country: None,
         header: match header {
             Header::Auto => None,
             Header::Yes => Some(true),

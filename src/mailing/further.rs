@@ -1,0 +1,191 @@
+//! Further registers of channel rules, opened for a job.
+
+use super::Mailing;
+use super::error::{FurtherRegisterError, ListError};
+use super::register_report::RegisterSummary;
+use super::tally::FurtherCodes;
+use crate::channels::{ChannelRules, FurtherRegister, REGISTERS_MAX, RegisterAnswer};
+use crate::identities::{Country, Identity, Ordinal};
+use crate::register::{Answer, Damage, DecidedStates, Operator, Outcome, Question, QuestionError, Register};
+use crate::snapshot::Snapshot;
+use crate::store::Reader;
+use std::sync::Arc;
+
+/// The further registers of some rules, in the order of the file.
+pub(super) struct FurtherRegisters(Vec<OpenRegister>);
+
+struct OpenRegister {
+    name: String,
+    register: Arc<Register>,
+    decided: Arc<DecidedStates>,
+    summary: RegisterSummary,
+}
+
+impl FurtherRegisters {
+    /// Opens the further registers of some rules, for the sender and day of a mailing.
+    pub(super) fn open(rules: &ChannelRules, mailing: &Mailing<'_>) -> Result<FurtherRegisters, ListError> {
+        let open = |further: &FurtherRegister| {
+            OpenRegister::open(further, mailing).map_err(|error| ListError::FurtherRegister {
+                name: further.name.clone(),
+                line: further.line,
+                error: Box::new(error),
+            })
+        };
+        Ok(FurtherRegisters(rules.registers().iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// The operators of each.
+    pub(super) fn operators(&self) -> Vec<&[Operator]> {
+        self.0.iter().map(|open| open.register.operators()).collect()
+    }
+
+    /// Name and summary of each.
+    pub(super) fn summaries(&self) -> impl Iterator<Item = (&str, &RegisterSummary)> {
+        self.0.iter().map(|open| (&*open.name, &open.summary))
+    }
+
+    /// The other country than that of the job's register whose ids one of them has.
+    pub(super) fn other_country(&self, own: Country) -> Option<Country> {
+        self.0.iter().map(|open| open.register.kind().country()).find(|country| *country != own)
+    }
+
+    /// Prepares questions to all.
+    pub(super) fn questions(&self) -> Result<FurtherQuestions<'_>, Damage> {
+        let questions = self.0.iter().map(|open| open.register.question_of(&open.decided));
+        Ok(FurtherQuestions(questions.collect::<Result<_, _>>()?))
+    }
+
+    /// What each says of a recipient.
+    pub(super) fn ask(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, Damage> {
+        let questions = self.questions()?;
+        let answers = self.0.iter().zip(0..).map(|(open, register)| {
+            let outcome = questions.answer(register, identity.ordinal())?.outcome();
+            Ok(RegisterAnswer::new(outcome, open.register.operators()))
+        });
+        answers.collect()
+    }
+}
+
+/// Opens the file or data directory of a further register.
+fn opened(further: &FurtherRegister) -> Result<Arc<Register>, FurtherRegisterError> {
+    Ok(match further.path.is_dir() {
+        true => Reader::open(&further.path)?.register(),
+        false => Arc::new(Snapshot::open(&further.path)?.register()?),
+    })
+}
+
+/// The other country than that of the job's register whose ids a further register of the rules has, if it can be opened.
+pub fn other_country(rules: &ChannelRules, own: Country) -> Option<Country> {
+    let registers = rules.registers().iter().filter_map(|further| opened(further).ok());
+    registers.map(|register| register.kind().country()).find(|country| *country != own)
+}
+
+impl OpenRegister {
+    fn open(further: &FurtherRegister, mailing: &Mailing<'_>) -> Result<OpenRegister, FurtherRegisterError> {
+        let register = opened(further)?;
+        if let Some(scope) = register.scope() {
+            scope.usable_at(mailing.now)?;
+        }
+        let (as_of, hours) = (register.as_of(), mailing.now.duration_since(register.as_of()).as_hours());
+        if let Some(allowed) = further.max_age_hours.filter(|allowed| hours >= i64::from(*allowed)) {
+            return Err(FurtherRegisterError::Old { as_of, hours, allowed });
+        }
+        let own = mailing.question;
+        let sender = further.sender.as_deref();
+        let of_job = own.sender().map(|sender| &*own.register().senders()[usize::from(sender)].id);
+        let question = match register.question(sender, mailing.today.date()) {
+            // The sender of the job, if this register needs one.
+            Err(QuestionError::SenderMissing) => register.question(of_job, mailing.today.date()),
+            question => question,
+        }?;
+        let decided = Arc::clone(question.decided());
+        let summary = RegisterSummary::new(&register, mailing.now, None);
+        Ok(OpenRegister { name: further.name.clone(), register, decided, summary })
+    }
+}
+
+/// Questions to further registers, in the order of the file.
+pub(super) struct FurtherQuestions<'r>(Vec<Question<'r>>);
+
+impl FurtherQuestions<'_> {
+    /// Number of registers.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Errors: a register was overwritten since it was opened, so that its answers are invalid.
+    pub(super) fn intact(&self) -> Result<(), Damage> {
+        self.0.iter().try_for_each(|question| question.register().intact())
+    }
+
+    /// The answer for one recipient.
+    pub(super) fn answer(&self, register: usize, ordinal: Ordinal) -> Result<Answer, Damage> {
+        let question = &self.0[register];
+        match question.register().kind().country().has(ordinal) {
+            true => question.answer(ordinal),
+            false => Ok(Outcome::OtherCountry.into()),
+        }
+    }
+
+    /// The answers for any number of recipients.
+    fn answers(
+        &self,
+        register: usize,
+        ordinals: &[Ordinal],
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), Damage> {
+        let question = &self.0[register];
+        answers.clear();
+        answers.resize(ordinals.len(), Answer::default());
+        question.ask_all(ordinals, answers)?;
+        let country = question.register().kind().country();
+        for (answer, ordinal) in answers.iter_mut().zip(ordinals) {
+            if !country.has(*ordinal) {
+                *answer = Outcome::OtherCountry.into();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The answers of further registers for the letters of a chunk. Reused from chunk to chunk.
+#[derive(Default)]
+pub(super) struct ChunkAnswers {
+    codes: Vec<FurtherCodes>,
+    letters: Vec<usize>,
+    ordinals: Vec<Ordinal>,
+    answers: Vec<Answer>,
+}
+
+impl ChunkAnswers {
+    /// Asks all registers for the letters of which `asks` says so.
+    pub(super) fn ask(
+        &mut self,
+        questions: &FurtherQuestions<'_>,
+        ordinals: &[Ordinal],
+        asks: impl Fn(usize, usize) -> bool,
+    ) -> Result<(), Damage> {
+        if questions.count() == 0 {
+            return Ok(());
+        }
+        self.codes.clear();
+        self.codes.resize(ordinals.len(), [0; REGISTERS_MAX]);
+        for register in 0..questions.count() {
+            self.letters.clear();
+            self.letters.extend((0..ordinals.len()).filter(|letter| asks(*letter, register)));
+            self.ordinals.clear();
+            self.ordinals.extend(self.letters.iter().map(|letter| ordinals[*letter]));
+            questions.answers(register, &self.ordinals, &mut self.answers)?;
+            for (letter, answer) in self.letters.iter().zip(&self.answers) {
+                self.codes[*letter][register] = answer.number() as u16 + 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answers for a letter.
+    #[inline(always)]
+    pub(super) fn of(&self, letter: usize) -> FurtherCodes {
+        self.codes.get(letter).copied().unwrap_or_default()
+    }
+}
