@@ -14,7 +14,6 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -78,11 +77,6 @@ pub(crate) fn map(file: &File) -> io::Result<Mapped> {
     let map = unsafe { memmap2::Mmap::map(&file) }?;
     let slot = MappingSlot::take(&map);
     Ok(Mapped { map: Some(map), file, stamp, slot })
-}
-
-/// Maps the file at a path.
-pub(crate) fn map_path(path: &Path) -> io::Result<Mapped> {
-    map(&File::open(path)?)
 }
 
 /// Zeroed bytes. Only pages that are touched take memory.
@@ -207,6 +201,11 @@ mod handler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
+    fn map_path(path: &Path) -> io::Result<Mapped> {
+        map(&File::open(path)?)
+    }
 
     #[test]
     fn a_mapping_has_the_bytes_of_the_file() {

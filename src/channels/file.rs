@@ -104,16 +104,21 @@ impl Reader<'_> {
     ) -> Result<ChannelRules, Finding> {
         let cells = cell_forms(file.decimal_sign, file.date_form)?;
         self.all_registers(file.register, directory)?;
+        let places: Vec<usize> = file.channel.iter().map(|channel| channel.name.span().start).collect();
         let channels = channels(file.channel, &self.registers)?;
-        check_file_names(&channels)?;
+        check_file_names(&channels, &places)?;
         let mut lists = Vec::new();
         for list in file.list {
             lists.push(self.list(list, directory)?);
         }
+        let compared_at = file.compare_with.as_ref().map_or(0, |name| name.span().start);
         let compare_with = file.compare_with.map(|name| channel_index(&channels, &name)).transpose()?;
         if let Some(channel) = compare_with.filter(|channel| channels[*channel].cost.is_none()) {
             let name = &channels[channel].name;
-            return Err(Finding(0, format!("costs are compared with channel {name}, which has no `cost`")));
+            return Err(Finding(
+                compared_at,
+                format!("costs are compared with channel {name}, which has no `cost`"),
+            ));
         }
         let rules = self.all_rules(file.rule, &channels, compare_with.is_some())?;
         Ok(ChannelRules {
@@ -420,18 +425,18 @@ pub(crate) fn is_channel_name(name: &str) -> bool {
 }
 
 /// Checks that no file of a channel has the name that a file for an operator may have: who fetches it by its name would get
-/// the wrong letters.
-fn check_file_names(channels: &[Channel]) -> Result<(), Finding> {
+/// the wrong letters. `places` is where the channels are in the file.
+fn check_file_names(channels: &[Channel], places: &[usize]) -> Result<(), Finding> {
     let mailboxes = channels.iter().filter(|channel| channel.mailbox).map(|channel| &*channel.name);
     for prefix in mailboxes.chain(["mailbox", "digital"]) {
         let is_like =
-            |channel: &&Channel| channel.name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-'));
-        if let Some(channel) = channels.iter().find(is_like) {
+            |channel: &Channel| channel.name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-'));
+        if let Some((channel, at)) = channels.iter().zip(places).find(|(channel, _)| is_like(channel)) {
             let finding = format!(
                 "a file for an operator may be named as the channel {}: name the channel otherwise",
                 channel.name
             );
-            return Err(Finding(0, finding));
+            return Err(Finding(*at, finding));
         }
     }
     Ok(())

@@ -197,7 +197,7 @@ fn bad_rules_are_refused_with_their_line() {
     refused(&format!("{HEAD}[[channel]]\nname = \"x\"\ncost = -1\n{LAST}"), 8, "an amount from 0");
     // Their files could be taken for those of an operator.
     for name in ["mailbox-brevia-ab", "digital-brevia-ab"] {
-        refused(&format!("{HEAD}[[channel]]\nname = \"{name}\"\n{LAST}"), 1, "a file for an operator");
+        refused(&format!("{HEAD}[[channel]]\nname = \"{name}\"\n{LAST}"), 7, "a file for an operator");
     }
     refused(
         &format!("{}{LAST}", HEAD.replace("\"mailbox\"", "\"mailbox\"\nmailbox = false")),

@@ -4,7 +4,6 @@ use super::args::{RulesArgs, RulesCheck, RulesCommand, RulesExplain, SenderArgs}
 use super::mailing::{JobProgress, list_options};
 use super::{CommandResult, Failure, InputRegister, day, listen, source_of};
 use nabar::channels::{ChannelRules, ChannelRulesError, Explained, FurtherRegister, Truth};
-use nabar::identities::Identity;
 use nabar::mailing::{self, ChannelsSummary, ExplainedLetter, IdListSummary, Mailing, Ruling};
 use nabar::plain_text::plain;
 use nabar::register::Register;
@@ -231,7 +230,7 @@ fn explain(args: &RulesExplain) -> CommandResult {
                     .map_err(|error| about(error, list, &args.rules))
             }
             (None, Some(ruling)) => {
-                let id = Identity::parse(args.subject.as_bytes(), register.kind().country(), today);
+                let id = ruling.identity(args.subject.as_bytes(), register.kind().country(), today);
                 let id = id.map_err(|rejection| match Path::new(&args.subject).is_file() {
                     true => Failure::Usage("of a list, name the row with --row N".to_owned()),
                     false => Failure::Usage(format!("it is no id: {}", rejection.name())),

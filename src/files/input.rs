@@ -1,5 +1,6 @@
 //! Small files that are read whole: configuration, certificates, keys, tokens.
 
+use crate::memory::{self, Mapped};
 use rustix::fs::OFlags;
 use std::fs::File;
 use std::io::{self, Read};
@@ -15,6 +16,11 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
         true => Ok(file),
         false => Err(io::Error::other("it is not a regular file (a pipe, a device or a directory)")),
     }
+}
+
+/// Maps a regular file. Errors: as [`open_regular`].
+pub(crate) fn map_regular(path: &Path) -> io::Result<Mapped> {
+    memory::map(&open_regular(path)?)
 }
 
 /// Reads a regular file of at most `bytes_max` bytes.

@@ -23,7 +23,7 @@ mod secret;
 #[cfg(feature = "service")]
 pub(crate) use folder::append_without_waiting;
 pub(crate) use folder::{Folder, append, is_ours, is_regular};
-pub(crate) use input::{open_regular, read_regular, read_regular_text};
+pub(crate) use input::{map_regular, open_regular, read_regular, read_regular_text};
 pub use mode::FileMode;
 pub(crate) use names::with_suffix;
 pub(crate) use owner::explained;

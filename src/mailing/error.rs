@@ -183,11 +183,14 @@ pub enum ListError {
     },
     /// Letters would be grouped by the identities of their recipients.
     #[error(
-        "letters are not grouped by their recipients: group by another column than that of the identities"
+        "letters are not grouped by identities: group by another column than one of recipients or other people"
     )]
     GroupsOfIdentities,
     /// A column by which letters are grouped has a different text in nearly each row.
-    #[error("column {} has more than {most} different texts: group by a column with fewer", shown(column))]
+    #[error(
+        "column {} has more than {most} different texts, or too long ones: group by another column",
+        shown(column)
+    )]
     TooManyGroups {
         /// Its name or number.
         column: String,

@@ -4,7 +4,7 @@ use super::buffers::PartsMut;
 use super::ruling::Ruling;
 use super::tally::{Ruled, Verdict, VerdictNumbers};
 use crate::channels::RegisterAnswer;
-use crate::register::{Outcome, Register};
+use crate::register::Register;
 
 /// Columns of the file.
 const COLUMNS: [&str; 5] = ["row", "recipient_id", "outcome", "reason", "operator_id"];
@@ -44,7 +44,7 @@ impl Feedback {
             None => line(COLUMNS.to_vec()),
             Some(ruling) => line(columns(ruling.rules().registers().iter().map(|one| &*one.name))),
         };
-        let tail = |Ruled { verdict, rule, further }: Ruled| {
+        let tail = |Ruled { verdict, rule, further, is_foreign }: Ruled| {
             let operator = match verdict {
                 Verdict::Decided(outcome) => RegisterAnswer::new(outcome, register.operators()).operator,
                 _ => None,
@@ -65,11 +65,7 @@ impl Feedback {
             }
             let mut bytes = vec![b','];
             bytes.extend(line(record));
-            let country = match verdict {
-                Verdict::Decided(Outcome::OtherCountry) => own_country.other(),
-                _ => own_country,
-            };
-            let digits = country.digits();
+            let digits = if is_foreign { own_country.other() } else { own_country }.digits();
             let mut padded = [0; LineTail::WIDE];
             let fits = bytes.len().min(LineTail::WIDE);
             padded[..fits].copy_from_slice(&bytes[..fits]);

@@ -9,13 +9,14 @@ use crate::identities::{Country, Identity, Ordinal};
 use crate::register::{Answer, Damage, DecidedStates, Operator, Outcome, Question, QuestionError, Register};
 use crate::snapshot::Snapshot;
 use crate::store::Reader;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The further registers of some rules, in the order of the file.
 pub(super) struct FurtherRegisters(Vec<OpenRegister>);
 
 struct OpenRegister {
     name: String,
+    opened: Opened,
     register: Arc<Register>,
     decided: Arc<DecidedStates>,
     summary: RegisterSummary,
@@ -25,13 +26,23 @@ impl FurtherRegisters {
     /// Opens the further registers of some rules, for the sender and day of a mailing.
     pub(super) fn open(rules: &ChannelRules, mailing: &Mailing<'_>) -> Result<FurtherRegisters, ListError> {
         let open = |further: &FurtherRegister| {
-            OpenRegister::open(further, mailing).map_err(|error| ListError::FurtherRegister {
-                name: further.name.clone(),
-                line: further.line,
-                error: Box::new(error),
-            })
+            let open = Opened::new(further).and_then(|opened| OpenRegister::asked(further, opened, mailing));
+            open.map_err(|error| further_error(further, error))
         };
         Ok(FurtherRegisters(rules.registers().iter().map(open).collect::<Result<_, _>>()?))
+    }
+
+    /// The same registers for the sender and day of another mailing, with what changed in data directories since.
+    pub(super) fn again(
+        &self,
+        rules: &ChannelRules,
+        mailing: &Mailing<'_>,
+    ) -> Result<FurtherRegisters, ListError> {
+        let again = |(further, open): (&FurtherRegister, &OpenRegister)| {
+            let asked = OpenRegister::asked(further, open.opened.clone(), mailing);
+            asked.map_err(|error| further_error(further, error))
+        };
+        Ok(FurtherRegisters(rules.registers().iter().zip(&self.0).map(again).collect::<Result<_, _>>()?))
     }
 
     /// The operators of each.
@@ -66,23 +77,52 @@ impl FurtherRegisters {
     }
 }
 
-/// Opens the file or data directory of a further register.
-fn opened(further: &FurtherRegister) -> Result<Arc<Register>, FurtherRegisterError> {
-    Ok(match further.path.is_dir() {
-        true => Reader::open(&further.path)?.register(),
-        false => Arc::new(Snapshot::open(&further.path)?.register()?),
-    })
+fn further_error(further: &FurtherRegister, error: FurtherRegisterError) -> ListError {
+    ListError::FurtherRegister { name: further.name.clone(), line: further.line, error: Box::new(error) }
+}
+
+/// The file or data directory of a further register.
+#[derive(Clone)]
+enum Opened {
+    File(Arc<Register>),
+    Directory(Arc<Mutex<Reader>>),
+}
+
+impl Opened {
+    fn new(further: &FurtherRegister) -> Result<Opened, FurtherRegisterError> {
+        Ok(match further.path.is_dir() {
+            true => Opened::Directory(Arc::new(Mutex::new(Reader::open(&further.path)?))),
+            false => Opened::File(Arc::new(Snapshot::open(&further.path)?.register()?)),
+        })
+    }
+
+    /// The register as it is now.
+    fn register(&self) -> Result<Arc<Register>, FurtherRegisterError> {
+        match self {
+            Opened::File(register) => Ok(Arc::clone(register)),
+            Opened::Directory(reader) => {
+                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.refresh()?;
+                Ok(reader.register())
+            }
+        }
+    }
 }
 
 /// The other country than that of the job's register whose ids a further register of the rules has, if it can be opened.
 pub fn other_country(rules: &ChannelRules, own: Country) -> Option<Country> {
-    let registers = rules.registers().iter().filter_map(|further| opened(further).ok());
+    let registers = rules.registers().iter().filter_map(|further| Opened::new(further).ok()?.register().ok());
     registers.map(|register| register.kind().country()).find(|country| *country != own)
 }
 
 impl OpenRegister {
-    fn open(further: &FurtherRegister, mailing: &Mailing<'_>) -> Result<OpenRegister, FurtherRegisterError> {
-        let register = opened(further)?;
+    /// The register, for the sender and day of a mailing.
+    fn asked(
+        further: &FurtherRegister,
+        opened: Opened,
+        mailing: &Mailing<'_>,
+    ) -> Result<OpenRegister, FurtherRegisterError> {
+        let register = opened.register()?;
         if let Some(scope) = register.scope() {
             scope.usable_at(mailing.now)?;
         }
@@ -100,7 +140,7 @@ impl OpenRegister {
         }?;
         let decided = Arc::clone(question.decided());
         let summary = RegisterSummary::new(&register, mailing.now, None);
-        Ok(OpenRegister { name: further.name.clone(), register, decided, summary })
+        Ok(OpenRegister { name: further.name.clone(), opened, register, decided, summary })
     }
 }
 

@@ -3,6 +3,8 @@
 //! Each worker counts the letters of the chunks that it has done, in tables of its own, which are added up at the end.
 
 use super::error::ListError;
+use super::guard::is_plain;
+use super::id_numbers::IdNumbers;
 use super::parse::ChunkRows;
 use super::report::{GroupSummary, GroupsSummary};
 use super::row_cells::{CellReader, RowCells};
@@ -75,6 +77,7 @@ pub(super) struct ListGroups<'a> {
     options: &'a GroupOptions,
     cells: CellReader<'a>,
     day: Date,
+    ids: IdNumbers,
     /// By verdict: indexes of what is counted, the outcome and perhaps the channel. None for rows that are not letters.
     counted: Vec<Option<(usize, Option<usize>)>>,
     channels: Vec<String>,
@@ -105,6 +108,7 @@ impl<'a> ListGroups<'a> {
             options,
             cells: CellReader::new(form, &form.cells[of_rules..]),
             day,
+            ids: form.guard.rules.ids,
             counted: numbers.all().map(counted).collect(),
             channels: channels.iter().map(|channel| channel.name.clone()).collect(),
         })
@@ -190,24 +194,27 @@ pub(super) struct GroupTable {
 }
 
 impl GroupTable {
-    /// The place of a group. Errors: there are too many.
-    fn place(&mut self, key: &[u8]) -> Result<usize, TooManyGroups> {
+    /// The place of a group. Errors: there are too many, or its text is an identity.
+    fn place(&mut self, key: &[u8], is_identity: impl Fn(&[u8]) -> bool) -> Result<usize, BadGroup> {
         if let Some(&place) = self.places.get(key) {
             return Ok(place);
         }
         let place = self.places.len();
         self.bytes += key.len();
         if place == GROUPS_MAX || self.bytes > TEXTS_BYTES_MAX {
-            return Err(TooManyGroups);
+            return Err(BadGroup::TooMany);
+        }
+        if is_identity(key) {
+            return Err(BadGroup::Identity);
         }
         self.places.insert(key.into(), place);
         self.counts.resize(self.counts.len() + self.width, 0);
         Ok(place)
     }
 
-    fn add(&mut self, other: &GroupTable) -> Result<(), TooManyGroups> {
+    fn add(&mut self, other: &GroupTable) -> Result<(), BadGroup> {
         for (key, &from) in &other.places {
-            let to = self.place(key)? * self.width;
+            let to = self.place(key, |_| false)? * self.width;
             let counts = &other.counts[from * self.width..][..self.width];
             self.counts[to..].iter_mut().zip(counts).for_each(|(mine, others)| *mine += others);
         }
@@ -215,7 +222,13 @@ impl GroupTable {
     }
 }
 
-struct TooManyGroups;
+/// Why a column is not grouped by.
+enum BadGroup {
+    /// It has too many different texts.
+    TooMany,
+    /// A text is an identity.
+    Identity,
+}
 
 /// Counts the letters of groups.
 pub(super) struct GroupCounter<'a> {
@@ -255,11 +268,14 @@ impl GroupCounter<'_> {
             let place = match by {
                 GroupBy::Column(_) => {
                     column += 1;
-                    table.place(self.cells.cell(column - 1, bytes, row))
+                    let is_identity = |text: &[u8]| {
+                        self.groups.ids.readings(text).any(|identity| is_plain(text, &identity))
+                    };
+                    table.place(self.cells.cell(column - 1, bytes, row), is_identity)
                 }
-                GroupBy::Age => table.place(&AgeGroup::of(identity, self.groups.day).key()),
+                GroupBy::Age => table.place(&AgeGroup::of(identity, self.groups.day).key(), |_| false),
             };
-            let counts = place.map_err(|TooManyGroups| too_many(by))? * table.width;
+            let counts = place.map_err(|bad| bad.of(by))? * table.width;
             table.counts[counts + outcome] += 1;
             if let Some(channel) = channel {
                 table.counts[counts + channel] += 1;
@@ -275,18 +291,25 @@ impl GroupCounter<'_> {
             return Ok(());
         }
         for ((mine, all), by) in self.tables.iter().zip(all).zip(&self.groups.options.by) {
-            all.add(mine).map_err(|TooManyGroups| too_many(by))?;
+            all.add(mine).map_err(|bad| bad.of(by))?;
         }
         Ok(())
     }
 }
 
-fn too_many(by: &GroupBy) -> ListError {
-    let column = match by {
-        GroupBy::Column(name) => name.clone(),
-        GroupBy::Age => String::new(),
-    };
-    ListError::TooManyGroups { column, most: GROUPS_MAX }
+impl BadGroup {
+    /// The error of a column.
+    fn of(self, by: &GroupBy) -> ListError {
+        match (self, by) {
+            (BadGroup::Identity, _) => ListError::GroupsOfIdentities,
+            (BadGroup::TooMany, GroupBy::Column(name)) => {
+                ListError::TooManyGroups { column: name.clone(), most: GROUPS_MAX }
+            }
+            (BadGroup::TooMany, GroupBy::Age) => {
+                ListError::TooManyGroups { column: String::new(), most: GROUPS_MAX }
+            }
+        }
+    }
 }
 
 /// A group of ages, in the order in which they are shown.

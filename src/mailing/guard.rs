@@ -100,11 +100,17 @@ impl Guard {
         }
     }
 
+    /// Whether digits are an identity, and not one of a row's own, of which `text` has the spelling.
+    fn is_other(&self, digits: &[u8], text: &[u8], own: &[Identity]) -> bool {
+        let mut readings = self.rules.ids.readings(digits).peekable();
+        let is_own = |identity: &Identity| own.iter().any(|mine| is_same(mine, identity, text));
+        readings.peek().is_some() && !readings.any(|identity| is_own(&identity))
+    }
+
     /// Whether a cell ends with a whole identity, other than a row's own, right behind a letter, or behind a digit of a text:
     /// as where the last cell of one row and the first one of the next touch.
     fn ends_with_other(&self, cell: &[u8], own: &[Identity]) -> bool {
-        let found = identity_at_end(cell, &self.rules.ids);
-        found.is_some_and(|(before, text, identity)| {
+        identities_at_end(cell, &self.rules.ids).any(|(before, text, identity)| {
             let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
             let is_behind = match before.last() {
                 Some(byte) if byte.is_ascii_digit() => text.len() >= 11 && before.iter().any(is_letter),
@@ -118,12 +124,11 @@ impl Guard {
     fn has_other_cell(&self, bytes: &[u8], cells: &[Range<usize>], own: &[Identity]) -> bool {
         cells.iter().any(|cell| {
             let text = &bytes[cell.clone()];
-            let is_other = |identity| !own.iter().any(|mine| is_same(mine, &identity, text));
             // Also with separators that identities do not have: 1968-10-19-9809, 681019/9809.
             let is_separated = text.iter().all(|byte| byte.is_ascii_digit() || b" -/._()+".contains(byte));
             let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
-            self.rules.identity(text).is_ok_and(is_other)
-                || is_separated && digits.len() >= 10 && self.rules.identity(&digits).is_ok_and(is_other)
+            self.is_other(text, text, own)
+                || is_separated && digits.len() >= 10 && self.is_other(&digits, text, own)
         })
     }
 
@@ -145,7 +150,8 @@ impl Guard {
         };
         if let Some(sign) = sign {
             // A cell may belong to another column than its position says.
-            let is_read = |cell: &&Range<usize>| self.rules.identity(&bytes[(*cell).clone()]).is_ok();
+            let is_read =
+                |cell: &&Range<usize>| self.rules.ids.readings(&bytes[(*cell).clone()]).next().is_some();
             let own_cells: Vec<Range<usize>> = known.iter().filter(is_read).cloned().collect();
             let mut runs = std::iter::successors(next_run(&bytes[..row.end], row.start), |run| {
                 next_run(&bytes[..row.end], run.end)
@@ -174,9 +180,7 @@ impl Guard {
             }
             let is_other = spellings(&self.rules.ids, &bytes[..row.end], &run).any(|candidate| {
                 let text = &bytes[candidate];
-                self.rules.identity(text).is_ok_and(|identity| {
-                    is_plain(text, &identity) && !own.iter().any(|mine| is_same(mine, &identity, text))
-                })
+                self.is_other(text, text, own) && self.rules.ids.readings(text).any(|id| is_plain(text, &id))
             });
             if !is_other {
                 continue;
@@ -213,10 +217,9 @@ impl Guard {
                 return false;
             }
             let text = &bytes[candidate];
-            self.rules.identity(text).is_ok_and(|identity| {
-                let counts = sign != JoiningSign::LineEnd || !may_be_something_else(text, &identity);
-                counts && !own.iter().any(|mine| is_same(mine, &identity, text))
-            })
+            let counts =
+                |identity: Identity| sign != JoiningSign::LineEnd || !may_be_something_else(text, &identity);
+            self.is_other(text, text, own) && self.rules.ids.readings(text).any(counts)
         };
         let mut at = row.start;
         while let Some(group) = next_digits(&bytes[..row.end], at) {
@@ -312,15 +315,20 @@ pub(super) const fn whole_lengths(country: Country) -> &'static [usize] {
     }
 }
 
-/// The identity with which a cell ends, its text, and what is before it. The longest one: its last digits are no other one.
-pub(super) fn identity_at_end<'c>(cell: &'c [u8], ids: &IdNumbers) -> Option<(&'c [u8], &'c [u8], Identity)> {
-    let cell = cell.trim_ascii_end();
-    let lengths = ids.countries().flat_map(whole_lengths);
-    let ends = lengths.filter_map(|length| cell.len().checked_sub(*length));
-    ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
-        let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
-        let identity = ids.identity(text).ok().filter(|_| is_whole)?;
-        Some((before, text, identity))
+/// The identity with which a cell ends, its text, and what is before it: of each country the longest one, whose last digits are
+/// no other one.
+pub(super) fn identities_at_end<'c>(
+    cell: &'c [u8],
+    ids: &IdNumbers,
+) -> impl Iterator<Item = (&'c [u8], &'c [u8], Identity)> {
+    let (cell, today) = (cell.trim_ascii_end(), ids.today);
+    ids.countries().filter_map(move |country| {
+        let ends = whole_lengths(country).iter().filter_map(|length| cell.len().checked_sub(*length));
+        ends.map(|at| cell.split_at(at)).find_map(|(before, text)| {
+            let is_whole = text[0].is_ascii_digit() && digits_in(text) >= 10;
+            let identity = Identity::parse(text, country, today).ok().filter(|_| is_whole)?;
+            Some((before, text, identity))
+        })
     })
 }
 
@@ -360,6 +368,7 @@ pub(super) fn holds_identity(rules: &RowRules, bytes: &[u8]) -> bool {
             let text = &bytes[text];
             match rules.identity(text) {
                 Ok(identity) => is_plain(text, &identity),
+                Err(Rejection::Ambiguous) => rules.ids.readings(text).next().is_some(),
                 // With a typing error, it is somebody's all the same; ten digits alone may be a telephone number.
                 Err(rejection) => rejection == Rejection::BadCheckDigit && text.len() != 10,
             }

@@ -67,6 +67,9 @@ impl Report {
 fn page(report: &Report, language: Language) -> String {
     let words = language.words();
     let letters = report.letters;
+    // These tables are those of the job's register only.
+    let has_further = report.channels.as_ref().is_some_and(|channels| !channels.registers.is_empty());
+    let of_register = if has_further { format!(" ({})", report.register.kind) } else { String::new() };
     let page = html! {
         (DOCTYPE)
         html lang=(language.code()) {
@@ -84,16 +87,16 @@ fn page(report: &Report, language: Language) -> String {
                 }
                 main {
                     (first_figures(report, language))
-                    h2 { (words.outcomes) }
+                    h2 { (words.outcomes) (of_register) }
                     (table(language, words.outcome, letters, bars(report).map(|(name, part)| Line::new(language.outcome(name), part, name))))
                     @if let Some(found) = &report.channels { (by_channel(found, language, letters)) }
                     @if let Some(savings) = &report.savings { (saved(savings, language)) }
-                    h2 { (words.by_operator) }
+                    h2 { (words.by_operator) (of_register) }
                     (table(language, words.operator, letters, report.operators.iter().map(|operator| {
                         Line::new(plain(&operator.name).into_owned(), operator.rows, "digital")
                     })))
                     @if !report.reasons.is_empty() {
-                        h2 { (words.reasons) }
+                        h2 { (words.reasons) (of_register) }
                         (table(language, words.reason, letters, reasons(report, language).into_iter()))
                     }
                     @for groups in &report.groups { (by_group(groups, report, language)) }

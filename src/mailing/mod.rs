@@ -55,6 +55,7 @@ pub use further::other_country;
 pub(crate) use groups::GROUPS_BYTES_MAX;
 pub use groups::{GroupBy, GroupOptions};
 pub use html::is_html_report;
+pub(crate) use id_numbers::IdNumbers;
 pub use likely_cause::LikelyCause;
 pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
 pub use receipts::{

@@ -418,13 +418,13 @@ const OTHERS: &[&str] = &[
     "saksbehandler",
 ];
 
-/// How well a title names the identity's column: 2 if it is a known name, 1 if it contains one, else 0.
-pub(super) fn rank(title: &str, country: Country) -> u8 {
+/// How well a title names the identity's column: 2 if it is a known name, 1 if it contains one, else 0. Without a country, of both.
+pub(super) fn rank(title: &str, country: Option<Country>) -> u8 {
     let is_known = |name: &str| {
         let is_foreign = match country {
-            Country::Sweden => NORWEGIAN.contains(&name),
-            // Organisations are no recipients there.
-            Country::Norway => name.starts_with("org"),
+            None => false,
+            Some(Country::Sweden) => NORWEGIAN.contains(&name),
+            Some(Country::Norway) => name.starts_with("org"),
         };
         KNOWN.contains(&name) && !is_foreign
     };
@@ -447,14 +447,14 @@ pub(super) fn rank(title: &str, country: Country) -> u8 {
 }
 
 /// Whether a title is a usual word of headers.
-pub(super) fn is_usual(title: &str, country: Country) -> bool {
+pub(super) fn is_usual(title: &str, country: Option<Country>) -> bool {
     let word = bare(&folded(title));
     USUAL.contains(&&word[..]) || rank(title, country) > 0
 }
 
 /// Whether a title may be the one of a column of identities: it has a known name, or only usual words of headers and of
 /// those whom letters go to.
-pub(super) fn names_identities(title: &str, country: Country) -> bool {
+pub(super) fn names_identities(title: &str, country: Option<Country>) -> bool {
     let mut words =
         title.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     let are_usual = |words: &mut dyn Iterator<Item = &str>| {
@@ -467,12 +467,12 @@ pub(super) fn names_identities(title: &str, country: Country) -> bool {
 }
 
 /// Whether a title names those whom letters go to: by a known name, or by a word for them.
-pub(super) fn names_recipients(title: &str, country: Country) -> bool {
+pub(super) fn names_recipients(title: &str, country: Option<Country>) -> bool {
     rank(title, country) > 0 && !is_weak(title) || is_role(title)
 }
 
 /// Whether a title is a word of headers: a usual one, or one for those whom letters go to or for others.
-pub(super) fn is_word_of_headers(title: &str, country: Country) -> bool {
+pub(super) fn is_word_of_headers(title: &str, country: Option<Country>) -> bool {
     let has_digits = title.bytes().any(|byte| byte.is_ascii_digit());
     is_usual(title, country) || is_role(title) || names_others(title) && !has_digits
 }
@@ -639,7 +639,7 @@ fn is_of_number(character: char) -> bool {
 }
 
 /// Whether a title has an exact known name that only columns of identities have.
-pub(super) fn is_exact(title: &str, country: Country) -> bool {
+pub(super) fn is_exact(title: &str, country: Option<Country>) -> bool {
     rank(title, country) == 2 && !is_weak(title)
 }
 
@@ -687,13 +687,13 @@ mod tests {
             ("", 0),
             ("12", 0),
         ] {
-            assert_eq!(rank(title, Country::Norway), expected, "{title}");
+            assert_eq!(rank(title, Some(Country::Norway)), expected, "{title}");
         }
-        let usual = |title| is_usual(title, Country::Sweden);
+        let usual = |title| is_usual(title, Some(Country::Sweden));
         assert!(
             usual("Adress 1") && usual("POSTNR") && usual("Pnr") && !usual("Anna") && !usual("Ort 12345")
         );
-        assert_eq!([rank("Dnr", Country::Norway), rank("Dnr", Country::Sweden)], [2, 0]);
+        assert_eq!([rank("Dnr", Some(Country::Norway)), rank("Dnr", Some(Country::Sweden))], [2, 0]);
         assert!(is_placeholder("SKYDDAD") && is_placeholder("okänd") && is_placeholder("N/A"));
     }
 }

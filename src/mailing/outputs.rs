@@ -73,7 +73,7 @@ impl FileRows {
     }
 
     /// Where letters with a verdict go.
-    fn of(Ruled { verdict, rule, further }: Ruled, ruling: Option<&Ruling<'_>>) -> FileRows {
+    fn of(Ruled { verdict, rule, further, .. }: Ruled, ruling: Option<&Ruling<'_>>) -> FileRows {
         let own = match verdict {
             Verdict::Decided(outcome) => outcome.operator(),
             _ => None,

@@ -3,6 +3,7 @@
 use super::channel_report::IdListSummary;
 use super::error::ListError;
 use super::further::{ChunkAnswers, FurtherQuestions, FurtherRegisters};
+use super::id_numbers::IdNumbers;
 use super::options::Progress;
 use super::row_cells::{CellReader, RowCells, text_forms};
 use super::seen::SeenIdentities;
@@ -10,17 +11,18 @@ use super::sniff::{Encoding, ListForm};
 use super::tally::{FurtherCodes, VerdictNumbers};
 use super::{Mailing, list_of_ids};
 use crate::channels::{ChannelRules, Letter, Plan, RegisterAnswer};
-use crate::identities::{Country, Identity, Ordinal};
+use crate::identities::{Country, Identity, Ordinal, Rejection, Today};
 use crate::register::{Answer, Damage, Operator, Outcome};
 use jiff::civil::Date;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Channel rules with the id lists and further registers that they name.
 pub struct Ruling<'r> {
     rules: Cow<'r, ChannelRules>,
     further: FurtherRegisters,
-    lists: Vec<SeenIdentities>,
+    lists: Arc<Vec<SeenIdentities>>,
     summaries: Vec<IdListSummary>,
 }
 
@@ -46,13 +48,25 @@ impl<'r> Ruling<'r> {
             lists.push(ids);
             summaries.push(summary);
         }
-        Ok(Ruling { rules: Cow::Borrowed(rules), further, lists, summaries })
+        Ok(Ruling { rules: Cow::Borrowed(rules), further, lists: Arc::new(lists), summaries })
     }
 
     /// The same with its own rules.
     pub fn into_owned(self) -> Ruling<'static> {
         let Ruling { rules, further, lists, summaries } = self;
         Ruling { rules: Cow::Owned(rules.into_owned()), further, lists, summaries }
+    }
+
+    /// The same rules and lists for the sender of another mailing of the same day: further registers answer for a sender.
+    ///
+    /// Errors: a further register cannot be used for it, or any longer.
+    pub(crate) fn again(&self, mailing: &Mailing<'_>) -> Result<Ruling<'r>, ListError> {
+        Ok(Ruling {
+            rules: self.rules.clone(),
+            further: self.further.again(&self.rules, mailing)?,
+            lists: Arc::clone(&self.lists),
+            summaries: self.summaries.clone(),
+        })
     }
 
     /// The rules.
@@ -75,9 +89,21 @@ impl<'r> Ruling<'r> {
         self.further.operators()[register]
     }
 
-    /// The country of the ids that the job reads beside those of its register's country.
+    /// The country of the ids that a job reads beside those of its register's country.
     pub(super) fn other_country(&self, own: Country) -> Option<Country> {
         self.further.other_country(own)
+    }
+
+    /// The ids that a job with a register of a country reads.
+    pub(crate) fn ids(&self, country: Country, today: Today) -> IdNumbers {
+        IdNumbers { country, other: self.other_country(country), today }
+    }
+
+    /// The identity of a text in a job with a register of a country: also one of the country of a further register.
+    ///
+    /// Errors: it is no identity, or may be one of each country.
+    pub fn identity(&self, text: &[u8], country: Country, today: Today) -> Result<Identity, Rejection> {
+        self.ids(country, today).identity(text)
     }
 
     /// What each further register says of a recipient.

@@ -212,8 +212,6 @@ impl<'a> SharedState<'a> {
         digest: ListDigest<'a>,
         outputs: Option<&'a Outputs>,
     ) -> Result<SharedState<'a>, ListError> {
-        let register = job.context.question.register();
-        let country = register.kind().country();
         let numbers = job.numbers;
         let order = OrderedState {
             epoch: 0,
@@ -222,7 +220,7 @@ impl<'a> SharedState<'a> {
             bytes: job.context.form.prefix as u64,
             tally: Tally::new(numbers),
             digest,
-            seen: SeenIdentities::new(country)?,
+            seen: SeenIdentities::new(&job.context.form.guard.rules.ids)?,
             groups: Vec::new(),
             offsets: outputs.map(Outputs::offset_allocator),
             error: None,
@@ -359,8 +357,10 @@ impl<'a> SharedState<'a> {
                 duplicates = repeated_letters.len() as u64;
                 for letter in repeated_letters {
                     let bytes = rows.bytes_of(letter).len();
-                    let verdict = std::mem::replace(&mut rows.verdicts[letter], self.job.numbers.duplicate());
-                    rows.tally.move_letter(verdict, self.job.numbers.duplicate(), bytes);
+                    let is_foreign = self.job.context.form.guard.rules.ids.is_foreign(rows.ordinals[letter]);
+                    let duplicate = self.job.numbers.duplicate(is_foreign);
+                    let verdict = std::mem::replace(&mut rows.verdicts[letter], duplicate);
+                    rows.tally.move_letter(verdict, duplicate, bytes);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The identities that have occurred in a list: one bit for each ordinal of a country.
 
 use super::error::ListError;
+use super::id_numbers::IdNumbers;
 use crate::cpu::prefetch;
 use crate::identities::{Country, Ordinal};
 use crate::limits::GROUP_IDS;
@@ -27,7 +28,9 @@ pub(super) struct SeenIdentities {
 const PART_BYTES: usize = 1 << 16;
 
 impl SeenIdentities {
-    pub(super) fn new(country: Country) -> Result<SeenIdentities, ListError> {
+    /// An empty set for the ids of a list. Those of both countries are within the span of Sweden.
+    pub(super) fn new(ids: &IdNumbers) -> Result<SeenIdentities, ListError> {
+        let country = if ids.other.is_some() { Country::Sweden } else { ids.country };
         let ordinals = country.span();
         let bits = memory::zeroed(ordinals.len().div_ceil(8)).map_err(ListError::Memory)?;
         let people = country.main_space().ordinals();
@@ -38,7 +41,7 @@ impl SeenIdentities {
             parts: vec![false; bits.len().div_ceil(PART_BYTES)],
             bits,
             people,
-            bytes_max: u64::from(country.size()) / 8,
+            bytes_max: ids.countries().map(|country| u64::from(country.size()) / 8).sum(),
             others: 0,
         })
     }
@@ -108,11 +111,13 @@ impl SeenIdentities {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identities::Today;
 
     #[test]
     fn inserted_ordinals_are_found() {
         for country in [Country::Sweden, Country::Norway] {
-            let mut seen = SeenIdentities::new(country).expect("memory");
+            let ids = IdNumbers { country, other: None, today: Today::CONTRACT };
+            let mut seen = SeenIdentities::new(&ids).expect("memory");
             let range = country.span();
             for ordinal in [range.start, range.start + 1, range.start + 64, range.end - 1] {
                 assert!(!seen.contains(Ordinal(ordinal)) && !seen.insert(Ordinal(ordinal)));
@@ -122,6 +127,18 @@ mod tests {
             assert_eq!(inserted, [range.start, range.start + 1, range.start + 64, range.end - 1]);
             assert!(!seen.contains(Ordinal::ABSENT));
             assert!(!seen.insert(Ordinal::ABSENT) && !seen.insert(Ordinal::ABSENT));
+        }
+    }
+
+    /// Of two countries it has the ordinals of both, whichever country comes first.
+    #[test]
+    fn sets_of_two_countries_have_both() {
+        for (country, other) in [(Country::Sweden, Country::Norway), (Country::Norway, Country::Sweden)] {
+            let ids = IdNumbers { country, other: Some(other), today: Today::CONTRACT };
+            let mut seen = SeenIdentities::new(&ids).expect("memory");
+            let all = [country, other].map(|country| Ordinal(country.ordinals().end - 1));
+            assert!(all.iter().all(|ordinal| !seen.insert(*ordinal) && seen.contains(*ordinal)));
+            assert_eq!(seen.ordinals().count(), 2);
         }
     }
 }

@@ -43,12 +43,14 @@ pub(super) struct Ruled {
     pub(super) rule: Option<u16>,
     /// The answer of each further register that was asked for the rules.
     pub(super) further: [Option<Answer>; REGISTERS_MAX],
+    /// Whether its identity is one of another country than the job's register.
+    pub(super) is_foreign: bool,
 }
 
 impl Ruled {
     /// Without a rule.
     fn verdict(verdict: Verdict) -> Ruled {
-        Ruled { verdict, rule: None, further: [None; REGISTERS_MAX] }
+        Ruled { verdict, rule: None, further: [None; REGISTERS_MAX], is_foreign: false }
     }
 }
 
@@ -56,7 +58,7 @@ impl Ruled {
 pub(super) type FurtherCodes = [u16; REGISTERS_MAX];
 
 /// The numbers of all verdicts for the registers of a job: first the answers, each with every channel rule and all answers of
-/// further registers, then the problems, then duplicate.
+/// further registers, then the problems, then duplicates: of the register's country, and of another one.
 #[derive(Clone, Copy)]
 pub(super) struct VerdictNumbers {
     answers: u16,
@@ -75,7 +77,7 @@ impl VerdictNumbers {
             *codes = (Answer::count(*operators) + 1).try_into().ok()?;
         }
         let numbers = VerdictNumbers { answers, rules, further: codes };
-        let count = usize::from(answers) * numbers.per_answer() + RowProblem::COUNT + 1;
+        let count = usize::from(answers) * numbers.per_answer() + RowProblem::COUNT + 2;
         // One more number marks a row that the register decides.
         (count < usize::from(u16::MAX)).then_some(numbers)
     }
@@ -95,7 +97,7 @@ impl VerdictNumbers {
     }
 
     pub(super) fn count(self) -> usize {
-        usize::from(self.duplicate()) + 1
+        usize::from(self.duplicate(true)) + 1
     }
 
     /// The answer with the first rule.
@@ -130,8 +132,8 @@ impl VerdictNumbers {
         self.answered() + problem.number()
     }
 
-    pub(super) fn duplicate(self) -> u16 {
-        self.answered() + RowProblem::COUNT as u16
+    pub(super) fn duplicate(self, is_foreign: bool) -> u16 {
+        self.answered() + RowProblem::COUNT as u16 + u16::from(is_foreign)
     }
 
     /// All verdicts, in the order of their numbers.
@@ -144,11 +146,14 @@ impl VerdictNumbers {
                     verdict: Verdict::Decided(outcome),
                     rule: (self.rules > 0).then_some((number / self.per_rule()) as u16),
                     further: self.further_of(number % self.per_rule()),
+                    is_foreign: outcome == Outcome::OtherCountry,
                 },
             }
         });
-        let others = RowProblem::shown().map(Verdict::Rejected).chain([Verdict::Duplicate]);
-        answers.chain(others.map(Ruled::verdict))
+        let problems = RowProblem::shown().map(|problem| Ruled::verdict(Verdict::Rejected(problem)));
+        let duplicates =
+            [false, true].map(|is_foreign| Ruled { is_foreign, ..Ruled::verdict(Verdict::Duplicate) });
+        answers.chain(problems).chain(duplicates)
     }
 }
 
@@ -233,7 +238,7 @@ mod tests {
             let numbers = VerdictNumbers::new(5, rules, further).expect("few");
             let all: Vec<Ruled> = numbers.all().collect();
             assert_eq!(all.len(), numbers.count());
-            for (number, Ruled { verdict, rule, further }) in (0u16..).zip(all) {
+            for (number, Ruled { verdict, rule, further, is_foreign }) in (0u16..).zip(all) {
                 let codes = further.map(|answer| answer.map_or(0, |answer| answer.0 + 1));
                 let of_answer = |outcome: Outcome| {
                     let answer = Answer::from(outcome);
@@ -251,7 +256,7 @@ mod tests {
                         assert!(refused.contains(&number) && rule.is_none());
                     }
                     Verdict::Rejected(problem) => assert_eq!(numbers.of_rejected(problem), number),
-                    Verdict::Duplicate => assert_eq!(numbers.duplicate(), number),
+                    Verdict::Duplicate => assert_eq!(numbers.duplicate(is_foreign), number),
                 }
             }
         }

@@ -9,16 +9,17 @@ pub(super) struct Titles {
     /// Without case, punctuation and accents; none if the list has no header.
     folded: Vec<String>,
     id_column: usize,
+    /// That of the ids; `None` if they are of both.
     country: Option<Country>,
 }
 
 impl Titles {
-    pub(super) fn new(titles: impl Iterator<Item = String>, id_column: usize, country: Country) -> Titles {
-        Titles {
-            folded: titles.map(|title| names::folded(&title)).collect(),
-            id_column,
-            country: Some(country),
-        }
+    pub(super) fn new(
+        titles: impl Iterator<Item = String>,
+        id_column: usize,
+        country: Option<Country>,
+    ) -> Titles {
+        Titles { folded: titles.map(|title| names::folded(&title)).collect(), id_column, country }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -29,7 +30,7 @@ impl Titles {
     /// people, and in another column the title of the identities' column or a known name; and that word is a title, or two
     /// others are.
     pub(super) fn are_moved(&self, texts: &[String]) -> bool {
-        let Some(country) = self.country else { return false };
+        let country = self.country;
         let id_title = self.folded.get(self.id_column).filter(|title| !title.is_empty());
         let Some(own) = texts.get(self.id_column).filter(|own| names::may_be_title(own)) else {
             return false;
@@ -60,8 +61,11 @@ mod tests {
     #[test]
     fn headers_of_other_files() {
         let texts = |row: &str| row.split(';').map(str::to_owned).collect::<Vec<_>>();
-        let titles =
-            Titles::new(texts("Personnummer;Namn;VH personnummer;Idtyp").into_iter(), 0, Country::Sweden);
+        let titles = Titles::new(
+            texts("Personnummer;Namn;VH personnummer;Idtyp").into_iter(),
+            0,
+            Some(Country::Sweden),
+        );
         for (row, expected) in [
             ("VH Personnummer;Namn;Personnummer;Idtyp", true),
             ("VH-personnummer;NAMN;personnummer", true),

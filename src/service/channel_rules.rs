@@ -4,9 +4,11 @@ use super::caller::Caller;
 use super::config;
 use super::problem::Problem;
 use super::request::RequestDate;
+use super::tls::normal;
 use crate::channels::{ChannelRules, ChannelRulesError};
 use crate::identities::Country;
 use crate::mailing::{ListError, Mailing, Ruling};
+use crate::plain_text::plain;
 use crate::recurring::RecurringLine;
 use crate::register::Question;
 use hyper::StatusCode;
@@ -60,6 +62,13 @@ impl NamedRules {
     pub(super) fn new(configured: &[config::NamedRules]) -> Result<NamedRules, ChannelRulesError> {
         let served = configured.iter().map(|one| {
             ChannelRules::read(&one.path)?;
+            if one.organisations.iter().any(|number| normal(number).is_none()) {
+                let finding = format!(
+                    "organisations of [[rules]] {}: an organisation has 10 or 12 digits in Sweden, 9 in Norway",
+                    plain(&one.name)
+                );
+                return Err(ChannelRulesError { path: one.path.clone(), finding });
+            }
             Ok(ServedRules {
                 configured: one.clone(),
                 kept: Mutex::new(Vec::new()),
@@ -95,7 +104,9 @@ impl NamedRules {
 impl config::NamedRules {
     /// Whether a caller may use them: their answers tell who is on their lists.
     fn check(&self, caller: &Caller) -> Result<(), Problem> {
-        let is_named = |organisation: &str| self.organisations.iter().any(|one| one == organisation);
+        let is_named = |organisation: &str| {
+            self.organisations.iter().any(|one| normal(one).as_deref() == Some(organisation))
+        };
         match self.organisations.is_empty() || caller.organisation().is_none_or(is_named) {
             true => Ok(()),
             false => Err(Problem::forbidden("the caller may not use these rules")),
@@ -125,18 +136,33 @@ impl ServedRules {
         }
     }
 
+    /// The rules as they were read, unless a file has changed since.
+    fn kept(
+        &self,
+        kept: &mut Vec<Kept>,
+        country: Country,
+        day: &RequestDate,
+    ) -> Option<Arc<Ruling<'static>>> {
+        let at = kept.iter().position(|kept| (kept.country, kept.day) == (country, day.date))?;
+        let last = kept.remove(at);
+        last.files.iter().all(FileState::is_same).then(|| {
+            let ruling = Arc::clone(&last.ruling);
+            kept.insert(0, last);
+            ruling
+        })
+    }
+
     fn ruling(&self, question: &Question<'_>, day: &RequestDate) -> Result<Arc<Ruling<'static>>, RulesError> {
         let country = question.register().kind().country();
         // Others wait while one reads.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |kept: &Kept| (kept.country, kept.day) == (country, day.date);
-        if let Some(at) = kept.iter().position(is_it) {
-            let last = kept.remove(at);
-            if last.files.iter().all(FileState::is_same) {
-                let ruling = Arc::clone(&last.ruling);
-                kept.insert(0, last);
-                return Ok(ruling);
-            }
+        let mailing = Mailing { today: day.today, threads: 1, ..Mailing::new(question, Path::new("-")) };
+        if let Some(ruling) = self.kept(&mut kept, country, day) {
+            // Further registers answer for the sender of the request, as long as their answers may be used.
+            return Ok(match ruling.rules().registers() {
+                [] => ruling,
+                _ => Arc::new(ruling.again(&mailing)?),
+            });
         }
         let path = &self.configured.path;
         // Before they are read: a change while they are is seen next time.
@@ -145,7 +171,6 @@ impl ServedRules {
         let paths = rules.lists().iter().map(|list| &list.path);
         let paths = paths.chain(rules.registers().iter().map(|register| &register.path));
         files.extend(paths.map(|path| FileState::of(path)));
-        let mailing = Mailing { today: day.today, threads: 1, ..Mailing::new(question, Path::new("-")) };
         let ruling = Arc::new(Ruling::load(&rules, &mailing)?.into_owned());
         kept.truncate(DAYS_KEPT - 1);
         kept.insert(0, Kept { country, day: day.date, files, ruling: Arc::clone(&ruling) });
@@ -171,6 +196,7 @@ mod tests {
         let (one, other) = (caller("164821000025"), caller("164921000016"));
         assert!(rules(&[]).check(&one).is_ok());
         assert!(rules(&["164821000025"]).check(&one).is_ok());
+        assert!(rules(&["4821000025"]).check(&one).is_ok());
         assert_eq!(rules(&["164821000025"]).check(&other).expect_err("refused").word(), "not-allowed");
         assert!(rules(&["164821000025"]).check(&Caller::Unrestricted).is_ok(), "without authentication");
     }

@@ -72,7 +72,7 @@ pub struct NamedRules {
     pub name: String,
     /// The file of rules.
     pub path: PathBuf,
-    /// Organisations that may use them, 12 digits in Sweden and 9 in Norway; every caller if there is none.
+    /// Organisations that may use them, 10 or 12 digits in Sweden and 9 in Norway; every caller if there is none.
     #[serde(default)]
     pub organisations: Vec<String>,
 }

@@ -17,9 +17,8 @@ pub(crate) mod write;
 pub use format::{Header, OpenError};
 pub use verify::Finding;
 
-use crate::files::explained;
+use crate::files::{explained, map_regular};
 use crate::index::Page;
-use crate::memory;
 use crate::organisations::{OperatorNumbers, SenderNumbers};
 use crate::register::cold::{Cold, TimeColumn};
 use crate::register::column::{Bytes, Column, Guarded, Storage};
@@ -57,7 +56,7 @@ impl Snapshot {
     /// ```
     pub fn open(path: impl AsRef<Path>) -> Result<Snapshot, OpenError> {
         let path = path.as_ref();
-        Self::of_storage(Arc::new(memory::map_path(path).map_err(|error| explained(path, error))?))
+        Self::of_storage(Arc::new(map_regular(path).map_err(|error| explained(path, error))?))
     }
 
     /// Opens a copy of a file's bytes.

@@ -7,7 +7,6 @@ use super::format::root_sum;
 use super::names::{self, REJECTED};
 use crate::extract::{BuildError, BuildOptions, Summary, build_with_rejected};
 use crate::files::{self, FileMode, Folder};
-use crate::memory;
 use crate::snapshot::format::{self, HEADER_BYTES};
 use crate::snapshot::{Header, OpenError};
 use std::io::Write;
@@ -84,11 +83,11 @@ pub fn init_with(
         let built = directory.join(names::partial("init"));
         let options = BuildOptions { force: true, ..*options };
         let summary = build_with_rejected(source, &built, &directory.join(REJECTED), &options)?;
-        fill(&data, memory::map_path(&built).map_err(io)?.as_ref(), source)?;
+        fill(&data, files::map_regular(&built).map_err(io)?.as_ref(), source)?;
         std::fs::remove_file(&built).map_err(io)?;
         Some(summary)
     } else {
-        let bytes = memory::map_path(source).map_err(StoreError::io(source, ""))?;
+        let bytes = files::map_regular(source).map_err(StoreError::io(source, ""))?;
         fill(&data, bytes.as_ref(), source)?;
         None
     };
@@ -101,7 +100,7 @@ pub fn init_with(
 pub(crate) fn adopt(register: &Path, directory: &Path) -> Result<(), InitError> {
     let data = DataDirectory::new(directory);
     create_directory(directory).map_err(data.io(""))?;
-    let bytes = memory::map_path(register).map_err(StoreError::io(register, ""))?;
+    let bytes = files::map_regular(register).map_err(StoreError::io(register, ""))?;
     let (_lock, header) = begin(&data, bytes.as_ref(), register)?;
     let name = names::register(header.sequence);
     files::set_mode(register, mode_of_files(&Folder::open(directory).map_err(data.io(""))?))

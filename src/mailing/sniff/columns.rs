@@ -169,7 +169,7 @@ impl<'a> Candidates<'a> {
     }
 
     fn rank(&self, column: usize) -> u8 {
-        names::rank(self.title(column), self.table.sampler.ids.country)
+        names::rank(self.title(column), self.table.sampler.ids.only_country())
     }
 
     /// All columns but one.
@@ -208,7 +208,7 @@ impl<'a> Candidates<'a> {
     ///   title if that of the likely column is no exact known name;
     /// - of a list without known names: has what a spreadsheet made of identities.
     fn may_be_meant(&self, other: usize, likely: usize) -> bool {
-        let (title, country) = (self.title(other), self.table.sampler.ids.country);
+        let (title, country) = (self.title(other), self.table.sampler.ids.only_country());
         let (is_known, is_about_others) = (self.known.contains(&other), names::names_others(title));
         let names_recipients = names::names_recipients(title, country);
         if names::names_others(self.title(likely)) {

@@ -59,7 +59,7 @@ impl SampleTable<'_> {
     }
 
     fn header_by_words(&self) -> (Option<usize>, Ground) {
-        let country = self.sampler.ids.country;
+        let country = self.sampler.ids.only_country();
         let known = |row: &usize| self.id_titles(*row).iter().any(|title| names::rank(title, country) > 0);
         let usual = |row: &usize| {
             let titles: Vec<String> =
@@ -118,7 +118,7 @@ impl SampleTable<'_> {
     /// taken for it, and people write all kinds of words in that place: so one cell there is a word of headers, or three
     /// others are; none there is something else than a title; and no cell has a long number.
     fn may_be_header(&self, row: usize) -> bool {
-        let (all, titles, country) = (self.texts(row), self.id_titles(row), self.sampler.ids.country);
+        let (all, titles, country) = (self.texts(row), self.id_titles(row), self.sampler.ids.only_country());
         let is_title = |title: &String| names::names_identities(title, country);
         let usual = all.iter().filter(|title| names::is_usual(title, country)).count();
         let usual_ones = titles.iter().filter(|title| names::is_usual(title, country)).count();
@@ -184,7 +184,7 @@ impl SampleTable<'_> {
     /// How well the rows above the first identity show a header of several titles: 2 with an exact known name, 1 with another
     /// known name or two usual words.
     pub(super) fn header_level(&self) -> u8 {
-        let country = self.sampler.ids.country;
+        let country = self.sampler.ids.only_country();
         let level = |titles: Vec<String>| {
             let rank = |title: &String| if names::is_weak(title) { 0 } else { names::rank(title, country) };
             let best = titles.iter().map(rank).max().unwrap_or(0);
@@ -209,7 +209,7 @@ impl SampleTable<'_> {
         self.above().any(|row| {
             let is_name = |(column, title): (usize, &String)| {
                 !columns.contains(&column)
-                    && names::names_recipients(title, self.sampler.ids.country)
+                    && names::names_recipients(title, self.sampler.ids.only_country())
                     && !is_repeated(column, title)
             };
             self.texts(row).iter().enumerate().any(is_name)
@@ -233,7 +233,7 @@ impl SampleTable<'_> {
                 && last > 2
                 && !titles[self.columns..]
                     .iter()
-                    .any(|title| names::is_usual(title, self.sampler.ids.country))
+                    .any(|title| names::is_usual(title, self.sampler.ids.only_country()))
     }
 }
 

@@ -160,7 +160,7 @@ pub(super) fn sniff(
         (Some(header), &Layout::Delimited { delimiter, column }) => {
             let line = &sample[header.range.clone()];
             let cells = Cells::new(line, 0..line.len(), delimiter).map_while(Result::ok);
-            Titles::new(cells.map(|cell| encoding.text(&line[cell])), column, country)
+            Titles::new(cells.map(|cell| encoding.text(&line[cell])), column, ids.only_country())
         }
         _ => Titles::default(),
     };

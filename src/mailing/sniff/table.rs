@@ -6,7 +6,7 @@ use crate::identities::Identity;
 use crate::limits::{COLUMNS_MAX, SAMPLE_ROWS};
 use crate::mailing::cells::{QuoteChain, without_line_end};
 use crate::mailing::error::ListError;
-use crate::mailing::guard::{identity_at_end, is_plain, whole_lengths};
+use crate::mailing::guard::{identities_at_end, is_plain, whole_lengths};
 use crate::mailing::id_numbers::IdNumbers;
 use crate::mailing::names;
 use crate::mailing::rows::{Layout, line_end};
@@ -299,7 +299,7 @@ impl SampleTable<'_> {
         let usual = self.columns.min(most);
         let is_other = |column: &usize| {
             let named = titles.get(*column).is_some_and(|title| {
-                names::rank(title, self.sampler.ids.country) > 0 && !names::is_weak(title)
+                names::rank(title, self.sampler.ids.only_country()) > 0 && !names::is_weak(title)
             });
             let below = self.rows.iter().filter(|row| row.cells.len() == usual);
             named || below.clone().any(|row| row.identities[*column])
@@ -365,7 +365,7 @@ impl SampleTable<'_> {
             if begins == Some(true) {
                 return true;
             }
-            identity_at_end(cell, &ids).is_some_and(|(before, _, other)| {
+            identities_at_end(cell, &ids).any(|(before, _, other)| {
                 let is_joined = before.last().is_some_and(|&last| {
                     last.is_ascii_alphanumeric() || !last.is_ascii() || matches!(last, b'\t' | b'|')
                 });

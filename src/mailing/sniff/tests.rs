@@ -354,7 +354,7 @@ fn the_column_that_is_meant_is_taken_or_asked_for() {
         ["Personnummer (utan bindestreck)", "Personnummer utan sekel", "Fødselsnummer (uten mellomrom)"]
     {
         let country = if title.starts_with('F') { Country::Norway } else { Country::Sweden };
-        assert_eq!(names::rank(title, country), 1, "{title}");
+        assert_eq!(names::rank(title, Some(country)), 1, "{title}");
     }
     // Free text with commas and a word that is a known name, under a header without one.
     let free = rows(&format!("{A};Anna;Bo Ek, {B}, 070-1"));

@@ -2,8 +2,8 @@
 
 use crate::channels::RULES_MAX;
 use crate::identities::{Country, Identity, Ordinal, Rejection};
-use crate::mailing::{IdRuling, Ruling};
-use crate::register::{Answer, Damage, DecidedStates, Question, Register};
+use crate::mailing::{IdNumbers, IdRuling, Ruling};
+use crate::register::{Answer, Damage, DecidedStates, Outcome, Question, Register};
 use crate::service::authorization::require_outcomes;
 use crate::service::context::RequestContext;
 use crate::service::live;
@@ -74,8 +74,9 @@ impl ReachabilityQuery {
         context: &RequestContext<'_>,
         ids: impl Iterator<Item = &[u8]>,
     ) -> Result<(ReachabilityQuery, Option<FrontError>), Problem> {
-        let parse = |id| Identity::parse(id, self.country(), self.date.today).ok();
-        let ids = ids.filter_map(parse).map(|identity| identity.ordinal()).collect();
+        let numbers = self.numbers();
+        let ids = ids.filter_map(|id| numbers.identity(id).ok()).map(|identity| identity.ordinal());
+        let ids = ids.filter(|id| !numbers.is_foreign(*id)).collect();
         let answer = live::ask(front, self.sender.as_deref(), context, ids).await?;
         let question = answer.register.question(self.sender.as_deref(), self.date.date);
         let decided = question.map(|question| Arc::clone(question.decided()));
@@ -87,6 +88,13 @@ impl ReachabilityQuery {
         self.register.question_of(&self.decided).map_err(|damage| Problem::damaged(&self.register, &damage))
     }
 
+    /// The ids that it is asked about: with channel rules also those of a further register's country.
+    fn numbers(&self) -> IdNumbers {
+        let (country, today) = (self.country(), self.date.today);
+        let only = IdNumbers { country, other: None, today };
+        self.ruling.as_deref().map_or(only, |ruling| ruling.ids(country, today))
+    }
+
     pub(super) fn country(&self) -> Country {
         self.register.kind().country()
     }
@@ -95,9 +103,9 @@ impl ReachabilityQuery {
     pub(super) fn results<'i>(&self, ids: impl Iterator<Item = &'i [u8]>) -> Result<QueryResults, Problem> {
         let question = self.question()?;
         let (mut ordinals, mut rejected) = (Vec::with_capacity(ids.size_hint().0), Vec::new());
-        let mut identities = Vec::new();
+        let (mut identities, numbers) = (Vec::new(), self.numbers());
         for (index, id) in ids.enumerate() {
-            let identity = Identity::parse(id, self.country(), self.date.today);
+            let identity = numbers.identity(id);
             if self.ruling.is_some() {
                 identities.push(identity.ok());
             }
@@ -113,6 +121,9 @@ impl ReachabilityQuery {
         let lookup = question.ask_all(&ordinals, &mut answers);
         let lookup = lookup.and_then(|()| self.register.intact());
         lookup.map_err(|damage: Damage| Problem::damaged(&self.register, &damage))?;
+        for (answer, _) in answers.iter_mut().zip(&ordinals).filter(|(_, id)| numbers.is_foreign(**id)) {
+            *answer = Outcome::OtherCountry.into();
+        }
         let rules = self.rules_of(&answers, identities);
         let rules = rules.map_err(|damage| Problem::damaged(&self.register, &damage))?;
         Ok(QueryResults { answers, rejected, rules })
@@ -158,10 +169,17 @@ impl QueryResults {
         let count = |kind| self.answers.iter().filter(|answer| answer.kind() == kind).count() as u64;
         let rejected = self.rejected.len() as u64;
         let (notify, digital) = (count(1), count(2));
-        let paper = self.answers.len() as u64 - notify - digital;
+        let foreign = Answer::from(Outcome::OtherCountry);
+        let foreign = self.answers.iter().filter(|answer| **answer == foreign).count() as u64;
+        let paper = self.answers.len() as u64 - notify - digital - foreign;
         // Rejected ids were looked up as the ordinal that no recipient has, whose outcome is paper.
-        let all =
-            [("paper", paper - rejected), ("notify", notify), ("digital", digital), ("rejected", rejected)];
+        let all = [
+            ("paper", paper - rejected),
+            ("other_country", foreign),
+            ("notify", notify),
+            ("digital", digital),
+            ("rejected", rejected),
+        ];
         let outcomes = all.into_iter().filter(|(_, count)| *count > 0).collect();
         RequestRecord {
             outcomes,

@@ -223,6 +223,10 @@ fn registers_that_cannot_be_used_are_refused_with_their_line() {
     assert!(error.contains("register other") && error.contains("line 2"), "{error}");
     let said = work.done(&["rules", "check", "rules.toml"]);
     assert!(said.contains("line 2: register other: there is no file"), "{said}");
+    // Opening a pipe would wait.
+    assert!(std::process::Command::new("mkfifo").arg(work.path("pipe")).status().expect("run").success());
+    let error = split("path = \"pipe\"", "", 1);
+    assert!(error.contains("not a regular file"), "{error}");
     let error = split("path = \"far.nabar\"\nsender = \"164999999992\"", "", 2);
     assert!(error.contains("does not have this sender"), "{error}");
     let error = split("path = \"far.nabar\"\nmax_age_hours = 24", "", 3);
@@ -302,4 +306,93 @@ fn the_ready_made_rules_split_the_list_of_the_fixtures() {
     assert_eq!(report["outcomes"]["other_country"], 9);
     let page = work.read("out/report.html");
     assert!(page.contains("Registers of the rules") && page.contains("krr: krr"));
+}
+
+/// KRR is the register of the job, and FaR the further one: lists of ids and duplicates have ids of both countries, too.
+#[test]
+fn either_register_may_be_that_of_the_job() {
+    let work = Workspace::with_register_files();
+    work.write("protected.csv", "id\n198902039802\n06829043112\n");
+    let rules = |path: &str, sender: &str| {
+        format!(
+            "[[register]]\nname = \"other\"\npath = \"{path}\"\n{sender}[[list]]\nname = \"protected\"\n\
+             path = \"protected.csv\"\n[[channel]]\nname = \"hold\"\n[[channel]]\nname = \"print\"\n[[rule]]\nname = \"held\"\n\
+             when = {{ list = \"protected\" }}\nchannel = \"hold\"\n[[rule]]\nname = \"others\"\nchannel = \"print\"\n"
+        )
+    };
+    let list = fs::read_to_string(fixture("nordic-list.csv")).expect("a list");
+    let twice: String = list.lines().skip(1).map(|row| format!("{row}\n{row}\n")).collect();
+    work.write("twice.csv", format!("id;namn;land\n{twice}"));
+    let krr = ["-r", "krr.nabar"];
+    for (of, path, sender) in
+        [(&FAR[..], "krr.nabar", ""), (&krr, "far.nabar", "sender = \"164821000025\"\n")]
+    {
+        work.write("rules.toml", rules(path, sender));
+        let split = ["split", "twice.csv", "-o", "out", "--rules", "rules.toml", "--json", "--force"];
+        let report =
+            work.json(&args(&[&split, &["--duplicates", "set-aside", "--id-column", "id"], of, &DATE]));
+        assert_eq!(report["channels"]["lists"][0]["ids"], 2);
+        assert_eq!((&report["duplicates"], &report["outcomes"]["duplicate"]), (&18.into(), &18.into()));
+        assert_eq!(report["channels"]["rules"][0]["letters"], 2);
+        let feedback = work.read("out/feedback.csv");
+        assert!(!feedback.contains('\0') && feedback.contains("06829043112,duplicate"), "{feedback}");
+        let of_id = |id: &str| work.done(&args(&[&["rules", "explain", "rules.toml", id], of, &DATE]));
+        assert!(
+            ["198902039802", "06829043112"].iter().all(|id| of_id(id).contains("in list protected: yes"))
+        );
+        let ambiguous = args(&[&["rules", "explain", "rules.toml", "6902223442"], of, &DATE]);
+        assert!(work.fails(2, &ambiguous).contains("ambiguous"));
+    }
+}
+
+/// Ten digits that may be a number of each country are another identity in a row, and in a list of ids.
+#[test]
+fn numbers_of_both_countries_are_noticed() {
+    let work = Workspace::with_register_files();
+    work.write("protected.csv", "id\n198902039802\n");
+    work.write("rules.toml", NORDIC);
+    let rows = "x1;196410299819;Lund\nx2;10870579948;Moss\nx3;197602102381;Lund\nx4;06906333862;Moss\n";
+    let split = |list: &str, code: i32| {
+        work.write("list.csv", list);
+        let split = ["split", "list.csv", "-o", "out", "--rules", "rules.toml", "--json", "--force"];
+        let arguments = args(&[&split, &["--strict-rows", "--id-column", "id"], &FAR, &DATE]);
+        match code {
+            0 => work.json(&arguments)["reasons"].clone(),
+            code => work.fails(code, &arguments).into(),
+        }
+    };
+    let joined =
+        format!("name;id;town\n{rows}x5;199504029803;Lund6902223442\nx6;199504029803;c/o 6902223442\n");
+    let reasons = split(&joined, 0);
+    assert_eq!(
+        (&reasons["joined_rows"], &reasons["more_than_one_identity"]),
+        (&1.into(), &1.into()),
+        "{reasons}"
+    );
+    let alone = split(&format!("name;id;town\n{rows}x5;6902223442;Lund\n"), 0);
+    assert_eq!(alone["ambiguous"], 1);
+    work.write("protected.csv", "id;name\n198902039802;c/o 6902223442\n");
+    work.write(
+        "rules.toml",
+        NORDIC.replace("path = \"protected.csv\"", "path = \"protected.csv\"\nid_column = \"id\""),
+    );
+    let refused = split(&format!("name;id;town\n{rows}"), 3);
+    assert!(refused.as_str().is_some_and(|error| error.contains("list protected")), "{refused}");
+}
+
+/// Names of columns of either country are known.
+#[test]
+fn a_title_of_the_other_country_is_a_header() {
+    let work = Workspace::with_register_files();
+    work.write("protected.csv", "fnr\n06829043112\n");
+    work.write("rules.toml", NORDIC.replace("column = \"name\"", "column = \"navn\""));
+    work.write("list.csv", "fnr;navn\n06829043112;Tor\n198902039802;Eva\n10870579948;Eli\n01929007146;Ola\n");
+    let split = ["split", "list.csv", "-o", "out", "--rules", "rules.toml", "--json"];
+    let report = work.json(&args(&[&split, &FAR, &DATE]));
+    assert_eq!((&report["list"]["header_row"], &report["outcomes"]["rejected"]), (&1.into(), &0.into()));
+    // No group points at a person: not by a column of other people's ids either.
+    work.write("list.csv", "id;barn\n196410299819;201203042385\n197602102381;\n198902039802;\n");
+    let error = work
+        .fails(2, &args(&[&["check", "list.csv", "--id-column", "id", "--group-by", "barn"], &FAR, &DATE]));
+    assert!(error.contains("letters are not grouped by identities"), "{error}");
 }

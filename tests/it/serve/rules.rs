@@ -195,6 +195,9 @@ fn rules_that_do_not_fit_are_problems() {
 fn a_further_register_answers_too() {
     let work = Workspace::with_register_files();
     let rules = fs::read_to_string(fixture("rules/two-registers.toml")).expect("rules");
+    // Its first rule reads a cell.
+    let (head, rest) = rules.split_once("[[rule]]").expect("a rule");
+    let rules = format!("{head}{}", &rest[rest.find("[[rule]]").expect("another")..]);
     work.write("rules.toml", rules.replace("../../krr.nabar", "other.nabar"));
     fs::copy(work.path("krr.nabar"), work.path("other.nabar")).expect("copied");
     let config = "[[rules]]\nname = \"nordic\"\npath = \"rules.toml\"\n";
@@ -208,8 +211,61 @@ fn a_further_register_answers_too() {
     assert_eq!(report["channels"]["channels"][1]["letters"], 3);
     let (_, lines) = ask(&server, "&rules=nordic", "text/csv", "198902039802\n194304059803\n");
     assert!(lines.contains("mailbox in Sweden") && lines.contains("all others"), "{lines}");
+    // Ids of both countries, and one that may be of either.
+    let (_, lines) = ask(&server, "&rules=nordic", "text/csv", "06829043112\n6902223442\n10870579948\n");
+    let found: Vec<&str> = lines.lines().collect();
+    assert!(found[0].contains(",other_country,") && found[0].contains("print-norway"), "{lines}");
+    assert!(found[1].contains(",rejected,ambiguous,"), "{lines}");
+    assert!(found[2].contains(",norway,mailbox in Norway"), "{lines}");
     fs::remove_file(work.path("other.nabar")).expect("removed");
     assert_eq!(check().status, 503, "its register is not there");
     fs::copy(work.path("krr.nabar"), work.path("other.nabar")).expect("copied");
     assert_eq!(check().status, 200);
+}
+
+#[test]
+fn organisations_of_rules_are_numbers_of_organisations() {
+    let work = Workspace::with_register_files();
+    work.write("standard.toml", RULES);
+    work.write("protected.csv", format!("personnummer\n{HELD}\n"));
+    work.write(
+        "nabar.toml",
+        "[[rules]]\nname = \"standard\"\npath = \"standard.toml\"\norganisations = [\"abc\"]\n",
+    );
+    let error =
+        work.fails(2, &["serve", "-r", "far.nabar", "--listen", "127.0.0.1:0", "--config", "nabar.toml"]);
+    assert!(
+        error.contains("organisations of [[rules]] standard: an organisation has 10 or 12 digits"),
+        "{error}"
+    );
+}
+
+/// A further register answers for the sender of each request, also if the rules were read for another one.
+#[test]
+fn a_further_register_answers_for_the_sender_of_the_request() {
+    let work = Workspace::with_register_files();
+    let rules = "[[register]]\nname = \"other\"\npath = \"far.nabar\"\n[[channel]]\nname = \"a\"\n[[channel]]\nname = \"b\"\n\
+                 [[rule]]\nname = \"declined\"\nwhen = { register = { name = \"other\", reason = \"sender_declined\" } }\n\
+                 channel = \"a\"\n[[rule]]\nname = \"others\"\nchannel = \"b\"\n";
+    work.write("rules.toml", rules);
+    work.write("nabar.toml", "[[rules]]\nname = \"declined\"\npath = \"rules.toml\"\n");
+    let server = Server::with(&work, &["far.nabar"], &["--config", "nabar.toml"]);
+    let list = fs::read(fixture("far-list.csv")).expect("a list");
+    let senders = work.done(&["inspect", "far.nabar", "--senders"]);
+    let senders: Vec<&str> = senders
+        .lines()
+        .skip_while(|line| *line != "senders:")
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    let mut different = std::collections::BTreeSet::new();
+    for sender in senders.iter().chain(&senders) {
+        let report = server
+            .post(&format!("/v1/check?sender={sender}&date=2026-06-01&rules=declined"), "text/csv", &list)
+            .json();
+        let declined = report["reasons"]["sender_declined"].as_u64().unwrap_or(0);
+        assert_eq!(report["channels"]["rules"][0]["letters"], declined, "{sender}");
+        different.insert(declined);
+    }
+    assert!(different.len() > 1, "{different:?}");
 }
