@@ -235,8 +235,7 @@ pub(super) fn recheck(args: &RecheckArgs) -> CommandResult {
         let text = format!("the split is one of {}, the source is one of {kind}", earlier.kind());
         return Err(Failure::Usage(text));
     }
-    let sender = earlier.sender().filter(|_| kind == earlier.kind());
-    let of = SenderArgs { sender: sender.map(str::to_owned), date: None, max_age: None };
+    let of = SenderArgs { sender: earlier.sender_of(kind).map(str::to_owned), date: None, max_age: None };
     let to = Destination::new(&args.output);
     mailing::check_destination(&to)?;
     listen();

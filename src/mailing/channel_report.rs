@@ -44,6 +44,9 @@ pub struct IdListSummary {
 pub struct FurtherSummary {
     /// Name.
     pub name: String,
+    /// FaR: the sender for whom it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
     /// The register, and its version.
     pub register: RegisterSummary,
     /// The letters for which the rules asked it, by outcome.
@@ -102,13 +105,14 @@ impl ChannelsSummary {
     pub(super) fn new<'r>(
         rules: &ChannelRules,
         lists: &[IdListSummary],
-        registers: impl Iterator<Item = (&'r str, &'r RegisterSummary)>,
+        registers: impl Iterator<Item = (&'r str, Option<&'r str>, &'r RegisterSummary)>,
         letters: impl Iterator<Item = (Ruled, u64)>,
     ) -> ChannelsSummary {
         let mut by_rule = vec![0; rules.rules().len()];
         let mut registers: Vec<FurtherSummary> = registers
-            .map(|(name, register)| FurtherSummary {
+            .map(|(name, sender, register)| FurtherSummary {
                 name: name.to_owned(),
+                sender: sender.map(str::to_owned),
                 register: register.clone(),
                 outcomes: BTreeMap::new(),
             })

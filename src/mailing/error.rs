@@ -486,6 +486,9 @@ pub enum FurtherRegisterError {
     /// It cannot be asked for this sender.
     #[error("{0}: `sender` names another one than that of the job")]
     Question(#[from] QuestionError),
+    /// It is damaged.
+    #[error("it is damaged: {0}")]
+    Damaged(#[from] Damage),
     /// Its answers are too old.
     #[error(transparent)]
     Stale(#[from] ScopeError),

@@ -6,6 +6,7 @@ use super::register_report::RegisterSummary;
 use super::tally::FurtherCodes;
 use crate::channels::{ChannelRules, FurtherRegister, REGISTERS_MAX, RegisterAnswer};
 use crate::identities::{Country, Identity, Ordinal};
+use crate::organisations::SenderIndex;
 use crate::register::{Answer, Damage, DecidedStates, Operator, Outcome, Question, QuestionError, Register};
 use crate::snapshot::Snapshot;
 use crate::store::Reader;
@@ -16,6 +17,10 @@ pub(super) struct FurtherRegisters(Vec<OpenRegister>);
 
 struct OpenRegister {
     name: String,
+    /// Line in the file of rules.
+    line: usize,
+    /// FaR: the sender for whom it is asked.
+    sender: Option<SenderIndex>,
     opened: Opened,
     register: Arc<Register>,
     decided: Arc<DecidedStates>,
@@ -50,9 +55,17 @@ impl FurtherRegisters {
         self.0.iter().map(|open| open.register.operators()).collect()
     }
 
-    /// Name and summary of each.
-    pub(super) fn summaries(&self) -> impl Iterator<Item = (&str, &RegisterSummary)> {
-        self.0.iter().map(|open| (&*open.name, &open.summary))
+    /// Name, sender and summary of each.
+    pub(super) fn summaries(&self) -> impl Iterator<Item = (&str, Option<&str>, &RegisterSummary)> {
+        self.0.iter().map(|open| {
+            let sender = open.sender.map(|sender| &*open.register.senders()[usize::from(sender)].id);
+            (&*open.name, sender, &open.summary)
+        })
+    }
+
+    /// Each register, and the sender for whom it is asked.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (&Register, Option<SenderIndex>)> {
+        self.0.iter().map(|open| (&*open.register, open.sender))
     }
 
     /// The other country than that of the job's register whose ids one of them has.
@@ -61,13 +74,16 @@ impl FurtherRegisters {
     }
 
     /// Prepares questions to all.
-    pub(super) fn questions(&self) -> Result<FurtherQuestions<'_>, Damage> {
-        let questions = self.0.iter().map(|open| open.register.question_of(&open.decided));
+    pub(super) fn questions(&self) -> Result<FurtherQuestions<'_>, ListError> {
+        let questions = self.0.iter().map(|open| match open.register.question_of(&open.decided) {
+            Ok(question) => Ok((open, question)),
+            Err(damaged) => Err(open.damaged(damaged.into())),
+        });
         Ok(FurtherQuestions(questions.collect::<Result<_, _>>()?))
     }
 
     /// What each says of a recipient.
-    pub(super) fn ask(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, Damage> {
+    pub(super) fn ask(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, ListError> {
         let questions = self.questions()?;
         let answers = self.0.iter().zip(0..).map(|(open, register)| {
             let outcome = questions.answer(register, identity.ordinal())?.outcome();
@@ -123,6 +139,8 @@ impl OpenRegister {
         mailing: &Mailing<'_>,
     ) -> Result<OpenRegister, FurtherRegisterError> {
         let register = opened.register()?;
+        // Nothing of a file that was overwritten is read.
+        register.intact()?;
         if let Some(scope) = register.scope() {
             scope.usable_at(mailing.now)?;
         }
@@ -138,14 +156,23 @@ impl OpenRegister {
             Err(QuestionError::SenderMissing) => register.question(of_job, mailing.today.date()),
             question => question,
         }?;
-        let decided = Arc::clone(question.decided());
+        let (decided, sender) = (Arc::clone(question.decided()), question.sender());
         let summary = RegisterSummary::new(&register, mailing.now, None);
-        Ok(OpenRegister { name: further.name.clone(), opened, register, decided, summary })
+        let (name, line) = (further.name.clone(), further.line);
+        Ok(OpenRegister { name, line, sender, opened, register, decided, summary })
+    }
+
+    fn damaged(&self, damage: Damage) -> ListError {
+        ListError::FurtherRegister {
+            name: self.name.clone(),
+            line: self.line,
+            error: Box::new(damage.into()),
+        }
     }
 }
 
 /// Questions to further registers, in the order of the file.
-pub(super) struct FurtherQuestions<'r>(Vec<Question<'r>>);
+pub(super) struct FurtherQuestions<'r>(Vec<(&'r OpenRegister, Question<'r>)>);
 
 impl FurtherQuestions<'_> {
     /// Number of registers.
@@ -154,15 +181,15 @@ impl FurtherQuestions<'_> {
     }
 
     /// Errors: a register was overwritten since it was opened, so that its answers are invalid.
-    pub(super) fn intact(&self) -> Result<(), Damage> {
-        self.0.iter().try_for_each(|question| question.register().intact())
+    pub(super) fn intact(&self) -> Result<(), ListError> {
+        self.0.iter().try_for_each(|(open, _)| open.register.intact().map_err(|damage| open.damaged(damage)))
     }
 
     /// The answer for one recipient.
-    pub(super) fn answer(&self, register: usize, ordinal: Ordinal) -> Result<Answer, Damage> {
-        let question = &self.0[register];
-        match question.register().kind().country().has(ordinal) {
-            true => question.answer(ordinal),
+    pub(super) fn answer(&self, register: usize, ordinal: Ordinal) -> Result<Answer, ListError> {
+        let (open, question) = &self.0[register];
+        match open.register.kind().country().has(ordinal) {
+            true => question.answer(ordinal).map_err(|damage| open.damaged(damage)),
             false => Ok(Outcome::OtherCountry.into()),
         }
     }
@@ -173,12 +200,12 @@ impl FurtherQuestions<'_> {
         register: usize,
         ordinals: &[Ordinal],
         answers: &mut Vec<Answer>,
-    ) -> Result<(), Damage> {
-        let question = &self.0[register];
+    ) -> Result<(), ListError> {
+        let (open, question) = &self.0[register];
         answers.clear();
         answers.resize(ordinals.len(), Answer::default());
-        question.ask_all(ordinals, answers)?;
-        let country = question.register().kind().country();
+        question.ask_all(ordinals, answers).map_err(|damage| open.damaged(damage))?;
+        let country = open.register.kind().country();
         for (answer, ordinal) in answers.iter_mut().zip(ordinals) {
             if !country.has(*ordinal) {
                 *answer = Outcome::OtherCountry.into();
@@ -204,7 +231,7 @@ impl ChunkAnswers {
         questions: &FurtherQuestions<'_>,
         ordinals: &[Ordinal],
         asks: impl Fn(usize, usize) -> bool,
-    ) -> Result<(), Damage> {
+    ) -> Result<(), ListError> {
         if questions.count() == 0 {
             return Ok(());
         }

@@ -12,7 +12,8 @@ use super::tally::{FurtherCodes, VerdictNumbers};
 use super::{Mailing, list_of_ids};
 use crate::channels::{ChannelRules, Letter, Plan, RegisterAnswer};
 use crate::identities::{Country, Identity, Ordinal, Rejection, Today};
-use crate::register::{Answer, Damage, Operator, Outcome};
+use crate::organisations::SenderIndex;
+use crate::register::{Answer, Operator, Outcome, Register};
 use jiff::civil::Date;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -84,6 +85,11 @@ impl<'r> Ruling<'r> {
         &self.further
     }
 
+    /// Each further register, and the sender for whom it is asked.
+    pub(crate) fn asked_registers(&self) -> impl Iterator<Item = (&Register, Option<SenderIndex>)> {
+        self.further.asked()
+    }
+
     /// The operators of a further register, by its index.
     pub fn operators(&self, register: usize) -> &[Operator] {
         self.further.operators()[register]
@@ -109,7 +115,7 @@ impl<'r> Ruling<'r> {
     /// What each further register says of a recipient.
     ///
     /// Errors: one is damaged.
-    pub fn further_answers(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, Damage> {
+    pub fn further_answers(&self, identity: &Identity) -> Result<Vec<RegisterAnswer<'_>>, ListError> {
         self.further.ask(identity)
     }
 
@@ -132,15 +138,20 @@ impl<'a> IdRuling<'a> {
         ruling: &'a Ruling<'_>,
         operators: &[Operator],
         day: Date,
-    ) -> Result<IdRuling<'a>, Damage> {
+    ) -> Result<IdRuling<'a>, ListError> {
         let further = ruling.further.operators();
         let plan = Plan::new(&ruling.rules, operators, &further, day, text_forms(Encoding::Utf8));
         Ok(IdRuling { ruling, questions: ruling.further.questions()?, plan })
     }
 
+    /// Errors: a further register was overwritten since it was opened: its answers are invalid.
+    pub(crate) fn intact(&self) -> Result<(), ListError> {
+        self.questions.intact()
+    }
+
     /// The index of the rule that applies to a letter; `None` if a register was not asked for the id, or refused it. Errors: a
     /// further register is damaged.
-    pub(crate) fn rule_of(&self, answer: Answer, identity: Identity) -> Result<Option<u16>, Damage> {
+    pub(crate) fn rule_of(&self, answer: Answer, identity: Identity) -> Result<Option<u16>, ListError> {
         let number = answer.number();
         if !Answer::decides(number) {
             return Ok(None);
@@ -203,7 +214,7 @@ impl<'a> ListRuling<'a> {
         numbers: VerdictNumbers,
         day: Date,
         form: &'a ListForm,
-    ) -> Result<ListRuling<'a>, Damage> {
+    ) -> Result<ListRuling<'a>, ListError> {
         let further = ruling.further.operators();
         let plan = Plan::new(&ruling.rules, operators, &further, day, text_forms(form.encoding));
         let ruled = (0..numbers.count() as u16).map(|verdict| match numbers.answer_of(verdict) {
@@ -225,7 +236,7 @@ impl<'a> ListRuling<'a> {
     }
 
     /// Errors: a further register was overwritten during the job.
-    pub(super) fn intact(&self) -> Result<(), Damage> {
+    pub(super) fn intact(&self) -> Result<(), ListError> {
         self.further.intact()
     }
 
@@ -249,7 +260,7 @@ pub(super) struct Ruler<'a> {
 
 impl Ruler<'_> {
     /// Asks the further registers for the letters of a chunk, before their rules are decided.
-    pub(super) fn ask(&mut self, verdicts: &[u16], ordinals: &[Ordinal]) -> Result<(), Damage> {
+    pub(super) fn ask(&mut self, verdicts: &[u16], ordinals: &[Ordinal]) -> Result<(), ListError> {
         let ListRuling { further, ruled, numbers, plan, .. } = self.ruling;
         let asks = |letter: usize, register: usize| {
             let verdict = verdicts[letter];

@@ -83,6 +83,8 @@ pub(super) struct WrittenChannels {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WrittenFurther {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) sender: Option<String>,
     pub(super) register: WrittenRegister,
 }
 
@@ -169,6 +171,14 @@ impl SplitDirectory {
         &self.written.register.kind
     }
 
+    /// The sender for whom a source of a kind is asked again: of the mailing, or else of the further register of that kind.
+    pub fn sender_of(&self, kind: &str) -> Option<&str> {
+        match self.kind() == kind {
+            true => self.sender(),
+            false => self.further().iter().find(|further| further.register.kind == kind)?.sender.as_deref(),
+        }
+    }
+
     /// The sender of the mailing; `None` for KRR and Kivra.
     pub fn sender(&self) -> Option<&str> {
         self.written.sender.as_ref().map(|sender| sender.id.as_str())
@@ -180,7 +190,11 @@ impl SplitDirectory {
             let further = self.further();
             let is_of_kind = match &file.register {
                 None => self.kind() == kind,
-                Some(name) => further.iter().any(|one| one.name == *name && one.register.kind == kind),
+                // For another sender it would have to be asked again by itself.
+                Some(name) => further.iter().any(|one| {
+                    let is_asked = one.sender.as_deref() == self.sender_of(kind);
+                    one.name == *name && one.register.kind == kind && is_asked
+                }),
             };
             is_of_kind && file.operator_id.is_some() && file.rows > 0
         };

@@ -1,5 +1,6 @@
 //! Channel rules that requests name.
 
+use super::authorization::require_outcomes;
 use super::caller::Caller;
 use super::config;
 use super::problem::Problem;
@@ -62,9 +63,10 @@ impl NamedRules {
     pub(super) fn new(configured: &[config::NamedRules]) -> Result<NamedRules, ChannelRulesError> {
         let served = configured.iter().map(|one| {
             ChannelRules::read(&one.path)?;
-            if one.organisations.iter().any(|number| normal(number).is_none()) {
+            let is_empty = one.organisations.as_ref().is_some_and(Vec::is_empty);
+            if is_empty || one.organisations.iter().flatten().any(|number| normal(number).is_none()) {
                 let finding = format!(
-                    "organisations of [[rules]] {}: an organisation has 10 or 12 digits in Sweden, 9 in Norway",
+                    "organisations of [[rules]] {}: name one at least, of 10 or 12 digits in Sweden and 9 in Norway",
                     plain(&one.name)
                 );
                 return Err(ChannelRulesError { path: one.path.clone(), finding });
@@ -93,11 +95,12 @@ impl NamedRules {
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-rules", "there are no rules of this name")
         })?;
         rules.configured.check(caller)?;
-        rules.ruling(question, day).map_err(|error| {
+        let ruling = rules.ruling(question, day).map_err(|error| {
             rules.note(&error.to_string());
-            let detail = "the rules, or a list that they name, cannot be used as they are; the log says why";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", detail)
-        })
+            Problem::rules_unavailable()
+        })?;
+        rules.configured.check_registers(caller, &ruling)?;
+        Ok(ruling)
     }
 }
 
@@ -105,12 +108,22 @@ impl config::NamedRules {
     /// Whether a caller may use them: their answers tell who is on their lists.
     fn check(&self, caller: &Caller) -> Result<(), Problem> {
         let is_named = |organisation: &str| {
-            self.organisations.iter().any(|one| normal(one).as_deref() == Some(organisation))
+            self.organisations.iter().flatten().any(|one| normal(one).as_deref() == Some(organisation))
         };
-        match self.organisations.is_empty() || caller.organisation().is_none_or(is_named) {
+        match self.organisations.is_none() || caller.organisation().is_none_or(is_named) {
             true => Ok(()),
             false => Err(Problem::forbidden("the caller may not use these rules")),
         }
+    }
+
+    /// Whether a caller may know what the further registers say: as for these registers themselves, unless the configuration
+    /// names the organisations that may use the rules.
+    fn check_registers(&self, caller: &Caller, ruling: &Ruling<'_>) -> Result<(), Problem> {
+        if matches!(caller, Caller::Unrestricted) || self.organisations.is_some() {
+            return Ok(());
+        }
+        let mut asked = ruling.asked_registers();
+        asked.try_for_each(|(register, sender)| require_outcomes(caller, register, sender))
     }
 }
 
@@ -187,7 +200,8 @@ mod tests {
         let rules = |organisations: &[&str]| config::NamedRules {
             name: "standard".to_owned(),
             path: PathBuf::new(),
-            organisations: organisations.iter().map(|one| (*one).to_owned()).collect(),
+            organisations: Some(organisations.iter().map(|one| (*one).to_owned()).collect())
+                .filter(|all: &Vec<String>| !all.is_empty()),
         };
         let caller = |organisation: &str| Caller::Certificate {
             organisation: organisation.to_owned(),

@@ -52,10 +52,12 @@ pub(super) struct CheckParameters {
     #[param(example = "ort,age")]
     group_by: Option<String>,
     /// Groups with fewer letters are not shown, so that they point at no recipient; 10 if absent.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 1_000_000)]
     smallest_group: Option<u64>,
 }
 
+/// Largest `smallest_group`.
+const GROUP_LETTERS_MAX: u64 = 1_000_000;
 /// Most columns by which the letters of a list are grouped.
 const GROUPINGS_MAX: usize = 4;
 
@@ -65,9 +67,8 @@ impl CheckParameters {
             self.group_by.iter().flat_map(|all| all.split(',')).map(|name| name.trim().into()).collect();
         let smallest = self.smallest_group.unwrap_or(GroupOptions::default().smallest);
         let has_empty = by.iter().any(|by| *by == GroupBy::Column(String::new()));
-        if by.len() > GROUPINGS_MAX || has_empty || smallest == 0 {
-            let detail =
-                "group_by is one to four columns with commas between them, smallest_group a number from 1";
+        if by.len() > GROUPINGS_MAX || has_empty || !(1..=GROUP_LETTERS_MAX).contains(&smallest) {
+            let detail = "group_by is one to four columns with commas between them, smallest_group a number from 1 to a million";
             return Err(Problem::bad_request("bad-query", detail));
         }
         Ok(GroupOptions { by, smallest })
@@ -235,6 +236,9 @@ impl Drop for CancelOnDrop {
 fn list_problem(register: &Register, error: &ListError) -> Problem {
     if let ListError::Damaged(damage) = error {
         return Problem::damaged(register, damage);
+    }
+    if let ListError::FurtherRegister { .. } = error {
+        return Problem::rules_unavailable();
     }
     let detail = match error.hint() {
         Some(Hint::NameIdColumn) => {

@@ -72,9 +72,9 @@ pub struct NamedRules {
     pub name: String,
     /// The file of rules.
     pub path: PathBuf,
-    /// Organisations that may use them, 10 or 12 digits in Sweden and 9 in Norway; every caller if there is none.
-    #[serde(default)]
-    pub organisations: Vec<String>,
+    /// Organisations that may use them, 10 or 12 digits in Sweden and 9 in Norway; every caller who may ask the registers, if it
+    /// is not given.
+    pub organisations: Option<Vec<String>>,
 }
 
 /// Certificates, all as PEM.

@@ -98,6 +98,13 @@ impl Problem {
         Problem::new(StatusCode::BAD_REQUEST, word, detail)
     }
 
+    /// Channel rules, or what they name, cannot be used.
+    pub(super) fn rules_unavailable() -> Problem {
+        let detail =
+            "the rules, or a list or register that they name, cannot be used as they are; the log says why";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "rules-unavailable", detail)
+    }
+
     pub(super) fn forbidden(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail)
     }

@@ -2,7 +2,7 @@
 
 use crate::channels::RULES_MAX;
 use crate::identities::{Country, Identity, Ordinal, Rejection};
-use crate::mailing::{IdNumbers, IdRuling, Ruling};
+use crate::mailing::{IdNumbers, IdRuling, ListError, Ruling};
 use crate::register::{Answer, Damage, DecidedStates, Outcome, Question, Register};
 use crate::service::authorization::require_outcomes;
 use crate::service::context::RequestContext;
@@ -125,12 +125,12 @@ impl ReachabilityQuery {
             *answer = Outcome::OtherCountry.into();
         }
         let rules = self.rules_of(&answers, identities);
-        let rules = rules.map_err(|damage| Problem::damaged(&self.register, &damage))?;
+        let rules = rules.map_err(|_| Problem::rules_unavailable())?;
         Ok(QueryResults { answers, rejected, rules })
     }
 
     /// The rule of each id, if there are channel rules. Errors: a further register of the rules is damaged.
-    fn rules_of(&self, answers: &[Answer], identities: Vec<Option<Identity>>) -> Result<Vec<u16>, Damage> {
+    fn rules_of(&self, answers: &[Answer], identities: Vec<Option<Identity>>) -> Result<Vec<u16>, ListError> {
         let Some(ruling) = self.ruling.as_deref() else { return Ok(Vec::new()) };
         let ruling = IdRuling::new(ruling, self.register.operators(), self.date.date)?;
         let mut rules = Vec::with_capacity(answers.len());
@@ -138,6 +138,7 @@ impl ReachabilityQuery {
             let rule = identity.map_or(Ok(None), |identity| ruling.rule_of(*answer, identity))?;
             rules.push(rule.unwrap_or(NO_RULE));
         }
+        ruling.intact()?;
         Ok(rules)
     }
 }

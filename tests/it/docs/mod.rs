@@ -250,7 +250,10 @@ fn reports_have_the_documented_names_and_files() {
     // Optional objects are rows of their own.
     let documented = documented
         .into_iter()
-        .filter(|name| !["channels", "channels.costs"].contains(&&**name))
+        .filter(|name| {
+            // A further register of FaR has a sender (`sources.rs`).
+            !["channels", "channels.costs", "channels.registers[].sender"].contains(&&**name)
+        })
         .collect::<BTreeSet<_>>();
     // A further register is described as the register of the job.
     let found = found.into_iter().map(|name| match name.starts_with("channels.registers[].register.") {

@@ -165,6 +165,47 @@ fn live_registers_of_two_countries_split_one_list() {
     }
 }
 
+/// A further register of FaR is asked again for its own sender; beside FaR, only if that is the sender of the mailing.
+#[test]
+fn further_registers_are_rechecked_for_their_sender() {
+    let (work, _server) = live();
+    let rules = |sender: &str| {
+        format!(
+            "[[register]]\nname = \"far\"\npath = \"far.nabar\"\nsender = \"{sender}\"\n[[channel]]\nname = \"own\"\n\
+             mailbox = true\n[[channel]]\nname = \"second\"\nmailbox = true\nregister = \"far\"\n[[channel]]\n\
+             name = \"print\"\n[[rule]]\nname = \"second\"\nchannel = \"second\"\n[[rule]]\nname = \"own\"\n\
+             channel = \"own\"\n[[rule]]\nname = \"others\"\nchannel = \"print\"\n\n"
+        )
+        .replace("channel = \"second\"\n[[rule]]", "channel = \"second\"\nwhen = { age = { at_least = 0 } }\n[[rule]]")
+        .replace("channel = \"own\"\n[[rule]]", "channel = \"own\"\nwhen = { age = { at_least = 0 } }\n[[rule]]")
+    };
+    let list = &fixture("nordic-list.csv");
+    let split = |rules: String, register: &[&str]| {
+        work.write("rules.toml", rules);
+        let base =
+            ["split", list, "--id-column", "id", "-o", "out", "--force", "--rules", "rules.toml", "--json"];
+        let report: Value = serde_json::from_str(&work.done(&[&base[..], register].concat())).expect("JSON");
+        let channels = &report["channels"]["channels"];
+        [0, 1].map(|channel| channels[channel]["letters"].as_u64().expect("a number"))
+    };
+    let recheck = |source: &str| {
+        let _ = fs::remove_dir_all(work.path("again"));
+        let printed = work.done(&["recheck", "--source", source, "out", "-o", "again", "--json"]);
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        ["letters", "unchanged"].map(|name| printed[name].as_u64().expect("a number"))
+    };
+    let [own, second] = split(rules(SENDER[1]), &["-r", "krr.nabar"]);
+    assert!(own > 0 && second > 0, "{own} {second}");
+    assert_eq!((recheck("krr.toml"), recheck("far.toml")), ([own, own], [second, second]));
+    let report: Value = serde_json::from_str(&work.read("out/report.json")).expect("JSON");
+    assert_eq!(report["channels"]["registers"][0]["sender"], SENDER[1]);
+    let [own, second] = split(rules("164821000108"), &["-r", "far.nabar", SENDER[0], SENDER[1]]);
+    assert!(second > 0, "{own} {second}");
+    assert_eq!(recheck("far.toml"), [own, own]);
+    let [own, second] = split(rules(SENDER[1]), &["-r", "far.nabar", SENDER[0], SENDER[1]]);
+    assert_eq!(recheck("far.toml"), [own + second, own + second]);
+}
+
 /// Between the split and the recheck some recipients leave, decline the sender, or change their operator.
 #[test]
 fn a_recheck_finds_who_has_left_and_who_has_moved() {

@@ -235,7 +235,7 @@ fn organisations_of_rules_are_numbers_of_organisations() {
     let error =
         work.fails(2, &["serve", "-r", "far.nabar", "--listen", "127.0.0.1:0", "--config", "nabar.toml"]);
     assert!(
-        error.contains("organisations of [[rules]] standard: an organisation has 10 or 12 digits"),
+        error.contains("organisations of [[rules]] standard: name one at least, of 10 or 12 digits"),
         "{error}"
     );
 }
@@ -268,4 +268,40 @@ fn a_further_register_answers_for_the_sender_of_the_request() {
         different.insert(declined);
     }
     assert!(different.len() > 1, "{different:?}");
+}
+
+/// What a damaged data directory of a further register says is not answered with.
+#[test]
+fn a_further_register_that_is_overwritten_answers_nothing() {
+    let work = Workspace::with_register_files();
+    work.done(&["init", &fixture("far"), "d", "--quiet"]);
+    let rules = format!(
+        "[[register]]\nname = \"far\"\npath = \"d\"\nsender = \"{SENDER}\"\n[[channel]]\nname = \"sweden\"\nmailbox = true\n\
+         register = \"far\"\n[[channel]]\nname = \"print\"\n[[rule]]\nname = \"sweden\"\nchannel = \"sweden\"\n\
+         when = {{ register = {{ name = \"far\", outcome = \"digital\" }} }}\n[[rule]]\nname = \"others\"\nchannel = \"print\"\n"
+    );
+    work.write("rules.toml", rules);
+    work.write("nabar.toml", "[[rules]]\nname = \"two\"\npath = \"rules.toml\"\n");
+    let server = Server::with(&work, &["krr.nabar"], &["--config", "nabar.toml"]);
+    let ask = || {
+        let target = "/v1/reachability?date=2026-06-01&rules=two";
+        let reply = server.ask("POST", target, "content-type: text/csv\r\n", b"198902039802\n");
+        (reply.status, reply.text().to_owned())
+    };
+    let check = || {
+        server
+            .post("/v1/check?date=2026-06-01&rules=two&id_column=1", "text/csv", "id\n198902039802\n")
+            .status
+    };
+    let (status, line) = ask();
+    assert!(status == 200 && line.contains(",sweden,sweden"), "{status} {line}");
+    assert_eq!(check(), 200);
+    let file = work.path("d").join(crate::support::workspace::register_file(1000));
+    let whole = fs::read(&file).expect("a register file");
+    let file = fs::OpenOptions::new().write(true).open(file).expect("opened");
+    file.set_len(5000).expect("cut");
+    assert_eq!((ask().0, check()), (503, 503));
+    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0; whole.len()], 4096).expect("written");
+    assert_eq!((ask().0, check()), (503, 503));
+    assert!(server.get("/readyz").text().contains("\"ready\":true"), "the register of the service is whole");
 }
