@@ -32,7 +32,7 @@ impl FurtherRegisters {
     pub(super) fn open(rules: &ChannelRules, mailing: &Mailing<'_>) -> Result<FurtherRegisters, ListError> {
         let open = |further: &FurtherRegister| {
             let open = Opened::new(further).and_then(|opened| OpenRegister::asked(further, opened, mailing));
-            open.map_err(|error| further_error(further, error))
+            open.map_err(|error| unusable(&further.name, further.line, error))
         };
         Ok(FurtherRegisters(rules.registers().iter().map(open).collect::<Result<_, _>>()?))
     }
@@ -45,7 +45,7 @@ impl FurtherRegisters {
     ) -> Result<FurtherRegisters, ListError> {
         let again = |(further, open): (&FurtherRegister, &OpenRegister)| {
             let asked = OpenRegister::asked(further, open.opened.clone(), mailing);
-            asked.map_err(|error| further_error(further, error))
+            asked.map_err(|error| unusable(&further.name, further.line, error))
         };
         Ok(FurtherRegisters(rules.registers().iter().zip(&self.0).map(again).collect::<Result<_, _>>()?))
     }
@@ -93,8 +93,9 @@ impl FurtherRegisters {
     }
 }
 
-fn further_error(further: &FurtherRegister, error: FurtherRegisterError) -> ListError {
-    ListError::FurtherRegister { name: further.name.clone(), line: further.line, error: Box::new(error) }
+/// The error about a register of some name.
+fn unusable(name: &str, line: usize, error: impl Into<FurtherRegisterError>) -> ListError {
+    ListError::FurtherRegister { name: name.to_owned(), line, error: Box::new(error.into()) }
 }
 
 /// The file or data directory of a further register.
@@ -163,11 +164,7 @@ impl OpenRegister {
     }
 
     fn damaged(&self, damage: Damage) -> ListError {
-        ListError::FurtherRegister {
-            name: self.name.clone(),
-            line: self.line,
-            error: Box::new(damage.into()),
-        }
+        unusable(&self.name, self.line, damage)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::error::ListError;
 use super::guard::{Guard, GuardFinding};
-use super::id_numbers::IdNumbers;
 use super::lines::{LineFinder, LineWindow, runs_in};
 use super::options::TwoIds;
 use super::rows::{RowProblem, RowScanner, cell_of_row, twelve_before};
@@ -35,9 +34,11 @@ impl ParseContext<'_> {
     /// The answers of the register of the job, which says of ids of another country only that they are.
     fn ask(&self, ordinals: &[Ordinal], answers: &mut [Answer]) -> Result<(), Damage> {
         self.question.ask_all(ordinals, answers)?;
-        let IdNumbers { country, other, .. } = self.form.guard.rules.ids;
-        if let Some(other) = other.filter(|other| *other != country) {
-            for (answer, _) in answers.iter_mut().zip(ordinals).filter(|(_, ordinal)| other.has(**ordinal)) {
+        let ids = self.form.guard.rules.ids;
+        if ids.other.is_some() {
+            for (answer, _) in
+                answers.iter_mut().zip(ordinals).filter(|(_, ordinal)| ids.is_foreign(**ordinal))
+            {
                 *answer = Outcome::OtherCountry.into();
             }
         }

@@ -194,19 +194,49 @@ impl ServedRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::extract::{self, BuildOptions};
+    use crate::snapshot::Snapshot;
 
-    #[test]
-    fn named_organisations_may_use_rules() {
-        let rules = |organisations: &[&str]| config::NamedRules {
+    fn rules(organisations: &[&str]) -> config::NamedRules {
+        config::NamedRules {
             name: "standard".to_owned(),
             path: PathBuf::new(),
             organisations: Some(organisations.iter().map(|one| (*one).to_owned()).collect())
                 .filter(|all: &Vec<String>| !all.is_empty()),
-        };
-        let caller = |organisation: &str| Caller::Certificate {
-            organisation: organisation.to_owned(),
-            reads_krr: false,
-        };
+        }
+    }
+
+    /// A caller with a client certificate.
+    fn certificate(organisation: &str, reads_krr: bool) -> Caller {
+        Caller::Certificate { organisation: organisation.to_owned(), reads_krr }
+    }
+
+    #[test]
+    fn who_may_not_ask_a_further_register_may_not_use_its_rules() {
+        let directory = tempfile::tempdir().expect("directory");
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
+        for kind in ["far", "krr"] {
+            let file = directory.path().join(format!("{kind}.nabar"));
+            extract::build(fixtures.join(kind), file, &BuildOptions::default()).expect("built");
+        }
+        let text = std::fs::read_to_string(fixtures.join("rules/two-registers.toml")).expect("rules");
+        let two = ChannelRules::parse(&text.replace("../../", ""), directory.path()).expect("rules");
+        let far = Snapshot::open(directory.path().join("far.nabar")).expect("a file").register();
+        let far = far.expect("a register");
+        let day = jiff::civil::date(2026, 6, 1);
+        let question = far.question(Some("164821000025"), day).expect("a question");
+        let ruling = Ruling::load(&two, &Mailing::new(&question, Path::new("-"))).expect("usable");
+        let (without, with) = (certificate("164821000025", false), certificate("164821000025", true));
+        let checked = |caller: &Caller, organisations| rules(organisations).check_registers(caller, &ruling);
+        assert_eq!(checked(&without, &[]).expect_err("refused").word(), "not-allowed");
+        assert!(checked(&with, &[]).is_ok());
+        assert!(checked(&without, &["164821000025"]).is_ok(), "the configuration names it");
+        assert!(checked(&Caller::Unrestricted, &[]).is_ok(), "without authentication");
+    }
+
+    #[test]
+    fn named_organisations_may_use_rules() {
+        let caller = |organisation| certificate(organisation, false);
         let (one, other) = (caller("164821000025"), caller("164921000016"));
         assert!(rules(&[]).check(&one).is_ok());
         assert!(rules(&["164821000025"]).check(&one).is_ok());
