@@ -29,6 +29,7 @@ mod spelling;
 mod swedish;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use rejection::Rejection;
 pub use space::{Country, Ordinal, Space};
@@ -111,6 +112,14 @@ impl Identity {
 
     #[inline(never)]
     fn parse_spelling(text: &[u8], country: Country, today: Today) -> Result<Identity, Rejection> {
+        if country == Country::Norway
+            && let Ok(canonical) = <&[u8; 11]>::try_from(text)
+        {
+            match norwegian::from_canonical(canonical) {
+                Err(Rejection::BadCharacter) => {} // 11 bytes that are not 11 digits: 01819 12365
+                result => return result,
+            }
+        }
         let spelling = Spelling::read(text)?;
         let precedes_last = |digits: usize| match spelling.sign_position {
             Some(position) => spelling.digits.len() == position + digits,
@@ -232,13 +241,5 @@ impl Identity {
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({})", self.space().name())
-    }
-}
-
-/// Fills `digits` with `value` in decimal, with leading zeros.
-fn write_decimal(digits: &mut [u8], mut value: u32) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
     }
 }

@@ -2,12 +2,29 @@
 
 use super::calendar::{self, LEAP_DAYS_BEFORE_MONTH};
 use super::space::{MONTH_OFFSETS, PER_DAY, PER_REMAINDER, REMAINDERS, SLOTS_PER_YEAR, Space};
+use super::words::{Weights, Words, lane, pairs};
 use super::{Digits, Identity, Ordinal, Rejection};
 
-/// Weights of the first control digit over the first nine digits, and of itself.
-const FIRST_WEIGHTS: [u32; 10] = [3, 7, 6, 1, 8, 9, 4, 5, 2, 1];
-/// Weights of the second control digit over the first ten digits, and of itself.
-const SECOND_WEIGHTS: [u32; 11] = [5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1];
+/// The sum of the first nine digits with the weights of the first control digit, which has the weight 1 itself. `words`
+/// holds digit values.
+#[inline(always)]
+fn first_sum(words: Words) -> u32 {
+    const WEIGHTS: Weights = Weights::new([3, 7, 6, 1, 8, 9, 4, 5]);
+    WEIGHTS.sum(words.head) + 2 * digit(words, 8)
+}
+
+/// The sum of the first ten digits with the weights of the second control digit, which has the weight 1 itself.
+#[inline(always)]
+fn second_sum(words: Words) -> u32 {
+    const WEIGHTS: Weights = Weights::new([5, 4, 3, 2, 7, 6, 5, 4]);
+    WEIGHTS.sum(words.head) + 3 * digit(words, 8) + 2 * digit(words, 9)
+}
+
+/// One of the last three digits.
+#[inline(always)]
+fn digit(words: Words, index: u32) -> u32 {
+    (words.tail >> (8 * (index - 8))) as u32 & 0xF
+}
 
 /// Spaces by month series, of fødselsnummer and of D-nummer.
 const SPACES: [[Space; 2]; 4] = [
@@ -54,11 +71,11 @@ fn day_slot(year: u32, month: u32, day: u32) -> Option<u32> {
 /// Year, month and day of birth of eleven canonical digits, if they determine them.
 pub(super) fn birth(space: Space, text: &[u8; 11]) -> Option<(u32, u32, u32)> {
     // Other remainders are assigned from 2032 only, when the individual number does not determine the century.
-    weighted(text, &FIRST_WEIGHTS).is_multiple_of(11).then_some(())?;
-    let number = |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    let words = Words::of(&padded(text)).digits()?;
+    (first_sum(words) + digit(words, 9)).is_multiple_of(11).then_some(())?;
+    let (day, month, year, individual) = parts(words);
     let (series, is_d_number) = series_of(space);
-    let (day, month) = (number(&text[..2]) - 40 * is_d_number, number(&text[2..4]) - MONTH_OFFSETS[series]);
-    let (year, individual) = (number(&text[4..6]), number(&text[6..9]));
+    let (day, month) = (day - 40 * is_d_number, month - MONTH_OFFSETS[series]);
     let year = if is_d_number == 1 {
         year_of_d_number(year, individual)
     } else {
@@ -74,8 +91,19 @@ fn series_of(space: Space) -> (usize, u32) {
     (plain as usize / 2, plain % 2)
 }
 
-fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
-    digits.iter().zip(weights).map(|(&digit, &weight)| u32::from(digit - b'0') * weight).sum()
+/// Eleven bytes, and a digit that does not count.
+#[inline(always)]
+fn padded(text: &[u8; 11]) -> [u8; 12] {
+    let mut twelve = [b'0'; 12];
+    twelve[..11].copy_from_slice(text);
+    twelve
+}
+
+/// Day, month, year and individual number as they are written. `words` holds digit values.
+#[inline(always)]
+fn parts(words: Words) -> (u32, u32, u32, u32) {
+    let head = pairs(words.head);
+    (lane(head, 0), lane(head, 1), lane(head, 2), lane(head, 3) * 10 + digit(words, 8))
 }
 
 /// Parses eleven canonical digits.
@@ -83,12 +111,11 @@ fn weighted(digits: &[u8], weights: &[u32]) -> u32 {
 /// The first control digit may have the remainders 0 to 3, as will be required from 2032. Any individual number is
 /// accepted with any year, because it does not determine the century from 2032.
 pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
-    if !text.iter().all(u8::is_ascii_digit) {
+    let mut digits = padded(text);
+    let Some(words) = Words::of(&digits).digits() else {
         return Err(Rejection::BadCharacter);
-    }
-    let two = |index: usize| u32::from(text[index] - b'0') * 10 + u32::from(text[index + 1] - b'0');
-    let (day, month, year) = (two(0), two(2), two(4));
-    let individual = two(6) * 10 + u32::from(text[8] - b'0');
+    };
+    let (day, month, year, individual) = parts(words);
 
     let is_d_number = usize::from(day > 40);
     let day = day - 40 * is_d_number as u32;
@@ -96,13 +123,12 @@ pub(super) fn from_canonical(text: &[u8; 11]) -> Result<Identity, Rejection> {
     let month = month - MONTH_OFFSETS[series];
     let slot = day_slot(year, month, day).ok_or(Rejection::BadDate)?;
 
-    let remainder = weighted(text, &FIRST_WEIGHTS) % 11;
-    if remainder >= REMAINDERS || !weighted(text, &SECOND_WEIGHTS).is_multiple_of(11) {
+    let remainder = (first_sum(words) + digit(words, 9)) % 11;
+    if remainder >= REMAINDERS || !(second_sum(words) + digit(words, 10)).is_multiple_of(11) {
         return Err(Rejection::BadCheckDigit);
     }
     let offset = remainder * PER_REMAINDER + slot * PER_DAY + individual;
-    let mut digits = [0; 12];
-    digits[..11].copy_from_slice(text);
+    digits[11] = 0;
     Ok(Identity { ordinal: Ordinal(SPACES[series][is_d_number].base() + offset), digits })
 }
 
@@ -130,18 +156,20 @@ pub(super) fn canonical(space: Space, offset: u32) -> Option<[u8; 12]> {
     day_slot(year, month, day)?;
 
     let (series, is_d_number) = series_of(space);
-    let mut digits = [0; 12];
-    super::write_decimal(&mut digits[..2], day + 40 * is_d_number);
-    super::write_decimal(&mut digits[2..4], month + MONTH_OFFSETS[series]);
-    super::write_decimal(&mut digits[4..6], year);
-    super::write_decimal(&mut digits[6..9], individual);
-    digits[9] = control_digit(weighted(&digits[..9], &FIRST_WEIGHTS), remainder)?;
-    digits[10] = control_digit(weighted(&digits[..10], &SECOND_WEIGHTS), 0)?;
+    let day = day + 40 * is_d_number;
+    let month = month + MONTH_OFFSETS[series];
+    let head = ((day * 100 + month) * 100 + year) * 100 + individual / 10;
+    let mut words = Words::of_numbers(head, individual % 10 * 1000);
+    words.tail |= control_digit(first_sum(words), remainder)? << 8;
+    words.tail |= control_digit(second_sum(words), 0)? << 16;
+    let mut digits = words.text();
+    digits[11] = 0;
     Some(digits)
 }
 
 /// The digit that makes `sum` equal to `remainder` modulo 11, `None` if it would be 10.
-fn control_digit(sum: u32, remainder: u32) -> Option<u8> {
+#[inline(always)]
+fn control_digit(sum: u32, remainder: u32) -> Option<u64> {
     let digit = (remainder + 11 - sum % 11) % 11;
-    (digit < 10).then_some(b'0' + digit as u8)
+    (digit < 10).then_some(digit.into())
 }

@@ -345,6 +345,9 @@ proptest! {
                 prop_assert!(identity.is_canonical_text(text.as_bytes()) && !identity.is_canonical_text(b"01819012365x"));
                 prop_assert_eq!(Identity::from_ordinal(identity.ordinal()), Some(identity));
                 prop_assert_eq!(identity.as_str(), &text);
+                // The slow path, forced by a separator, gives the same result.
+                let separated = format!("{}-{}", &text[..6], &text[6..]);
+                prop_assert_eq!(Identity::parse(separated.as_bytes(), Country::Norway, today()), Ok(identity));
             }
         }
     }
