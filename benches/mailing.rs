@@ -300,5 +300,93 @@ fn lists(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, lists);
+/// A print run with a letter for each id: how it is described, and its bytes.
+fn print_runs(ids: &[&[u8]]) -> Vec<(&'static str, String, Vec<u8>)> {
+    let (mut records, mut xml) = (b"00HEAD\n".to_vec(), format!("<B n=\"{}\">\n", ids.len()).into_bytes());
+    let field = |kind: [u8; 3], data: &[u8]| {
+        let length = (8 + data.len() as u16).to_be_bytes();
+        [&[0x5A], &length[..], &kind, &[0; 3], data].concat()
+    };
+    let mut afp = field([0xD3, 0xA8, 0xA8], b"document");
+    let page = [
+        field([0xD3, 0xA8, 0xAF], b""),
+        field([0xD3, 0xEE, 0x9B], &[7; 900]),
+        field([0xD3, 0xA9, 0xAF], b""),
+    ];
+    for id in ids {
+        let text = String::from_utf8_lossy(id);
+        records.extend(format!("10{text:<60}\n").as_bytes());
+        (0..3).for_each(|line| {
+            records.extend(format!("30{line:010}a line of the invoice with some text          \n").as_bytes())
+        });
+        xml.extend(
+            format!(
+                "<L><R><I>{text}</I><N>Anna Ek</N></R><Line a=\"12.50\">a line of the invoice</Line></L>\n"
+            )
+            .as_bytes(),
+        );
+        let digits: Vec<u8> = id.iter().map(|byte| byte - b'0' + 0xF0).collect();
+        // A tag of the name I.
+        let value = [&[4 + digits.len() as u8, 0x36, 0, 0], &digits[..]].concat();
+        afp.extend(field([0xD3, 0xA8, 0xAD], b""));
+        afp.extend(field([0xD3, 0xA0, 0x90], &[&[5, 0x02, 0x0B, 0, 0xC9], &value[..]].concat()));
+        afp.extend(page.concat());
+        afp.extend(field([0xD3, 0xA9, 0xAD], b""));
+    }
+    records.extend(format!("90{:08}\n", ids.len()).as_bytes());
+    xml.extend(b"</B>\n");
+    afp.extend(field([0xD3, 0xA9, 0xA8], b"document"));
+    let of_records = "form = \"records\"\nrecord_type = \"0:2\"\nletter_start = \"10\"\nid_in = \"10\"\nid_at = \"2:14\"\nheader = \"00\"\n\
+                      records = \"30\"\ntrailer = \"90\"\n[[count]]\nin = \"90\"\nat = \"2:8\"";
+    let of_xml = "form = \"xml\"\nletter_element = \"L\"\nid_path = \"R/I\"\n[[count]]\npath = \"B/@n\"";
+    vec![
+        ("records", of_records.to_owned(), records),
+        ("xml", of_xml.to_owned(), xml),
+        ("afp", "form = \"afp\"\nid_tag = \"I\"".to_owned(), afp),
+    ]
+}
+
+/// Print runs of each form, beside a copy of the files that a split of them writes.
+fn runs(criterion: &mut Criterion) {
+    let rows = support::size(1_000_000) / 4;
+    let data = support::Data::far(rows, rows);
+    let register = data.open();
+    let sender = register.senders().first().map(|sender| sender.id.as_str());
+    let question = register.question(sender, jiff::civil::date(2026, 6, 1)).expect("a question");
+    let list = List::new(&data, rows, CLEAN, &question);
+    let lines = list.text[list.prefix..].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let ids: Vec<&[u8]> = lines.map(|line| line.split(|byte| *byte == b';').next().unwrap_or(line)).collect();
+    let (to, copies) = (data.directory.join("split-run"), data.directory.join("copies"));
+    for (form, description, bytes) in print_runs(&ids) {
+        let path = data.directory.join(format!("run.{form}"));
+        fs::write(&path, &bytes).expect("a run");
+        let run = nabar::runs::RunDescription::parse(&description).expect("a description");
+        let options = ListOptions { run: Some(run), ..ListOptions::default() };
+        let mailing = Mailing { options, ..list.mailing(&path) };
+        let mut group = criterion.benchmark_group(format!("run: {form}"));
+        group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
+        let destination =
+            Destination { directory: &to, force: true, sync: false, language: Language::Swedish };
+        let mut last = None;
+        group.bench_function("split", |bencher| {
+            bencher.iter(|| last = Some(mailing::split(&mailing, &destination).expect("split")));
+        });
+        if let Some(report) = last {
+            assert_eq!(report.outcomes, list.expected.outcomes, "{form}");
+            let files: Vec<PathBuf> =
+                fs::read_dir(&to).expect("files").map(|file| file.expect("a file").path()).collect();
+            fs::create_dir_all(&copies).expect("made");
+            group.bench_function("cp of the outputs", |bencher| {
+                bencher.iter(|| {
+                    for file in &files {
+                        fs::copy(file, copies.join(file.file_name().expect("a name"))).expect("copied");
+                    }
+                });
+            });
+        }
+        let _ = (fs::remove_dir_all(&to), fs::remove_dir_all(&copies), fs::remove_file(&path));
+    }
+}
+
+criterion_group!(benches, lists, runs);
 criterion_main!(benches);

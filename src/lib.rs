@@ -50,6 +50,7 @@ pub mod register;
 pub mod rejected;
 #[cfg(feature = "replica")]
 pub mod replica;
+pub mod runs;
 #[cfg(feature = "service")]
 pub mod service;
 #[cfg(feature = "replica")]

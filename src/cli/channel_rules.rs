@@ -162,7 +162,7 @@ fn counted(
 ) -> Result<Counted, Failure> {
     let register = source_of(register, &args.of)?.register();
     with_ruling(rules, &register, &args.of, list, |mailing| {
-        let options = list_options(&args.reading);
+        let options = list_options(&args.reading)?;
         let max_rejected = RejectedLimit::Percent(100.0);
         let report = mailing::check(&Mailing { options, max_rejected, ..mailing.clone() })
             .map_err(|error| about(error, list, &args.rules))?;
@@ -225,7 +225,7 @@ fn explain(args: &RulesExplain) -> CommandResult {
     let letters = with_ruling(&rules, &register, &args.question.of, list, |mailing| {
         match (args.row, mailing.ruling) {
             (Some(row), _) => {
-                let options = list_options(&args.reading);
+                let options = list_options(&args.reading)?;
                 mailing::explain_row(&Mailing { options, ..mailing.clone() }, row)
                     .map_err(|error| about(error, list, &args.rules))
             }

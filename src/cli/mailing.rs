@@ -59,6 +59,12 @@ pub(super) fn split(args: &Split) -> CommandResult {
     {
         return Err(files::NotReplaced::IsInput(register).into());
     }
+    let read = [&args.list.reading.run.run, &args.list.rules].into_iter().flatten();
+    for path in read.filter_map(|path| path.canonicalize().ok()) {
+        if args.output.canonicalize().is_ok_and(|output| path.starts_with(output)) {
+            return Err(files::NotReplaced::IsInput(path).into());
+        }
+    }
     if args.question.source.is_some() {
         // Before anything is asked.
         mailing::check_destination(&to)?;
@@ -126,6 +132,7 @@ fn with_mailing(
         return Err(Failure::Usage("--two-ids needs --id-column twice, once for each column".to_owned()));
     }
     // Before anything is asked.
+    let options = list_options(reading)?;
     let rules = list.rules.as_ref().map(ChannelRules::read).transpose()?;
     listen();
     let JobRegister { register, asked } = JobRegister::open(question, list, rules.as_ref(), output)?;
@@ -142,7 +149,7 @@ fn with_mailing(
     let mailing = Mailing {
         question: &question,
         list: &list.list,
-        options: list_options(reading),
+        options,
         today,
         now: jiff::Timestamp::now(),
         ruling: None,
@@ -179,8 +186,10 @@ pub(super) fn asked_summary(resolved: &Resolved) -> AskedSummary {
 }
 
 /// How a list is read.
-pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
-    ListOptions {
+///
+/// Errors: the description of a print run cannot be used, or is given with options of rows.
+pub(super) fn list_options(reading: &ReadingArgs) -> Result<ListOptions, Failure> {
+    Ok(ListOptions {
         delimiter: reading.delimiter.map(|delimiter| delimiter.0),
         id_columns: reading.id_columns.clone(),
         two_ids: reading.two_ids.map(Into::into).unwrap_or_default(),
@@ -198,7 +207,8 @@ pub(super) fn list_options(reading: &ReadingArgs) -> ListOptions {
             HeaderArg::Yes => Some(true),
             HeaderArg::No => Some(false),
         },
-    }
+        run: super::runs::description(reading)?,
+    })
 }
 
 /// Prints the report, or a page instead.

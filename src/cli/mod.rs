@@ -15,6 +15,7 @@ mod mode;
 mod receipts;
 mod registers;
 mod report;
+mod runs;
 mod serve;
 mod sources;
 
@@ -204,6 +205,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Resolve(args) => sources::resolve(&args),
         Command::Source(args) => sources::source(&args),
         Command::Rules(args) => channel_rules::rules(&args),
+        Command::Run(args) => runs::run(&args),
         Command::Recheck(args) => sources::recheck(&args),
         Command::Reconcile(args) => receipts::reconcile(&args),
         Command::Record(args) => receipts::record(&args),

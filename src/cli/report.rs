@@ -1,7 +1,7 @@
 //! The report of `check` and `split` on a terminal.
 
 use nabar::mailing::{
-    self, ChannelsSummary, FurtherSummary, GroupsSummary, Language, Report, RowProblem, SourceSummary,
+    ChannelsSummary, FurtherSummary, GroupsSummary, Language, Report, RowProblem, SourceSummary,
 };
 use nabar::plain_text::plain;
 use std::io::{self, Write};
@@ -41,14 +41,16 @@ impl TerminalReport<'_> {
         let refused = match (reason, self.language) {
             ("no_rows", _) => self.pick("the list has no rows", "listan har inga rader").to_owned(),
             (_, Language::English) => {
-                format!("{rejected} of {rows} rows were rejected, more than --max-rejected allows")
+                let name = if report.list.run.is_some() { "letters" } else { "rows" };
+                format!("{rejected} of {rows} {name} were rejected, more than --max-rejected allows")
             }
             (_, Language::Swedish) => {
-                format!("{rejected} av {rows} rader avvisades, fler än --max-rejected tillåter")
+                let name = if report.list.run.is_some() { "brev" } else { "rader" };
+                format!("{rejected} av {rows} {name} avvisades, fler än --max-rejected tillåter")
             }
         };
         let most = report.reasons.iter().filter(|(name, _)| is_letter(name)).max_by_key(|(_, rows)| **rows);
-        let (column, file) = (plain(&report.list.id_column), mailing::REJECTED);
+        let (column, file) = (plain(&report.list.id_column), report.rejected_file());
         let cause = match (&report.likely_cause, most, self.language) {
             (Some(cause), ..) => self.language.cause(cause),
             (None, ..) if reason == "no_rows" => {
@@ -65,18 +67,23 @@ impl TerminalReport<'_> {
                     }
                 }
             }
+            (None, _, Language::English) if report.list.run.is_some() => {
+                format!("are the ids at {column}? See the description of the run")
+            }
+            (None, _, Language::Swedish) if report.list.run.is_some() => {
+                format!("finns identiteterna på {column}? Se körningens beskrivning")
+            }
             (None, _, Language::English) => format!("are the ids in column {column}? See --id-column"),
             (None, _, Language::Swedish) => format!("står identiteterna i kolumn {column}? Se --id-column"),
         };
         format!("{refused}: {cause}")
     }
 
-    /// How the list was read and why, warnings, and the age of the register.
-    pub(super) fn explain(&self, out: &mut impl Write) -> io::Result<()> {
+    /// How a list with one row a letter was read, and why.
+    fn explain_form(&self, out: &mut impl Write) -> io::Result<()> {
         let (report, words) = (self.report, self.language.words());
         let list = &report.list;
         let prefix = self.pick("nabar: list:", "nabar: lista:");
-        let warning = self.pick("nabar: warning:", "nabar: varning:");
         let named = self.pick("delimiter", "skiljetecken");
         let delimiter = match &list.delimiter[..] {
             "" => self.pick("no delimiter", "utan skiljetecken").to_owned(),
@@ -116,13 +123,49 @@ impl TerminalReport<'_> {
             );
             writeln!(out, "{prefix} {hint}")?;
         }
+        Ok(())
+    }
+
+    /// How the list was read and why, warnings, and the age of the register.
+    pub(super) fn explain(&self, out: &mut impl Write) -> io::Result<()> {
+        let (report, words) = (self.report, self.language.words());
+        let list = &report.list;
+        if let Some(run) = &list.run {
+            writeln!(
+                out,
+                "{} {}, {} {}, {} {}, {} {} ({} % {})",
+                self.pick("nabar: run:", "nabar: körning:"),
+                run.description.form(),
+                list.rows,
+                self.pick("letters", "brev"),
+                run.records,
+                self.pick("records", "poster"),
+                self.pick("ids in", "identiteter i"),
+                plain(&list.id_column),
+                self.decimal(list.id_share * 100.0, 1),
+                self.pick("of the letters", "av breven"),
+            )?;
+        } else {
+            self.explain_form(out)?;
+        }
+        let warning = self.pick("nabar: warning:", "nabar: varning:");
+        for column in list.run.iter().flat_map(|run| &run.empty_columns) {
+            let empty = self.pick("no letter has a text at", "inget brev har text på");
+            writeln!(out, "{warning} {empty} {}", plain(column))?;
+        }
         if report.more_than_one_identity > 0 {
-            let others = self.pick(
-                "rows hold the id of another recipient outside the id column; --strict-rows rejects them, \
-                 --expected-ids names columns where other ids are expected",
-                "rader har en annan mottagares identitet utanför identitetens kolumn; --strict-rows avvisar dem, \
-                 --expected-ids anger kolumner där andra identiteter är väntade",
-            );
+            let others = match list.run {
+                None => self.pick(
+                    "rows hold the id of another recipient outside the id column; --strict-rows rejects them, \
+                     --expected-ids names columns where other ids are expected",
+                    "rader har en annan mottagares identitet utanför identitetens kolumn; --strict-rows avvisar dem, \
+                     --expected-ids anger kolumner där andra identiteter är väntade",
+                ),
+                Some(_) => self.pick(
+                    "letters hold the id of another recipient; --strict-rows rejects them",
+                    "brev har en annan mottagares identitet; --strict-rows avvisar dem",
+                ),
+            };
             writeln!(out, "{warning} {} {others}", report.more_than_one_identity)?;
         }
         if let Some(joined) = report.reasons.get("joined_rows") {
@@ -171,7 +214,8 @@ impl TerminalReport<'_> {
         let mut line = |indent: &str, part: u64, name: &str| {
             writeln!(out, "{indent}{part:>11}  {:>5} %  {name}", self.decimal(percent(part), 1))
         };
-        line("", letters, if letters > report.list.rows { words.letters } else { words.rows })?;
+        let has_letters = letters > report.list.rows || report.list.run.is_some();
+        line("", letters, if has_letters { words.letters } else { words.rows })?;
         line("", report.outcomes["digital"], &self.name("digital"))?;
         for operator in report.operators.iter().filter(|operator| operator.rows > 0) {
             line("    ", operator.rows, &plain(&operator.name))?;

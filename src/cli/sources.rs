@@ -107,7 +107,7 @@ pub(super) fn recipients(
     let mut all = Vec::new();
     for list in lists {
         let mailing = Mailing {
-            options: ListOptions { other_country, ..list_options(reading) },
+            options: ListOptions { other_country, ..list_options(reading)? },
             today,
             max_rejected,
             progress: &progress,

@@ -5,10 +5,12 @@ use super::likely_cause::LikelyCause;
 use super::report::REPORT;
 use crate::plain_text::plain;
 use crate::register::{Damage, QuestionError, ScopeError};
+use crate::runs::RunError;
 use crate::snapshot::OpenError;
 use crate::store::StoreError;
 use std::io;
 use std::path::PathBuf;
+use zip::result::ZipError;
 
 /// Why a list cannot be checked or split. [`ListError::hint`] says which setting of the job may help.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +211,24 @@ pub enum ListError {
     /// A row is longer than [`ROW_BYTES_MAX`](crate::limits::ROW_BYTES_MAX). With the offset of its first byte.
     #[error("the row that begins at byte {0} is longer than 1 MiB: is this a list with one row per line?")]
     RowTooLong(u64),
+    /// The list is a print run, which is not as its description says.
+    #[error("the run is not as described: {0}; nothing was left behind")]
+    Run(#[from] RunError),
+    /// The list is an archive that cannot be split.
+    #[error("{0}; nothing was left behind")]
+    Archive(#[from] ArchiveProblem),
+    /// What is before the first letter of a print run or behind the last one, which goes to every file, has the id of a person.
+    #[error(
+        "what is before the first letter of the run, or behind the last one, holds the identity of a person, which would be \
+         copied to every file: a letter begins otherwise than described; or, if that id may go to everybody, say ids_around = true in \
+         the description; nothing was left behind"
+    )]
+    AroundLetters,
+    /// The split was one of a print run.
+    #[error(
+        "{} has the parts of a print run: only lists of one row a letter are rechecked, recorded and reconciled so far", .0.display()
+    )]
+    SplitOfRun(PathBuf),
     /// The list is longer than the caller allows: [`StreamLimits::bytes`](super::StreamLimits::bytes).
     #[error("the list is longer than {0} bytes after decompression")]
     TooLong(u64),
@@ -364,6 +384,10 @@ impl ListError {
             | ListError::NoSuchRow { .. }
             | ListError::ColumnZero
             | ListError::RowTooLong(_)
+            | ListError::Run(_)
+            | ListError::AroundLetters
+            | ListError::Archive(_)
+            | ListError::SplitOfRun(_)
             | ListError::TooLong(_)
             | ListError::ExpandsTooMuch(_)
             | ListError::Busy(_)
@@ -393,6 +417,9 @@ impl ListError {
                 | ListError::NotRows { .. }
                 | ListError::ListChanged
                 | ListError::RowTooLong(_)
+                | ListError::Run(_)
+                | ListError::AroundLetters
+                | ListError::Archive(_)
                 | ListError::TooLong(_)
                 | ListError::ExpandsTooMuch(_)
                 | ListError::HeaderIsRow
@@ -417,6 +444,9 @@ impl ListError {
                 | ListError::LineEndsLost
                 | ListError::OtherHeader(_)
                 | ListError::RowTooLong(_)
+                | ListError::Run(_)
+                | ListError::AroundLetters
+                | ListError::Archive(_)
                 | ListError::NotAsked(_)
                 | ListError::FurtherNotAsked { .. }
                 | ListError::Stale(_)
@@ -452,6 +482,7 @@ impl ListError {
                 | ListError::NoSuchChannel(_)
                 | ListError::NoSuchLetter(_)
                 | ListError::TwoColumns
+                | ListError::SplitOfRun(_)
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)
@@ -514,4 +545,62 @@ impl FurtherRegisterError {
     pub(super) fn is_age(&self) -> bool {
         matches!(self, FurtherRegisterError::Stale(_) | FurtherRegisterError::Old { .. })
     }
+}
+
+/// A ZIP run cannot be read, or is not as its description says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArchiveProblem {
+    /// It is no ZIP, or damaged.
+    #[error("the archive cannot be read: {0}")]
+    Zip(#[from] ZipError),
+    /// Archives are read from their end.
+    #[error("an archive is read from its end: name a file, not standard input")]
+    Stream,
+    /// It has no such entry.
+    #[error("the archive has no entry {0}, which its description names as the index")]
+    NoIndex(String),
+    /// The index is too long.
+    #[error("the index is longer than 1 GiB after decompression")]
+    IndexTooLong,
+    /// More entries than any run has.
+    #[error("the archive has more than 16 million entries")]
+    TooManyEntries,
+    /// Several entries of one name.
+    #[error(
+        "{0} entries of the archive have the name of another one: which file a letter means is not known"
+    )]
+    SameNames(usize),
+    /// Entries that would be unpacked elsewhere.
+    #[error(
+        "{0} entries of the archive have names that lead out of a directory (.., /, \\ or a drive): the archive may be an attack"
+    )]
+    UnsafeNames(usize),
+    /// Something is before the archive.
+    #[error("the file has something before its archive, such as another one: split each by itself")]
+    BytesBefore,
+    /// Entries that have bytes in common.
+    #[error("entries of the archive have bytes in common: it is damaged, or an attack")]
+    Overlapping,
+    /// An entry has another name than its directory says.
+    #[error("an entry of the archive has another name than its directory says: it is damaged, or an attack")]
+    OtherName,
+    /// Entries that no letter names.
+    #[error(
+        "{0} entries of the archive are named by no letter of the index: `common` names those for all, `unnamed` says what to do with others"
+    )]
+    Unnamed(usize),
+    /// Files that are not there.
+    #[error(
+        "{files} files that letters name are not in the archive, the first one of letter {letter}: `missing = \"allow\"` splits it all the same"
+    )]
+    Missing {
+        /// How many.
+        files: u64,
+        /// Number of the first letter that names one, in its part.
+        letter: u64,
+    },
+    /// Entries that several letters name.
+    #[error("{0} entries of the archive are named by several letters, and `shared` is \"refuse\"")]
+    Shared(usize),
 }

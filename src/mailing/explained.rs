@@ -1,16 +1,17 @@
 //! Why a letter goes as it does: each channel rule in turn.
 
-use super::Mailing;
 use super::error::ListError;
 use super::input::{self, Input};
 use super::parse::ChunkRows;
 use super::ruling::{ListRuling, Ruling};
 use super::run::Job;
 use super::tally::Verdict;
+use super::{Mailing, archive};
 use crate::channels::{Explained, Facts, RegisterAnswer};
 use crate::identities::Identity;
 use crate::limits::CHUNK_BYTES;
 use crate::register::{Answer, Outcome, Question};
+use crate::runs::BytesEnd;
 use jiff::civil::Date;
 
 /// A letter, and what each rule saw of it.
@@ -62,8 +63,21 @@ pub fn explain_letter(
 pub fn explain_row(mailing: &Mailing<'_>, row: u64) -> Result<Vec<ExplainedLetter>, ListError> {
     let Some(ruling) = mailing.ruling else { return Ok(Vec::new()) };
     mailing.check_age()?;
-    let input = input::open(mailing.list)?;
-    let form = mailing.form_of(&input)?;
+    match archive::description_of(&mailing.options) {
+        None => explain_input(mailing, ruling, input::open(mailing.list)?, row),
+        Some(zip) => {
+            archive::with_index(mailing, zip, |mailing, index, _| explain_input(mailing, ruling, index, row))
+        }
+    }
+}
+
+fn explain_input(
+    mailing: &Mailing<'_>,
+    ruling: &Ruling<'_>,
+    mut input: Input,
+    row: u64,
+) -> Result<Vec<ExplainedLetter>, ListError> {
+    let form = mailing.form_of(&mut input)?;
     let job = mailing.job(&form)?;
     let mut search =
         RowSearch { mailing, ruling, job: &job, wanted: row, before: 0, rows: ChunkRows::new(job.numbers) };
@@ -71,16 +85,24 @@ pub fn explain_row(mailing: &Mailing<'_>, row: u64) -> Result<Vec<ExplainedLette
         Input::Mapped(mapped) => {
             let (bytes, mut at) = (mapped.as_ref(), form.prefix);
             while at < bytes.len() {
-                if let Some(found) = search.chunk(&bytes[at..], CHUNK_BYTES.min(bytes.len() - at))? {
+                let chunk = (&bytes[at..], BytesEnd::Run);
+                if let Some(found) = search.chunk(chunk, CHUNK_BYTES.min(bytes.len() - at))? {
                     return Ok(found);
                 }
                 at += search.rows.end;
+                if search.rows.letters.is_last {
+                    break;
+                }
             }
         }
         Input::Stream(mut stream) => {
             stream.skip(form.prefix);
-            while let Some(bytes) = stream.chunk(&form.guard.rules, mailing.progress)? {
-                if let Some(found) = search.chunk(&bytes, bytes.len())? {
+            let mut next = || match &form.run {
+                Some(run) => stream.letters(run, &mut Vec::new(), mailing.progress),
+                None => stream.chunk(&form.guard.rules, mailing.progress),
+            };
+            while let Some(bytes) = next()? {
+                if let Some(found) = search.chunk((&bytes, BytesEnd::Letter), bytes.len())? {
                     return Ok(found);
                 }
             }
@@ -101,12 +123,19 @@ struct RowSearch<'s> {
 
 impl RowSearch<'_> {
     /// The letters of the wanted row, if it begins in the first `length` of `bytes`.
-    fn chunk(&mut self, bytes: &[u8], length: usize) -> Result<Option<Vec<ExplainedLetter>>, ListError> {
+    fn chunk(
+        &mut self,
+        (bytes, ends): (&[u8], BytesEnd),
+        length: usize,
+    ) -> Result<Option<Vec<ExplainedLetter>>, ListError> {
         if self.mailing.progress.interrupted() {
             return Err(ListError::Interrupted);
         }
         let mut ruler = self.job.ruling.as_ref().map(ListRuling::ruler);
-        self.rows.read(&self.job.context, bytes, length, ruler.as_mut())?;
+        self.rows.read(&self.job.context, (bytes, ends), length, ruler.as_mut())?;
+        if let Some(error) = self.rows.problem.take() {
+            return Err(error.into());
+        }
         let mut row = self.before;
         let mut found = Vec::new();
         for letter in 0..self.rows.ends.len() {

@@ -8,6 +8,10 @@ use crate::register::Register;
 
 /// Columns of the file.
 const COLUMNS: [&str; 5] = ["row", "recipient_id", "outcome", "reason", "operator_id"];
+/// The first column of a print run, instead of `row`.
+const LETTER_COLUMN: &str = "letter";
+/// Columns of a print run, after all others: where the letter is.
+pub(super) const PLACE_COLUMNS: [&str; 3] = ["first_record", "records", "bytes"];
 /// Further ones with channel rules.
 const COLUMNS_OF_RULES: [&str; 2] = ["channel", "rule"];
 /// The columns of the outcome and the channel.
@@ -22,6 +26,8 @@ pub(super) struct Feedback {
     tails: Vec<LineTail>,
     /// The first line of the file.
     header: Vec<u8>,
+    /// Whether lines end with where the letter is.
+    has_places: bool,
 }
 
 /// The part of a line after the identity, from the comma on.
@@ -38,12 +44,23 @@ impl LineTail {
 }
 
 impl Feedback {
-    pub(super) fn new(register: &Register, ruling: Option<&Ruling<'_>>, numbers: VerdictNumbers) -> Feedback {
+    /// Of a print run if it `has_places`.
+    pub(super) fn new(
+        register: &Register,
+        ruling: Option<&Ruling<'_>>,
+        numbers: VerdictNumbers,
+        has_places: bool,
+    ) -> Feedback {
         let own_country = register.kind().country();
-        let header = match ruling {
-            None => line(COLUMNS.to_vec()),
-            Some(ruling) => line(columns(ruling.rules().registers().iter().map(|one| &*one.name))),
+        let mut names = match ruling {
+            None => COLUMNS.map(str::to_owned).to_vec(),
+            Some(ruling) => columns(ruling.rules().registers().iter().map(|one| &*one.name)),
         };
+        if has_places {
+            names[0] = LETTER_COLUMN.to_owned();
+            names.extend(PLACE_COLUMNS.map(str::to_owned));
+        }
+        let header = line(names);
         let tail = |Ruled { verdict, rule, further, is_foreign }: Ruled| {
             let operator = match verdict {
                 Verdict::Decided(outcome) => RegisterAnswer::new(outcome, register.operators()).operator,
@@ -65,6 +82,10 @@ impl Feedback {
             }
             let mut bytes = vec![b','];
             bytes.extend(line(record));
+            if has_places {
+                // The places follow.
+                bytes.pop();
+            }
             let digits = if is_foreign { own_country.other() } else { own_country }.digits();
             let mut padded = [0; LineTail::WIDE];
             let fits = bytes.len().min(LineTail::WIDE);
@@ -72,7 +93,7 @@ impl Feedback {
             let identity_digits = if matches!(verdict, Verdict::Rejected(_)) { 0 } else { digits };
             LineTail { padded, bytes, identity_digits }
         };
-        Feedback { tails: numbers.all().map(tail).collect(), header }
+        Feedback { tails: numbers.all().map(tail).collect(), header, has_places }
     }
 
     /// The first line of the file.
@@ -80,10 +101,18 @@ impl Feedback {
         &self.header
     }
 
-    /// Bytes of a line with this verdict, without the digits of its row number.
+    /// Bytes of a line with this verdict, without the digits of its row number and of where the letter is.
     pub(super) fn bytes_without_number(&self, verdict: usize) -> u64 {
         let tail = &self.tails[verdict];
-        (1 + tail.identity_digits + tail.bytes.len()) as u64
+        let around_places = if self.has_places { PLACE_COLUMNS.len() + 1 } else { 0 };
+        (1 + tail.identity_digits + tail.bytes.len() + around_places) as u64
+    }
+
+    /// Appends the rest of a line: where the letter is.
+    pub(super) fn push_place(&self, buffers: &mut PartsMut<'_>, part: usize, place: [u64; 3]) {
+        let [first, records, bytes] = place;
+        let text = format!(",{first},{records},{bytes}\n");
+        buffers.push(part, text.as_bytes(), text.len());
     }
 
     /// Appends a line to a part, and increments the counter.

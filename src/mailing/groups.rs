@@ -106,7 +106,7 @@ impl<'a> ListGroups<'a> {
         let channels = rules.map(ChannelRules::channels).unwrap_or_default();
         (!options.by.is_empty()).then(|| ListGroups {
             options,
-            cells: CellReader::new(form, &form.cells[of_rules..]),
+            cells: CellReader::new(form, &form.cells[of_rules..][..options.columns().count()]),
             day,
             ids: form.guard.rules.ids,
             counted: numbers.all().map(counted).collect(),

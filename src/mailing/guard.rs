@@ -101,7 +101,7 @@ impl Guard {
     }
 
     /// Whether digits are an identity, and not one of a row's own, of which `text` has the spelling.
-    fn is_other(&self, digits: &[u8], text: &[u8], own: &[Identity]) -> bool {
+    pub(super) fn is_other(&self, digits: &[u8], text: &[u8], own: &[Identity]) -> bool {
         let mut readings = self.rules.ids.readings(digits).peekable();
         let is_own = |identity: &Identity| own.iter().any(|mine| is_same(mine, identity, text));
         readings.peek().is_some() && !readings.any(|identity| is_own(&identity))
@@ -129,6 +129,14 @@ impl Guard {
             let digits: Vec<u8> = text.iter().copied().filter(u8::is_ascii_digit).collect();
             self.is_other(text, text, own)
                 || is_separated && digits.len() >= 10 && self.is_other(&digits, text, own)
+        })
+    }
+
+    /// Whether another identity than a row's own begins with a run of digits.
+    fn is_other_run(&self, bytes: &[u8], run: &Range<usize>, own: &[Identity]) -> bool {
+        spellings(&self.rules.ids, bytes, run).any(|candidate| {
+            let text = &bytes[candidate];
+            self.is_other(text, text, own) && self.rules.ids.readings(text).any(|id| is_plain(text, &id))
         })
     }
 
@@ -175,14 +183,7 @@ impl Guard {
         let mut at = row.start;
         while let Some(run) = next_run(&bytes[..row.end], at) {
             at = run.end;
-            if overlaps(known, &run) {
-                continue;
-            }
-            let is_other = spellings(&self.rules.ids, &bytes[..row.end], &run).any(|candidate| {
-                let text = &bytes[candidate];
-                self.is_other(text, text, own) && self.rules.ids.readings(text).any(|id| is_plain(text, &id))
-            });
-            if !is_other {
+            if overlaps(known, &run) || !self.is_other_run(&bytes[..row.end], &run, own) {
                 continue;
             }
             if !self.expected.is_empty() {
@@ -347,7 +348,7 @@ fn overlaps(others: &[Range<usize>], part: &Range<usize>) -> bool {
 }
 
 /// The next maximal run of digits that has at least six.
-fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
+pub(super) fn next_run(bytes: &[u8], mut at: usize) -> Option<Range<usize>> {
     while at < bytes.len() {
         let start = at + bytes[at..].iter().position(u8::is_ascii_digit)?;
         let length = bytes[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -388,7 +389,11 @@ fn digits_after(bytes: &[u8], run: &Range<usize>, digits: usize) -> Option<usize
 }
 
 /// The possible identities that begin with a run of digits, one of each country.
-fn spellings(ids: &IdNumbers, bytes: &[u8], run: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn spellings(
+    ids: &IdNumbers,
+    bytes: &[u8],
+    run: &Range<usize>,
+) -> impl Iterator<Item = Range<usize>> {
     ids.countries().filter_map(|country| spelling(country, bytes, run))
 }
 

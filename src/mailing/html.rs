@@ -113,7 +113,11 @@ fn page(report: &Report, language: Language) -> String {
 fn first_figures(report: &Report, language: Language) -> Markup {
     let words = language.words();
     let (digital, letters) = (report.digital_letters(), report.letters);
-    let go = if letters > report.list.rows { words.letters_digital } else { words.rows_digital };
+    let go = if letters > report.list.rows || report.list.run.is_some() {
+        words.letters_digital
+    } else {
+        words.rows_digital
+    };
     let widths = bars(report).map(|(name, part)| (name, share(part, letters)));
     let segments = widths.scan(0.0, |end, (name, width)| {
         let from = std::mem::replace(end, *end + width);
@@ -328,12 +332,12 @@ fn basis(report: &Report, language: Language) -> Markup {
             dt { (words.list) } dd { (plain(&report.list.path)) }
             dt { (words.form) }
             dd {
-                (report.list.encoding)
+                @if let Some(run) = &report.list.run { (run.description.form()) } @else { (report.list.encoding) }
                 @if !report.list.delimiter.is_empty() { ", " code { (report.list.delimiter.escape_default()) } }
-                ", "
-                @match report.list.header_row {
-                    Some(row) => { (words.header_in_row) " " (row) }
-                    None => (words.no_header)
+                @match (report.list.header_row, &report.list.run) {
+                    (Some(row), _) => { ", " (words.header_in_row) " " (row) }
+                    (None, None) => { ", " (words.no_header) }
+                    (None, Some(_)) => {}
                 }
                 ", " (words.identities_in) " " (plain(&report.list.id_column))
             }

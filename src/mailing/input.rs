@@ -1,10 +1,12 @@
 //! Opens lists (plain and compressed files, standard input), and reads them in chunks of whole rows.
 
 use super::error::ListError;
+use super::list_run::ListRun;
 use super::options::{Progress, StreamLimits};
 use super::rows::{Layout, RowRules, RowScanner, line_end, past_line_end};
 use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
+use crate::runs::{BytesEnd, Letters, RunProblem};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -86,6 +88,32 @@ pub(super) fn stream(reader: Box<dyn Read + Send>, limits: StreamLimits) -> Resu
 }
 
 impl Input {
+    /// The beginning of the list, of at least `wanted` bytes unless it is shorter, and whether it is the whole list.
+    pub(super) fn beginning(
+        &mut self,
+        wanted: usize,
+        progress: &dyn Progress,
+    ) -> Result<(&[u8], bool), ListError> {
+        match self {
+            Input::Mapped(mapped) => {
+                let mapped: &Mapped = mapped;
+                Ok((mapped.as_ref(), true))
+            }
+            Input::Stream(stream) => {
+                stream.fill(wanted, progress)?;
+                Ok((&stream.buffer, stream.at_end))
+            }
+        }
+    }
+
+    /// Bytes of a letter of a print run, at most.
+    pub(super) fn letter_bytes(&self) -> usize {
+        match self {
+            Input::Mapped(_) => usize::MAX,
+            Input::Stream(stream) => stream.limits.letter_bytes,
+        }
+    }
+
     /// The beginning of the list, and whether it is the whole list.
     pub(super) fn sample(&self) -> (&[u8], bool) {
         let (bytes, all) = match self {
@@ -173,6 +201,49 @@ impl ListStream {
                 return Err(ListError::RowTooLong(self.done));
             }
             wanted += 2; // a line end may continue after the buffer
+        }
+    }
+
+    /// The next whole letters of a print run, about [`CHUNK_BYTES`]. `None` at the end, when `after_letters` has what is after
+    /// the last one.
+    ///
+    /// Errors: the run is not as described; a letter is longer than one may be.
+    pub(super) fn letters(
+        &mut self,
+        run: &ListRun,
+        after_letters: &mut Vec<u8>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Vec<u8>>, ListError> {
+        let (mut wanted, mut found) = (2 * CHUNK_BYTES, Letters::default());
+        loop {
+            self.fill(wanted, progress)?;
+            if self.buffer.is_empty() {
+                return Ok(None);
+            }
+            let ends = if self.at_end { BytesEnd::Run } else { BytesEnd::Anywhere };
+            found.clear();
+            // Letters before an error are read first.
+            match run
+                .letters(&self.buffer, CHUNK_BYTES, ends, &mut found)
+                .map_err(|error| error.moved(self.done))
+            {
+                Err(error) if found.end == 0 => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+            if found.is_last && self.at_end && found.end == 0 {
+                self.done += self.buffer.len() as u64;
+                *after_letters = std::mem::take(&mut self.buffer);
+                return Ok(None);
+            }
+            if found.end > 0 {
+                let rest = self.buffer.split_off(found.end);
+                self.done += found.end as u64;
+                return Ok(Some(std::mem::replace(&mut self.buffer, rest)));
+            }
+            if self.buffer.len() > self.limits.letter_bytes {
+                return Err(RunProblem::LetterTooLong.at(0).moved(self.done).into());
+            }
+            wanted = (self.buffer.len() * 2).min(self.limits.letter_bytes + 1);
         }
     }
 

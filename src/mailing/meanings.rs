@@ -75,6 +75,22 @@ const fn meanings(reason: &str) -> Option<(&'static str, &'static str)> {
             "The row ends before the column of the identities. Look at it in rejected.csv: perhaps it was cut.",
             "Raden slutar före identiteternas kolumn. Se den i rejected.csv: den kan vara avklippt.",
         ),
+        b"no_id" => (
+            "The letter has no record, element or tag with an id. The system that makes the run must add it.",
+            "Brevet har ingen post, inget element och ingen tagg med identitet. Systemet som gör körningen måste lägga till den.",
+        ),
+        b"unknown_record" => (
+            "The letter has a record of a type that the description of the run does not name: a record may be damaged, or the \
+             description incomplete.",
+            "Brevet har en post av en typ som beskrivningen av körningen inte nämner: en post kan vara skadad, eller \
+             beskrivningen ofullständig.",
+        ),
+        b"bad_text" => (
+            "The letter has characters or references that its encoding does not have, so that other programs could not read its \
+             file. Correct the system that makes the run.",
+            "Brevet har tecken eller referenser som dess teckenkodning inte har, så att andra program inte kan läsa filen. Rätta \
+             systemet som gör körningen.",
+        ),
         b"bad_quoting" => (
             "Quotation marks of the row do not match, so its cells are not certain. Correct the export of the list.",
             "Radens citattecken hänger inte ihop, så cellerna är osäkra. Rätta exporten av listan.",

@@ -3,6 +3,7 @@
 //! [`check`] makes the report of a list, [`split`] also its files. Every row of a list goes to exactly one
 //! file, byte for byte, in the order of the list; the sums are checked before a job ends.
 
+mod archive;
 mod buffers;
 mod cells;
 mod channel_report;
@@ -19,12 +20,16 @@ mod id_numbers;
 mod input;
 mod likely_cause;
 mod lines;
+mod list_run;
 mod meanings;
 mod names;
 mod options;
+mod other_ids;
 mod output_directory;
 mod outputs;
 mod parse;
+mod preview;
+mod print_run;
 mod receipts;
 mod recheck;
 mod register_report;
@@ -48,7 +53,7 @@ mod words;
 pub use channel_report::{
     ChannelCosts, ChannelSummary, ChannelsSummary, FurtherSummary, IdListSummary, RuleSummary,
 };
-pub use error::{FurtherRegisterError, Hint, ListError, ReceiptsError};
+pub use error::{ArchiveProblem, FurtherRegisterError, Hint, ListError, ReceiptsError};
 pub use explained::{ExplainedLetter, explain_letter, explain_row};
 pub use file_kind::FileKind;
 pub use further::other_country;
@@ -58,6 +63,7 @@ pub use html::is_html_report;
 pub(crate) use id_numbers::IdNumbers;
 pub use likely_cause::LikelyCause;
 pub use options::{Duplicates, ListOptions, MAX_REJECTED, Progress, StreamLimits, TwoIds};
+pub use preview::{LetterPreview, RunPreview, preview_run};
 pub use receipts::{
     FurtherRecord, LetterRecord, ReceiptOptions, ReceiptsSummary, Reconciled, ReconciledFile, RecordKey,
     RunRecord, RunRegister,
@@ -65,9 +71,9 @@ pub use receipts::{
 pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked};
 pub use register_report::{AskedSummary, RegisterSummary, SourceSummary};
 pub use report::{
-    DecidedBy, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary, ListSummary, MadeSummary,
-    OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, Report, Savings, SenderSummary, SettingsSummary,
-    VERSION,
+    DecidedBy, EntriesSummary, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary,
+    ListSummary, MadeSummary, OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, Report, RunSummary,
+    Savings, SenderSummary, SettingsSummary, VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub(crate) use ruling::IdRuling;
@@ -81,8 +87,10 @@ use crate::channels::IdList;
 use crate::identities::{Country, Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
+use archive::Archive;
 use groups::ListGroups;
 use guard::holds_run;
+use input::Input;
 use output_directory::OutputDirectory;
 use outputs::Outputs;
 use parse::ParseContext;
@@ -182,7 +190,12 @@ impl<'a> Destination<'a> {
 
 /// Makes the report of a list.
 pub fn check(mailing: &Mailing<'_>) -> Result<Report, ListError> {
-    check_input(mailing, input::open(mailing.list)?)
+    match archive::description_of(&mailing.options) {
+        None => check_input(mailing, input::open(mailing.list)?, None),
+        Some(zip) => archive::with_index(mailing, zip, |mailing, index, archive| {
+            check_input(mailing, index, Some(archive))
+        }),
+    }
 }
 
 /// Makes the report of a list that is read from `list`; `mailing.list` is only its name in the report.
@@ -191,23 +204,42 @@ pub fn check_stream(
     list: Box<dyn Read + Send>,
     limits: StreamLimits,
 ) -> Result<Report, ListError> {
-    check_input(mailing, input::stream(list, limits)?)
+    match archive::description_of(&mailing.options) {
+        None => check_input(mailing, input::stream(list, limits)?, None),
+        Some(_) => Err(ArchiveProblem::Stream.into()),
+    }
 }
 
-fn check_input(mailing: &Mailing<'_>, input: input::Input) -> Result<Report, ListError> {
+fn check_input(
+    mailing: &Mailing<'_>,
+    mut input: Input,
+    archive: Option<&Archive<'_>>,
+) -> Result<Report, ListError> {
     let started = Instant::now();
     mailing.check_age()?;
-    let form = mailing.form_of(&input)?;
+    let form = mailing.form_of(&mut input)?;
     let result = run::run(&mailing.job(&form)?, input, None)?;
     mailing.check_rows(&result)?;
-    Ok(mailing.report(&form, &result, None, started))
+    mailing.check_run(&form, &result)?;
+    let mut report = mailing.report(&form, &result, None, started);
+    if let Some(archive) = archive.filter(|_| report.refused.is_none()) {
+        let entries = archive.check_entries(&form, mailing.own_columns())?;
+        report.list.run = Some(archive.summary(&result, entries));
+    }
+    Ok(report)
 }
 
 /// The identities of a list's letters that the register may have, ascending, each once; of a row with two identities both.
 /// Also whether the list has too many rejected rows for the job.
 pub fn recipients(mailing: &Mailing<'_>) -> Result<(Vec<Ordinal>, bool), ListError> {
-    let input = input::open(mailing.list)?;
-    let mut form = mailing.form_of(&input)?;
+    match archive::description_of(&mailing.options) {
+        None => recipients_of(mailing, input::open(mailing.list)?),
+        Some(zip) => archive::with_index(mailing, zip, |mailing, index, _| recipients_of(mailing, index)),
+    }
+}
+
+fn recipients_of(mailing: &Mailing<'_>, mut input: Input) -> Result<(Vec<Ordinal>, bool), ListError> {
+    let mut form = mailing.form_of(&mut input)?;
     // Both identities of a row, whichever is reached better.
     form.second = form.second.map(|(column, _)| (column, TwoIds::Both));
     let result = run::run(&mailing.job(&form)?, input, None)?;
@@ -236,8 +268,8 @@ fn list_of_ids(
         progress: &progress,
         ..mailing.clone()
     };
-    let input = input::open(mailing.list)?;
-    let form = mailing.form_of(&input)?;
+    let mut input = input::open(mailing.list)?;
+    let form = mailing.form_of(&mut input)?;
     let result = run::run(&mailing.job(&form)?, input, None)?;
     mailing.check_columns(&result)?;
     // Also what looks like the end of a report, or stands above the header: it may hold the one id that matters.
@@ -268,29 +300,57 @@ pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, List
     check_input_outside(mailing, to)?;
     // Before the list is read: the directory is locked also while the job waits for its list.
     let directory = OutputDirectory::create(to.directory, to.force)?;
-    let input = input::open(mailing.list)?;
-    let form = mailing.form_of(&input)?;
+    match archive::description_of(&mailing.options) {
+        None => split_input(mailing, to, directory, (input::open(mailing.list)?, None), started),
+        Some(zip) => archive::with_index(mailing, zip, |mailing, index, archive| {
+            split_input(mailing, to, directory, (index, Some(archive)), started)
+        }),
+    }
+}
+
+fn split_input(
+    mailing: &Mailing<'_>,
+    to: &Destination<'_>,
+    directory: OutputDirectory,
+    (mut input, archive): (Input, Option<&Archive<'_>>),
+    started: Instant,
+) -> Result<Report, ListError> {
+    let form = mailing.form_of(&mut input)?;
+    if let Some(archive) = archive {
+        // Before anything is split.
+        archive.check_entries(&form, mailing.own_columns())?;
+    }
     let register = mailing.question.register();
     let job = mailing.job(&form)?;
-    let outputs = Outputs::create(
-        directory,
-        register,
-        (mailing.ruling, job.numbers),
-        mailing.duplicates,
-        &form.beginning,
-    )?;
+    // Parts of an index are not named as the archive is.
+    let name = if archive.is_some() { Path::new("") } else { mailing.list };
+    let ending = list_run::ending(mailing.options.run.as_ref(), name);
+    let rules = (mailing.ruling, job.numbers);
+    let mut outputs = Outputs::create(directory, register, rules, mailing.duplicates, &form, &ending)?;
     let result = run::run(&job, input, Some(&outputs))?;
     mailing.check_rows(&result)?;
+    let (counts, around) = mailing.check_run(&form, &result)?;
+    outputs.finish_run(&result.after_letters, (&counts, around), result.letters_end, &result.tally)?;
     let mut files = outputs.check(&result.tally, result.rows, mailing.threads)?;
     if to.sync {
         outputs.sync()?;
     }
     let directory = outputs.into_directory();
     if mailing.refusal(&result).is_some() {
-        directory.keep_only(&[REJECTED])?;
-        files.of_rows.retain(|file| file.path == REJECTED);
+        let rejected = format!("{REJECTED}{ending}");
+        directory.keep_only(&[&rejected])?;
+        files.of_rows.retain(|file| file.path == rejected);
     }
-    let report = mailing.report(&form, &result, Some(&files), started);
+    let archive = archive.filter(|_| mailing.refusal(&result).is_none());
+    let pack = |archive: &Archive<'_>| {
+        let how = (to.sync, mailing.progress);
+        archive.pack(&directory, &mut files.of_rows, &form, mailing.own_columns(), how)
+    };
+    let entries = archive.map(pack).transpose()?;
+    let mut report = mailing.report(&form, &result, Some(&files), started);
+    if let Some((archive, entries)) = archive.zip(entries) {
+        report.list.run = Some(archive.summary(&result, entries));
+    }
     let json = serde_json::to_vec_pretty(&report)
         .map_err(|error| ListError::Write { path: to.directory.join(REPORT), error: error.into() })?;
     directory.add(REPORT, &json, to.sync)?;
@@ -319,10 +379,10 @@ fn check_input_outside(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<()
 }
 
 impl Mailing<'_> {
-    fn form_of(&self, input: &input::Input) -> Result<ListForm, ListError> {
+    fn form_of(&self, input: &mut Input) -> Result<ListForm, ListError> {
         let form = self.sniffed(input)?;
         let of_rules = self.ruling.map_or(0, |ruling| ruling.rules().columns().len());
-        let of_groups = form.cells.get(of_rules..).unwrap_or_default();
+        let of_groups = form.cells.get(of_rules..self.own_columns()).unwrap_or_default();
         let second = form.second.map(|(column, _)| column);
         let has_ids = |place: &CellPlace| match (place, &form.guard.rules.layout) {
             (CellPlace::Column(column), Layout::Delimited { column: id, .. }) => {
@@ -339,21 +399,40 @@ impl Mailing<'_> {
         }
     }
 
-    fn sniffed(&self, input: &input::Input) -> Result<ListForm, ListError> {
+    /// The first of the columns of a form that are neither of the rules nor of the groups.
+    fn own_columns(&self) -> usize {
+        let of_rules = self.ruling.map_or(0, |ruling| ruling.rules().columns().len());
+        of_rules + self.groups.map_or(0, |groups| groups.columns().count())
+    }
+
+    fn sniffed(&self, input: &mut Input) -> Result<ListForm, ListError> {
         if self.options.id_columns.len() > 2 {
             return Err(ListError::BadIdColumns);
         }
-        let (sample, whole) = input.sample();
         let country = self.question.register().kind().country();
         let columns = self.ruling.map(|ruling| ruling.rules().columns()).unwrap_or_default();
         // First those of the rules, then those of the groups.
         let groups = self.groups.into_iter().flat_map(GroupOptions::columns);
-        let names = columns.iter().map(|column| &column.name).chain(groups);
-        let cell_columns = names.cloned().collect();
+        let names = columns.iter().map(|column| &column.name).chain(groups).chain(&self.options.cell_columns);
+        let cell_columns: Vec<String> = names.cloned().collect();
         let other_country = self.ruling.and_then(|ruling| ruling.other_country(country));
         let other_country = other_country.or(self.options.other_country);
-        let options = ListOptions { cell_columns, other_country, ..self.options.clone() };
-        sniff::sniff(sample, whole, country, self.today, &options).map_err(|error| match error {
+        let form = match &self.options.run {
+            Some(run) => {
+                let ids = IdNumbers {
+                    country,
+                    other: other_country.filter(|other| *other != country),
+                    today: self.today,
+                };
+                self.form_of_run(run, input, &cell_columns, ids)
+            }
+            None => {
+                let options = ListOptions { cell_columns, other_country, ..self.options.clone() };
+                let (sample, whole) = input.sample();
+                sniff::sniff(sample, whole, country, self.today, &options)
+            }
+        };
+        form.map_err(|error| match error {
             ListError::AmbiguousColumn { wanted, .. } => {
                 let line =
                     columns.iter().find(|column| column.name == wanted).map_or(0, |column| column.line);

@@ -2,6 +2,7 @@
 
 use crate::identities::Country;
 use crate::rejected::RejectedLimit;
+use crate::runs::{LETTER_BYTES_MAX, RunDescription};
 
 /// What the user says of a list. What is missing is decided from the list; `docs/lists.md` has the rules.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,9 @@ pub struct ListOptions {
     pub cell_columns: Vec<String>,
     /// Whether the first row is a header.
     pub header: Option<bool>,
+    /// The list is a print run: its letters are not rows. Then what is said of rows and columns above is not used, but
+    /// `strict_rows`, and `cell_columns` that are named as the run's form does.
+    pub run: Option<RunDescription>,
 }
 
 /// Which letters a row with two identities becomes.
@@ -81,12 +85,19 @@ pub struct StreamLimits {
     pub expansion: u64,
     /// Memory that a Zstandard frame may require: 2 to this power bytes, at most 31. Levels up to 19 require 23.
     pub zstd_window_log: u32,
+    /// Bytes of a letter of a print run, and of what is before the first one: up to four times as much memory is used.
+    pub letter_bytes: usize,
 }
 
 /// No limits, except that Zstandard needs at most 128 MiB.
 impl Default for StreamLimits {
     fn default() -> StreamLimits {
-        StreamLimits { bytes: u64::MAX, expansion: u64::MAX, zstd_window_log: 27 }
+        StreamLimits {
+            bytes: u64::MAX,
+            expansion: u64::MAX,
+            zstd_window_log: 27,
+            letter_bytes: LETTER_BYTES_MAX,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! last.
 
 use super::error::ListError;
+use super::list_run::is_ending;
 use super::report::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
 use crate::channels::is_channel_name;
 use crate::files::{FileMode, Folder, Others, PartialDirectory, is_ours, is_partial_of, is_regular};
@@ -92,6 +93,17 @@ impl OutputDirectory {
             true => Ok(format!("blake3:{}", digest.to_hex())),
             false => Err(ListError::Sums),
         }
+    }
+
+    /// The bytes of a complete file.
+    pub(super) fn mapped(&self, name: &str) -> Result<memory::Mapped, ListError> {
+        let file = self.partial.folder().open_file(name, false);
+        file.and_then(|file| memory::map(&file)).map_err(write_error(&self.partial_path(name)))
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, name: &str) -> Result<(), ListError> {
+        self.partial.folder().remove(OsStr::new(name)).map_err(write_error(&self.partial_path(name)))
     }
 
     /// Writes a file.
@@ -186,7 +198,7 @@ fn check_contents(existing: &Folder, force: bool) -> Result<(), ListError> {
         }
         let foreign = existing.entry(&name).map_err(&failed)?.is_some_and(|entry| !is_ours(&entry));
         // With channel rules, rows may go to a file of any such name.
-        let may_be_output = |name: &str| is_output(name) || name.ends_with(".csv");
+        let may_be_output = |name: &str| is_output(name) || stem_of_rows(name).is_some();
         if foreign && name.to_str().is_some_and(may_be_output) {
             return Err(ListError::OtherOwner(existing.path().join(name)));
         }
@@ -196,10 +208,15 @@ fn check_contents(existing: &Folder, force: bool) -> Result<(), ListError> {
 
 /// Whether a split may have written a file of this name.
 fn is_output(name: &str) -> bool {
-    let is_rows = name.ends_with(".csv")
-        && (name.starts_with("digital-")
-            || ["notify.csv", "paper.csv", REJECTED, "duplicates.csv"].contains(&name));
+    let is_rows = stem_of_rows(name).is_some_and(|stem| {
+        stem.starts_with("digital-") || ["notify", "paper", REJECTED, "duplicates"].contains(&stem)
+    });
     is_rows || [FEEDBACK, REPORT, REPORT_HTML].contains(&name)
+}
+
+/// The name of a file that may have rows or letters, without its ending.
+fn stem_of_rows(name: &str) -> Option<&str> {
+    name.rsplit_once('.').filter(|(_, ending)| is_ending(ending)).map(|(stem, _)| stem)
 }
 
 /// Removes the files of an earlier job, as far as they belong to this user.
@@ -244,7 +261,7 @@ impl EarlierFile {
     /// Whether a split may have given it its name.
     fn is_output(&self) -> bool {
         let of_channel = |channel: &String| {
-            let rest = self.path.strip_prefix(channel.as_str()).and_then(|rest| rest.strip_suffix(".csv"));
+            let rest = stem_of_rows(&self.path).and_then(|stem| stem.strip_prefix(channel.as_str()));
             is_channel_name(channel) && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         is_output(&self.path) || self.channel.as_ref().is_some_and(of_channel)

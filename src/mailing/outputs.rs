@@ -11,14 +11,17 @@ use super::output_directory::{OutputDirectory, write_error};
 use super::parse::ChunkRows;
 use super::report::{FEEDBACK, FeedbackSummary, REJECTED};
 use super::ruling::Ruling;
+use super::sniff::ListForm;
 use super::tally::{Ruled, Tally, Verdict, VerdictNumbers};
 use crate::channels::Channel;
 use crate::cpu::{self, Work};
 use crate::files::with_suffix;
 use crate::register::{Kind, Operator, Register};
+use crate::runs::{CountPlace, Totals};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A finished file of rows.
 pub(super) struct OutputFile {
@@ -30,6 +33,8 @@ pub(super) struct OutputFile {
     /// The further register of the rules whose operator it is.
     pub(super) register: Option<usize>,
     pub(super) rows: u64,
+    /// Of a print run.
+    pub(super) records: Option<u64>,
     pub(super) bytes: u64,
     pub(super) digest: String,
 }
@@ -46,6 +51,8 @@ pub(super) struct ChunkOffsets {
     pub(super) chunk: u64,
     /// Number of its first row, from 1.
     pub(super) first_row: u64,
+    /// Number of its first record in a print run, from 1.
+    pub(super) first_record: u64,
     /// For each file the offset of the chunk's part, the feedback last.
     pub(super) offsets: Vec<u64>,
 }
@@ -119,6 +126,9 @@ pub(super) struct Outputs {
     channels: Vec<Channel>,
     /// Byte order mark and header of the list, with which every file but the feedback begins.
     prefix: Vec<u8>,
+    /// Of a print run, what is counted of the letters in each file, and the bytes behind them.
+    totals: Option<Mutex<Vec<Totals>>>,
+    suffix_bytes: u64,
 }
 
 impl Outputs {
@@ -127,9 +137,11 @@ impl Outputs {
         register: &Register,
         (ruling, numbers): (Option<&Ruling<'_>>, VerdictNumbers),
         duplicates: Duplicates,
-        prefix: &[u8],
+        form: &ListForm,
+        ending: &str,
     ) -> Result<Outputs, ListError> {
-        let feedback = Feedback::new(register, ruling, numbers);
+        let prefix = &form.beginning[..];
+        let feedback = Feedback::new(register, ruling, numbers, form.run.is_some());
         let open = |name: &str| {
             let file = directory.create_file(name)?;
             let beginning = if name == FEEDBACK { feedback.header() } else { prefix };
@@ -137,7 +149,7 @@ impl Outputs {
             written.map_err(write_error(&directory.partial_path(name))).map(|()| file)
         };
         let mut files = Vec::new();
-        for (name, of) in names(register, ruling, duplicates) {
+        for (name, of) in names(register, ruling, duplicates, ending) {
             files.push(RowFile { file: open(&name)?, name, of });
         }
         // What is impossible in this job (notify in FaR, paper to a mailbox) has no file and gets no rows.
@@ -146,9 +158,24 @@ impl Outputs {
             files.iter().position(|file| file.of == rows).unwrap_or(0)
         };
         let file_of = numbers.all().map(index).collect();
-        let feedback_file = open(FEEDBACK)?;
         let channels = ruling.map(|ruling| ruling.rules().channels().to_vec()).unwrap_or_default();
-        Ok(Outputs { directory, files, feedback_file, file_of, feedback, channels, prefix: prefix.to_vec() })
+        let totals = form.run.as_ref().map(|run| {
+            let none = Totals { sums: vec![0; run.sums()], ..Totals::default() };
+            Mutex::new(vec![none; files.len()])
+        });
+        let prefix = prefix.to_vec();
+        let (feedback_file, suffix_bytes) = (open(FEEDBACK)?, 0);
+        Ok(Outputs {
+            directory,
+            files,
+            feedback_file,
+            file_of,
+            feedback,
+            channels,
+            prefix,
+            totals,
+            suffix_bytes,
+        })
     }
 
     pub(super) fn offset_allocator(&self) -> OffsetAllocator<'_> {
@@ -174,7 +201,9 @@ impl Outputs {
         self.add_lengths(chunk.first_row, &rows.tally, &mut lengths);
         buffers.lay_out(&lengths);
         let first_row = chunk.first_row;
-        if rows.tally.repeats == 0 {
+        if self.totals.is_some() {
+            self.render_letters(buffers, chunk, bytes, rows);
+        } else if rows.tally.repeats == 0 {
             cpu::vectorized(RenderRows::<false> { outputs: self, buffers, first_row, bytes, rows });
         } else {
             cpu::vectorized(RenderRows::<true> { outputs: self, buffers, first_row, bytes, rows });
@@ -192,6 +221,65 @@ impl Outputs {
             self.write_buffer(feedback, buffers, chunk)?;
         }
         Ok(())
+    }
+
+    /// Copies the letters of a print run to the buffers of their files, appends their feedback, and counts them.
+    fn render_letters(&self, buffers: &mut Buffers, chunk: &ChunkOffsets, bytes: &[u8], rows: &ChunkRows) {
+        let (mut buffers, feedback) = (buffers.filling(), self.files.len());
+        let mut counter = RowCounter::new(chunk.first_row);
+        let mut totals =
+            self.totals.as_ref().map(|totals| totals.lock().unwrap_or_else(PoisonError::into_inner));
+        let sums = rows.letters.sums();
+        let sums_each = sums.len() / rows.ends.len().max(1);
+        let (mut start, letters) =
+            (0, rows.verdicts.iter().zip(&rows.identities).zip(rows.places(chunk.first_record)));
+        for (letter, ((&verdict, identity), place)) in letters.enumerate() {
+            let (end, verdict) = (rows.ends[letter], usize::from(verdict));
+            let file = self.file_of[verdict];
+            buffers.push(file, &bytes[start..], end - start);
+            self.feedback.push(&mut buffers, feedback, &mut counter, identity, verdict);
+            self.feedback.push_place(&mut buffers, feedback, place);
+            if let Some(totals) = &mut totals {
+                totals[file].add(1, place[1], &sums[letter * sums_each..][..sums_each]);
+            }
+            start = end;
+        }
+    }
+
+    /// Writes what is after the last letter of a print run to each file, with the numbers of its own letters there and before
+    /// the first letter. `counts` are those numbers, `around` the records there.
+    ///
+    /// Errors: a number does not fit; a file cannot be written.
+    pub(super) fn finish_run(
+        &mut self,
+        suffix: &[u8],
+        ([before, after], around): (&[Vec<CountPlace>; 2], u64),
+        letters_end: u64,
+        tally: &Tally,
+    ) -> Result<(), ListError> {
+        let Some(totals) = &self.totals else { return Ok(()) };
+        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, (file, totals)) in self.files.iter().zip(&mut *totals).enumerate() {
+            totals.around = around;
+            let failed = write_error(&self.directory.partial_path(&file.name));
+            let (mut beginning, mut end) = (self.prefix.clone(), suffix.to_vec());
+            before.iter().try_for_each(|count| count.write(&mut beginning, totals))?;
+            let written = after.iter().try_for_each(|count| count.write(&mut end, totals));
+            written.map_err(|error| error.moved(letters_end))?;
+            if !before.is_empty() {
+                file.file.write_all_at(&beginning, 0).map_err(&failed)?;
+            }
+            file.file.write_all_at(&end, self.bytes_of(index, tally)).map_err(&failed)?;
+        }
+        drop(totals);
+        self.suffix_bytes = suffix.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes of a file with the counted rows.
+    fn bytes_of(&self, file: usize, tally: &Tally) -> u64 {
+        let mine = (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == file);
+        self.prefix.len() as u64 + mine.map(|verdict| tally.bytes[verdict]).sum::<u64>() + self.suffix_bytes
     }
 
     /// Writes the buffer of one file; the feedback has the index after all others.
@@ -220,10 +308,8 @@ impl Outputs {
     /// Checks that every file has the counted rows and bytes, and lists them. Cost: reads the files.
     pub(super) fn check(&self, tally: &Tally, rows: u64, threads: usize) -> Result<WrittenFiles, ListError> {
         let feedback_bytes = self.feedback.header().len() as u64 + self.feedback_bytes(1, tally);
-        let bytes_of = |index: usize| {
-            let mine = (0..self.file_of.len()).filter(|&verdict| self.file_of[verdict] == index);
-            self.prefix.len() as u64 + mine.map(|verdict| tally.bytes[verdict]).sum::<u64>()
-        };
+        let totals = self.totals.as_ref().map(|totals| totals.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes_of = |index: usize| self.bytes_of(index, tally);
         let names = self.files.iter().enumerate().map(|(index, file)| (&*file.name, bytes_of(index)));
         let mut digests = self.digests(names.chain([(FEEDBACK, feedback_bytes)]).collect(), threads)?;
         let feedback = FeedbackSummary { bytes: feedback_bytes, digest: digests.pop().unwrap_or_default() };
@@ -237,6 +323,7 @@ impl Outputs {
                 operator: file.of.operator,
                 register: file.of.channel.and_then(|channel| self.channels[channel].register),
                 rows: mine.map(|verdict| tally.letters[verdict]).sum(),
+                records: totals.as_ref().map(|totals| totals[index].records),
                 bytes: bytes_of(index),
                 digest,
             });
@@ -281,7 +368,8 @@ impl Outputs {
     fn feedback_bytes(&self, first_row: u64, tally: &Tally) -> u64 {
         let tails = tally.letters.iter().enumerate();
         let tails = tails.map(|(verdict, letters)| letters * self.feedback.bytes_without_number(verdict));
-        decimal_digits(first_row, tally.rows_of_list()) + tally.repeat_digits + tails.sum::<u64>()
+        let numbers = decimal_digits(first_row, tally.rows_of_list()) + tally.repeat_digits;
+        numbers + tally.place_digits + tails.sum::<u64>()
     }
 
     /// Syncs all files to the disk.
@@ -333,16 +421,17 @@ fn names(
     register: &Register,
     ruling: Option<&Ruling<'_>>,
     duplicates: Duplicates,
+    ending: &str,
 ) -> Vec<(String, FileRows)> {
     let mut files = Vec::new();
     match ruling {
         None => {
-            add_operators(register.operators(), "digital", None, &mut files);
+            add_operators(register.operators(), "digital", None, &mut files, ending);
             match register.kind() {
-                Kind::Krr => files.push(("notify.csv".to_owned(), FileRows::outcome("notify"))),
+                Kind::Krr => files.push((format!("notify{ending}"), FileRows::outcome("notify"))),
                 Kind::Far => {}
             }
-            files.push(("paper.csv".to_owned(), FileRows::outcome("paper")));
+            files.push((format!("paper{ending}"), FileRows::outcome("paper")));
         }
         Some(ruling) => {
             let rules = ruling.rules();
@@ -351,19 +440,19 @@ fn names(
                 rules.channels().iter().enumerate().filter(|(_, channel)| !channel.mailbox)
             {
                 let rows = FileRows { outcome: None, channel: Some(index), operator: None };
-                files.push((format!("{}.csv", channel.name), rows));
+                files.push((format!("{}{ending}", channel.name), rows));
             }
             for (index, channel) in rules.channels().iter().enumerate().filter(|(_, channel)| channel.mailbox)
             {
                 let operators =
                     channel.register.map_or(register.operators(), |register| ruling.operators(register));
-                add_operators(operators, &channel.name, Some(index), &mut files);
+                add_operators(operators, &channel.name, Some(index), &mut files, ending);
             }
         }
     }
-    files.push((REJECTED.to_owned(), FileRows::outcome("rejected")));
+    files.push((format!("{REJECTED}{ending}"), FileRows::outcome("rejected")));
     if duplicates == Duplicates::SetAside {
-        files.push(("duplicates.csv".to_owned(), FileRows::outcome("duplicate")));
+        files.push((format!("duplicates{ending}"), FileRows::outcome("duplicate")));
     }
     files
 }
@@ -374,6 +463,7 @@ fn add_operators(
     prefix: &str,
     channel: Option<usize>,
     files: &mut Vec<(String, FileRows)>,
+    ending: &str,
 ) {
     let slugs: Vec<String> = operators.iter().map(slug).collect();
     for ((index, operator), slug) in (0u16..).zip(operators).zip(&slugs) {
@@ -385,8 +475,8 @@ fn add_operators(
         // Equal file names are numbered.
         let taken = |name: &str| files.iter().any(|(other, ..)| other == name);
         let fitting = |suffix: String| with_suffix(&name, &suffix).to_string_lossy().into_owned();
-        let numbered = (2..).map(|number| fitting(format!("-{number}.csv")));
-        let name = std::iter::once(fitting(".csv".to_owned())).chain(numbered).find(|name| !taken(name));
+        let numbered = (2..).map(|number| fitting(format!("-{number}{ending}")));
+        let name = std::iter::once(fitting(ending.to_owned())).chain(numbered).find(|name| !taken(name));
         files.push((name.unwrap_or_default(), FileRows::of_operator(channel, Some(index))));
     }
 }

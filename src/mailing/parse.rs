@@ -3,6 +3,7 @@
 use super::error::ListError;
 use super::guard::{Guard, GuardFinding};
 use super::lines::{LineFinder, LineWindow, runs_in};
+use super::list_run::ListRun;
 use super::options::TwoIds;
 use super::rows::{RowProblem, RowScanner, cell_of_row, twelve_before};
 use super::ruling::Ruler;
@@ -11,6 +12,7 @@ use super::tally::{Tally, VerdictNumbers};
 use crate::cpu::{self, BaselineScan, BlockScan, ScanWork};
 use crate::identities::{Identity, Ordinal};
 use crate::register::{Answer, Damage, Outcome, Question};
+use crate::runs::{BytesEnd, LETTER_BYTES_MAX, Letters, RunError, RunProblem};
 use std::ops::Range;
 
 /// Most rows are at least this long; determines the memory that is reserved for rows.
@@ -18,6 +20,9 @@ const ROW_BYTES: usize = 48;
 
 /// Runs of digits of rows that are read one by one are counted for this many bytes together.
 const RUN_BATCH_BYTES: usize = 1 << 13;
+
+/// A letter of a print run with ids of more other recipients is rejected: its records may be those of several letters.
+const OTHER_IDS_MAX: usize = 3;
 
 /// Marks a row that the register decides.
 const UNDECIDED: u16 = u16::MAX;
@@ -68,6 +73,10 @@ pub(super) struct ChunkRows {
     other_identities: u64,
     /// Of the rows since the last search, the indexes of those with an identity and other cells than usual.
     uneven: Vec<usize>,
+    /// Of a print run, what its form found.
+    pub(super) letters: Letters,
+    /// Where the run is not as its description says.
+    pub(super) problem: Option<RunError>,
 }
 
 /// Finds and parses the rows of a chunk.
@@ -102,15 +111,17 @@ impl ChunkRows {
             pairs: Vec::new(),
             other_identities: 0,
             uneven: Vec::new(),
+            letters: Letters::default(),
+            problem: None,
         }
     }
 
     /// Finds, parses and looks up the rows of a chunk: those that begin in the first `length` of `bytes`. If there are
-    /// channel rules, `ruler` decides those of the letters.
+    /// channel rules, `ruler` decides those of the letters. Of a print run, `bytes` end as `ends` says.
     pub(super) fn read(
         &mut self,
         context: &ParseContext<'_>,
-        bytes: &[u8],
+        (bytes, ends): (&[u8], BytesEnd),
         length: usize,
         ruler: Option<&mut Ruler<'_>>,
     ) -> Result<(), ListError> {
@@ -120,6 +131,10 @@ impl ChunkRows {
         self.verdicts.clear();
         self.other_identities = 0;
         self.tally.clear();
+        if let Some(run) = &context.form.run {
+            self.read_letters(context, run, (bytes, ends), length)?;
+            return self.rule_and_count(ruler, bytes);
+        }
         if let Some((column, two_ids)) = context.form.second {
             self.parse_two(context, bytes, length, column);
             self.choose(context, two_ids)?;
@@ -145,6 +160,71 @@ impl ChunkRows {
             self.rule_and_count(ruler, bytes)?;
         }
         Ok(())
+    }
+
+    /// Finds the letters of a print run that begin in the first `length` of `bytes`, and looks them up.
+    fn read_letters(
+        &mut self,
+        context: &ParseContext<'_>,
+        run: &ListRun,
+        (bytes, ends): (&[u8], BytesEnd),
+        length: usize,
+    ) -> Result<(), ListError> {
+        let mut letters = std::mem::take(&mut self.letters);
+        letters.clear();
+        self.problem = run.letters(bytes, length, ends, &mut letters).err();
+        let (guard, mut text, mut start) = (&context.form.guard, Vec::new(), 0);
+        for letter in letters.all() {
+            if letter.end - start > LETTER_BYTES_MAX {
+                self.problem = Some(RunProblem::LetterTooLong.at(start));
+            }
+            let found = letters.id(letter).map_err(RowProblem::from);
+            let found = found.and_then(|id| guard.rules.identity(id).map_err(RowProblem::Identity));
+            let most = if context.strict_rows { 0 } else { OTHER_IDS_MAX };
+            let found = found.map(|identity| {
+                let searched = run.searchable(&bytes[start..letter.end], &mut text);
+                (identity, guard.other_identities(searched, &[identity], most + 1))
+            });
+            match found {
+                Ok((_, others)) if others > most => {
+                    self.push_rejected(RowProblem::MoreThanOneIdentity, letter.end);
+                }
+                Ok((identity, others)) => {
+                    self.other_identities += u64::from(others > 0);
+                    let (identity, ordinal) = (identity.padded(), identity.ordinal());
+                    self.push(Letter { identity, ordinal, verdict: UNDECIDED }, letter.end);
+                }
+                Err(problem) => self.push_rejected(problem, letter.end),
+            }
+            start = letter.end;
+        }
+        (self.end, self.letters) = (letters.end, letters);
+        self.answers.resize(self.ordinals.len(), Answer::default());
+        context.ask(&self.ordinals, &mut self.answers)?;
+        for (verdict, &answer) in self.verdicts.iter_mut().zip(&self.answers) {
+            if *verdict == UNDECIDED {
+                *verdict = self.numbers.of_answer(answer);
+            }
+        }
+        self.tally.other_identities = self.other_identities;
+        Ok(())
+    }
+
+    /// Where a letter of a print run is: the number of its first record, records and bytes. `first` is the number of the first
+    /// record of the chunk.
+    pub(super) fn places(&self, first: u64) -> impl Iterator<Item = [u64; 3]> {
+        let mut at = (first, 0);
+        self.letters.all().iter().map(move |letter| {
+            let (first, start) = at;
+            at = (first + u64::from(letter.records), letter.end);
+            [first, letter.records.into(), (letter.end - start) as u64]
+        })
+    }
+
+    /// Counts the digits of the places of letters.
+    pub(super) fn number_places(&mut self, first: u64) {
+        let digits = |number: u64| u64::from(number.checked_ilog10().unwrap_or(0)) + 1;
+        self.tally.place_digits = self.places(first).flatten().map(digits).sum();
     }
 
     /// Decides the channel rules of the letters, and counts them.

@@ -3,6 +3,7 @@
 use super::channel_report::{ChannelsSummary, rounded};
 use super::likely_cause::LikelyCause;
 use super::register_report::RegisterSummary;
+use crate::runs::RunDescription;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ pub const REPORT_HTML: &str = "report.html";
 
 /// Name of the feedback file.
 pub const FEEDBACK: &str = "feedback.csv";
-/// Name of the file of rejected rows.
-pub const REJECTED: &str = "rejected.csv";
+/// Name of the file of rejected rows, before its ending: `.csv`, or that of a print run.
+pub const REJECTED: &str = "rejected";
 
 /// Version of the report's names and meanings.
 pub const VERSION: u32 = 1;
@@ -140,8 +141,47 @@ pub struct ListSummary {
     pub id_share: f64,
     /// Why the list was read so.
     pub decided_by: DecidedBy,
+    /// If the list is a print run: then `rows` above, and in the rest of the report, are letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunSummary>,
     /// `blake3:` and 64 hexadecimal digits, of the file as it is.
     pub digest: String,
+}
+
+/// A print run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// Its description, by the names that a description's file has.
+    pub description: RunDescription,
+    /// Records of all letters.
+    pub records: u64,
+    /// Bytes before the first letter, with which each file of the split begins.
+    pub bytes_before: u64,
+    /// Bytes behind the last letter, with which each file of the split ends.
+    pub bytes_after: u64,
+    /// Columns of channel rules and groups in which no letter had a text, of those that were read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub empty_columns: Vec<String>,
+    /// Of an archive, what became of its entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<EntriesSummary>,
+}
+
+/// What became of the entries of a ZIP run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EntriesSummary {
+    /// Entries beside the index and directories.
+    pub files: u64,
+    /// Those that a letter names.
+    pub named: u64,
+    /// Those that every part gets.
+    pub common: u64,
+    /// Others that no letter names: they are with the rejected letters.
+    pub unnamed: u64,
+    /// Those that letters of several files of the split name: they are in each.
+    pub shared: u64,
+    /// Files that letters name and that are not there.
+    pub missing: u64,
 }
 
 /// Why the list was read as it was; `docs/lists.md` lists the words.
@@ -194,6 +234,9 @@ pub struct FileSummary {
     pub register: Option<String>,
     /// Rows without the header.
     pub rows: u64,
+    /// Records of its letters, if the list is a print run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
     /// Length.
     pub bytes: u64,
     /// `blake3:` and 64 hexadecimal digits.
@@ -265,6 +308,12 @@ pub struct Savings {
 }
 
 impl Report {
+    /// Name of the file of rejected rows, with its ending if files were made.
+    pub fn rejected_file(&self) -> &str {
+        let mut files = self.files.iter().flatten();
+        files.find(|file| file.outcome.as_deref() == Some("rejected")).map_or(REJECTED, |file| &file.path)
+    }
+
     /// Letters that go to a mailbox operator. With channel rules, those of its channels.
     pub fn digital_letters(&self) -> u64 {
         match &self.channels {

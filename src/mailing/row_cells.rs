@@ -1,6 +1,7 @@
 //! Cells of rows by their columns, for channel rules and groups.
 
 use super::cells::Cells;
+use super::list_run::ListRun;
 use super::rows::{Layout, text_of};
 use super::sniff::{CellPlace, Encoding, ListForm};
 use crate::channels::TextForms;
@@ -12,6 +13,8 @@ pub(super) struct CellReader<'a> {
     places: &'a [CellPlace],
     layout: &'a Layout,
     encoding: Encoding,
+    /// The print run that the list is, if it is one.
+    run: Option<&'a ListRun>,
     /// The last column that is read, and one more.
     columns: usize,
     /// A bit for each column that is read, of the first 63; the last bit is that of all others.
@@ -23,12 +26,13 @@ impl<'a> CellReader<'a> {
     pub(super) fn new(form: &'a ListForm, places: &'a [CellPlace]) -> CellReader<'a> {
         let columns = places.iter().filter_map(|place| match place {
             CellPlace::Column(column) => Some(*column),
-            CellPlace::Bytes(..) => None,
+            CellPlace::Bytes(..) | CellPlace::OfLetter(_) => None,
         });
         CellReader {
             places,
             layout: &form.guard.rules.layout,
             encoding: form.encoding,
+            run: form.run.as_ref(),
             columns: columns.clone().max().map_or(0, |last| last + 1),
             wanted: columns.fold(0, |all, column| all | bit_of(column)),
         }
@@ -44,6 +48,22 @@ impl<'a> CellReader<'a> {
     pub(super) fn texts(&self, bytes: &[u8], row: &Range<usize>) -> Vec<String> {
         let mut cells = self.cells();
         (0..self.places.len()).map(|column| self.text(cells.cell(column, bytes, row))).collect()
+    }
+
+    /// Calls `each` with the texts of all places of a row, of a print run with all that have the name of one.
+    pub(super) fn all_texts(&self, bytes: &[u8], row: &Range<usize>, each: &mut dyn FnMut(&str)) {
+        match self.run {
+            None => self.texts(bytes, row).iter().for_each(|text| each(text)),
+            Some(run) => {
+                for place in self.places {
+                    if let CellPlace::OfLetter(column) = *place {
+                        let letter = &bytes[row.clone()];
+                        let column = run.column_of(column);
+                        column.read_all(letter, &mut |text| each(&String::from_utf8_lossy(text)));
+                    }
+                }
+            }
+        }
     }
 
     /// The text of a cell.
@@ -74,6 +94,11 @@ impl RowCells<'_> {
     /// The cell of the row at a place: its bytes, without white space and quotation marks around them.
     #[inline(always)]
     pub(super) fn cell<'c>(&'c mut self, place: usize, bytes: &'c [u8], row: &Range<usize>) -> &'c [u8] {
+        if let (Some(run), CellPlace::OfLetter(column)) = (self.reader.run, self.reader.places[place]) {
+            self.text.clear();
+            run.read_column(column, &bytes[row.clone()], &mut self.text);
+            return self.text.trim_ascii();
+        }
         if !std::mem::replace(&mut self.is_cut, true) {
             self.cut(bytes, row);
         }

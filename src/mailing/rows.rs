@@ -168,12 +168,18 @@ pub enum RowProblem {
     Footer,
     /// The row has titles of the list in other columns than the header.
     OtherHeader,
+    /// Nothing of a letter of a print run may have its id.
+    NoId,
+    /// A letter of a print run has a record of a type that its description does not name.
+    UnknownRecord,
+    /// A letter of a print run has bytes, characters or references that its encoding does not have.
+    BadText,
     /// The official register was asked for the identity and refused it.
     RefusedByRegister,
 }
 
 /// The problems that a row shows and that are not about the identity, in the order of their numbers.
-const ROW_PROBLEMS: [RowProblem; 10] = [
+const ROW_PROBLEMS: [RowProblem; 13] = [
     RowProblem::MissingColumn,
     RowProblem::BadQuoting,
     RowProblem::JoinedRows,
@@ -184,6 +190,9 @@ const ROW_PROBLEMS: [RowProblem; 10] = [
     RowProblem::RepeatedHeader,
     RowProblem::Footer,
     RowProblem::OtherHeader,
+    RowProblem::NoId,
+    RowProblem::UnknownRecord,
+    RowProblem::BadText,
 ];
 
 impl RowProblem {
@@ -230,6 +239,9 @@ impl RowProblem {
             RowProblem::RepeatedHeader => "repeated_header",
             RowProblem::Footer => "footer",
             RowProblem::OtherHeader => "other_header",
+            RowProblem::NoId => "no_id",
+            RowProblem::UnknownRecord => "unknown_record",
+            RowProblem::BadText => "bad_text",
             RowProblem::RefusedByRegister => "refused_by_register",
         }
     }

@@ -11,6 +11,7 @@ use super::cells::without_line_end;
 use super::error::ListError;
 use super::groups::{GroupTable, ListGroups};
 use super::input::{Input, ListStream, check_line, guess_cut};
+use super::list_run::ListRun;
 use super::options::{Duplicates, Progress};
 use super::outputs::{ChunkOffsets, OffsetAllocator, Outputs};
 use super::parse::{ChunkRows, ParseContext};
@@ -20,6 +21,7 @@ use super::ruling::ListRuling;
 use super::seen::SeenIdentities;
 use super::tally::{Tally, VerdictNumbers};
 use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX};
+use crate::runs::{BytesEnd, Letters, Totals};
 use crossbeam_utils::CachePadded;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +51,11 @@ pub(super) struct ListResult {
     pub(super) seen: SeenIdentities,
     /// Letters by group.
     pub(super) groups: Vec<GroupsSummary>,
+    /// Of a print run, what is counted of its letters, and what is after the last one.
+    pub(super) totals: Totals,
+    pub(super) after_letters: Vec<u8>,
+    /// Where that begins, after decompression.
+    pub(super) letters_end: u64,
 }
 
 /// Runs a job, with or without outputs.
@@ -62,6 +69,7 @@ pub(super) fn run(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Res
 
 fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<ListResult, ListError> {
     let prefix = job.context.form.prefix;
+    let is_run = job.context.form.run.is_some();
     match input {
         Input::Mapped(mapped) => {
             let bytes = mapped.as_ref();
@@ -70,18 +78,25 @@ fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<L
             let shared = SharedState::new(job, ChunkSource::Mapped(cutter), ListDigest::new(bytes), outputs)?;
             match shared.work(threads) {
                 // The end of a truncated file reads as zeros.
-                Ok(_) | Err(ListError::RowTooLong(_)) if !mapped.is_intact() => Err(ListError::ListChanged),
+                Ok(_) | Err(ListError::RowTooLong(_) | ListError::Run(_)) if !mapped.is_intact() => {
+                    Err(ListError::ListChanged)
+                }
+                Ok(result) if is_run => {
+                    let after_letters = bytes.get(result.letters_end as usize..).unwrap_or_default().to_vec();
+                    Ok(ListResult { after_letters, bytes: bytes.len() as u64, ..result })
+                }
                 result => result,
             }
         }
         Input::Stream(mut stream) => {
             stream.skip(prefix);
-            let mut chunks = StreamChunks { stream, index: 0 };
+            let mut chunks = StreamChunks { stream, index: 0, after_letters: Vec::new() };
             let shared =
                 SharedState::new(job, ChunkSource::Stream(&mut chunks), ListDigest::new(&[]), outputs)?;
             let result = shared.work(job.threads)?;
+            let after_letters = chunks.after_letters;
             let (bytes, hash) = chunks.stream.finish()?;
-            Ok(ListResult { bytes, hash, ..result })
+            Ok(ListResult { bytes, hash, after_letters, ..result })
         }
     }
 }
@@ -109,6 +124,13 @@ impl ListChunk<'_> {
             ChunkBytes::Owned(bytes) => bytes,
         }
     }
+
+    fn ends(&self) -> BytesEnd {
+        match &self.bytes {
+            ChunkBytes::Mapped(_) => BytesEnd::Run,
+            ChunkBytes::Owned(_) => BytesEnd::Letter,
+        }
+    }
 }
 
 /// The source of chunks.
@@ -128,15 +150,23 @@ struct ChunkCutter<'a> {
 struct StreamChunks {
     stream: ListStream,
     index: u64,
+    /// Of a print run.
+    after_letters: Vec<u8>,
 }
 
 impl<'a> ChunkSource<'a> {
     fn next(&mut self, job: &Job<'_>) -> Result<Option<ListChunk<'a>>, ListError> {
-        let rules = &job.context.form.guard.rules;
-        match self {
-            ChunkSource::Mapped(cutter) => cutter.next(rules),
-            ChunkSource::Stream(chunks) => {
-                let Some(bytes) = chunks.stream.chunk(rules, job.progress)? else { return Ok(None) };
+        let form = job.context.form;
+        let rules = &form.guard.rules;
+        match (self, &form.run) {
+            (ChunkSource::Mapped(cutter), None) => cutter.next(rules),
+            (ChunkSource::Mapped(cutter), Some(run)) => cutter.next_letters(run),
+            (ChunkSource::Stream(chunks), run) => {
+                let bytes = match run {
+                    Some(run) => chunks.stream.letters(run, &mut chunks.after_letters, job.progress)?,
+                    None => chunks.stream.chunk(rules, job.progress)?,
+                };
+                let Some(bytes) = bytes else { return Ok(None) };
                 let (index, length) = (chunks.index, bytes.len());
                 chunks.index += 1;
                 Ok(Some(ListChunk { index, epoch: 0, bytes: ChunkBytes::Owned(bytes), length }))
@@ -152,6 +182,28 @@ impl<'a> ChunkCutter<'a> {
             return Ok(None);
         }
         let end = if self.guessing { guess_cut(self.bytes, start, rules)? } else { self.cut(rules)? };
+        Ok(Some(self.chunk_to(end)))
+    }
+
+    /// Letters of a print run.
+    fn next_letters(&mut self, run: &ListRun) -> Result<Option<ListChunk<'a>>, ListError> {
+        let rest = &self.bytes[self.at..];
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let length = if self.guessing {
+            run.likely_start(rest, CHUNK_BYTES.min(rest.len()))
+        } else {
+            let mut found = Letters::default();
+            // An error is that of the chunk, when it is its turn.
+            let _ = run.letters(rest, CHUNK_BYTES, BytesEnd::Run, &mut found);
+            if found.end == 0 || found.is_last { rest.len() } else { found.end }
+        };
+        Ok(Some(self.chunk_to(self.at + length)))
+    }
+
+    fn chunk_to(&mut self, end: usize) -> ListChunk<'a> {
+        let start = self.at;
         let chunk = ListChunk {
             index: self.index,
             epoch: self.epoch,
@@ -159,7 +211,7 @@ impl<'a> ChunkCutter<'a> {
             length: end - start,
         };
         (self.at, self.index) = (end, self.index + 1);
-        Ok(Some(chunk))
+        chunk
     }
 
     /// The end of the next chunk's last row, without a guess.
@@ -186,6 +238,9 @@ struct OrderedState<'a> {
     seen: SeenIdentities,
     /// Of the workers that are done.
     groups: Vec<GroupTable>,
+    /// Of a print run: number of the next record, and what is counted of its letters so far.
+    next_record: u64,
+    totals: Totals,
     offsets: Option<OffsetAllocator<'a>>,
     error: Option<ListError>,
 }
@@ -200,6 +255,15 @@ struct SharedState<'a> {
     failed: AtomicBool,
 }
 
+impl OrderedState<'_> {
+    /// Counts the letters of a print run.
+    fn count_letters(&mut self, letters: &Letters) {
+        let records: u64 = letters.all().iter().map(|letter| u64::from(letter.records)).sum();
+        self.next_record += records;
+        self.totals.add(letters.all().len() as u64, records, letters.sums());
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A worker that panics ends the job, and its state is not used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -212,7 +276,9 @@ impl<'a> SharedState<'a> {
         digest: ListDigest<'a>,
         outputs: Option<&'a Outputs>,
     ) -> Result<SharedState<'a>, ListError> {
-        let numbers = job.numbers;
+        let (numbers, form) = (job.numbers, job.context.form);
+        let sums = form.run.as_ref().map_or(0, |run| run.sums());
+        let before = form.run.as_ref().map_or(0, |run| run.records_around(&form.beginning));
         let order = OrderedState {
             epoch: 0,
             next: 0,
@@ -222,6 +288,8 @@ impl<'a> SharedState<'a> {
             digest,
             seen: SeenIdentities::new(&job.context.form.guard.rules.ids)?,
             groups: Vec::new(),
+            next_record: before + 1,
+            totals: Totals { sums: vec![0; sums], ..Totals::default() },
             offsets: outputs.map(Outputs::offset_allocator),
             error: None,
         };
@@ -256,6 +324,9 @@ impl<'a> SharedState<'a> {
                 hash: order.digest.finish(),
                 seen: order.seen,
                 groups: self.job.groups.as_ref().map_or(Vec::new(), |groups| groups.summaries(&order.groups)),
+                totals: order.totals,
+                after_letters: Vec::new(),
+                letters_end: order.bytes,
             }),
         }
     }
@@ -272,7 +343,8 @@ impl<'a> SharedState<'a> {
                     return Err(ListError::Interrupted);
                 }
                 let Some(chunk) = lock(&self.chunks).next(self.job)? else { break };
-                rows.read(&self.job.context, chunk.bytes(), chunk.length, ruler.as_mut())?;
+                let bytes = (chunk.bytes(), chunk.ends());
+                rows.read(&self.job.context, bytes, chunk.length, ruler.as_mut())?;
                 let Some(offsets) = self.in_order(&chunk, &mut rows)? else { continue };
                 if let Some(groups) = &mut groups {
                     groups.count(&rows, chunk.bytes())?;
@@ -308,16 +380,21 @@ impl<'a> SharedState<'a> {
             order = self.turn.wait(order).unwrap_or_else(PoisonError::into_inner);
         }
         let end = rows.end;
+        if let Some(error) = rows.problem.take() {
+            return Err(error.moved(order.bytes).into());
+        }
+        let is_run = self.job.context.form.run.is_some();
         let last = rows.ends.len().checked_sub(1).map(|last| rows.bytes_of(last));
         let is_too_long =
             |last: &Range<usize>| without_line_end(&chunk.bytes()[last.clone()]).len() > ROW_BYTES_MAX;
-        if let Some(last) = last.filter(is_too_long) {
+        if let Some(last) = last.filter(|last| !is_run && is_too_long(last)) {
             return Err(ListError::RowTooLong(order.bytes + last.start as u64));
         }
-        if let (ChunkBytes::Mapped(bytes), true) = (&chunk.bytes, end != chunk.length) {
+        let is_last = is_run && rows.letters.is_last;
+        if let (ChunkBytes::Mapped(bytes), true) = (&chunk.bytes, end != chunk.length || is_last) {
             order.epoch += 1;
             if let ChunkSource::Mapped(cutter) = &mut *lock(&self.chunks) {
-                cutter.at = cutter.bytes.len() - bytes.len() + end;
+                cutter.at = if is_last { cutter.bytes.len() } else { cutter.bytes.len() - bytes.len() + end };
                 (cutter.epoch, cutter.index, cutter.guessing) = (order.epoch, chunk.index + 1, false);
             }
         }
@@ -328,6 +405,11 @@ impl<'a> SharedState<'a> {
         self.find_duplicates(&mut order.seen, rows);
         let first_row = order.rows + 1;
         rows.number_repeats(first_row);
+        let first_record = order.next_record;
+        if is_run {
+            rows.number_places(first_record);
+            order.count_letters(&rows.letters);
+        }
         order.tally.add(&rows.tally);
         order.rows += rows.tally.rows_of_list();
         order.bytes += end as u64;
@@ -340,7 +422,7 @@ impl<'a> SharedState<'a> {
         self.job.progress.advanced(order.rows, order.bytes);
         drop(order);
         self.turn.notify_all();
-        Ok(Some(ChunkOffsets { chunk: chunk.index, first_row, offsets }))
+        Ok(Some(ChunkOffsets { chunk: chunk.index, first_row, first_record, offsets }))
     }
 
     fn find_duplicates(&self, seen: &mut SeenIdentities, rows: &mut ChunkRows) {

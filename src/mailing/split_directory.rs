@@ -46,6 +46,7 @@ pub(super) struct WrittenList {
     pub(super) columns: usize,
     pub(super) header_row: Option<u64>,
     pub(super) skipped_rows: u64,
+    run: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -111,7 +112,7 @@ pub(super) struct WrittenFile {
 }
 
 impl SplitDirectory {
-    /// Reads the report of a split. Errors: there is none.
+    /// Reads the report of a split. Errors: there is none; it is one of a print run.
     pub fn read(path: impl AsRef<Path>) -> Result<SplitDirectory, ListError> {
         let path = path.as_ref();
         let report = path.join(REPORT);
@@ -122,6 +123,9 @@ impl SplitDirectory {
         let is_name = |file: &WrittenFile| Path::new(&file.path).file_name() == Some(file.path.as_ref());
         if written.version != VERSION || !written.files.iter().all(is_name) {
             return Err(ListError::NoSplit(path.to_owned()));
+        }
+        if written.list.run.is_some() {
+            return Err(ListError::SplitOfRun(path.to_owned()));
         }
         Ok(SplitDirectory { path: path.to_owned(), written })
     }

@@ -6,8 +6,8 @@ use super::options::Duplicates;
 use super::outputs::{OutputFile, WrittenFiles};
 use super::register_report::RegisterSummary;
 use super::report::{
-    DecidedBy, FileSummary, ListSummary, MadeSummary, OperatorSummary, Report, Savings, SenderSummary,
-    SettingsSummary, VERSION,
+    DecidedBy, FileSummary, ListSummary, MadeSummary, OperatorSummary, Report, RunSummary, Savings,
+    SenderSummary, SettingsSummary, VERSION,
 };
 use super::rows::Layout;
 use super::run::ListResult;
@@ -72,6 +72,7 @@ impl Mailing<'_> {
                     .zip(self.ruling)
                     .map(|(further, ruling)| ruling.rules().registers()[further].name.clone()),
                 rows: file.rows,
+                records: file.records,
                 bytes: file.bytes,
                 digest: file.digest.clone(),
             };
@@ -114,7 +115,13 @@ impl Mailing<'_> {
 
     fn list_summary(&self, form: &ListForm, result: &ListResult) -> ListSummary {
         let decided = &form.decided;
-        let (identities, sampled) = decided.share;
+        let (identities, sampled) = match &form.run {
+            None => decided.share,
+            Some(_) => {
+                let rejected = self.rejected(result).0;
+                ((result.rows - rejected) as usize, result.rows as usize)
+            }
+        };
         let delimiter = match form.guard.rules.layout {
             Layout::Delimited { delimiter: Some(delimiter), .. } => char::from(delimiter).to_string(),
             _ => String::new(),
@@ -135,6 +142,14 @@ impl Mailing<'_> {
                 header: decided.header.name(),
                 id_column: decided.id_column.name(),
             },
+            run: form.run.as_ref().map(|run| RunSummary {
+                description: run.description().clone(),
+                records: result.totals.records,
+                bytes_before: form.beginning.len() as u64,
+                bytes_after: result.after_letters.len() as u64,
+                empty_columns: run.empty_columns(),
+                entries: None,
+            }),
             digest: format!("blake3:{}", result.hash.to_hex()),
         }
     }

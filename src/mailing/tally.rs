@@ -172,6 +172,8 @@ pub(super) struct Tally {
     pub(super) repeats: u64,
     /// Digits of the row numbers of `repeats`.
     pub(super) repeat_digits: u64,
+    /// Digits of what the feedback says of where the letters of a print run are.
+    pub(super) place_digits: u64,
 }
 
 impl Tally {
@@ -188,6 +190,7 @@ impl Tally {
             &mut self.second_ids,
             &mut self.repeats,
             &mut self.repeat_digits,
+            &mut self.place_digits,
         ] {
             *count = 0;
         }
@@ -215,6 +218,7 @@ impl Tally {
         self.second_ids += other.second_ids;
         self.repeats += other.repeats;
         self.repeat_digits += other.repeat_digits;
+        self.place_digits += other.place_digits;
     }
 
     /// Rows of the list: each counts once, also if it is two letters.

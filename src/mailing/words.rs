@@ -386,6 +386,9 @@ fn swedish_outcome(name: &str) -> Option<&'static str> {
         "repeated_header" => "rubrikraden igen",
         "other_header" => "rubriker i annan ordning",
         "footer" => "summarad eller annat slut på listan",
+        "no_id" => "brevet har ingen identitet",
+        "unknown_record" => "post av okänd typ",
+        "bad_text" => "tecken som teckenkodningen inte har",
         "refused_by_register" => "avvisad av registret",
         _ => return None,
     })

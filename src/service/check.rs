@@ -16,6 +16,7 @@ use crate::mailing::{
     Progress, StreamLimits,
 };
 use crate::register::Register;
+use crate::runs::RunDescription;
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use std::path::Path;
@@ -48,6 +49,8 @@ pub(super) struct CheckParameters {
     currency: Option<String>,
     /// Name of channel rules in the configuration: the report then has channels and rules.
     rules: Option<String>,
+    /// Name of a description of print runs in the configuration: the list is such a run.
+    run: Option<String>,
     /// Letters by the text of a column, or by `age`: names or numbers of columns, with commas between them; at most four.
     #[param(example = "ort,age")]
     group_by: Option<String>,
@@ -74,6 +77,23 @@ impl CheckParameters {
         Ok(GroupOptions { by, smallest })
     }
 
+    /// The description of the print run that the list is, if it is one.
+    fn run(&self, service: &Service) -> Result<Option<RunDescription>, Problem> {
+        let Some(name) = &self.run else { return Ok(None) };
+        if self.id_column.is_some() {
+            return Err(Problem::bad_request(
+                "bad-query",
+                "the description of a run says where ids are: omit id_column",
+            ));
+        }
+        let found = service.runs.get(name).cloned();
+        let unknown = || {
+            let detail = "there is no description of print runs of this name";
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unknown-run", detail)
+        };
+        found.ok_or_else(unknown).map(Some)
+    }
+
     fn prices(&self) -> Result<Option<Prices>, Problem> {
         let given = [self.postage, self.digital_cost];
         let bad = given.iter().flatten().any(|price| !price.is_finite() || *price < 0.0);
@@ -98,6 +118,7 @@ pub(super) async fn check(
         return Err(unsupported_content_type("send the list itself as the body, not as a form"));
     }
     let (prices, groups) = (parameters.prices()?, parameters.groups()?);
+    let run = parameters.run(context.service)?;
     let day = RequestDate::parse(parameters.date.as_deref())?;
     let register = served.register();
     // A wrong sender is refused before the list has arrived.
@@ -127,6 +148,7 @@ pub(super) async fn check(
         bytes: service.limits.list_bytes,
         expansion: service.limits.list_expansion,
         zstd_window_log: ZSTD_WINDOW_LOG,
+        letter_bytes: LETTER_BYTES,
     };
     let work = tokio::task::spawn_blocking(move || {
         let question = list_register.question(parameters.sender.as_deref(), day.date);
@@ -139,6 +161,7 @@ pub(super) async fn check(
             list: Path::new("-"),
             options: ListOptions {
                 id_columns: parameters.id_column.into_iter().collect(),
+                run,
                 ..ListOptions::default()
             },
             today: day.today,
@@ -176,6 +199,8 @@ pub(super) async fn check(
 
 /// Memory of a job: the window of Zstandard, two chunks of the list, and the rows of one, which may be empty.
 const JOB_BYTES: usize = 64 << 20;
+/// Largest letter of a print run: two of them, and what has arrived after them, are part of the memory of a job.
+const LETTER_BYTES: usize = 8 << 20;
 /// Zstandard's levels up to 19 need 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 

@@ -51,6 +51,9 @@ pub struct Config {
     pub krr: Krr,
     /// Channel rules that requests name.
     pub rules: Vec<NamedRules>,
+    /// Descriptions of print runs that requests name.
+    #[serde(rename = "run")]
+    pub runs: Vec<NamedRun>,
 }
 
 /// A register and its name.
@@ -75,6 +78,16 @@ pub struct NamedRules {
     /// Organisations that may use them, 10 or 12 digits in Sweden and 9 in Norway; every caller who may ask the registers, if it
     /// is not given.
     pub organisations: Option<Vec<String>>,
+}
+
+/// The description of print runs and its name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedRun {
+    /// The name in requests.
+    pub name: String,
+    /// The file of the description.
+    pub path: PathBuf,
 }
 
 /// Certificates, all as PEM.
@@ -420,6 +433,10 @@ impl Config {
         if names.contains("") || names.len() < config.rules.len() {
             return Err(bad("each [[rules]] has a name of its own".to_owned()));
         }
+        let names: HashSet<&str> = config.runs.iter().map(|run| &*run.name).collect();
+        if names.contains("") || names.len() < config.runs.len() {
+            return Err(bad("each [[run]] has a name of its own".to_owned()));
+        }
         if let Some(tokens) = &config.tokens
             && (tokens.algorithms.is_empty()
                 || tokens.algorithms.iter().any(|algorithm| is_secret(*algorithm)))
@@ -431,13 +448,14 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Config { registers, sources, tls, audit, replicas, krr, rules, .. } = self;
+        let Config { registers, sources, tls, audit, replicas, krr, rules, runs, .. } = self;
         let tls = tls.iter_mut().flat_map(Tls::files_mut);
         let registers = registers.iter_mut().chain(sources).map(|register| &mut register.path);
         let replicas = replicas.keys.iter_mut().chain([&mut replicas.directory]);
         let audit = audit.iter_mut().map(|audit| &mut audit.path);
         let rules = rules.iter_mut().map(|rules| &mut rules.path);
-        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate).chain(rules)
+        let named = rules.chain(runs.iter_mut().map(|run| &mut run.path));
+        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate).chain(named)
     }
 
     /// Whether callers must authenticate.

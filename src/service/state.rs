@@ -15,7 +15,9 @@ use super::refusal_log::RefusalLog;
 use super::registers::Registers;
 use super::tls::CredentialsError;
 use crate::channels::ChannelRulesError;
+use crate::runs::{DescriptionError, RunDescription};
 use crate::source::ANSWERS_BYTES;
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,6 +36,9 @@ pub enum ServeError {
     /// Channel rules.
     #[error(transparent)]
     Rules(#[from] ChannelRulesError),
+    /// A description of print runs.
+    #[error("[[run]]: {0}")]
+    Run(#[from] DescriptionError),
     /// The certificate of the print service.
     #[error("krr.print_certificate: {0}")]
     Print(String),
@@ -85,6 +90,8 @@ pub struct Service {
     pub(super) print: Option<PrintCertificate>,
     /// Channel rules that requests name.
     pub(super) rules: NamedRules,
+    /// Descriptions of print runs, by their names.
+    pub(super) runs: HashMap<String, RunDescription>,
 }
 
 impl Service {
@@ -121,6 +128,11 @@ impl Service {
             has_admin: config.admin_listen.is_some(),
             print: PrintCertificate::read(&config.krr).map_err(ServeError::Print)?,
             rules: NamedRules::new(&config.rules)?,
+            runs: config
+                .runs
+                .iter()
+                .map(|run| Ok((run.name.clone(), RunDescription::read(&run.path)?)))
+                .collect::<Result<_, DescriptionError>>()?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Arguments about questions and lists.
 
+use super::runs::RunOptions;
 use super::{date, duration, rejected_limit};
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -61,7 +62,7 @@ pub(crate) struct SenderArgs {
 
 #[derive(Args)]
 pub(crate) struct ListArgs {
-    /// The list: CSV or fixed width, optionally compressed with gzip or zstd; - for standard input
+    /// The list: CSV, fixed width or a print run, optionally compressed with gzip or zstd; - for standard input
     pub(crate) list: PathBuf,
     #[command(flatten)]
     pub(crate) reading: ReadingArgs,
@@ -135,6 +136,8 @@ pub(crate) struct ReadingArgs {
     /// Threads [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) run: RunOptions,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -3,11 +3,13 @@
 mod channels;
 mod lists;
 mod receipts;
+mod runs;
 mod sources;
 
 pub(crate) use channels::*;
 pub(crate) use lists::*;
 pub(crate) use receipts::*;
+pub(crate) use runs::*;
 pub(crate) use sources::*;
 
 use super::mode::ModeArgs;
@@ -49,6 +51,7 @@ pub(crate) enum Command {
     Resolve(ResolveArgs),
     Source(SourceArgs),
     Rules(RulesArgs),
+    Run(RunArgs),
     Recheck(RecheckArgs),
     Reconcile(ReconcileArgs),
     Record(RecordArgs),

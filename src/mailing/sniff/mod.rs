@@ -17,6 +17,7 @@ use super::file_kind::FileKind;
 use super::guard::{Guard, holds_identity};
 use super::id_numbers::IdNumbers;
 use super::likely_cause::LikelyCause;
+use super::list_run::ListRun;
 use super::names;
 use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
@@ -51,9 +52,45 @@ pub(super) struct ListForm {
     pub(super) id_column: String,
     /// The decisions, and their grounds.
     pub(super) decided: FormDecisions,
+    /// The print run that the list is, if its letters are not rows.
+    pub(super) run: Option<ListRun>,
 }
 
 impl ListForm {
+    /// The form of a print run, of which nothing has to be decided.
+    pub(super) fn of_run(run: ListRun, cells: Vec<CellPlace>, beginning: &[u8], ids: IdNumbers) -> ListForm {
+        let given = Ground::Given;
+        ListForm {
+            // Texts of letters are read as UTF-8.
+            encoding: Encoding::Utf8,
+            guard: Guard {
+                rules: RowRules { layout: Layout::Delimited { delimiter: None, column: 0 }, columns: 0, ids },
+                shape: RowShape::Bytes { usual: 0, most: usize::MAX },
+                expected: Vec::new(),
+                header: Vec::new(),
+                titles: Titles::default(),
+                has_nel: false,
+                every_cell: false,
+            },
+            second: None,
+            cells,
+            prefix: beginning.len(),
+            beginning: beginning.to_vec(),
+            header_bytes: beginning.len(),
+            id_column: run.description().id_place(),
+            decided: FormDecisions {
+                delimiter: given,
+                header: given,
+                id_column: given,
+                header_row: None,
+                skipped_rows: 0,
+                share: (0, 0),
+                likely_cause: None,
+            },
+            run: Some(run),
+        }
+    }
+
     /// Whether a line above the header has a word for a withheld identity, or as many digits as one.
     pub(super) fn may_skip_recipient(&self) -> bool {
         let above = &self.beginning[..self.beginning.len() - self.header_bytes];
@@ -70,6 +107,8 @@ pub(super) enum CellPlace {
     Column(usize),
     /// First byte, from 0, and number of bytes, in a list of fixed width.
     Bytes(usize, usize),
+    /// In a print run, the index of the column of a letter.
+    OfLetter(usize),
 }
 
 impl CellPlace {
@@ -193,6 +232,7 @@ pub(super) fn sniff(
             share,
             likely_cause,
         },
+        run: None,
     })
 }
 

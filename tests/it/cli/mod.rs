@@ -7,6 +7,7 @@ mod lists;
 mod overwriting;
 mod receipts;
 mod reports;
+mod runs;
 
 use crate::support::workspace::{SENDER, Workspace, fixture};
 use serde_json::Value;

@@ -6,6 +6,7 @@ mod directory;
 mod extract;
 mod format;
 mod registers;
+mod runs;
 mod schema;
 mod security;
 mod source_schema;
@@ -237,7 +238,25 @@ fn reports_have_the_documented_names_and_files() {
         &nordic,
     ];
     let two: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
-    for report in [&whole, &refused, &check, &foreign, &ruled, &two] {
+    let (night, description) = (fixture("runs/night.dat"), fixture("runs/night.toml"));
+    let args = [
+        "split",
+        "-r",
+        "far.nabar",
+        "--sender",
+        sender,
+        "--run",
+        &description,
+        "--json",
+        "-o",
+        "run",
+        &night,
+    ];
+    let run: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
+    let (letters, description) = (fixture("runs/letters.zip"), fixture("runs/zip.toml"));
+    let args = ["check", "-r", "far.nabar", "--sender", sender, "--run", &description, "--json", &letters];
+    let archive: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
+    for report in [&whole, &refused, &check, &foreign, &ruled, &two, &run, &archive] {
         names("", report, &mut found);
         outcomes.extend(report["outcomes"].as_object().expect("an object").keys().cloned());
         assert_eq!(report["version"], nabar::mailing::VERSION);
@@ -252,12 +271,15 @@ fn reports_have_the_documented_names_and_files() {
         .into_iter()
         .filter(|name| {
             // A further register of FaR has a sender (`sources.rs`).
-            !["channels", "channels.costs", "channels.registers[].sender"].contains(&&**name)
+            !["channels", "channels.costs", "channels.registers[].sender", "list.run.empty_columns[]"]
+                .contains(&&**name)
         })
         .collect::<BTreeSet<_>>();
     // A further register is described as the register of the job.
     let found = found.into_iter().map(|name| match name.starts_with("channels.registers[].register.") {
         true => "channels.registers[].register".to_owned(),
+        // `runs.rs` has the names of descriptions.
+        false if name.starts_with("list.run.description.") => "list.run.description".to_owned(),
         false if name.starts_with("channels.registers[].outcomes.") => {
             "channels.registers[].outcomes.OUTCOME".to_owned()
         }

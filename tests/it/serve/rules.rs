@@ -305,3 +305,34 @@ fn a_further_register_that_is_overwritten_answers_nothing() {
     assert_eq!((ask().0, check()), (503, 503));
     assert!(server.get("/readyz").text().contains("\"ready\":true"), "the register of the service is whole");
 }
+
+/// A print run whose description the configuration names.
+#[test]
+fn lists_may_be_print_runs_that_are_described() {
+    let work = Workspace::with_register_files();
+    let description = fixture("runs/night.toml");
+    work.write("nabar.toml", format!("[[run]]\nname = \"night\"\npath = \"{description}\"\n"));
+    let server = Server::with(&work, &["far.nabar"], &["--config", "nabar.toml"]);
+    let run = fs::read(fixture("runs/night.dat")).expect("a run");
+    let check = |query: &str, body: &[u8]| {
+        let target = format!("/v1/check?sender={SENDER}&date=2026-06-01{query}");
+        let reply = server.ask("POST", &target, "content-type: text/plain\r\n", body);
+        (reply.status, reply.text().to_owned())
+    };
+    let (status, report) = check("&run=night", &run);
+    assert_eq!(status, 200, "{report}");
+    let report: Value = serde_json::from_str(&report).expect("JSON");
+    let args = ["check", &fixture("runs/night.dat"), "--run", &description, "--json", "-r", "far.nabar"];
+    let expected = work.json(&[&args[..], &["--sender", SENDER, "--date", "2026-06-01"]].concat());
+    assert_eq!(report["outcomes"], expected["outcomes"]);
+    assert_eq!(report["list"]["run"], expected["list"]["run"]);
+    for (query, body, status, problem) in [
+        ("&run=none", &run[..], 422, "unknown-run"),
+        ("&run=night&id_column=1", &run[..], 400, "bad-query"),
+        ("&run=night", b"30 no letter\n", 422, "bad-list"),
+        ("&run=night", &run[..run.len() / 2], 422, "bad-list"),
+    ] {
+        let (found, text) = check(query, body);
+        assert!(found == status && text.contains(problem), "{query}: {found} {text}");
+    }
+}

@@ -116,7 +116,7 @@ impl Workspace {
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
         // Notes on the format of a list and the age of the register are expected.
-        let notes = ["nabar: list: ", "nabar: register: ", "nabar: warning: "];
+        let notes = ["nabar: list: ", "nabar: run: ", "nabar: register: ", "nabar: warning: "];
         let unexpected = error.lines().find(|line| !notes.iter().any(|note| line.starts_with(note)));
         assert_eq!(unexpected, None, "{args:?}");
         String::from_utf8(output.stdout).expect("text")

@@ -11,6 +11,7 @@ mod lists;
 mod log;
 mod model;
 mod register;
+mod runs;
 mod service;
 mod source;
 mod support;
@@ -26,10 +27,11 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "identity", input_bytes_max: 64, run: identity::run },
     Target { name: "list", input_bytes_max: 2048, run: lists::check },
     Target { name: "split", input_bytes_max: 2048, run: lists::split },
+    Target { name: "run", input_bytes_max: 1024, run: runs::run },
     Target { name: "register", input_bytes_max: 256, run: register::run },
     Target { name: "log", input_bytes_max: 8192, run: log::run },
     Target { name: "changes", input_bytes_max: 4096, run: changes::run },
