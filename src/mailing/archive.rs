@@ -91,12 +91,13 @@ impl<'d> Archive<'d> {
             return Err(ArchiveProblem::NoIndex(crate::plain_text::plain(name).into_owned()).into());
         };
         let mut archive = archive_of(&self.mapped)?;
-        let entry = archive.by_index(index).map_err(ArchiveProblem::Zip)?;
-        let mut bytes = Vec::new();
-        entry.take(INDEX_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(ListError::Read)?;
-        if bytes.len() as u64 > INDEX_BYTES_MAX {
+        let mut entry = archive.by_index(index).map_err(ArchiveProblem::Zip)?;
+        // The crate unpacks no more than the directory says.
+        if entry.size() > INDEX_BYTES_MAX {
             return Err(ArchiveProblem::IndexTooLong.into());
         }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(ListError::Read)?;
         Ok(bytes)
     }
 

@@ -450,3 +450,27 @@ fn streams_have_limits() {
         assert!(matches!(result, Err(ListError::Read(_))), "{result:?}");
     });
 }
+
+/// Letters of a stream, and what is around them, are read to their ends only if these are near.
+#[test]
+fn letters_of_streams_have_a_limit() {
+    let said = "form = \"records\"\nrecord_type = \"0:1\"\nletter_start = \"1\"\nid_in = \"1\"\nid_at = \"1:12\"\nheader = \"0\"\ntrailer = \"9\"";
+    let run = crate::runs::RunDescription::parse(said).expect("a description");
+    let fixture = Fixture::new();
+    fixture.run(b"", |mailing| {
+        let options = ListOptions { run: Some(run.clone()), ..ListOptions::default() };
+        let mailing = Mailing { options, ..mailing.clone() };
+        let limits = StreamLimits { letter_bytes: 1 << 22, ..StreamLimits::default() };
+        let of = |header: usize, letter: usize, trailer: usize| {
+            let lines = |kind: char, count: usize| format!("{kind}{}\n", "x".repeat(98)).repeat(count);
+            let run =
+                [lines('0', header), "1199001022384\n".to_owned(), lines('2', letter), lines('9', trailer)];
+            check_stream(&mailing, Box::new(std::io::Cursor::new(run.concat())), limits)
+        };
+        assert_eq!(of(10_000, 10_000, 10_000).expect("checked").list.rows, 1);
+        for (header, letter, trailer) in [(200_000, 1, 1), (1, 200_000, 1), (1, 1, 200_000)] {
+            let result = of(header, letter, trailer);
+            assert!(matches!(result, Err(ListError::Run(_))), "{result:?}");
+        }
+    });
+}

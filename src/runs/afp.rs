@@ -88,6 +88,16 @@ fn field(bytes: &[u8], at: usize) -> Result<Option<Field>, RunError> {
     }))
 }
 
+/// The fields of bytes that begin with one, up to the first that is damaged or cut off.
+fn fields(bytes: &[u8]) -> impl Iterator<Item = Field> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let next = if at < bytes.len() { field(bytes, at).ok()?? } else { return None };
+        at = next.end;
+        Some(next)
+    })
+}
+
 impl Field {
     /// The data without extension and padding; `None` if their lengths are beyond it.
     fn content<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
@@ -142,17 +152,8 @@ pub(super) fn propose(bytes: &[u8], is_id: IsId<'_>) -> Result<AfpDescription, N
         let description = AfpDescription { charset, ..AfpDescription::default() };
         let run = AfpRun { description, first_letter: 0, is_in_document: false };
         let mut names: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> = BTreeMap::new();
-        let mut at = 0;
-        while at < bytes.len()
-            && let Ok(Some(next)) = field(bytes, at)
-        {
-            if next.kind == TAG
-                && let Some((name, value)) = run.tag(bytes, &next)
-                && is_id(&value)
-            {
-                names.entry(name).or_default().insert(value);
-            }
-            at = next.end;
+        for (name, value) in run.tags(bytes).filter(|(_, value)| is_id(value)) {
+            names.entry(name).or_default().insert(value);
         }
         names
     };
@@ -209,9 +210,9 @@ impl AfpRun {
                     charset = charset_of(u16::from_be_bytes([*high, *low])).unwrap_or(charset);
                 }
                 (NAME, [NAME_OF_ATTRIBUTE, _, text @ ..]) => name = Some((text, charset)),
-                // Two reserved bytes.
                 // Which of several is meant is not known.
                 (VALUE, _) if value.is_some() => value = Some(b"?"),
+                // After two reserved bytes.
                 (VALUE, [_, _, text @ ..]) => value = Some(text),
                 _ => {}
             }
@@ -225,9 +226,14 @@ impl AfpRun {
         Some((decoded(name, charset_of_name), value.map_or(Vec::new(), |value| decoded(value, charset))))
     }
 
-    /// The value of a tag of a name, if a field is one.
-    fn value(&self, bytes: &[u8], field: &Field, wanted: &str) -> Option<Vec<u8>> {
-        self.tag(bytes, field).filter(|(name, _)| name == wanted.as_bytes()).map(|(_, value)| value)
+    /// Name and value of each tag.
+    fn tags(&self, bytes: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        fields(bytes).filter(|field| field.kind == TAG).filter_map(move |field| self.tag(bytes, &field))
+    }
+
+    /// The values of the tags of a name.
+    fn values(&self, bytes: &[u8], wanted: &str) -> impl Iterator<Item = Vec<u8>> {
+        self.tags(bytes).filter(move |(name, _)| name == wanted.as_bytes()).map(|(_, value)| value)
     }
 
     /// Closes the last letter, which ends at `at`, and checks what is behind it.
@@ -256,9 +262,8 @@ impl AfpRun {
         at: usize,
         groups: &mut Groups<'_>,
     ) -> Result<(), RunError> {
-        if let (Some((_, open)), Some(text)) =
-            (&mut groups.group, self.value(bytes, field, &self.description.id_tag))
-        {
+        let tag = self.tag(bytes, field).filter(|(name, _)| name == self.description.id_tag.as_bytes());
+        if let (Some((_, open)), Some((_, text))) = (&mut groups.group, tag) {
             if field.flags & IS_SEGMENTED != 0 {
                 return Err(RunProblem::SegmentedTag.at(at));
             }
@@ -447,62 +452,27 @@ impl Run for AfpRun {
     }
 
     fn records_around(&self, around: &[u8]) -> u64 {
-        let (mut at, mut fields) = (0, 0);
-        while at < around.len() {
-            let Ok(Some(next)) = field(around, at) else { break };
-            (at, fields) = (next.end, fields + 1);
-        }
-        fields
+        fields(around).count() as u64
     }
 
     /// The tags, and the number of pages.
     fn lines(&self, letter: &[u8], most: usize) -> Vec<String> {
-        let (mut at, mut pages, mut lines) = (0, 0, Vec::new());
-        while at < letter.len() {
-            let Ok(Some(next)) = field(letter, at) else { break };
-            pages += u32::from(next.kind == BEGIN_PAGE);
-            if next.kind == TAG
-                && lines.len() + 1 < most
-                && let Some((name, value)) = self.tag(letter, &next)
-            {
-                lines.push(format!(
-                    "{} = {}",
-                    String::from_utf8_lossy(&name),
-                    String::from_utf8_lossy(&value)
-                ));
-            }
-            at = next.end;
-        }
-        lines.push(format!("{pages} pages"));
-        lines
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let tags = self.tags(letter).map(|(name, value)| format!("{} = {}", text(name), text(value)));
+        let pages = fields(letter).filter(|field| field.kind == BEGIN_PAGE).count();
+        tags.take(most.saturating_sub(1)).chain([format!("{pages} pages")]).collect()
     }
 
     fn ids_around(&self, around: &[u8], each: &mut dyn FnMut(&[u8])) {
-        let mut at = 0;
-        while at < around.len() {
-            let Ok(Some(next)) = field(around, at) else { break };
-            if next.kind == TAG
-                && let Some(value) = self.value(around, &next, &self.description.id_tag)
-            {
-                each(&value);
-            }
-            at = next.end;
-        }
+        self.values(around, &self.description.id_tag).for_each(|value| each(&value));
     }
 
     /// The values of tags. Texts on pages are not searched: their bytes are glyphs of fonts, in commands of their own.
     fn searchable<'b>(&self, letter: &'b [u8], text: &'b mut Vec<u8>) -> &'b [u8] {
         text.clear();
-        let mut at = 0;
-        while at < letter.len() {
-            let Ok(Some(next)) = field(letter, at) else { break };
-            if next.kind == TAG
-                && let Some((_, value)) = self.tag(letter, &next)
-            {
-                text.extend(value);
-                text.push(b'\n');
-            }
-            at = next.end;
+        for (_, value) in self.tags(letter) {
+            text.extend(value);
+            text.push(b'\n');
         }
         text
     }
@@ -516,16 +486,6 @@ struct TagColumn {
 
 impl Column for TagColumn {
     fn read(&self, letter: &[u8], text: &mut Vec<u8>) {
-        let mut at = 0;
-        while at < letter.len() {
-            let Ok(Some(next)) = field(letter, at) else { return };
-            if next.kind == TAG
-                && let Some(found) = self.run.value(letter, &next, &self.name)
-            {
-                text.extend(found);
-                return;
-            }
-            at = next.end;
-        }
+        text.extend(self.run.values(letter, &self.name).next().unwrap_or_default());
     }
 }

@@ -1,6 +1,7 @@
 //! Character sets of print runs.
 
 use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
 
 /// The character set of ids, types and texts of a run. Bytes pass through unchanged in any of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,19 +43,23 @@ const PAGE_1143: &str = concat!(
     "äABCDEFGHI\u{AD}ô¦òóõåJKLMNOPQR¹û~ùúÿÉ÷STUVWXYZ²Ô@ÒÓÕ0123456789³ÛÜÙÚ\u{9F}"
 );
 
+/// The pages as characters.
+static CHARACTERS: LazyLock<[Vec<char>; 3]> =
+    LazyLock::new(|| [PAGE_278, PAGE_500, PAGE_1143].map(|page| page.chars().collect()));
+
 impl Charset {
-    fn page(self) -> Option<&'static str> {
+    fn page(self) -> Option<&'static [char]> {
         match self {
             Charset::Utf8 | Charset::Latin1 => None,
-            Charset::Ebcdic278 => Some(PAGE_278),
-            Charset::Ebcdic500 => Some(PAGE_500),
-            Charset::Ebcdic1143 => Some(PAGE_1143),
+            Charset::Ebcdic278 => Some(&CHARACTERS[0]),
+            Charset::Ebcdic500 => Some(&CHARACTERS[1]),
+            Charset::Ebcdic1143 => Some(&CHARACTERS[2]),
         }
     }
 
     /// Whether it is EBCDIC.
     pub fn is_ebcdic(self) -> bool {
-        self.page().is_some()
+        !matches!(self, Charset::Utf8 | Charset::Latin1)
     }
 
     /// The blank.
@@ -67,7 +72,7 @@ impl Charset {
         match self.page() {
             Some(page) => {
                 let byte =
-                    |wanted: char| page.chars().position(|one| one == wanted).map(|at| at as u8 + 0x40);
+                    |wanted: char| page.iter().position(|one| *one == wanted).map(|at| at as u8 + 0x40);
                 text.chars().map(byte).collect()
             }
             None if self == Charset::Utf8 => Some(text.as_bytes().to_vec()),
@@ -82,10 +87,9 @@ impl Charset {
     pub fn decode(self, bytes: &[u8], text: &mut Vec<u8>) {
         match self.page() {
             Some(page) => {
-                let table: Vec<char> = page.chars().collect();
                 let mut buffer = [0; 4];
                 for byte in bytes {
-                    let character = byte.checked_sub(0x40).map_or('\u{FFFD}', |at| table[usize::from(at)]);
+                    let character = byte.checked_sub(0x40).map_or('\u{FFFD}', |at| page[usize::from(at)]);
                     text.extend(character.encode_utf8(&mut buffer).as_bytes());
                 }
             }
@@ -121,7 +125,7 @@ mod tests {
     fn pages_have_each_character_once_and_agree_in_digits_and_latin_letters() {
         for charset in [Charset::Ebcdic278, Charset::Ebcdic500, Charset::Ebcdic1143] {
             let page = charset.page().expect("a page");
-            assert_eq!(page.chars().count(), 192);
+            assert_eq!(page.len(), 192);
             let invariant = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz +-/.,:()";
             let encoded = charset.encode(invariant).expect("encoded");
             assert_eq!(encoded, Charset::Ebcdic500.encode(invariant).expect("encoded"));

@@ -187,12 +187,11 @@ fn form_of(bytes: &[u8], sample: &[u8]) -> RecordForm {
     let share = |is: fn(&u8) -> bool| few.iter().filter(|byte| is(byte)).count() * 100 / few.len().max(1);
     let is_ebcdic = share(|byte| matches!(byte, 0x40 | 0xC1..=0xE9 | 0xF0..=0xF9)) > 50
         && share(|byte| *byte == b' ') < 5;
-    let charset = match is_ebcdic {
-        true => Charset::Ebcdic278,
-        false if std::str::from_utf8(few).is_ok_and(|_| true) || few.is_ascii() => Charset::Utf8,
+    let charset = match std::str::from_utf8(few) {
+        _ if is_ebcdic => Charset::Ebcdic278,
         // A character may be cut at the end.
-        false if std::str::from_utf8(few).is_err_and(|error| error.error_len().is_none()) => Charset::Utf8,
-        false => Charset::Latin1,
+        Err(error) if error.error_len().is_some() => Charset::Latin1,
+        Ok(_) | Err(_) => Charset::Utf8,
     };
     let line_end = if is_ebcdic { 0x15 } else { b'\n' };
     let has_lines = few.iter().filter(|byte| **byte == line_end).count() * 2000 > few.len();

@@ -276,6 +276,30 @@ impl Records {
         }
     }
 
+    /// The records of whole letters or of what is around them: where each begins, and its text.
+    fn each<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = (usize, &'b [u8])> {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let at = next;
+            if at >= bytes.len() {
+                return None;
+            }
+            next = self.end(bytes, at, true).ok().flatten().unwrap_or(bytes.len());
+            Some((at, self.text(&bytes[at..next])))
+        })
+    }
+
+    /// The type of a record; `None` if it has none.
+    fn kind<'b>(&self, record: &'b [u8], unquoted: &'b mut Vec<u8>) -> Option<&'b [u8]> {
+        self.type_at.and_then(|place| self.cell(record, place, unquoted))
+    }
+
+    /// Appends the text at a place of a record.
+    fn decode(&self, record: &[u8], place: Place, text: &mut Vec<u8>) {
+        let mut unquoted = Vec::new();
+        self.charset.decode(self.cell(record, place, &mut unquoted).unwrap_or_default(), text);
+    }
+
     /// What is at a place of a record, without blanks; `None` if the record ends before it.
     #[inline(always)]
     fn cell<'b>(&self, record: &'b [u8], place: Place, unquoted: &'b mut Vec<u8>) -> Option<&'b [u8]> {
@@ -466,16 +490,13 @@ impl OpenLetter {
 
     fn sum(&mut self, records: &Records, record: &[u8]) -> Result<(), RunProblem> {
         let mut unquoted = Vec::new();
-        let kind = records.type_at.and_then(|place| records.cell(record, place, &mut unquoted));
-        let kind = kind.unwrap_or_default().to_vec();
+        let kind = records.kind(record, &mut unquoted).unwrap_or_default();
         for (index, (types, place)) in records.sums.iter().enumerate() {
-            if !types.contains(&kind) {
+            if !types.iter().any(|one| one == kind) {
                 continue;
             }
-            let (mut unquoted, mut text) = (Vec::new(), Vec::new());
-            records
-                .charset
-                .decode(records.cell(record, *place, &mut unquoted).unwrap_or_default(), &mut text);
+            let mut text = Vec::new();
+            records.decode(record, *place, &mut text);
             let value = if text.is_empty() { Some(0) } else { value_of(&text) };
             let sum = value.and_then(|value| self.sums[index].checked_add(value));
             self.sums[index] = sum.ok_or_else(|| RunProblem::NotSummable(place.to_string()))?;
@@ -589,12 +610,10 @@ impl Run for RecordsRun {
 
     fn counts(&self, around: &[u8], is_end: bool) -> Result<Vec<CountPlace>, RunError> {
         let (records, mut found) = (&self.records, Vec::new());
-        let mut at = if !is_end && around.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        while at < around.len() {
-            let end = records.end(around, at, true)?.unwrap_or(around.len());
-            let record = records.text(&around[at..end]);
-            let mut unquoted = Vec::new();
-            let kind = records.type_at.and_then(|place| records.cell(record, place, &mut unquoted));
+        let mark = if !is_end && around.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        for (at, record) in records.each(&around[mark..]) {
+            let (at, mut unquoted) = (mark + at, Vec::new());
+            let kind = records.kind(record, &mut unquoted);
             for count in records.counts.iter().filter(|count| Some(&count.within[..]) == kind) {
                 let missing = || RunProblem::NoNumber(count.name.clone()).at(at);
                 let within = range_of(record, count.at, records.delimiter).ok_or_else(missing)?;
@@ -606,32 +625,19 @@ impl Run for RecordsRun {
                     name: count.name.clone(),
                 });
             }
-            at = end;
         }
         Ok(found)
     }
 
     fn records_around(&self, around: &[u8]) -> u64 {
-        let (mut at, mut records) = (0, 0);
-        while at < around.len() {
-            let end = self.records.end(around, at, true).ok().flatten().unwrap_or(around.len());
-            records += u64::from(!self.records.is_blank(self.records.text(&around[at..end])));
-            at = end;
-        }
-        records
+        self.records.each(around).filter(|(_, record)| !self.records.is_blank(record)).count() as u64
     }
 
     fn ids_around(&self, around: &[u8], each: &mut dyn FnMut(&[u8])) {
-        let (records, mut at) = (&self.records, 0);
-        while at < around.len() {
-            let end = records.end(around, at, true).ok().flatten().unwrap_or(around.len());
-            let record = records.text(&around[at..end]);
-            let (mut unquoted, mut text) = (Vec::new(), Vec::new());
-            records
-                .charset
-                .decode(records.cell(record, records.id_at, &mut unquoted).unwrap_or_default(), &mut text);
+        for (_, record) in self.records.each(around) {
+            let mut text = Vec::new();
+            self.records.decode(record, self.records.id_at, &mut text);
             each(&text);
-            at = end;
         }
     }
 
@@ -645,15 +651,12 @@ impl Run for RecordsRun {
     }
 
     fn lines(&self, letter: &[u8], most: usize) -> Vec<String> {
-        let (mut at, mut lines) = (0, Vec::new());
-        while at < letter.len() && lines.len() < most {
-            let end = self.records.end(letter, at, true).ok().flatten().unwrap_or(letter.len());
+        let line = |(_, record): (usize, &[u8])| {
             let mut text = Vec::new();
-            self.records.charset.decode(self.records.text(&letter[at..end]), &mut text);
-            lines.push(super::line(&text));
-            at = end;
-        }
-        lines
+            self.records.charset.decode(record, &mut text);
+            super::line(&text)
+        };
+        self.records.each(letter).take(most).map(line).collect()
     }
 
     fn sums(&self) -> usize {
@@ -681,19 +684,12 @@ struct RecordColumn {
 
 impl Column for RecordColumn {
     fn read(&self, letter: &[u8], text: &mut Vec<u8>) {
-        let (records, mut at) = (&self.records, 0);
-        while at < letter.len() {
-            let end = records.end(letter, at, true).ok().flatten().unwrap_or(letter.len());
-            let record = records.text(&letter[at..end]);
-            let (mut unquoted, mut of_type) = (Vec::new(), Vec::new());
-            let kind = records.type_at.and_then(|place| records.cell(record, place, &mut of_type));
-            if self.kind.is_none() || self.kind.as_deref() == kind {
-                records
-                    .charset
-                    .decode(records.cell(record, self.place, &mut unquoted).unwrap_or_default(), text);
-                return;
-            }
-            at = end;
+        let is_of_type = |record: &[u8]| {
+            let mut unquoted = Vec::new();
+            self.kind.is_none() || self.kind.as_deref() == self.records.kind(record, &mut unquoted)
+        };
+        if let Some((_, record)) = self.records.each(letter).find(|(_, record)| is_of_type(record)) {
+            self.records.decode(record, self.place, text);
         }
     }
 }

@@ -77,6 +77,12 @@ fn check_cuts(run: &dyn Run, bytes: &[u8], is_exact: bool) -> Found {
     whole
 }
 
+/// A structured field of AFP.
+fn afp_field(kind: [u8; 3], flags: u8, data: &[u8]) -> Vec<u8> {
+    let length = (8 + data.len() as u16).to_be_bytes();
+    [&[0x5A], &length[..], &kind, &[flags, 0, 0], data].concat()
+}
+
 const RECORDS: &str = r#"
 form = "records"
 record_type = "0:2"
@@ -198,14 +204,7 @@ proptest! {
 
     #[test]
     fn groups_in_afp_do_not_depend_on_cuts(ids in proptest::collection::vec(0u8..3, 0..12), joins in any::<bool>()) {
-        let field = |kind: [u8; 3], data: &[u8]| {
-            let mut bytes = vec![0x5A];
-            bytes.extend((8 + data.len() as u16).to_be_bytes());
-            bytes.extend(kind);
-            bytes.extend([0, 0, 0]);
-            bytes.extend(data);
-            bytes
-        };
+        let field = |kind: [u8; 3], data: &[u8]| afp_field(kind, 0, data);
         let tag = |id: u8| vec![5, 2, 0x0B, 0, 0xC9, 6, 0x36, 0, 0, 0xF1, 0xF0 + id];
         let mut bytes = field([0xD3, 0xA8, 0xA8], b"document");
         for id in &ids {
@@ -465,4 +464,54 @@ fn several_values_in_one_place_are_no_id() {
         let (found, _) = all(&*run, text.as_bytes()).expect("as described");
         assert_eq!(found[0].2.as_deref(), Ok(expected.as_bytes()), "{letter}");
     }
+}
+
+#[test]
+fn damaged_afp_is_refused_where_it_is_damaged() {
+    let description = description("form = \"afp\"\nid_tag = \"I\"");
+    let field = |kind: u8, of: u8| afp_field([0xD3, kind, of], 0, &[]);
+    let (begin, end) = (field(0xA8, 0xA8), field(0xA9, 0xA8));
+    let (group, group_end, page) = (field(0xA8, 0xAD), field(0xA9, 0xAD), field(0xA8, 0xAF));
+    let text = field(0xEE, 0x9B);
+    // A tag of the name I and the value 1 in several segments.
+    let segmented = afp_field([0xD3, 0xA0, 0x90], 0x20, &[5, 2, 0x0B, 0, 0xC9, 5, 0x36, 0, 0, 0xF1]);
+    let all_of = |parts: &[&Vec<u8>]| parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+    let mut short = begin.clone();
+    short[2] = 3;
+    for (bytes, expected) in [
+        (all_of(&[&begin, &group, &group_end]), RunProblem::CutOff.at(27)),
+        (all_of(&[&begin, &group]), RunProblem::CutOff.at(18)),
+        (all_of(&[&begin, &group, &group_end, &end])[..34].to_vec(), RunProblem::CutOff.at(27)),
+        (all_of(&[&begin, &page]), RunProblem::PageOutside.at(9)),
+        (all_of(&[&begin, &group, &group_end, &text, &end]), RunProblem::PageOutside.at(27)),
+        (all_of(&[&begin, &group, &group_end, &end, &begin, &group]), RunProblem::PageOutside.at(36)),
+        (all_of(&[&begin, &group_end]), RunProblem::EndTag.at(9)),
+        (all_of(&[&begin, &group, &segmented, &group_end, &end]), RunProblem::SegmentedTag.at(18)),
+        (all_of(&[&begin, &group, &group_end, &vec![b'x'], &end]), RunProblem::NotAField.at(27)),
+        (short, RunProblem::NotAField.at(0)),
+    ] {
+        let found = match description.open(&bytes, true) {
+            Ok(run) => {
+                let run = run.expect("whole");
+                let first = run.first_letter() as u64;
+                all(&*run, &bytes).map_err(|error| error.moved(first)).expect_err("damaged")
+            }
+            Err(error) => error,
+        };
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn records_have_limits_and_sums_are_numbers() {
+    let said = "form = \"records\"\nrecord_type = \"0:1\"\nletter_start = \"1\"\nid_at = \"1:4\"\ntrailer = \"9\"\n\
+                [[count]]\nin = \"9\"\nat = \"1:4\"\nof = \"sum\"\nsum_in = \"1\"\nsum_at = \"5:4\"";
+    let problem = |text: &str| {
+        let run = opened(&description(said), text.as_bytes());
+        all(&*run, text.as_bytes()).map(|_| ()).map_err(|error| (error.at, error.problem))
+    };
+    assert_eq!(problem("11234  12\n11235\n9\n"), Ok(()));
+    assert_eq!(problem("11234  1x\n9\n"), Err((0, RunProblem::NotSummable("5:4".to_owned()))));
+    let long = format!("11234\n1{}\n9\n", " ".repeat(crate::limits::ROW_BYTES_MAX + 2));
+    assert_eq!(problem(&long), Err((6, RunProblem::RecordTooLong)));
 }

@@ -288,14 +288,16 @@ def letters_of_index(archive: zipfile.ZipFile) -> list[tuple[str, tuple[str, ...
         ("cut", "cannot be read"),
         ("before", "something before its archive"),
         ("swapped", "another name than its directory"),
-        ("bomb", "longer than 1 GiB"),
+        ("long", "longer than 1 GiB"),
+        ("bomb", "larger than its declared"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_archives_that_are_refused(tmp_path: Path, change: str, expected: str) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as out:
         rows = "personnummer;file\n196810199809;a.pdf\n"
-        out.writestr("index.csv", rows if change != "bomb" else rows + "1;\n" * ((1 << 30) // 3))
+        repeated = {"long": (1 << 30) // 1000 + 1, "bomb": 10_000}.get(change, 0)
+        out.writestr("index.csv", rows + "1;\n".rjust(1000, "0") * repeated, compresslevel=1)
         if change != "missing":
             out.writestr("a.pdf", "a")
         if change == "unnamed":
@@ -307,6 +309,11 @@ def test_archives_that_are_refused(tmp_path: Path, change: str, expected: str) -
     if change == "cut":
         bytes_ = (tmp_path / "a.zip").read_bytes()
         (tmp_path / "a.zip").write_bytes(bytes_[: len(bytes_) // 2])
+    if change == "bomb":
+        # The directory, behind the entries, says less than the index has.
+        bytes_ = (tmp_path / "a.zip").read_bytes()
+        at = bytes_.index(b"PK\x01\x02") + 24
+        (tmp_path / "a.zip").write_bytes(bytes_[:at] + (1000).to_bytes(4, "little") + bytes_[at + 4 :])
     if change == "before":
         bytes_ = (tmp_path / "a.zip").read_bytes()
         (tmp_path / "a.zip").write_bytes(bytes_ + bytes_)
@@ -324,5 +331,29 @@ def test_archives_that_are_refused(tmp_path: Path, change: str, expected: str) -
         )
         if change == "swapped" and command == ["check"]:
             continue  # entries are copied by a split only
-        assert done.returncode == 3 and expected in done.stderr.decode(), (command, done.stderr.decode())
+        assert done.returncode == (1 if change == "bomb" else 3) and expected in done.stderr.decode(), (command, done.stderr.decode())
         assert not os.path.exists(tmp_path / "out")
+
+
+def test_missing_and_shared_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        rows = "".join(f"{id_};{name}\n" for id_, name in [("196810199809", "./sub\\a.pdf"), ("199001022384", "sub/a.pdf"), ("189001019802", "none.pdf")])
+        out.writestr("index.csv", "personnummer;file\n" + rows)
+        out.writestr("sub/a.pdf", "a")
+
+    def done(more: str) -> subprocess.CompletedProcess[bytes]:
+        (tmp_path / "zip.toml").write_text(f'form = "zip"\nindex = "index.csv"\nfiles_in = "file"\n{more}')
+        command = [NABAR, "split", *OPTIONS, "--run", str(tmp_path / "zip.toml"), str(tmp_path / "a.zip"), "-o", str(tmp_path / "out")]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+    missing = done("")
+    assert missing.returncode == 3 and b"1 files that letters name are not in the archive, the first one of letter 3" in missing.stderr
+    shared = done('missing = "allow"\nshared = "refuse"\n')
+    assert shared.returncode == 3 and b"named by several letters" in shared.stderr
+    assert done('missing = "allow"\n').returncode == 0
+    entries = json.loads((tmp_path / "out/report.json").read_text())["list"]["run"]["entries"]
+    assert (entries["files"], entries["named"], entries["missing"]) == (1, 1, 1)
+    for part in (tmp_path / "out").glob("*.zip"):
+        with zipfile.ZipFile(part) as archive:
+            letters = letters_of_index(archive)
+            assert ("sub/a.pdf" in archive.namelist()) == any("a.pdf" in name for _, names in letters for name in names)

@@ -212,6 +212,10 @@ fn letters_with_unknown_records_several_ids_or_none_are_rejected() {
         ("10 196810199809\n30 of 199001022384\n", "more_than_one_identity"),
         ("10 196810199808\n", "bad_check_digit"),
     ];
+    // Without --strict-rows: letters with ids of more than three others.
+    let others = ["199001022384", "189001019802", "19790829-2399", "30196410299819"];
+    let lines = |count: usize| others[..count].iter().map(|id| format!("30 {id}\n")).collect::<String>();
+    work.write("others.dat", format!("10 196810199809\n{}10 196810199809\n{}", lines(3), lines(4)));
     work.write("run.dat", letters.map(|(letter, _)| letter).concat());
     work.write(
         "run.toml",
@@ -228,4 +232,45 @@ fn letters_with_unknown_records_several_ids_or_none_are_rejected() {
         );
     }
     assert_eq!(feedback.lines().count(), letters.len() + 1);
+    let split = ["-o", "others", "--quiet", "--run", "run.toml"];
+    work.done(&args(&[&["split", "others.dat"], &split, &FAR, &DATE]));
+    let feedback = work.read("others/feedback.csv");
+    let reasons: Vec<&str> =
+        feedback.lines().skip(1).map(|line| line.split(',').nth(3).expect("a reason")).collect();
+    assert_eq!(reasons, ["", "more_than_one_identity"]);
+}
+
+#[test]
+fn an_output_never_replaces_the_description_of_its_job() {
+    let work = Workspace::with_register_files();
+    let night = fs::read(run("night.dat")).expect("a run");
+    work.write("night.toml", &night);
+    work.done(&args(&[
+        &["split", "night.toml", "-o", "out", "--quiet", "--run", &run("night.toml")],
+        &FAR,
+        &DATE,
+    ]));
+    let description = fs::read(run("night.toml")).expect("a description");
+    work.write("out/paper.toml", &description);
+    let again = ["split", "night.toml", "-o", "out", "--force", "--run", "out/paper.toml"];
+    work.fails(2, &args(&[&again, &FAR, &DATE]));
+    assert!(fs::read(work.path("out/paper.toml")).expect("kept") == description);
+}
+
+#[test]
+fn what_is_described_and_never_there_is_said() {
+    let work = Workspace::with_register_files();
+    let check = ["check", &run("night.afp"), "--run", &run("afp.toml"), "--group-by", "Numbr"];
+    let output = work.run(&args(&[&check, &FAR, &DATE]));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && message.contains("no letter has a text at Numbr"), "{message}");
+    let report = work.json(&args(&[&check, &["--json"], &FAR, &DATE]));
+    assert_eq!(report["list"]["run"]["empty_columns"][0], "Numbr");
+    for (name, options) in [
+        ("bundle.xml", ["--letter-element", "Lettr", "--id-path", "Id"]),
+        ("night.dat", ["--letter-match", "^NONE", "--id-at", "10:12"]),
+    ] {
+        let message = work.fails(3, &args(&[&["check", &run(name)], &options, &FAR, &DATE]));
+        assert!(message.contains("no letter begins in the run"), "{message}");
+    }
 }
