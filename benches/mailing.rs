@@ -12,9 +12,11 @@ use nabar::mailing::{
 use nabar::register::Question;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Cursor, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 mod support;
 
@@ -209,6 +211,12 @@ impl<'q> List<'q> {
     }
 
     /// Runs a job and compares its report.
+    /// The identities, of a list whose rows are lines that begin with them.
+    fn ids(&self) -> Vec<&[u8]> {
+        let lines = self.text[self.prefix..].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| line.split(|byte| *byte == b';').next().unwrap_or(line)).collect()
+    }
+
     fn run(&self, job: impl FnOnce(&Mailing<'_>) -> Result<Report, ListError>) -> Report {
         let job = |path: &Path| job(&self.mailing(path));
         let done = if self.dialect.form == Form::Piped { piped(&self.path, job) } else { job(&self.path) };
@@ -286,8 +294,13 @@ fn lists(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("list: {}", dialect.name));
             group.throughput(Throughput::Bytes(list.text.len() as u64)).sample_size(10);
             group.bench_function("check", |bencher| bencher.iter(|| list.run(mailing::check)));
-            let destination =
-                Destination { directory: &to, force: true, sync: false, language: Language::Swedish };
+            let destination = Destination {
+                directory: &to,
+                force: true,
+                sync: false,
+                language: Language::Swedish,
+                csv: false,
+            };
             let mut last = None;
             group.bench_function("split", |bencher| {
                 bencher.iter(|| last = Some(list.run(|mailing| mailing::split(mailing, &destination))));
@@ -343,7 +356,72 @@ fn print_runs(ids: &[&[u8]]) -> Vec<(&'static str, String, Vec<u8>)> {
         ("records", of_records.to_owned(), records),
         ("xml", of_xml.to_owned(), xml),
         ("afp", "form = \"afp\"\nid_tag = \"I\"".to_owned(), afp),
+        ("zip", "form = \"zip\"\nindex = \"index.csv\"\nfiles_in = \"file\"".to_owned(), archive(ids)),
     ]
+}
+
+/// A ZIP with a file of 4 KB for each id.
+fn archive(ids: &[&[u8]]) -> Vec<u8> {
+    let mut out = ZipWriter::new(Cursor::new(Vec::new()));
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    let mut index = b"personnummer;file\n".to_vec();
+    for (number, id) in ids.iter().enumerate() {
+        out.start_file(format!("{number}.pdf"), stored).expect("begun");
+        out.write_all(&[b'7'; 4096]).expect("written");
+        index.extend([id, format!(";{number}.pdf\n").as_bytes()].concat());
+    }
+    out.start_file("index.csv", stored).expect("begun");
+    out.write_all(&index).expect("written");
+    out.finish().expect("an archive").into_inner()
+}
+
+/// A workbook with a row of five cells for each id.
+fn workbook(ids: &[&[u8]], path: &Path) {
+    let mut book = rust_xlsxwriter::Workbook::new();
+    let sheet = book.add_worksheet_with_low_memory().expect("a sheet");
+    let titles = ["personnummer", "namn", "adress", "belopp", "antal"];
+    (0..).zip(titles).for_each(|(column, title)| _ = sheet.write_string(0, column, title).expect("written"));
+    for (row, id) in (1..).zip(ids) {
+        sheet.write_string(row, 0, String::from_utf8_lossy(id)).expect("written");
+        sheet.write_string(row, 1, format!("Anna Ek {row}")).expect("written");
+        sheet.write_string(row, 2, format!("Storgatan {}", row % 1000)).expect("written");
+        sheet.write_number(row, 3, f64::from(row) * 1.25).expect("written");
+        sheet.write_number(row, 4, row % 7).expect("written");
+    }
+    book.save(path).expect("saved");
+}
+
+/// Workbooks: reading them, and splits into CSV and into workbooks.
+fn workbooks(criterion: &mut Criterion) {
+    let rows = (support::size(1_000_000) / 4).min(1_000_000);
+    let data = support::Data::far(rows, rows);
+    let register = data.open();
+    let sender = register.senders().first().map(|sender| sender.id.as_str());
+    let question = register.question(sender, jiff::civil::date(2026, 6, 1)).expect("a question");
+    let list = List::new(&data, rows, CLEAN, &question);
+    let ids = list.ids();
+    let (path, to) = (data.directory.join("list.xlsx"), data.directory.join("split-workbook"));
+    workbook(&ids, &path);
+    let mailing = list.mailing(&path);
+    let mut group = criterion.benchmark_group("workbook");
+    group.throughput(Throughput::Elements(ids.len() as u64)).sample_size(10);
+    group.bench_function("check", |bencher| {
+        bencher.iter(|| {
+            let report = mailing::check(&mailing).expect("a report");
+            assert_eq!(report.outcomes, list.expected.outcomes);
+        });
+    });
+    for (name, csv) in [("split into CSV", true), ("split", false)] {
+        let destination =
+            Destination { directory: &to, force: true, sync: false, language: Language::Swedish, csv };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let report = mailing::split(&mailing, &destination).expect("split");
+                assert_eq!(report.outcomes, list.expected.outcomes);
+            });
+        });
+    }
+    let _ = (fs::remove_dir_all(&to), fs::remove_file(&path));
 }
 
 /// Print runs of each form, beside a copy of the files that a split of them writes.
@@ -354,8 +432,7 @@ fn runs(criterion: &mut Criterion) {
     let sender = register.senders().first().map(|sender| sender.id.as_str());
     let question = register.question(sender, jiff::civil::date(2026, 6, 1)).expect("a question");
     let list = List::new(&data, rows, CLEAN, &question);
-    let lines = list.text[list.prefix..].split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    let ids: Vec<&[u8]> = lines.map(|line| line.split(|byte| *byte == b';').next().unwrap_or(line)).collect();
+    let ids = list.ids();
     let (to, copies) = (data.directory.join("split-run"), data.directory.join("copies"));
     for (form, description, bytes) in print_runs(&ids) {
         let path = data.directory.join(format!("run.{form}"));
@@ -366,7 +443,7 @@ fn runs(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("run: {form}"));
         group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
         let destination =
-            Destination { directory: &to, force: true, sync: false, language: Language::Swedish };
+            Destination { directory: &to, force: true, sync: false, language: Language::Swedish, csv: false };
         let mut last = None;
         group.bench_function("split", |bencher| {
             bencher.iter(|| last = Some(mailing::split(&mailing, &destination).expect("split")));
@@ -388,5 +465,5 @@ fn runs(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, lists, runs);
+criterion_group!(benches, lists, runs, workbooks);
 criterion_main!(benches);

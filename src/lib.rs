@@ -53,6 +53,7 @@ pub mod replica;
 pub mod runs;
 #[cfg(feature = "service")]
 pub mod service;
+pub mod sheets;
 #[cfg(feature = "replica")]
 pub mod signing;
 pub mod snapshot;

@@ -22,6 +22,27 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.chars().map(replaced).chain(more.chars()).collect())
 }
 
+/// As [`plain`], where digits are masked that stand together with so many others, or with separators
+/// between them.
+pub fn masked(text: &str, least: usize) -> String {
+    let text = plain(text);
+    let mut shown = String::new();
+    let mut rest = &*text;
+    while let Some(start) = rest.find(|character: char| character.is_ascii_digit()) {
+        let is_number = |character: char| character.is_ascii_digit() || "-+ ".contains(character);
+        let length = rest[start..].find(|character| !is_number(character)).unwrap_or(rest.len() - start);
+        let (number, digits) =
+            (&rest[start..start + length], |text: &str| text.bytes().filter(u8::is_ascii_digit).count());
+        shown.push_str(&rest[..start]);
+        match digits(number) >= least {
+            true => shown.extend(number.chars().map(|one| if one.is_ascii_digit() { '*' } else { one })),
+            false => shown.push_str(number),
+        }
+        rest = &rest[start + length..];
+    }
+    shown + rest
+}
+
 /// As [`plain`], for a whole message: line ends stay, and its length.
 pub fn plain_lines(text: &str) -> Cow<'_, str> {
     let is_shown = |character| character == '\n' || is_plain(character);
@@ -85,5 +106,13 @@ mod tests {
         assert_eq!(plain(&"å".repeat(200)), "å".repeat(200));
         assert_eq!(plain(&"å".repeat(201)), format!("{}…", "å".repeat(200)));
         assert_eq!(plain_lines("two\nlines\u{1b}c\r"), "two\nlines\u{fffd}c\u{fffd}");
+    }
+
+    #[test]
+    fn numbers_are_masked() {
+        assert_eq!(masked("10 19681019-9809 Ek 4", 6), "** ********-**** Ek 4");
+        assert_eq!(masked("page 2 of 3", 6), "page 2 of 3");
+        assert_eq!(masked("0701 23 45 67", 6), "**** ** ** **");
+        assert_eq!(masked("12\u{1b}[2J", 1), "**?[*J".replace('?', &plain("\u{1b}")));
     }
 }

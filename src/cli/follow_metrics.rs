@@ -8,6 +8,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nabar::replica::{Event, FollowStatus};
+use nabar::service::with_process_metrics;
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -59,6 +60,8 @@ impl EncodeMetric for SourceSequence {
 
 impl FollowMetrics {
     pub(super) fn new() -> FollowMetrics {
+        // The first time is taken for the start.
+        with_process_metrics("");
         let mut registry = Registry::with_prefix("nabar_follow");
         let status: Arc<FollowStatus> = Arc::default();
         let sequence = Gauge::default();
@@ -98,7 +101,7 @@ impl FollowMetrics {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);
-        text
+        with_process_metrics(&text)
     }
 
     /// Serves the metrics in a thread until the process ends. Returns the address, for port 0 with the port that was

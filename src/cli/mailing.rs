@@ -51,6 +51,7 @@ pub(super) fn split(args: &Split) -> CommandResult {
         force: args.force,
         sync: args.sync,
         language: args.list.lang.into(),
+        csv: args.csv,
     };
     // The split may replace the files of the output directory.
     let register = args.question.register.as_ref().and_then(|register| register.canonicalize().ok());
@@ -199,6 +200,7 @@ pub(super) fn list_options(reading: &ReadingArgs) -> Result<ListOptions, Failure
         skip_rows: reading.skip_rows,
         drop_skipped: reading.skipped == Skipped::Drop,
         id_at: reading.id_at,
+        sheet: reading.sheet.clone(),
         // Those of the rules.
         cell_columns: Vec::new(),
         other_country: None,

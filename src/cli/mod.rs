@@ -130,7 +130,9 @@ fn advice(hint: Hint) -> &'static str {
              the columns are wrong)"
         }
         Hint::NameDelimiter => "name it with --delimiter",
-        Hint::SkipRows => "set --skip-rows and --header to where the list begins, or remove the identity",
+        Hint::SkipRows => {
+            "set --skip-rows and --header to where the list begins, or remove the identity, also if it is the sender's own"
+        }
         Hint::ReplaceOutput => "name a new directory, or replace an earlier split with --force",
         Hint::OtherOutput => "name another directory",
         Hint::ListIsRegister => "name the register with --register",

@@ -95,14 +95,20 @@ impl TerminalReport<'_> {
             None => words.no_header.to_owned(),
         };
         let column = match list.header_row {
-            Some(_) => format!("\"{}\"", plain(&list.id_column)),
+            // A title may have several lines.
+            Some(_) => format!("\"{}\"", plain(&list.id_column.replace('\n', " "))),
             None => format!("{} {}", self.pick("column", "kolumn"), list.id_column),
+        };
+        let form = match &list.sheet {
+            Some(sheet) => format!("{} \"{}\"", self.pick("sheet", "blad"), plain(&sheet.name)),
+            None => {
+                let ground = self.language.ground(list.decided_by.delimiter);
+                format!("{}, {delimiter} ({ground})", list.encoding)
+            }
         };
         writeln!(
             out,
-            "{prefix} {}, {delimiter} ({}), {header} ({}), {} {column} ({}; {} % {})",
-            list.encoding,
-            self.language.ground(list.decided_by.delimiter),
+            "{prefix} {form}, {header} ({}), {} {column} ({}; {} % {})",
             self.language.ground(list.decided_by.header),
             self.pick("ids in", "identiteter i"),
             self.language.ground(list.decided_by.id_column),
@@ -115,6 +121,20 @@ impl TerminalReport<'_> {
                 "överhoppade rader före rubriken eller den första raden:",
             );
             writeln!(out, "{prefix} {skipped} {}", list.skipped_rows)?;
+        }
+        if let Some(sheet) = list.sheet.as_ref().filter(|sheet| sheet.hidden_rows > 0) {
+            let hidden = self.pick(
+                "rows are hidden in the sheet; they are read like the others:",
+                "rader är dolda i bladet; de läses som de andra:",
+            );
+            writeln!(out, "{prefix} {hidden} {}", sheet.hidden_rows)?;
+        }
+        if let Some(sheet) = list.sheet.as_ref().filter(|sheet| sheet.empty_formulas > 0) {
+            let formulas = self.pick(
+                "formulas have no saved value, and their cells are read as empty (open the workbook in Excel, and save it):",
+                "formler har inget sparat värde, och deras celler läses som tomma (öppna arbetsboken i Excel och spara den):",
+            );
+            writeln!(out, "{prefix} {formulas} {}", sheet.empty_formulas)?;
         }
         if list.decided_by.header == "no_sign" && report.outcomes["rejected"] > 0 {
             let hint = self.pick(

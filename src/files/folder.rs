@@ -184,6 +184,15 @@ impl Folder {
         }
     }
 
+    /// As [`open_lock`](Self::open_lock). Errors: also if the file is another user's, who could hold the lock for ever.
+    pub(crate) fn open_own_lock(&self, name: impl AsRef<OsStr>, mode: FileMode) -> io::Result<File> {
+        let file = self.open_lock(&name, mode)?;
+        match is_ours(&rustix::fs::fstat(&file)?) {
+            true => Ok(file),
+            false => Err(foreign(&self.path.join(name.as_ref()), "a file")),
+        }
+    }
+
     /// The entry of a name, which may be a link; `None` if there is none.
     pub(crate) fn entry(&self, name: impl AsRef<OsStr>) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.file, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {

@@ -345,6 +345,12 @@ mod tests {
         }
         assert!(replace(&path("their-link/far.nabar"), |_| Ok(())).is_err());
         assert!(append(&path("audit.log")).is_err());
+        let folder = Folder::open(directory.path()).expect("opened");
+        assert!(
+            folder.open_lock("audit.log", FileMode::PRIVATE).is_ok(),
+            "several users may write to a directory"
+        );
+        assert!(folder.open_own_lock("audit.log", FileMode::PRIVATE).is_err());
         assert!(Folder::open(&path("real")).expect("opened").check_owner().is_err());
         let checked = check_replaceable(path("audit.log"), &[], |_| true);
         assert!(matches!(checked, Err(NotReplaced::OtherOwner(_))));

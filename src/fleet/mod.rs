@@ -32,6 +32,9 @@ pub enum FleetError {
         /// Its error.
         why: String,
     },
+    /// What the object store says cannot be true or exceeds a limit: it is not believed.
+    #[error("{0}")]
+    Untrusted(String),
     /// An address, key or file is unusable.
     #[error("{0}")]
     Options(String),
@@ -85,6 +88,7 @@ impl From<FleetError> for FollowError {
     fn from(error: FleetError) -> FollowError {
         match error {
             FleetError::Options(text) => FollowError::Options(text),
+            FleetError::Untrusted(text) => FollowError::Untrusted(text),
             error => FollowError::Unreachable(error.to_string()),
         }
     }

@@ -83,7 +83,7 @@ pub fn publish(publish: &Publish, mut report: impl FnMut(Published)) -> Result<(
     runtime()?.block_on(async {
         loop {
             match publisher.session(&mut report).await {
-                Err(error @ FleetError::Unreachable { .. })
+                Err(error @ (FleetError::Unreachable { .. } | FleetError::Untrusted(_)))
                     if !(publish.once && publisher.backoff.is_over()) =>
                 {
                     if publisher.backoff.is_first() {

@@ -124,8 +124,8 @@ impl Store {
         {
             bytes.extend_from_slice(&piece);
             if bytes.len() > LATEST_BYTES_MAX {
-                let why = format!("it is longer than {LATEST_BYTES_MAX} bytes");
-                return Err(FleetError::Unreachable { what: "latest.json", why });
+                let why = format!("latest.json: it is longer than {LATEST_BYTES_MAX} bytes");
+                return Err(FleetError::Untrusted(why));
             }
         }
         serde_json::from_slice(&bytes).map(Some).map_err(unreachable("latest.json"))

@@ -8,37 +8,51 @@ use super::error::{ArchiveProblem, ListError};
 use super::input::{self, Input};
 use super::options::{ListOptions, Progress, StreamLimits};
 use super::output_directory::{OutputDirectory, write_error};
-use super::outputs::OutputFile;
+use super::outputs::{OutputFile, in_parallel};
 use super::report::{EntriesSummary, RunSummary};
 use super::row_cells::CellReader;
 use super::rows::RowScanner;
 use super::run::ListResult;
 use super::sniff::ListForm;
+use super::zip_entries::{self, Entry, PartWriter};
 use crate::memory::{Mapped, map};
 use crate::runs::{BytesEnd, Letters, Missing, RunDescription, Shared, Unnamed, ZipDescription};
 use hashbrown::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, BufWriter, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Arc;
 use wildmatch::WildMatch;
-use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
+use zip::ZipArchive;
 
 /// Maximum length in bytes of an index, unpacked: it is in memory.
 const INDEX_BYTES_MAX: u64 = 1 << 30;
+/// An index that is longer than the first and has more bytes than the second for each compressed one is refused.
+const EXPANSION_FROM: u64 = 32 << 20;
+const EXPANSION_MAX: u64 = 200;
 /// Maximum number of entries of an archive.
 const ENTRIES_MAX: usize = 1 << 24;
-/// Bytes that are written to a file at a time.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// An archive that has been opened.
 pub(super) struct Archive<'d> {
     description: &'d ZipDescription,
     mapped: Mapped,
-    /// Names of its entries, in its order.
+    /// Its entries, in its order, and their names.
+    entries: Vec<Entry>,
     names: Vec<String>,
+    /// Its index, unpacked.
+    index: IndexBytes,
     by_name: HashMap<String, usize>,
+}
+
+/// The bytes of an index, which a job reads too.
+#[derive(Clone)]
+struct IndexBytes(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for IndexBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl<'d> Archive<'d> {
@@ -55,11 +69,10 @@ impl<'d> Archive<'d> {
         if archive.offset() > 0 {
             return Err(ArchiveProblem::BytesBefore.into());
         }
-        if archive.has_overlapping_files().map_err(ArchiveProblem::Zip)? {
-            return Err(ArchiveProblem::Overlapping.into());
-        }
         let names = archive.file_names().map(|name| name.map(std::borrow::Cow::into_owned));
         let names = names.collect::<Result<Vec<String>, _>>().map_err(ArchiveProblem::Zip)?;
+        let directory = usize::try_from(archive.central_directory_start()).unwrap_or(usize::MAX);
+        let index = IndexBytes(Arc::new(index_of(&mut archive, description)?));
         drop(archive);
         let is_unsafe = |name: &&String| {
             let parts = name.split(['/', '\\']);
@@ -77,28 +90,8 @@ impl<'d> Archive<'d> {
             0 => {}
             same => return Err(ArchiveProblem::SameNames(same).into()),
         }
-        Ok(Archive { description, mapped, names, by_name })
-    }
-
-    /// The index, unpacked.
-    fn index(&self) -> Result<Input, ListError> {
-        input::stream(Box::new(Cursor::new(self.index_bytes()?)), StreamLimits::default())
-    }
-
-    fn index_bytes(&self) -> Result<Vec<u8>, ListError> {
-        let name = &self.description.index;
-        let Some(&index) = self.by_name.get(name) else {
-            return Err(ArchiveProblem::NoIndex(crate::plain_text::plain(name).into_owned()).into());
-        };
-        let mut archive = archive_of(&self.mapped)?;
-        let mut entry = archive.by_index(index).map_err(ArchiveProblem::Zip)?;
-        // The crate unpacks no more than the directory says.
-        if entry.size() > INDEX_BYTES_MAX {
-            return Err(ArchiveProblem::IndexTooLong.into());
-        }
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).map_err(ListError::Read)?;
-        Ok(bytes)
+        let entries = zip_entries::entries(mapped.as_ref(), directory, names.len())?;
+        Ok(Archive { description, mapped, entries, names, index, by_name })
     }
 
     /// Makes archives of the parts of the index that a split has written.
@@ -108,19 +101,29 @@ impl<'d> Archive<'d> {
         files: &mut [OutputFile],
         form: &ListForm,
         first_column: usize,
-        (sync, progress): (bool, &dyn Progress),
+        (sync, threads, progress): (bool, usize, &dyn Progress),
     ) -> Result<EntriesSummary, ListError> {
-        let mut parts = Vec::new();
-        for file in files.iter() {
-            let part = directory.mapped(&file.path)?;
-            parts.push(self.named_in(part.as_ref(), form, first_column));
-        }
+        let parts = in_parallel(threads, files.len(), |index| {
+            let part = directory.mapped(&files[index].path)?;
+            Ok(self.named_in(part.as_ref(), form, first_column))
+        })?;
         let (others, summary) = self.checked(&parts)?;
-        for (file, part) in files.iter_mut().zip(&parts) {
+        let entries_of = |(file, part): (&OutputFile, &NamedEntries)| {
             let is_rejected = file.outcome == Some("rejected");
             let unnamed = others.unnamed.iter().filter(|_| is_rejected);
-            let entries = part.entries.iter().chain(&others.to_all).chain(unnamed).copied();
-            self.pack_part(directory, file, entries.collect(), (sync, progress))?;
+            let mut entries: Vec<usize> =
+                part.entries.iter().chain(&others.to_all).chain(unnamed).copied().collect();
+            // In the order of the archive, which is read once.
+            entries.sort_unstable_by_key(|entry| self.entries[*entry].bytes.start);
+            entries
+        };
+        let entries: Vec<Vec<usize>> = files.iter().zip(&parts).map(entries_of).collect();
+        let packed = in_parallel(threads, files.len(), |index| {
+            self.pack_part(directory, &files[index], &entries[index], (sync, progress))
+        })?;
+        for (file, (name, bytes, digest)) in files.iter_mut().zip(packed) {
+            directory.remove(&file.path)?;
+            (file.path, file.bytes, file.digest) = (name, bytes, digest);
         }
         match self.mapped.is_intact() {
             true => Ok(summary),
@@ -134,8 +137,7 @@ impl<'d> Archive<'d> {
         form: &ListForm,
         first_column: usize,
     ) -> Result<EntriesSummary, ListError> {
-        let index = self.index_bytes()?;
-        self.checked(&[self.named_in(&index, form, first_column)]).map(|(_, summary)| summary)
+        self.checked(&[self.named_in(self.index.as_ref(), form, first_column)]).map(|(_, summary)| summary)
     }
 
     /// What a report says of the run.
@@ -147,6 +149,7 @@ impl<'d> Archive<'d> {
             bytes_after: 0,
             empty_columns: Vec::new(),
             entries: Some(entries),
+            result: None,
         }
     }
 
@@ -253,52 +256,35 @@ impl<'d> Archive<'d> {
         Ok((OtherEntries { to_all, unnamed }, summary))
     }
 
-    /// Makes the archive of a part, with its index in the place of the whole one, and removes the part of the index.
+    /// Makes the archive of a part, with its index behind its files: its name, length and digest.
     fn pack_part(
         &self,
         directory: &OutputDirectory,
-        file: &mut OutputFile,
-        mut entries: Vec<usize>,
+        file: &OutputFile,
+        entries: &[usize],
         (sync, progress): (bool, &dyn Progress),
-    ) -> Result<(), ListError> {
+    ) -> Result<(String, u64, String), ListError> {
         let stem = Path::new(&file.path).file_stem().unwrap_or_default().to_string_lossy();
         let name = format!("{stem}.zip");
         let path = directory.partial_path(&name);
-        let failed = |error: ZipError| write_error(&path)(error.into());
-        let part = directory.mapped(&file.path)?;
-        let mut archive = archive_of(&self.mapped)?;
-        let index = self.by_name[&self.description.index];
-        entries.push(index);
-        // In the order of the archive, which is read once.
-        entries.sort_unstable();
-        let mut writer =
-            ZipWriter::new(BufWriter::with_capacity(BUFFER_BYTES, directory.create_file(&name)?));
-        for entry in entries {
-            if progress.interrupted() {
+        let mut writer = PartWriter::new(self.mapped.as_ref(), directory.create_file(&name)?);
+        for (number, entry) in entries.iter().enumerate() {
+            if number.is_multiple_of(256) && progress.interrupted() {
                 return Err(ListError::Interrupted);
             }
-            if entry == index {
-                let options = SimpleFileOptions::default()
-                    .large_file(part.as_ref().len() as u64 >= u64::from(u32::MAX));
-                writer.start_file(&*self.names[entry], options).map_err(failed)?;
-                io::copy(&mut part.as_ref(), &mut writer).map_err(write_error(&path))?;
-            } else {
-                let file = archive.by_index_raw(entry).map_err(ArchiveProblem::Zip)?;
-                if local_name(self.mapped.as_ref(), file.header_start()) != Some(file.name_raw()) {
-                    return Err(ArchiveProblem::OtherName.into());
-                }
-                writer.raw_copy_file(file).map_err(failed)?;
-            }
+            writer.copy(&self.entries[*entry]).map_err(write_error(&path))?;
         }
-        let buffer = writer.finish().map_err(failed)?;
-        let written = buffer.into_inner().map_err(|error| write_error(&path)(error.into_error()))?;
+        let index = &self.entries[self.by_name[&self.description.index]];
+        let part = directory.mapped(&file.path)?;
+        writer.replace(index, part.as_ref()).map_err(write_error(&path))?;
+        let (written, bytes, hash) = writer.finish().map_err(write_error(&path))?;
         if sync {
             written.sync_data().map_err(write_error(&path))?;
         }
-        let bytes = written.metadata().map_err(write_error(&path))?.len();
-        directory.remove(&file.path)?;
-        (file.digest, file.bytes, file.path) = (directory.digest(&name, bytes)?, bytes, name);
-        Ok(())
+        match directory.length(&name)? == bytes {
+            true => Ok((name, bytes, format!("blake3:{}", hash.to_hex()))),
+            false => Err(ListError::Sums),
+        }
     }
 }
 
@@ -321,15 +307,31 @@ struct NamedEntries {
     missing: Vec<u64>,
 }
 
-fn archive_of(mapped: &Mapped) -> Result<ZipArchive<Cursor<&[u8]>>, ListError> {
-    ZipArchive::new(Cursor::new(mapped.as_ref())).map_err(|error| ArchiveProblem::Zip(error).into())
+/// The index, unpacked.
+fn index_of(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    description: &ZipDescription,
+) -> Result<Vec<u8>, ListError> {
+    let name = &description.index;
+    let Some(index) = archive.index_for_name(name) else {
+        return Err(ArchiveProblem::NoIndex(crate::plain_text::plain(name).into_owned()).into());
+    };
+    let mut entry = archive.by_index(index).map_err(ArchiveProblem::Zip)?;
+    // The crate unpacks no more than the directory says.
+    if entry.size() > INDEX_BYTES_MAX {
+        return Err(ArchiveProblem::IndexTooLong.into());
+    }
+    if entry.size() > EXPANSION_FROM && entry.size() / EXPANSION_MAX > entry.compressed_size() {
+        return Err(ArchiveProblem::IndexExpands.into());
+    }
+    let mut bytes = Vec::with_capacity(entry.size() as usize);
+    let read = entry.read_to_end(&mut bytes);
+    read.map_err(|error| ArchiveProblem::Zip(error.into()))?;
+    Ok(bytes)
 }
 
-/// The name in the header before an entry, which its directory repeats.
-fn local_name(bytes: &[u8], header: u64) -> Option<&[u8]> {
-    let header = bytes.get(usize::try_from(header).ok()?..)?;
-    let length = usize::from(u16::from_le_bytes(header.get(26..28)?.try_into().ok()?));
-    header.starts_with(b"PK\x03\x04").then(|| header.get(30..30 + length)).flatten()
+fn archive_of(mapped: &Mapped) -> Result<ZipArchive<Cursor<&[u8]>>, ListError> {
+    ZipArchive::new(Cursor::new(mapped.as_ref())).map_err(|error| ArchiveProblem::Zip(error).into())
 }
 
 /// The number of entries that the end of an archive says: the crate keeps one of several of the same name.
@@ -373,7 +375,7 @@ pub(super) fn with_index<T>(
     job: impl FnOnce(&Mailing<'_>, Input, &Archive<'_>) -> Result<T, ListError>,
 ) -> Result<T, ListError> {
     let archive = Archive::open(mailing.list, description)?;
-    let index = archive.index()?;
+    let index = input::stream(Box::new(Cursor::new(archive.index.clone())), StreamLimits::default())?;
     let options = index_options(&mailing.options, description);
     job(&Mailing { options, ..mailing.clone() }, index, &archive)
 }

@@ -6,6 +6,7 @@ use super::report::REPORT;
 use crate::plain_text::plain;
 use crate::register::{Damage, QuestionError, ScopeError};
 use crate::runs::RunError;
+use crate::sheets::WorkbookError;
 use crate::snapshot::OpenError;
 use crate::store::StoreError;
 use std::io;
@@ -229,6 +230,17 @@ pub enum ListError {
         "{} has the parts of a print run: only lists of one row a letter are rechecked, recorded and reconciled so far", .0.display()
     )]
     SplitOfRun(PathBuf),
+    /// The list is a workbook that cannot be read, or whose parts cannot be written.
+    #[error(transparent)]
+    Workbook(#[from] WorkbookError),
+    /// The list is a mottakersplitt, which the job cannot answer.
+    #[error("a mottakersplitt of Digipost: {0}")]
+    Mottakersplitt(&'static str),
+    /// The split has workbooks.
+    #[error(
+        "{} has workbooks: only files of CSV are rechecked, recorded and reconciled; split the list with --csv", .0.display()
+    )]
+    SplitOfWorkbook(PathBuf),
     /// The list is longer than the caller allows: [`StreamLimits::bytes`](super::StreamLimits::bytes).
     #[error("the list is longer than {0} bytes after decompression")]
     TooLong(u64),
@@ -388,6 +400,9 @@ impl ListError {
             | ListError::AroundLetters
             | ListError::Archive(_)
             | ListError::SplitOfRun(_)
+            | ListError::Workbook(_)
+            | ListError::Mottakersplitt(_)
+            | ListError::SplitOfWorkbook(_)
             | ListError::TooLong(_)
             | ListError::ExpandsTooMuch(_)
             | ListError::Busy(_)
@@ -420,6 +435,7 @@ impl ListError {
                 | ListError::Run(_)
                 | ListError::AroundLetters
                 | ListError::Archive(_)
+                | ListError::Workbook(_)
                 | ListError::TooLong(_)
                 | ListError::ExpandsTooMuch(_)
                 | ListError::HeaderIsRow
@@ -454,6 +470,7 @@ impl ListError {
                 | ListError::IdListRejected { .. }
                 | ListError::IdListEmpty { .. }
         ) || match self {
+            ListError::Workbook(error) => error.is_refusal(),
             ListError::IdList { error, .. } => error.is_refusal(),
             ListError::FurtherRegister { error, .. } => error.is_age(),
             _ => false,
@@ -483,10 +500,13 @@ impl ListError {
                 | ListError::NoSuchLetter(_)
                 | ListError::TwoColumns
                 | ListError::SplitOfRun(_)
+                | ListError::SplitOfWorkbook(_)
+                | ListError::Mottakersplitt(_)
                 | ListError::Occupied(_)
                 | ListError::InputInOutput(_)
                 | ListError::OtherOwner(_)
         ) || match self {
+            ListError::Workbook(error) => error.is_usage(),
             ListError::IdList { error, .. } => error.is_usage(),
             ListError::FurtherRegister { error, .. } => error.is_usage(),
             _ => false,
@@ -585,6 +605,15 @@ pub enum ArchiveProblem {
     /// An entry has another name than its directory says.
     #[error("an entry of the archive has another name than its directory says: it is damaged, or an attack")]
     OtherName,
+    /// An entry's own header says something else of its data than the directory.
+    #[error(
+        "an entry of the archive says something else of its data than the directory (lengths, method or checksum): it is damaged, or an \
+         attack"
+    )]
+    OtherHeader,
+    /// An index that is compressed more than any list.
+    #[error("the index has more than 200 times as many bytes after decompression as before: it is no index")]
+    IndexExpands,
     /// Entries that no letter names.
     #[error(
         "{0} entries of the archive are named by no letter of the index: `common` names those for all, `unnamed` says what to do with others"

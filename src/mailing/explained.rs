@@ -1,6 +1,7 @@
 //! Why a letter goes as it does: each channel rule in turn.
 
 use super::error::ListError;
+use super::file_kind::FileKind;
 use super::input::{self, Input};
 use super::parse::ChunkRows;
 use super::ruling::{ListRuling, Ruling};
@@ -82,6 +83,8 @@ fn explain_input(
     let mut search =
         RowSearch { mailing, ruling, job: &job, wanted: row, before: 0, rows: ChunkRows::new(job.numbers) };
     match input {
+        // A sheet is a stream of rows.
+        Input::Workbook(_) => return Err(ListError::NotAList(FileKind::Workbook)),
         Input::Mapped(mapped) => {
             let (bytes, mut at) = (mapped.as_ref(), form.prefix);
             while at < bytes.len() {

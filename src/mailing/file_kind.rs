@@ -109,8 +109,8 @@ impl fmt::Display for FileKind {
             FileKind::Utf16 => {
                 "UTF-16 (\"Unicode text\"): save it as UTF-8, or convert it with `iconv -f UTF-16 -t UTF-8`"
             }
-            FileKind::Workbook => "a workbook of Excel or LibreOffice: save the sheet as CSV",
-            FileKind::OldWorkbook => "an old Excel workbook (.xls): save the sheet as CSV",
+            FileKind::Workbook => "a workbook of Excel or LibreOffice, which has no bytes of fixed width and no records: omit --id-at and --run, or save the sheet as CSV",
+            FileKind::OldWorkbook => "an old Excel workbook (.xls), or one with a password: save it as .xlsx, without a password",
             FileKind::Zip => "a ZIP file: describe a print run with --run (docs/runs.md), or unpack it and use the list in it",
             FileKind::Pdf => "a PDF file: ask for the list that it was made from",
             FileKind::Parquet => "a Parquet file: write it as CSV, with DuckDB or pandas for example",
@@ -119,7 +119,7 @@ impl fmt::Display for FileKind {
             FileKind::Orc => "an ORC file: write it as CSV",
             FileKind::Sqlite => "a SQLite database: export the table as CSV",
             FileKind::Archive => "an archive or compressed file: unpack it, or compress it with gzip or zstd",
-            FileKind::Xml => "XML or HTML: describe a print run with --run (docs/runs.md), or convert it to CSV with one row per letter",
+            FileKind::Xml => "XML or HTML (a file of that kind may be named .xls: save it as .xlsx): describe a print run with --run (docs/runs.md), or convert it to CSV with one row per letter",
             FileKind::Json => "JSON: convert it to CSV with one row per letter",
             FileKind::RichText => "a document of a word processor: save it as plain text",
             FileKind::Register => "a register file of nabar, not a list",

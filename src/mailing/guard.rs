@@ -536,7 +536,8 @@ mod tests {
     fn guard(country: Country) -> Guard {
         let layout = Layout::Delimited { delimiter: Some(b';'), column: 0 };
         let today = Today::new(2026, 6, 1).expect("a day");
-        let rules = RowRules { layout, columns: 3, ids: IdNumbers { country, other: None, today } };
+        let rules =
+            RowRules { layout, columns: 3, ids: IdNumbers { country, other: None, today }, is_sheet: false };
         Guard {
             rules,
             shape: RowShape::Cells { usual: 3, most: 3, others: Vec::new(), only_others: Vec::new() },

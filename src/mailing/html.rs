@@ -332,7 +332,11 @@ fn basis(report: &Report, language: Language) -> Markup {
             dt { (words.list) } dd { (plain(&report.list.path)) }
             dt { (words.form) }
             dd {
-                @if let Some(run) = &report.list.run { (run.description.form()) } @else { (report.list.encoding) }
+                @match (&report.list.run, &report.list.sheet) {
+                    (Some(run), _) => { (run.description.form()) }
+                    (None, Some(sheet)) => { (words.sheet) " " (plain(&sheet.name)) }
+                    (None, None) => { (report.list.encoding) }
+                }
                 @if !report.list.delimiter.is_empty() { ", " code { (report.list.delimiter.escape_default()) } }
                 @match (report.list.header_row, &report.list.run) {
                     (Some(row), _) => { ", " (words.header_in_row) " " (row) }
@@ -450,6 +454,7 @@ fn given(report: &Report) -> Vec<String> {
         &settings.delimiter.as_ref().map(|text| text.escape_default().to_string()),
     ));
     given.extend(one("--id-at", &settings.id_at));
+    given.extend(one("--sheet", &settings.sheet));
     given.extend(settings.header.map(|header| format!("--header {}", if header { "yes" } else { "no" })));
     given.extend((settings.two_ids != "first_reachable").then(|| format!("--two-ids {}", settings.two_ids)));
     given.extend(settings.strict_rows.then(|| "--strict-rows".to_owned()));

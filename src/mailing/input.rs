@@ -1,12 +1,15 @@
 //! Opens lists (plain and compressed files, standard input), and reads them in chunks of whole rows.
 
 use super::error::ListError;
+use super::file_kind::FileKind;
 use super::list_run::ListRun;
+use super::list_sheet::ListSheet;
 use super::options::{Progress, StreamLimits};
 use super::rows::{Layout, RowRules, RowScanner, line_end, past_line_end};
 use crate::limits::{CHUNK_BYTES, ROW_BYTES_MAX, ROW_LOOKAHEAD_BYTES, SAMPLE_BYTES};
 use crate::memory::{Mapped, map};
 use crate::runs::{BytesEnd, Letters, RunProblem};
+use crate::sheets::{WorkbookError, WorkbookLimits};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -18,6 +21,31 @@ pub(super) enum Input {
     Mapped(Mapped),
     /// A list that is read sequentially.
     Stream(ListStream),
+    /// A workbook: the list is one of its sheets.
+    Workbook(Option<WorkbookInput>),
+}
+
+/// A workbook of which no sheet has been chosen.
+pub(super) struct WorkbookInput {
+    pub(super) bytes: WorkbookBytes,
+    pub(super) limits: WorkbookLimits,
+}
+
+/// The bytes of a workbook.
+pub(super) enum WorkbookBytes {
+    /// A file.
+    Mapped(Mapped),
+    /// Read from a stream, which is at its end.
+    Read(Box<ListStream>),
+}
+
+impl WorkbookBytes {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            WorkbookBytes::Mapped(mapped) => mapped.as_ref(),
+            WorkbookBytes::Read(stream) => &stream.buffer,
+        }
+    }
 }
 
 /// A list that is read sequentially, and decompressed.
@@ -32,6 +60,8 @@ pub(super) struct ListStream {
     raw: Arc<Mutex<RawDigest>>,
     /// The file, if the list is one, to detect changes during the job.
     file: Option<Mapped>,
+    /// Of a workbook, its length and hash.
+    workbook: Option<(u64, blake3::Hash)>,
 }
 
 /// Hash and length of the bytes before decompression.
@@ -74,17 +104,26 @@ pub(super) fn open(path: &Path) -> Result<Input, ListError> {
         return stream(Box::new(file), StreamLimits::default());
     }
     let mapped = map(&file).map_err(ListError::Read)?;
+    if is_workbook(mapped.as_ref()) {
+        let bytes = WorkbookBytes::Mapped(mapped);
+        return Ok(Input::Workbook(Some(WorkbookInput { bytes, limits: WorkbookLimits::default() })));
+    }
     if mapped.as_ref().starts_with(GZIP) || mapped.as_ref().starts_with(ZSTANDARD) {
         let mut stream = ListStream::open(Box::new(file), StreamLimits::default())?;
         stream.file = Some(mapped);
-        return Ok(Input::Stream(stream));
+        return stream.into_input();
     }
     Ok(Input::Mapped(mapped))
 }
 
 /// A list from a reader.
 pub(super) fn stream(reader: Box<dyn Read + Send>, limits: StreamLimits) -> Result<Input, ListError> {
-    ListStream::open(reader, limits).map(Input::Stream)
+    ListStream::open(reader, limits)?.into_input()
+}
+
+fn is_workbook(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"PK")
+        && FileKind::of(&bytes[..bytes.len().min(SAMPLE_BYTES)]) == Some(FileKind::Workbook)
 }
 
 impl Input {
@@ -103,13 +142,14 @@ impl Input {
                 stream.fill(wanted, progress)?;
                 Ok((&stream.buffer, stream.at_end))
             }
+            Input::Workbook(_) => Err(ListError::NotAList(FileKind::Workbook)),
         }
     }
 
     /// Bytes of a letter of a print run, at most.
     pub(super) fn letter_bytes(&self) -> usize {
         match self {
-            Input::Mapped(_) => usize::MAX,
+            Input::Mapped(_) | Input::Workbook(_) => usize::MAX,
             Input::Stream(stream) => stream.limits.letter_bytes,
         }
     }
@@ -119,6 +159,8 @@ impl Input {
         let (bytes, all) = match self {
             Input::Mapped(mapped) => (mapped.as_ref(), true),
             Input::Stream(stream) => (&stream.buffer[..], stream.at_end),
+            // Its sheet is not chosen.
+            Input::Workbook(_) => (&[][..], true),
         };
         (&bytes[..bytes.len().min(SAMPLE_BYTES)], all && bytes.len() <= SAMPLE_BYTES)
     }
@@ -141,10 +183,44 @@ impl ListStream {
             Box::new(whole)
         };
         let buffer = Vec::new();
-        let mut stream = ListStream { reader, buffer, at_end: false, done: 0, limits, raw, file: None };
+        let mut stream =
+            ListStream { reader, buffer, at_end: false, done: 0, limits, raw, file: None, workbook: None };
         // Enough for a sample: a list can be refused as soon as this much has arrived.
         stream.fill(SAMPLE_BYTES + 1, &())?;
         Ok(stream)
+    }
+
+    /// The rows of a sheet.
+    pub(super) fn of_sheet(sheet: ListSheet, workbook: WorkbookBytes) -> Result<ListStream, ListError> {
+        let (file, digest) = match workbook {
+            WorkbookBytes::Mapped(mapped) => {
+                let digest = (mapped.as_ref().len() as u64, blake3::hash(mapped.as_ref()));
+                (Some(mapped), digest)
+            }
+            WorkbookBytes::Read(stream) => {
+                let raw = stream.raw.lock().unwrap_or_else(PoisonError::into_inner);
+                (None, (raw.bytes, raw.hasher.finalize()))
+            }
+        };
+        let rows = Box::new(io::Cursor::new(sheet));
+        Ok(ListStream { file, workbook: Some(digest), ..ListStream::open(rows, StreamLimits::default())? })
+    }
+
+    /// The list, or the workbook that the stream is.
+    fn into_input(mut self) -> Result<Input, ListError> {
+        if !is_workbook(&self.buffer) {
+            return Ok(Input::Stream(self));
+        }
+        let limits = self.limits.workbook;
+        if limits.file_bytes == 0 {
+            return Err(WorkbookError::NotAnnounced.into());
+        }
+        let most = usize::try_from(limits.file_bytes).unwrap_or(usize::MAX - 1);
+        self.fill(most + 1, &())?;
+        if self.buffer.len() > most {
+            return Err(WorkbookError::TooLarge { part: "the file", limit: limits.file_bytes >> 20 }.into());
+        }
+        Ok(Input::Workbook(Some(WorkbookInput { bytes: WorkbookBytes::Read(Box::new(self)), limits })))
     }
 
     /// Reads until the buffer holds `wanted` bytes or the list ends.
@@ -288,6 +364,9 @@ impl ListStream {
         if self.file.is_some_and(|file| !file.is_intact()) {
             return Err(ListError::ListChanged);
         }
+        if let Some(digest) = self.workbook {
+            return Ok(digest);
+        }
         let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((raw.bytes, raw.hasher.finalize()))
     }
@@ -347,7 +426,7 @@ mod tests {
             other: None,
             today,
         };
-        RowRules { layout, columns: 0, ids }
+        RowRules { layout, columns: 0, ids, is_sheet: false }
     }
 
     fn row_end(bytes: &[u8], at: usize) -> usize {

@@ -21,8 +21,12 @@ mod input;
 mod likely_cause;
 mod lines;
 mod list_run;
+mod list_sheet;
 mod meanings;
+mod mottakersplitt;
 mod names;
+#[cfg(not(feature = "workbooks"))]
+mod no_workbook;
 mod options;
 mod other_ids;
 mod output_directory;
@@ -49,6 +53,9 @@ mod tests;
 mod titles;
 mod well_formed;
 mod words;
+#[cfg(feature = "workbooks")]
+mod workbook;
+mod zip_entries;
 
 pub use channel_report::{
     ChannelCosts, ChannelSummary, ChannelsSummary, FurtherSummary, IdListSummary, RuleSummary,
@@ -72,8 +79,9 @@ pub use recheck::{LATE_MOVED, LATE_PAPER, Rechecked};
 pub use register_report::{AskedSummary, RegisterSummary, SourceSummary};
 pub use report::{
     DecidedBy, EntriesSummary, FEEDBACK, FeedbackSummary, FileSummary, GroupSummary, GroupsSummary,
-    ListSummary, MadeSummary, OperatorSummary, Prices, REJECTED, REPORT, REPORT_HTML, Report, RunSummary,
-    Savings, SenderSummary, SettingsSummary, VERSION,
+    ListSummary, MOTTAKERSPLITT_RESULT, MadeSummary, MottakersplittSummary, OperatorSummary, Prices,
+    REJECTED, REPORT, REPORT_HTML, Report, RunSummary, Savings, SenderSummary, SettingsSummary, SheetSummary,
+    VERSION,
 };
 pub use rows::{Layout, RowProblem};
 pub(crate) use ruling::IdRuling;
@@ -87,6 +95,7 @@ use crate::channels::IdList;
 use crate::identities::{Country, Ordinal, Today};
 use crate::register::{Outcome, Question};
 use crate::rejected::RejectedLimit;
+use crate::sheets::WorkbookError;
 use archive::Archive;
 use groups::ListGroups;
 use guard::holds_run;
@@ -179,12 +188,14 @@ pub struct Destination<'a> {
     pub sync: bool,
     /// Language of `report.html`.
     pub language: Language,
+    /// Whether the files of rows are CSV also if the list is in a workbook.
+    pub csv: bool,
 }
 
 impl<'a> Destination<'a> {
     /// A new or empty directory, without syncing, and with `report.html` in English.
     pub fn new(directory: &'a Path) -> Destination<'a> {
-        Destination { directory, force: false, sync: false, language: Language::default() }
+        Destination { directory, force: false, sync: false, language: Language::default(), csv: false }
     }
 }
 
@@ -297,6 +308,8 @@ fn list_of_ids(
 pub fn split(mailing: &Mailing<'_>, to: &Destination<'_>) -> Result<Report, ListError> {
     let started = Instant::now();
     mailing.check_age()?;
+    let kind = mailing.question.register().kind();
+    mottakersplitt::check(mailing.options.run.as_ref(), mailing.list, kind, mailing.duplicates)?;
     check_input_outside(mailing, to)?;
     // Before the list is read: the directory is locked also while the job waits for its list.
     let directory = OutputDirectory::create(to.directory, to.force)?;
@@ -343,13 +356,23 @@ fn split_input(
     }
     let archive = archive.filter(|_| mailing.refusal(&result).is_none());
     let pack = |archive: &Archive<'_>| {
-        let how = (to.sync, mailing.progress);
+        let how = (to.sync, mailing.threads.max(1), mailing.progress);
         archive.pack(&directory, &mut files.of_rows, &form, mailing.own_columns(), how)
     };
     let entries = archive.map(pack).transpose()?;
+    if let Some(sheet) = form.sheet.as_ref().filter(|_| !to.csv) {
+        let how = (to.sync, to.language);
+        sheet.write_parts(mailing, &form, &directory, &mut files.of_rows, how)?;
+    }
     let mut report = mailing.report(&form, &result, Some(&files), started);
     if let Some((archive, entries)) = archive.zip(entries) {
         report.list.run = Some(archive.summary(&result, entries));
+    }
+    let is_asked = mottakersplitt::is_mottakersplitt(mailing.options.run.as_ref());
+    if let Some(run) = report.list.run.as_mut().filter(|_| is_asked && report.refused.is_none()) {
+        let times = (mailing.now, jiff::Timestamp::now());
+        let how = (to.sync, mailing.progress);
+        run.result = Some(mottakersplitt::write_result(mailing.list, &form, &directory, times, how)?);
     }
     let json = serde_json::to_vec_pretty(&report)
         .map_err(|error| ListError::Write { path: to.directory.join(REPORT), error: error.into() })?;
@@ -428,8 +451,7 @@ impl Mailing<'_> {
             }
             None => {
                 let options = ListOptions { cell_columns, other_country, ..self.options.clone() };
-                let (sample, whole) = input.sample();
-                sniff::sniff(sample, whole, country, self.today, &options)
+                self.form_of_rows(input, &options)
             }
         };
         form.map_err(|error| match error {
@@ -448,6 +470,21 @@ impl Mailing<'_> {
             }
             error => error,
         })
+    }
+
+    /// The form of a list of rows, or of the sheet of a workbook, which `input` becomes.
+    fn form_of_rows(&self, input: &mut Input, options: &ListOptions) -> Result<ListForm, ListError> {
+        if let Input::Workbook(workbook) = input {
+            let workbook = workbook.take().ok_or(ListError::NotAList(FileKind::Workbook))?;
+            let (rows, form) = self.choose_sheet(workbook, options)?;
+            *input = rows;
+            return Ok(form);
+        }
+        if options.sheet.is_some() {
+            return Err(WorkbookError::NotAWorkbook.into());
+        }
+        let (sample, whole) = input.sample();
+        sniff::sniff(sample, whole, self.question.register().kind().country(), self.today, options)
     }
 
     /// Errors: there are too many rules for the operators of the register.

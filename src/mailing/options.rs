@@ -3,6 +3,7 @@
 use crate::identities::Country;
 use crate::rejected::RejectedLimit;
 use crate::runs::{LETTER_BYTES_MAX, RunDescription};
+use crate::sheets::WorkbookLimits;
 
 /// What the user says of a list. What is missing is decided from the list; `docs/lists.md` has the rules.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct ListOptions {
     pub cell_columns: Vec<String>,
     /// Whether the first row is a header.
     pub header: Option<bool>,
+    /// The sheet of a workbook; without it, the only one with identities.
+    pub sheet: Option<String>,
     /// The list is a print run: its letters are not rows. Then what is said of rows and columns above is not used, but
     /// `strict_rows`, and `cell_columns` that are named as the run's form does.
     pub run: Option<RunDescription>,
@@ -87,6 +90,8 @@ pub struct StreamLimits {
     pub zstd_window_log: u32,
     /// Bytes of a letter of a print run, and of what is before the first one: up to four times as much memory is used.
     pub letter_bytes: usize,
+    /// Those of a workbook.
+    pub workbook: WorkbookLimits,
 }
 
 /// No limits, except that Zstandard needs at most 128 MiB.
@@ -97,6 +102,7 @@ impl Default for StreamLimits {
             expansion: u64::MAX,
             zstd_window_log: 27,
             letter_bytes: LETTER_BYTES_MAX,
+            workbook: WorkbookLimits::default(),
         }
     }
 }

@@ -88,7 +88,12 @@ mod tests {
     fn ids_are_found_where_fields_touch() {
         let ids = IdNumbers { country: Country::Sweden, other: None, today: Today::CONTRACT };
         let guard = Guard {
-            rules: RowRules { layout: Layout::Delimited { delimiter: None, column: 0 }, columns: 0, ids },
+            rules: RowRules {
+                layout: Layout::Delimited { delimiter: None, column: 0 },
+                columns: 0,
+                ids,
+                is_sheet: false,
+            },
             shape: RowShape::Bytes { usual: 0, most: usize::MAX },
             expected: Vec::new(),
             header: Vec::new(),

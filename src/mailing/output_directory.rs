@@ -6,7 +6,7 @@
 
 use super::error::ListError;
 use super::list_run::is_ending;
-use super::report::{FEEDBACK, REJECTED, REPORT, REPORT_HTML};
+use super::report::{FEEDBACK, MOTTAKERSPLITT_RESULT, REJECTED, REPORT, REPORT_HTML};
 use crate::channels::is_channel_name;
 use crate::files::{FileMode, Folder, Others, PartialDirectory, is_ours, is_partial_of, is_regular};
 use crate::memory;
@@ -211,7 +211,7 @@ fn is_output(name: &str) -> bool {
     let is_rows = stem_of_rows(name).is_some_and(|stem| {
         stem.starts_with("digital-") || ["notify", "paper", REJECTED, "duplicates"].contains(&stem)
     });
-    is_rows || [FEEDBACK, REPORT, REPORT_HTML].contains(&name)
+    is_rows || [FEEDBACK, REPORT, REPORT_HTML, MOTTAKERSPLITT_RESULT].contains(&name)
 }
 
 /// The name of a file that may have rows or letters, without its ending.
@@ -236,7 +236,7 @@ fn remove_earlier(existing: &Folder) -> Result<(), ListError> {
     existing.remove(REPORT).map_err(&failed)?;
     // The report may have been edited: only names that a split gives.
     let listed = listed.into_iter().filter(EarlierFile::is_output).map(|file| file.path);
-    for name in [FEEDBACK, REPORT_HTML].map(str::to_owned).into_iter().chain(listed) {
+    for name in [FEEDBACK, REPORT_HTML, MOTTAKERSPLITT_RESULT].map(str::to_owned).into_iter().chain(listed) {
         if !name.contains('/') && is_own_file(&name) {
             // Best effort: a file of the same name is replaced.
             let _ = existing.remove(&name);

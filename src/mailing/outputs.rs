@@ -340,26 +340,11 @@ impl Outputs {
         // Long files first, so that the threads end at the same time.
         let mut order: Vec<usize> = (0..files.len()).collect();
         order.sort_by_key(|&index| std::cmp::Reverse(files[index].1));
-        let (order, next) = (&order, AtomicUsize::new(0));
-        let work = || -> Result<Vec<(usize, String)>, ListError> {
-            let mut digests = Vec::new();
-            while let Some(&index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (name, bytes) = files[index];
-                digests.push((index, self.directory.digest(name, bytes)?));
-            }
-            Ok(digests)
-        };
-        let mut digests = std::thread::scope(|scope| {
-            let others = 1..threads.min(files.len());
-            let others: Vec<_> =
-                others.filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
-            let mut all = work()?;
-            for other in others {
-                // A thread that panics has done a part of the work that no other thread does.
-                all.extend(other.join().map_err(|_| ListError::Sums)??);
-            }
-            Ok::<_, ListError>(all)
-        })?;
+        let digests = in_parallel(threads, order.len(), |number| {
+            let (name, bytes) = files[order[number]];
+            Ok((order[number], self.directory.digest(name, bytes)?))
+        });
+        let mut digests = digests?;
         digests.sort_unstable();
         Ok(digests.into_iter().map(|(_, digest)| digest).collect())
     }
@@ -414,6 +399,37 @@ impl<const TWICE: bool> Work for RenderRows<'_, TWICE> {
             last = end;
         }
     }
+}
+
+/// Does some pieces of work, by their numbers, in several threads: their results in this order.
+pub(super) fn in_parallel<T: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<T, ListError> + Sync,
+) -> Result<Vec<T>, ListError> {
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<Vec<(usize, T)>, ListError> {
+        let mut done = Vec::new();
+        loop {
+            match next.fetch_add(1, Ordering::Relaxed) {
+                number if number < count => done.push((number, work(number)?)),
+                _ => return Ok(done),
+            }
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let others = 1..threads.min(count);
+        let others: Vec<_> =
+            others.filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, worker).ok()).collect();
+        let mut all = worker()?;
+        for other in others {
+            // A thread that panics has done a part of the work that no other thread does.
+            all.extend(other.join().map_err(|_| ListError::Sums)??);
+        }
+        Ok::<_, ListError>(all)
+    })?;
+    all.sort_unstable_by_key(|(number, _)| *number);
+    Ok(all.into_iter().map(|(_, done)| done).collect())
 }
 
 /// The files of rows: their names, and which letters go to them.

@@ -3,9 +3,10 @@
 use super::error::ListError;
 use super::id_numbers::IdNumbers;
 use super::input;
+use super::mottakersplitt::is_mottakersplitt;
 use super::rows::RowProblem;
 use crate::identities::{Country, Today};
-use crate::plain_text::plain;
+use crate::plain_text::masked;
 use crate::runs::{BytesEnd, Letters, NoProposal, RunDescription, RunError, propose};
 use std::path::Path;
 
@@ -63,6 +64,12 @@ pub fn preview_run(
 ) -> Result<Result<RunPreview, NoProposal>, ListError> {
     let mut input = input::open(list)?;
     let (bytes, is_whole) = input.beginning(STREAM_BYTES, &())?;
+    // Digipost's recipients are Norwegian.
+    let is_norwegian = match description {
+        Some(description) => is_mottakersplitt(Some(description)),
+        None => memchr::memmem::find(&bytes[..bytes.len().min(1000)], b"mottakersplitt").is_some(),
+    };
+    let country = if is_norwegian { Country::Norway } else { country };
     let ids = IdNumbers { country, other: None, today };
     let is_id = |text: &[u8]| ids.identity(text).is_ok();
     let description = match description {
@@ -113,38 +120,4 @@ pub fn preview_run(
         problem: problem.map(|error| error.moved(first as u64)),
         description,
     }))
-}
-
-/// A text without control characters, in which digits are masked that stand together with so many others, or with separators
-/// between them.
-fn masked(text: &str, least: usize) -> String {
-    let text = plain(text);
-    let mut shown = String::new();
-    let mut rest = &*text;
-    while let Some(start) = rest.find(|character: char| character.is_ascii_digit()) {
-        let is_number = |character: char| character.is_ascii_digit() || "-+ ".contains(character);
-        let length = rest[start..].find(|character| !is_number(character)).unwrap_or(rest.len() - start);
-        let (number, digits) =
-            (&rest[start..start + length], |text: &str| text.bytes().filter(u8::is_ascii_digit).count());
-        shown.push_str(&rest[..start]);
-        match digits(number) >= least {
-            true => shown.extend(number.chars().map(|one| if one.is_ascii_digit() { '*' } else { one })),
-            false => shown.push_str(number),
-        }
-        rest = &rest[start + length..];
-    }
-    shown + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_masked() {
-        assert_eq!(masked("10 19681019-9809 Ek 4", 6), "** ********-**** Ek 4");
-        assert_eq!(masked("page 2 of 3", 6), "page 2 of 3");
-        assert_eq!(masked("0701 23 45 67", 6), "**** ** ** **");
-        assert_eq!(masked("12\u{1b}[2J", 1), "**?[*J".replace('?', &plain("\u{1b}")));
-    }
 }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub const REPORT: &str = "report.json";
 /// Name of the same report as a page.
 pub const REPORT_HTML: &str = "report.html";
+/// Name of the result of a Digipost mottakersplitt.
+pub const MOTTAKERSPLITT_RESULT: &str = "mottakersplitt-resultat.xml";
 
 /// Name of the feedback file.
 pub const FEEDBACK: &str = "feedback.csv";
@@ -96,6 +98,8 @@ pub struct SettingsSummary {
     pub delimiter: Option<String>,
     /// Names or numbers of the identities' columns.
     pub id_columns: Vec<String>,
+    /// The sheet of a workbook.
+    pub sheet: Option<String>,
     /// `OFFSET:LENGTH` of the identity in a list of fixed width.
     pub id_at: Option<String>,
     /// `first_reachable` or `both`.
@@ -144,8 +148,22 @@ pub struct ListSummary {
     /// If the list is a print run: then `rows` above, and in the rest of the report, are letters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunSummary>,
+    /// If the list is in a workbook: the sheet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sheet: Option<SheetSummary>,
     /// `blake3:` and 64 hexadecimal digits, of the file as it is.
     pub digest: String,
+}
+
+/// A sheet of a workbook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SheetSummary {
+    /// Its name, in which numbers as long as ids are masked.
+    pub name: String,
+    /// Rows that the workbook hides; they are read like the others.
+    pub hidden_rows: u64,
+    /// Formulas without a saved value, whose cells are read as empty.
+    pub empty_formulas: u64,
 }
 
 /// A print run.
@@ -165,6 +183,26 @@ pub struct RunSummary {
     /// Of an archive, what became of its entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entries: Option<EntriesSummary>,
+    /// Of a mottakersplitt, its result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<MottakersplittSummary>,
+}
+
+/// The result of a mottakersplitt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MottakersplittSummary {
+    /// Its file: `mottakersplitt-resultat.xml`.
+    pub path: String,
+    /// Recipients with a mailbox at Digipost (`DIGIPOST`).
+    pub digipost: u64,
+    /// Others that the register has (`IDENTIFISERT`).
+    pub identified: u64,
+    /// Those that it has not, or without a number (`UIDENTIFISERT`).
+    pub unidentified: u64,
+    /// Those whose number cannot be one, or without `kunde-id` (`UGYLDIG`).
+    pub invalid: u64,
+    /// `blake3:` and 64 hexadecimal digits.
+    pub digest: String,
 }
 
 /// What became of the entries of a ZIP run.

@@ -86,6 +86,8 @@ pub(super) struct RowRules {
     pub(super) columns: usize,
     /// The identity numbers of the list.
     pub(super) ids: IdNumbers,
+    /// Whether every quotation mark is closed where it should be: in rows of a sheet, which nabar has written.
+    pub(super) is_sheet: bool,
 }
 
 impl RowRules {
@@ -404,7 +406,7 @@ fn quoted_row(
         }
     });
     let Ok(end) = end else { return bad };
-    if end > line.end && rules.is_several(bytes, line.clone(), line.end..end) {
+    if end > line.end && !rules.is_sheet && rules.is_several(bytes, line.clone(), line.end..end) {
         return bad;
     }
     ScannedRow { end, id, cells: Some(cells) }
@@ -426,6 +428,7 @@ mod tests {
                 other: None,
                 today: Today::new(2026, 6, 1).expect("a day"),
             },
+            is_sheet: false,
         }
     }
 

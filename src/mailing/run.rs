@@ -9,6 +9,7 @@
 
 use super::cells::without_line_end;
 use super::error::ListError;
+use super::file_kind::FileKind;
 use super::groups::{GroupTable, ListGroups};
 use super::input::{Input, ListStream, check_line, guess_cut};
 use super::list_run::ListRun;
@@ -88,6 +89,8 @@ fn run_input(job: &Job<'_>, input: Input, outputs: Option<&Outputs>) -> Result<L
                 result => result,
             }
         }
+        // A sheet is a stream of rows.
+        Input::Workbook(_) => Err(ListError::NotAList(FileKind::Workbook)),
         Input::Stream(mut stream) => {
             stream.skip(prefix);
             let mut chunks = StreamChunks { stream, index: 0, after_letters: Vec::new() };

@@ -28,6 +28,13 @@ pub(super) enum RowShape {
 }
 
 impl RowShape {
+    /// All rows have so many cells, whether the header has a title for each or not: those of a sheet.
+    pub(super) fn widen(&mut self, columns: usize) {
+        if let RowShape::Cells { most, .. } = self {
+            *most = columns.max(*most);
+        }
+    }
+
     /// Whether a row has something beyond the last column, and as many cells as two rows that were joined, or one outside
     /// `known` that ends like an identity that cannot be read or is withheld. Of fixed width: whether it is much longer than
     /// usual.

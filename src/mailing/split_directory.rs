@@ -127,6 +127,9 @@ impl SplitDirectory {
         if written.list.run.is_some() {
             return Err(ListError::SplitOfRun(path.to_owned()));
         }
+        if written.files.iter().any(|file| file.path.ends_with(".xlsx")) {
+            return Err(ListError::SplitOfWorkbook(path.to_owned()));
+        }
         Ok(SplitDirectory { path: path.to_owned(), written })
     }
 

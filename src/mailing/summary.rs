@@ -2,6 +2,7 @@
 
 use super::Mailing;
 use super::channel_report::ChannelsSummary;
+use super::list_sheet::ListSheet;
 use super::options::Duplicates;
 use super::outputs::{OutputFile, WrittenFiles};
 use super::register_report::RegisterSummary;
@@ -123,7 +124,9 @@ impl Mailing<'_> {
             }
         };
         let delimiter = match form.guard.rules.layout {
-            Layout::Delimited { delimiter: Some(delimiter), .. } => char::from(delimiter).to_string(),
+            Layout::Delimited { delimiter: Some(delimiter), .. } if form.sheet.is_none() => {
+                char::from(delimiter).to_string()
+            }
             _ => String::new(),
         };
         ListSummary {
@@ -149,7 +152,9 @@ impl Mailing<'_> {
                 bytes_after: result.after_letters.len() as u64,
                 empty_columns: run.empty_columns(),
                 entries: None,
+                result: None,
             }),
+            sheet: form.sheet.as_ref().map(ListSheet::summary),
             digest: format!("blake3:{}", result.hash.to_hex()),
         }
     }
@@ -169,6 +174,7 @@ impl Mailing<'_> {
         SettingsSummary {
             delimiter: options.delimiter.map(|delimiter| char::from(delimiter).to_string()),
             id_columns: options.id_columns.clone(),
+            sheet: options.sheet.clone(),
             id_at: options.id_at.map(|(offset, length)| format!("{offset}:{length}")),
             two_ids: options.two_ids.name(),
             expected_ids: options.expected_ids.clone(),

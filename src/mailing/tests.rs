@@ -108,11 +108,12 @@ fn encodings_and_other_kinds_of_files() {
     assert_eq!(encoding(&mixed).expect("text"), "utf-8", "one broken character among whole ones");
     for (bytes, kind) in [
         (&b"nabar\r\n\x1a\x01\0\0\0"[..], FileKind::Register),
-        (b"PK\x03\x04xl/worksheets", FileKind::Workbook),
+        (b"PK\x03\x04a.csv", FileKind::Zip),
         (b"\xFF\xFEp\0n\0r\0\n\0", FileKind::Utf16),
     ] {
         assert!(matches!(encoding(bytes), Err(ListError::NotAList(found)) if found == kind));
     }
+    assert!(matches!(encoding(b"PK\x03\x04xl/worksheets"), Err(ListError::Workbook(_))));
 }
 
 #[test]
@@ -313,7 +314,8 @@ impl Progress for InterruptAtOnce {
 fn an_interrupted_split_leaves_nothing() {
     let fixture = Fixture::new();
     let out = fixture.directory.path().join("out");
-    let to = Destination { directory: &out, force: false, sync: false, language: Language::English };
+    let to =
+        Destination { directory: &out, force: false, sync: false, language: Language::English, csv: false };
     let interrupt = InterruptAtOnce(0.into());
     let result = fixture.run(list(";", "", 200_000).as_bytes(), |mailing| {
         let mailing = Mailing {

@@ -19,6 +19,7 @@ pub enum Language {
 #[expect(missing_docs, reason = "the English text of each is in `ENGLISH`")]
 pub struct ReportWords {
     pub title: &'static str,
+    pub summary: &'static str,
     pub rows: &'static str,
     pub letters: &'static str,
     pub of: &'static str,
@@ -43,6 +44,7 @@ pub struct ReportWords {
     pub sender: &'static str,
     pub register: &'static str,
     pub form: &'static str,
+    pub sheet: &'static str,
     pub header_in_row: &'static str,
     pub no_header: &'static str,
     pub identities_in: &'static str,
@@ -92,6 +94,7 @@ pub struct ReportWords {
 
 static ENGLISH: ReportWords = ReportWords {
     title: "Digital and paper",
+    summary: "Summary",
     rows: "rows",
     letters: "letters",
     of: "of",
@@ -116,6 +119,7 @@ static ENGLISH: ReportWords = ReportWords {
     sender: "Sender",
     register: "Register",
     form: "How the list was read",
+    sheet: "sheet",
     header_in_row: "header in row",
     no_header: "no header",
     identities_in: "identities in",
@@ -165,6 +169,7 @@ static ENGLISH: ReportWords = ReportWords {
 
 static SWEDISH: ReportWords = ReportWords {
     title: "Digitalt och papper",
+    summary: "Sammanfattning",
     rows: "rader",
     letters: "brev",
     of: "av",
@@ -189,6 +194,7 @@ static SWEDISH: ReportWords = ReportWords {
     sender: "Avsändare",
     register: "Register",
     form: "Så lästes listan",
+    sheet: "blad",
     header_in_row: "rubrik på rad",
     no_header: "utan rubrik",
     identities_in: "identiteter i",

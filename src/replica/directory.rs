@@ -82,7 +82,7 @@ impl Directory {
     pub(crate) fn lock(&self) -> Result<File, FollowError> {
         let path = self.sibling("lock");
         let folder = Folder::open(&self.parent).map_err(io_error(&self.parent))?;
-        let file = folder.open_lock(file_name(&path), FileMode::PRIVATE).map_err(io_error(&path))?;
+        let file = folder.open_own_lock(file_name(&path), FileMode::PRIVATE).map_err(io_error(&path))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => Err(FollowError::Locked(self.path.clone())),

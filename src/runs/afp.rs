@@ -12,6 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 const CARRIAGE_CONTROL: u8 = 0x5A;
+/// Bytes of a field before its type.
+const CARRIAGE_CONTROL_TO_KIND: usize = 3;
+/// Fields that must follow the beginning of a group where one is guessed.
+const FIELDS_CHECKED: usize = 3;
 /// Bytes of a field before its data.
 const INTRODUCER: usize = 9;
 
@@ -86,6 +90,14 @@ fn field(bytes: &[u8], at: usize) -> Result<Option<Field>, RunError> {
         data: at + INTRODUCER..end,
         end: end + line_end,
     }))
+}
+
+/// Where what belongs to a group begins behind the field at `at`, if that is a field and a group follows.
+fn group_behind(bytes: &[u8], at: usize) -> Option<usize> {
+    let start = field(bytes, at).ok()??.end;
+    let mut behind = fields(&bytes[start..]).map(|field| field.kind);
+    let begins = behind.find(|kind| !BEFORE_GROUP.contains(kind))? == BEGIN_GROUP;
+    (begins && behind.take(FIELDS_CHECKED).count() == FIELDS_CHECKED).then_some(start)
 }
 
 /// The fields of bytes that begin with one, up to the first that is damaged or cut off.
@@ -411,26 +423,12 @@ impl Run for AfpRun {
         }
     }
 
-    /// Groups can only be found from the beginning on: the bytes of a field may be any.
+    /// Behind the first field that seems to end a group. The bytes of a field may be any, so several fields that follow must be
+    /// ones; groups within groups are taken for letters.
     fn likely_start(&self, bytes: &[u8], from: usize) -> usize {
-        let (mut at, mut depth, mut before) = (0, 0u32, None);
-        while at < bytes.len() {
-            let Ok(Some(next)) = field(bytes, at) else { return bytes.len() };
-            match next.kind {
-                BEGIN_GROUP => {
-                    let start = before.take().unwrap_or(at);
-                    if depth == 0 && start >= from {
-                        return start;
-                    }
-                    depth += 1;
-                }
-                END_GROUP => depth = depth.saturating_sub(1),
-                kind if depth == 0 && BEFORE_GROUP.contains(&kind) => before = before.or(Some(at)),
-                _ => {}
-            }
-            at = next.end;
-        }
-        bytes.len()
+        let ends = memchr::memmem::find_iter(bytes.get(from..).unwrap_or_default(), &END_GROUP);
+        let fields = ends.filter_map(|found| (from + found).checked_sub(CARRIAGE_CONTROL_TO_KIND));
+        fields.filter_map(|at| group_behind(bytes, at)).find(|start| *start >= from).unwrap_or(bytes.len())
     }
 
     fn column(&self, name: &str) -> Option<Box<dyn Column>> {

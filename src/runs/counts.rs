@@ -240,4 +240,14 @@ mod tests {
         assert_eq!(written("9", 10, Charset::Utf8, 0), None);
         assert_eq!(written("x9", 1, Charset::Utf8, 0), None);
     }
+
+    #[test]
+    fn a_number_that_may_be_an_id_is_not_shown() {
+        let text = |said: i128, found: i128| {
+            RunProblem::OtherNumber { count: "90@2:12".to_owned(), said, found }.to_string()
+        };
+        assert!(text(12_345_678, -3).starts_with("90@2:12: the run says 12345678, and has -3: "));
+        let shown = text(196_810_199_809, -197_602_102_381);
+        assert!(shown.contains("says a number of 12 digits, and has a number of 12 digits"), "{shown}");
+    }
 }

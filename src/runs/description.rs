@@ -18,6 +18,8 @@ pub enum RunDescription {
     Afp(AfpDescription),
     /// ZIP: an index, and the files that its letters name.
     Zip(ZipDescription),
+    /// A `mottakersplitt` of Digipost: a letter is a recipient, and a split writes the result too.
+    Mottakersplitt(MottakersplittDescription),
 }
 
 /// A description cannot be used.
@@ -50,13 +52,14 @@ pub(super) fn of(path: &Path) -> String {
 }
 
 impl RunDescription {
-    /// `records`, `xml`, `afp` or `zip`.
+    /// `records`, `xml`, `afp`, `zip` or `mottakersplitt`.
     pub fn form(&self) -> &'static str {
         match self {
             RunDescription::Records(_) => "records",
             RunDescription::Xml(_) => "xml",
             RunDescription::Afp(_) => "afp",
             RunDescription::Zip(_) => "zip",
+            RunDescription::Mottakersplitt(_) => "mottakersplitt",
         }
     }
 
@@ -74,6 +77,9 @@ impl RunDescription {
             RunDescription::Xml(xml) => format!("{}/{}", xml.letter_element, xml.id_path),
             RunDescription::Afp(afp) => afp.id_tag.clone(),
             RunDescription::Zip(zip) => zip.index.clone(),
+            RunDescription::Mottakersplitt(_) => {
+                RunDescription::Xml(MottakersplittDescription::xml()).id_place()
+            }
         }
     }
 
@@ -84,6 +90,8 @@ impl RunDescription {
             RunDescription::Xml(xml) => xml.ids_around,
             RunDescription::Afp(afp) => afp.ids_around,
             RunDescription::Zip(zip) => zip.ids_around,
+            // Its letters are elements: what is around them is the job.
+            RunDescription::Mottakersplitt(_) => true,
         }
     }
 
@@ -91,7 +99,7 @@ impl RunDescription {
     pub fn usual_ending(&self) -> &'static str {
         match self {
             RunDescription::Records(_) => "txt",
-            RunDescription::Xml(_) => "xml",
+            RunDescription::Xml(_) | RunDescription::Mottakersplitt(_) => "xml",
             RunDescription::Afp(_) => "afp",
             RunDescription::Zip(_) => "zip",
         }
@@ -248,6 +256,26 @@ pub struct XmlCountDescription {
     /// What it counts: letters.
     #[serde(default)]
     pub of: Counted,
+}
+
+/// A `mottakersplitt` of Digipost. Its names are published, so that there is nothing to describe.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MottakersplittDescription {
+    /// `mottakersplitt`.
+    #[serde(default, skip_serializing)]
+    pub form: String,
+}
+
+impl MottakersplittDescription {
+    /// How it is read: as XML.
+    pub fn xml() -> XmlDescription {
+        XmlDescription {
+            letter_element: "mottaker".to_owned(),
+            id_path: "foedselsnummer".to_owned(),
+            ..XmlDescription::default()
+        }
+    }
 }
 
 /// AFP: a letter is a page group.

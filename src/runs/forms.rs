@@ -1,7 +1,7 @@
 //! The forms of runs by their descriptions.
 
 use super::afp::AfpRun;
-use super::description::{DescriptionError, RunDescription, ZipDescription, of};
+use super::description::{DescriptionError, MottakersplittDescription, RunDescription, ZipDescription, of};
 use super::records::RecordsRun;
 use super::xml::XmlRun;
 use super::{Run, RunError, RunProblem};
@@ -37,9 +37,10 @@ impl RunDescription {
             "xml" => RunDescription::Xml(toml::from_str(text).map_err(failed)?),
             "afp" => RunDescription::Afp(toml::from_str(text).map_err(failed)?),
             "zip" => RunDescription::Zip(toml::from_str(text).map_err(failed)?),
+            "mottakersplitt" => RunDescription::Mottakersplitt(toml::from_str(text).map_err(failed)?),
             _ => {
                 return Err(DescriptionError::Wrong(
-                    "form: write \"records\", \"xml\", \"afp\" or \"zip\"".to_owned(),
+                    "form: write \"records\", \"xml\", \"afp\", \"zip\" or \"mottakersplitt\"".to_owned(),
                 ));
             }
         };
@@ -60,7 +61,7 @@ impl RunDescription {
             RunDescription::Afp(afp) if afp.id_tag.is_empty() => {
                 Err(DescriptionError::Wrong("id_tag: name the tag (TLE) that has the id".to_owned()))
             }
-            RunDescription::Afp(_) => Ok(()),
+            RunDescription::Afp(_) | RunDescription::Mottakersplitt(_) => Ok(()),
             RunDescription::Zip(zip) => zip.check(),
         }
     }
@@ -73,6 +74,9 @@ impl RunDescription {
             RunDescription::Records(records) => RecordsRun::open(records, bytes, is_whole),
             RunDescription::Xml(xml) => XmlRun::open(xml, bytes, is_whole),
             RunDescription::Afp(afp) => AfpRun::open(afp, bytes, is_whole),
+            RunDescription::Mottakersplitt(_) => {
+                XmlRun::open(&MottakersplittDescription::xml(), bytes, is_whole)
+            }
             // Its letters are those of its index.
             RunDescription::Zip(_) => Err(RunProblem::Archive.at(0)),
         }

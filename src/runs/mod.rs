@@ -21,8 +21,8 @@ mod xml;
 pub use charset::Charset;
 pub use counts::{CountOf, CountPlace, Totals};
 pub use description::{
-    AfpDescription, CountDescription, Counted, DescriptionError, Missing, Place, RecordsDescription,
-    RunDescription, Shared, Unnamed, XmlCountDescription, XmlDescription, ZipDescription,
+    AfpDescription, CountDescription, Counted, DescriptionError, Missing, MottakersplittDescription, Place,
+    RecordsDescription, RunDescription, Shared, Unnamed, XmlCountDescription, XmlDescription, ZipDescription,
 };
 pub use proposal::{IsId, NoProposal};
 pub use propose::propose;
@@ -256,7 +256,8 @@ pub enum RunProblem {
     NoNumber(String),
     /// A number to be replaced is not that of the run.
     #[error(
-        "{count}: the run says {said}, and has {found}: it is cut off, or the place or meaning of the number is described wrongly"
+        "{count}: the run says {}, and has {}: it is cut off, or the place or meaning of the number is described wrongly",
+        Shown(*said), Shown(*found)
     )]
     OtherNumber {
         /// Which number.
@@ -318,6 +319,19 @@ pub enum RunProblem {
     /// A value that is summed is no number.
     #[error("{0}: a value that is summed is no number")]
     NotSummable(String),
+}
+
+/// A number in a message, unless it may be the id of a person that stands where the description looks for a number.
+struct Shown(i128);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS_OF_ID: u32 = 9;
+        match self.0.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1) {
+            digits if digits < DIGITS_OF_ID => write!(out, "{}", self.0),
+            digits => write!(out, "a number of {digits} digits"),
+        }
+    }
 }
 
 impl RunError {

@@ -1,7 +1,9 @@
 //! Proposes a description for a run, from its bytes.
 
 use super::charset::Charset;
-use super::description::{Place, RecordsDescription, RunDescription};
+use super::description::{
+    MottakersplittDescription, Place, RecordsDescription, RunDescription, XmlDescription,
+};
 use super::proposal::{IsId, NoProposal, best_place};
 use super::{BytesEnd, Letters};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,10 @@ pub fn propose(bytes: &[u8], is_id: IsId<'_>) -> Result<RunDescription, NoPropos
     let description = if text.starts_with(b"PK\x03\x04") {
         return Err(NoProposal::Archive);
     } else if text.starts_with(b"<") {
-        RunDescription::Xml(super::xml::propose(sample, is_id)?)
+        match super::xml::propose(sample, is_id)? {
+            xml if is_mottakersplitt(text, &xml) => RunDescription::Mottakersplitt(Default::default()),
+            xml => RunDescription::Xml(xml),
+        }
     } else if super::afp::is_afp(sample) {
         RunDescription::Afp(super::afp::propose(sample, is_id)?)
     } else {
@@ -34,6 +39,13 @@ pub fn propose(bytes: &[u8], is_id: IsId<'_>) -> Result<RunDescription, NoPropos
     };
     check(&description, bytes, is_id)?;
     Ok(description)
+}
+
+/// Whether a document is what Digipost is asked with.
+fn is_mottakersplitt(text: &[u8], proposed: &XmlDescription) -> bool {
+    let beginning = &text[..text.len().min(1000)];
+    *proposed == MottakersplittDescription::xml()
+        && memchr::memmem::find(beginning, b"mottakersplitt").is_some()
 }
 
 /// Checks that a description makes letters of a run, most of them with an id, and few with several.

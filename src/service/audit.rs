@@ -186,8 +186,22 @@ impl AuditLog {
         }
     }
 
+    /// Whether the file has no name any more: what is written to it is lost.
+    fn is_removed(&self) -> bool {
+        self.take().is_some_and(|file| {
+            let attempt = self.attempts.begin();
+            let is_removed = file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+            drop(attempt);
+            self.put(file);
+            is_removed
+        })
+    }
+
     /// Appends a line. Errors: it was not written, or only in part.
     pub(super) fn write(&self, entry: &AuditEntry) -> io::Result<()> {
+        if self.is_removed() {
+            self.reopen();
+        }
         self.append(entry)
     }
 
@@ -255,14 +269,7 @@ impl AuditLog {
         for entry in &due {
             let _ = self.append(entry);
         }
-        let is_removed = self.take().is_some_and(|file| {
-            let attempt = self.attempts.begin();
-            let is_removed = file.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
-            drop(attempt);
-            self.put(file);
-            is_removed
-        });
-        if is_removed || self.is_stale.load(Ordering::Relaxed) {
+        if self.is_removed() || self.is_stale.load(Ordering::Relaxed) {
             self.reopen();
         }
         if self.failing.load(Ordering::Relaxed) {
@@ -305,6 +312,22 @@ mod tests {
         let written = lines(&config.path);
         assert_eq!((&written[0]["opened"], &written[0]["resumed"]), (&true.into(), &true.into()));
         assert_eq!((&written[1]["ids"], &written[2]["ids"]), (&7.into(), &8.into()));
+    }
+
+    #[test]
+    fn no_line_goes_to_a_file_that_was_removed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("audit.jsonl");
+        let log = AuditLog::open(&config::Audit { path: path.clone() }).expect("opened");
+        log.write(&AuditEntry::default()).expect("written");
+        std::fs::remove_file(&path).expect("removed");
+        log.write(&AuditEntry::default()).expect("written");
+        let lines = lines(&path);
+        assert!(lines.len() == 2 && lines[0]["opened"] == true, "{lines:?}");
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir(&path).expect("made");
+        log.write(&AuditEntry::default()).expect("written to the old file");
+        assert!(log.is_failing());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::authorization::require_outcomes;
 use super::body::{self, RequestBody};
 use super::context::RequestContext;
-use super::memory::{PoolPermit, Reservation};
+use super::memory::Reservation;
 use super::operation::{json_object, operation, problem, request_body, string_schema};
 use super::problem::Problem;
 use super::record::RequestRecord;
@@ -17,12 +17,12 @@ use crate::mailing::{
 };
 use crate::register::Register;
 use crate::runs::RunDescription;
+use crate::sheets::{WorkbookError, WorkbookLimits, XLSX_TYPE};
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::timeout;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{OperationBuilder, ParameterIn};
 
@@ -51,6 +51,8 @@ pub(super) struct CheckParameters {
     rules: Option<String>,
     /// Name of a description of print runs in the configuration: the list is such a run.
     run: Option<String>,
+    /// The sheet of a workbook, which is sent as what it is (`Content-Type`); without it, the only one with ids.
+    sheet: Option<String>,
     /// Letters by the text of a column, or by `age`: names or numbers of columns, with commas between them; at most four.
     #[param(example = "ort,age")]
     group_by: Option<String>,
@@ -117,6 +119,7 @@ pub(super) async fn check(
     if content_type(request.headers()).starts_with("multipart/") {
         return Err(unsupported_content_type("send the list itself as the body, not as a form"));
     }
+    let is_workbook = content_type(request.headers()) == XLSX_TYPE;
     let (prices, groups) = (parameters.prices()?, parameters.groups()?);
     let run = parameters.run(context.service)?;
     let day = RequestDate::parse(parameters.date.as_deref())?;
@@ -128,8 +131,9 @@ pub(super) async fn check(
     // The rows are counted while they are read, against later requests.
     context.count_ids(1)?;
     let service = context.service;
-    let _place = place(context).await?;
-    let job_bytes = JOB_BYTES + groups.by.len() * GROUPS_BYTES_MAX;
+    let _place = context.place(&service.jobs).await?;
+    let of_workbook = if is_workbook { WORKBOOK_BYTES } else { 0 };
+    let job_bytes = JOB_BYTES + of_workbook + groups.by.len() * GROUPS_BYTES_MAX;
     let job = Arc::new(CheckJob {
         service: Arc::clone(service),
         client: context.client.clone(),
@@ -149,6 +153,11 @@ pub(super) async fn check(
         expansion: service.limits.list_expansion,
         zstd_window_log: ZSTD_WINDOW_LOG,
         letter_bytes: LETTER_BYTES,
+        workbook: if is_workbook {
+            WORKBOOK_LIMITS
+        } else {
+            WorkbookLimits { file_bytes: 0, ..WORKBOOK_LIMITS }
+        },
     };
     let work = tokio::task::spawn_blocking(move || {
         let question = list_register.question(parameters.sender.as_deref(), day.date);
@@ -162,6 +171,7 @@ pub(super) async fn check(
             options: ListOptions {
                 id_columns: parameters.id_column.into_iter().collect(),
                 run,
+                sheet: parameters.sheet,
                 ..ListOptions::default()
             },
             today: day.today,
@@ -199,17 +209,21 @@ pub(super) async fn check(
 
 /// Memory of a job: the window of Zstandard, two chunks of the list, and the rows of one, which may be empty.
 const JOB_BYTES: usize = 64 << 20;
+/// Memory of a workbook beside that, with the limits below: the file, its texts, and its rows twice.
+const WORKBOOK_BYTES: usize = 128 << 20;
+/// A workbook of some 50 000 rows.
+const WORKBOOK_LIMITS: WorkbookLimits = WorkbookLimits {
+    file_bytes: 8 << 20,
+    text_bytes: 8 << 20,
+    sheet_bytes: 64 << 20,
+    other_bytes: 1 << 20,
+    row_bytes: 16 << 20,
+    ods: false,
+};
 /// Largest letter of a print run: two of them, and what has arrived after them, are part of the memory of a job.
 const LETTER_BYTES: usize = 8 << 20;
 /// Zstandard's levels up to 19 need 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
-
-/// Waits for a place among the jobs.
-async fn place(context: &RequestContext<'_>) -> Result<PoolPermit, Problem> {
-    let service = context.service;
-    let place = timeout(service.limits.wait_time, service.jobs.acquire(&context.client, 1)).await;
-    place.map_err(|_| Problem::busy())?.map_err(|_| Problem::busy())
-}
 
 /// A job, as its thread and its request see it.
 struct CheckJob {
@@ -265,6 +279,22 @@ fn list_problem(register: &Register, error: &ListError) -> Problem {
     if let ListError::FurtherRegister { .. } = error {
         return Problem::rules_unavailable();
     }
+    // Names of sheets may be personal data.
+    if let ListError::Workbook(error) = error {
+        let detail = match error {
+            WorkbookError::NoSuchSheet { .. } => {
+                "no sheet of the workbook has the name that sheet gives".to_owned()
+            }
+            WorkbookError::NoIds(_) => {
+                "no sheet of the workbook has a column of ids: name it with sheet".to_owned()
+            }
+            WorkbookError::SeveralSheets(sheets) => {
+                format!("{} sheets of the workbook have ids: name one of them with sheet", sheets.len())
+            }
+            error => error.to_string(),
+        };
+        return Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-list", detail);
+    }
     let detail = match error.hint() {
         Some(Hint::NameIdColumn) => {
             format!("{error}. Set the query parameter id_column to the name or number of the column")
@@ -284,7 +314,8 @@ fn list_problem(register: &Register, error: &ListError) -> Problem {
 }
 
 pub(super) fn operation_of_check() -> OperationBuilder {
-    let list = ["text/csv", "text/plain", "application/octet-stream"].map(|kind| (kind, string_schema()));
+    let list =
+        ["text/csv", "text/plain", XLSX_TYPE, "application/octet-stream"].map(|kind| (kind, string_schema()));
     operation()
         .parameters(Some(CheckParameters::into_params(|| Some(ParameterIn::Query))))
         .request_body(request_body(&list))

@@ -1,5 +1,6 @@
 //! Metrics for Prometheus.
 
+use super::process::with_process_metrics;
 use super::registers::Registers;
 use super::tls::Material;
 use crate::replica::FollowStatus;
@@ -99,6 +100,8 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn new() -> Metrics {
+        // The first time is taken for the start.
+        with_process_metrics("");
         let mut registry = Registry::with_prefix("nabar");
         let metrics = Metrics {
             requests: Family::default(),
@@ -318,7 +321,7 @@ impl Metrics {
         let mut out = String::new();
         // Writing to a string does not fail.
         let _ = text::encode(&mut out, &self.registry);
-        out
+        with_process_metrics(&out)
     }
 
     /// Sets the metrics of a replica.

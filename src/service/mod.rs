@@ -36,6 +36,7 @@ mod origin;
 mod paced;
 mod print_certificate;
 mod problem;
+mod process;
 mod reachability;
 mod record;
 mod refusal_log;
@@ -58,6 +59,7 @@ pub use config::{
     SubjectAttribute, Time, Tls, Tokens,
 };
 pub use origin::{AllowedHost, BadHost};
+pub use process::{COMMIT, with_process_metrics};
 pub use registers::{FollowRules, MAX_SOURCE_SILENCE, OpenRegisterError, Registers};
 pub use server::serve;
 pub use state::{ServeError, Service};

@@ -214,6 +214,7 @@ async fn housekeeping(service: Arc<Service>, mut hang_up: Signal, reload: Arc<Re
         service.clients.remove_idle();
         service.memory.remove_idle();
         service.jobs.remove_idle();
+        service.answers.remove_idle();
         service.refusal_log.sum_up();
         service.fault_log.sum_up(Instant::now());
         health::report_hanging(&service);

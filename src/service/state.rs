@@ -76,6 +76,9 @@ pub struct Service {
     pub(super) memory: Arc<MemoryBudget>,
     /// One permit per list that is being checked.
     pub(super) jobs: Pool,
+    /// One permit per answer with many persons of KRR that is being made: those of a client take half of the cores, however many it
+    /// asks for at a time.
+    pub(super) answers: Pool,
     /// Whether the service stops.
     pub(super) stopping: watch::Sender<bool>,
     /// Lines of the log about refused requests and connections.
@@ -121,6 +124,7 @@ impl Service {
             lost_log_lines: None,
             memory: Arc::new(MemoryBudget::new(&limits, capacity.connections, has_tls)),
             jobs: Pool::new(limits.jobs.max(1), limits.jobs.div_ceil(2).max(1)),
+            answers: Pool::new(cores(), cores().div_ceil(2)),
             stopping: watch::Sender::new(false),
             refusal_log: RefusalLog::new(),
             fault_log: FaultLog::default(),
@@ -146,4 +150,8 @@ impl Service {
         // The sender lives as long as this.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
 }

@@ -14,7 +14,7 @@ pub(crate) mod tests;
 mod verify;
 pub(crate) mod write;
 
-pub use format::{Header, OpenError};
+pub use format::{Header, OpenError, VERSION};
 pub use verify::Finding;
 
 use crate::files::{explained, map_regular};

@@ -266,9 +266,41 @@ def archive(letters: list[Letter], dirt: random.Random | None = None, as_xml: bo
     return packed.getvalue()
 
 
+# A mottakersplitt of Digipost.
+
+DIGIPOST = "http://www.digipost.no/xsd/avsender2_1"
+
+
+def mottakersplitt(recipients: list[tuple[str, str | None]], prefix: str = "") -> bytes:
+    """A question for recipients: `kunde-id`, and a number or, without one, a name and address."""
+    of, name = (":" + prefix, f"{prefix}:") if prefix else ("", "")
+
+    def element(tag: str, content: str) -> str:
+        return f"<{name}{tag}>{content}</{name}{tag}>"
+
+    out = [f'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n<{name}mottakersplitt xmlns{of}="{DIGIPOST}">\n']
+    job = element("avsender-id", "4711") + element("jobb-id", "skatt-2026.1") + element("jobb-navn", "Skatt & gebyr".replace("&", "&amp;"))
+    out.append(f"  {element('jobb-innstillinger', job)}\n  <{name}mottakere>\n")
+    for customer, number in recipients:
+        known = element("foedselsnummer", escape(number)) if number is not None else (
+            element("navn", element("navn-format1", element("fullt-navn-fornavn-foerst", "Kari Nordmann")))
+            + element("adresse", element("adresse-format1", element("adresselinje1", "Storgata 1") + element("postnummer", "0155") + element("poststed", "Oslo")))
+        )
+        out.append(f"    {element('mottaker', element('kunde-id', escape(customer)) + known)}\n")
+    out.append(f"  </{name}mottakere>\n</{name}mottakersplitt>\n")
+    return "".join(out).encode()
+
+
+def fixture_recipients() -> list[tuple[str, str | None]]:
+    with (HERE / "fixtures/krr-list.csv").open(encoding="utf-8", errors="replace", newline="") as lines:
+        rows = list(csv.reader(lines, delimiter=";"))[1:61]
+    return [(f"K{number:04}", row[0] if number % 20 else None) for number, row in enumerate(rows, 1)]
+
+
 def main(directory: Path) -> None:
     letters = fixture_letters()
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "mottakersplitt.xml").write_bytes(mottakersplitt(fixture_recipients()))
     (directory / "night.dat").write_bytes(records(letters))
     (directory / "bundle.xml").write_bytes(xml(letters))
     (directory / "night.afp").write_bytes(afp(letters))

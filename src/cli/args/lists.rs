@@ -121,6 +121,9 @@ pub(crate) struct ReadingArgs {
     /// The list has fixed width: the id begins at byte OFFSET of the row, from 0, and has LENGTH bytes
     #[arg(long, value_name = "OFFSET:LENGTH", value_parser = id_position)]
     pub(crate) id_at: Option<(usize, usize)>,
+    /// Sheet of a workbook (.xlsx, .ods) [default: the one with ids]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["id_at", "delimiter"])]
+    pub(crate) sheet: Option<String>,
     /// Delimiter of the columns [default: detected]
     #[arg(long, value_parser = Delimiter::parser(), conflicts_with = "id_at")]
     pub(crate) delimiter: Option<Delimiter>,

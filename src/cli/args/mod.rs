@@ -18,17 +18,33 @@ use jiff::civil::Date;
 use nabar::fleet::Stream;
 use nabar::rejected::RejectedLimit;
 use nabar::replica::Part;
-use nabar::store::CHECKPOINT_AT;
+use nabar::store::{CHECKPOINT_AT, LOG_VERSION};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::LazyLock;
+
+/// What `--version` says.
+fn long_version() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let (register, log, report) = (nabar::snapshot::VERSION, LOG_VERSION, nabar::mailing::VERSION);
+        format!(
+            "{}\ncommit {}\nregister files: formats 1 to {register}\nchange logs: formats 1 to {log}\n\
+             report.json: version {report}",
+            env!("CARGO_PKG_VERSION"),
+            nabar::service::COMMIT
+        )
+    });
+    &TEXT
+}
 
 /// Finds out which recipients of a mass mailing can be reached digitally.
 #[derive(Parser)]
 #[command(
     name = "nabar",
     version,
+    long_version = long_version(),
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused by a limit \
                   (--max-age, --max-rejected, --strict), 130 ended by a signal.",
@@ -210,6 +226,9 @@ pub(crate) struct Split {
     /// Replace the files of an earlier split in the directory
     #[arg(long)]
     pub(crate) force: bool,
+    /// Write CSV, not workbooks, if the list is in a workbook
+    #[arg(long)]
+    pub(crate) csv: bool,
     /// Sync the files to the disk before ending, so that they survive a power failure
     #[arg(long)]
     pub(crate) sync: bool,

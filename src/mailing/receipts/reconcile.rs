@@ -528,7 +528,7 @@ impl RowsOfFile {
     fn bytes(&self) -> &[u8] {
         match &self.input {
             Input::Mapped(mapped) => mapped.as_ref(),
-            Input::Stream(_) => &[],
+            Input::Stream(_) | Input::Workbook(_) => &[],
         }
     }
 

@@ -18,6 +18,7 @@ use super::guard::{Guard, holds_identity};
 use super::id_numbers::IdNumbers;
 use super::likely_cause::LikelyCause;
 use super::list_run::ListRun;
+use super::list_sheet::ListSheet;
 use super::names;
 use super::options::{ListOptions, TwoIds};
 use super::rows::{Layout, RowRules, line_end};
@@ -54,6 +55,8 @@ pub(super) struct ListForm {
     pub(super) decided: FormDecisions,
     /// The print run that the list is, if its letters are not rows.
     pub(super) run: Option<ListRun>,
+    /// The sheet of a workbook that the list is.
+    pub(super) sheet: Option<ListSheet>,
 }
 
 impl ListForm {
@@ -64,7 +67,12 @@ impl ListForm {
             // Texts of letters are read as UTF-8.
             encoding: Encoding::Utf8,
             guard: Guard {
-                rules: RowRules { layout: Layout::Delimited { delimiter: None, column: 0 }, columns: 0, ids },
+                rules: RowRules {
+                    layout: Layout::Delimited { delimiter: None, column: 0 },
+                    columns: 0,
+                    ids,
+                    is_sheet: false,
+                },
                 shape: RowShape::Bytes { usual: 0, most: usize::MAX },
                 expected: Vec::new(),
                 header: Vec::new(),
@@ -88,6 +96,7 @@ impl ListForm {
                 likely_cause: None,
             },
             run: Some(run),
+            sheet: None,
         }
     }
 
@@ -185,7 +194,7 @@ pub(super) fn sniff(
         RowShape::Cells { usual, .. } => usual,
         RowShape::Bytes { .. } => 0,
     };
-    let rules = RowRules { layout, columns, ids };
+    let rules = RowRules { layout, columns, ids, is_sheet: false };
     // The beginning of every file must not hold an identity.
     if holds_identity(&rules, &sample[bom..prefix]) {
         return Err(ListError::HeaderIsRow);
@@ -233,6 +242,7 @@ pub(super) fn sniff(
             likely_cause,
         },
         run: None,
+        sheet: None,
     })
 }
 

@@ -182,21 +182,27 @@ impl XmlRun {
                     }
                     has_root = true;
                     let outer = bindings.clone();
-                    bindings.open(bytes, attributes, depth);
+                    bindings.open(bytes, attributes.clone(), depth);
                     if letter.is(&bytes[name], &bindings) {
                         bindings = outer;
                         walk.open.truncate(depth);
                         break (walk.open.iter().map(|name| bytes[name.clone()].to_vec()).collect(), start);
+                    }
+                    if !is_text(&bytes[attributes]) {
+                        return Err(RunProblem::Text.at(start));
                     }
                     if is_empty {
                         bindings.close(depth);
                     }
                 }
                 Token::End(_) => bindings.close(walk.open.len()),
-                Token::Text(text) | Token::Cdata(text) => {
-                    let is_outside = walk.open.is_empty() && !bytes[text].trim_ascii().is_empty();
-                    if is_outside {
+                Token::Text(ref text) | Token::Cdata(ref text) => {
+                    let text_of = &bytes[text.clone()];
+                    if walk.open.is_empty() && !text_of.trim_ascii().is_empty() {
                         return Err(RunProblem::Malformed.at(start));
+                    }
+                    if matches!(token, Token::Text(_)) && !is_text(text_of) {
+                        return Err(RunProblem::Text.at(start));
                     }
                 }
                 Token::Other => {}
@@ -232,6 +238,11 @@ impl XmlRun {
                     if around.is_empty() && !is_inner && !bytes[text.clone()].trim_ascii().is_empty() =>
                 {
                     return Err(RunProblem::Malformed.at(start));
+                }
+                Token::Text(text) | Token::Start { attributes: text, .. }
+                    if !is_text(&bytes[text.clone()]) =>
+                {
+                    return Err(RunProblem::Text.at(start));
                 }
                 _ => {}
             }

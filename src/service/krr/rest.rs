@@ -78,6 +78,7 @@ pub(in crate::service) async fn persons(
         None => served.register(),
         Some(front) => asked(front, context, ids, day).await?,
     };
+    let _place = context.place_for_persons(ids.len()).await?;
     let scopes = KrrScopes::of(&context.caller);
     let (mut personer, mut bytes) = (Vec::<Person>::with_capacity(ids.len()), 0);
     for id in ids {
@@ -114,6 +115,7 @@ pub(in crate::service) async fn changes(
     request: Request<RequestBody>,
 ) -> Result<Response<Body>, Problem> {
     let request: ChangesRequest = read(context, request, "{\"fraEndringsId\": 0}").await?;
+    let _place = context.place_for_persons(CALL_IDS_MAX).await?;
     let (register, day) = (served.register(), RequestDate::today()?);
     let page = tokio::task::block_in_place(|| {
         served.read_log(|log| feed::page(&register, log, request.fra_endrings_id, CALL_IDS_MAX))

@@ -7,6 +7,7 @@ use crate::limits::{ANSWER_BYTES_MAX, CALL_IDS_MAX};
 use crate::register::{Kontaktinformasjon, Person, Register};
 use crate::service::body::RequestBody;
 use crate::service::context::RequestContext;
+use crate::service::memory::PoolPermit;
 use crate::service::print_certificate::PrintCertificate;
 use crate::service::problem::Problem;
 use crate::service::record::RequestRecord;
@@ -91,6 +92,15 @@ pub(in crate::service) fn refuse(context: &RequestContext<'_>, problem: &Problem
     KrrFault::from(problem).log(context).into_response()
 }
 
+/// Waits for a place, if the operation is one that takes long.
+async fn place(context: &RequestContext<'_>, call: &Call) -> Result<Option<PoolPermit>, Problem> {
+    let persons = match &*call.operation {
+        "HentEndringerForespoersel" => CALL_IDS_MAX,
+        _ => call.arguments.iter().map(|(_, texts)| texts.len()).sum(),
+    };
+    context.place_for_persons(persons).await
+}
+
 /// `POST` at the address of the service.
 pub(in crate::service) async fn oppslagstjeneste(
     context: &RequestContext<'_>,
@@ -100,7 +110,10 @@ pub(in crate::service) async fn oppslagstjeneste(
     let register = served.register();
     let result = match soap::call(context, request, Version::V12).await {
         Err(error) => Err(error.into()),
-        Ok(call) => run_operation(context, served, &register, &call),
+        Ok(call) => match place(context, &call).await {
+            Ok(_place) => run_operation(context, served, &register, &call),
+            Err(busy) => Err(busy.into()),
+        },
     };
     Ok(match result {
         Ok((message, ids)) => {

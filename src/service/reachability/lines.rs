@@ -267,17 +267,22 @@ impl HttpBody for LineStream {
                 lines.record.lock().end = StreamEnd::Complete;
                 return Poll::Ready(None);
             }
-            let failed = |problem: Problem| io::Error::other(problem.detail().to_owned());
             let out = match ready!(lines.poll_source(context)) {
-                Some(Ok(data)) => lines.add(&data).map_err(failed),
-                Some(Err(error)) => Err(error),
-                None => lines.end().map_err(failed),
+                Some(Ok(data)) => lines.add(&data),
+                None => lines.end(),
+                Some(Err(error)) => {
+                    // The body is cut off or malformed: the client has ended it, as if it had gone.
+                    lines.record.lock().end = StreamEnd::Abandoned;
+                    return Poll::Ready(Some(Err(error)));
+                }
             };
             match out {
                 Ok(out) => lines.hold(out),
-                Err(error) => {
-                    lines.record.lock().end = StreamEnd::Failed;
-                    return Poll::Ready(Some(Err(error)));
+                Err(problem) => {
+                    let is_of_client = problem.status().is_client_error();
+                    lines.record.lock().end =
+                        if is_of_client { StreamEnd::Abandoned } else { StreamEnd::Failed };
+                    return Poll::Ready(Some(Err(io::Error::other(problem.detail().to_owned()))));
                 }
             }
         }

@@ -148,8 +148,8 @@ fn check_successor(
     }
     if next.sequence() < current.sequence() && !allow_rollback {
         return refused(format!(
-            "its sequence number {} is below {}, which is served; start the service with --allow-rollback if that is \
-             meant",
+            "its sequence number {} is below {}, which is served: an earlier one was put in its place, or its log was cut off; \
+             restore it, or start the service with --allow-rollback if that is meant",
             next.sequence(),
             current.sequence()
         ));

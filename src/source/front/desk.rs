@@ -99,6 +99,8 @@ impl<R: Ask> Desk<R> {
         loop {
             let mut settles = false;
             tokio::select! {
+                // Questions first: those that have come are part of the next call.
+                biased;
                 question = questions.recv() => {
                     let Some(question) = question else { return };
                     table.add(question, &self.counts);

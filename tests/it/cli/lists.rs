@@ -176,7 +176,7 @@ fn an_unreadable_list_is_an_error() {
         (b"PAR1\x15\x04\x15\x10\x15\x14\0\0", "Parquet"),
         (b"ARROW1\0\0\xff\xff\xff\xff\x10\0\0\0", "Arrow"),
         (b"PK\x03\x04\x14\0\0\0\x08\0a.csv", "ZIP"),
-        (b"PK\x03\x04\x14\0\0\0\x08\0xl/workbook.xml", "Excel"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0xl/workbook.xml", "the workbook is damaged"),
         (&utf16, "UTF-16"),
     ] {
         fs::write(work.path("list.csv"), content).expect("written");

@@ -8,6 +8,7 @@ mod overwriting;
 mod receipts;
 mod reports;
 mod runs;
+mod workbooks;
 
 use crate::support::workspace::{SENDER, Workspace, fixture};
 use serde_json::Value;
@@ -347,4 +348,22 @@ fn completions_and_man_pages_come_from_the_same_definition() {
     for command in ["build", "inspect", "verify", "export", "lookup", "check", "split"] {
         assert!(work.done(&[command, "--help"]).contains("Example"), "{command}");
     }
+}
+
+#[test]
+fn the_version_says_which_files_it_reads() {
+    let work = Workspace::new();
+    let short = work.done(&["-V"]);
+    assert_eq!(short, format!("nabar {}\n", env!("CARGO_PKG_VERSION")));
+    let long = work.done(&["--version"]);
+    let formats = format!(
+        "register files: formats 1 to {}\nchange logs: formats 1 to {}\nreport.json: version {}\n",
+        nabar::snapshot::VERSION,
+        nabar::store::LOG_VERSION,
+        nabar::mailing::VERSION
+    );
+    assert!(
+        long.starts_with(short.trim_end()) && long.contains("\ncommit ") && long.ends_with(&formats),
+        "{long}"
+    );
 }

@@ -5,6 +5,7 @@ mod channels;
 mod directory;
 mod extract;
 mod format;
+mod monitoring;
 mod registers;
 mod runs;
 mod schema;
@@ -238,25 +239,25 @@ fn reports_have_the_documented_names_and_files() {
         &nordic,
     ];
     let two: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
-    let (night, description) = (fixture("runs/night.dat"), fixture("runs/night.toml"));
-    let args = [
-        "split",
-        "-r",
-        "far.nabar",
-        "--sender",
-        sender,
-        "--run",
-        &description,
-        "--json",
-        "-o",
-        "run",
-        &night,
-    ];
-    let run: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
-    let (letters, description) = (fixture("runs/letters.zip"), fixture("runs/zip.toml"));
-    let args = ["check", "-r", "far.nabar", "--sender", sender, "--run", &description, "--json", &letters];
-    let archive: Value = serde_json::from_str(&done(registers.path(), 0, &args)).expect("JSON");
-    for report in [&whole, &refused, &check, &foreign, &ruled, &two, &run, &archive] {
+    // Print runs, an archive, a workbook, and a mottakersplitt.
+    let runs = [
+        ("night.dat", Some("night.toml"), "far"),
+        ("letters.zip", Some("zip.toml"), "far"),
+        ("list.xlsx", None, "far"),
+        ("mottakersplitt.xml", Some("mottakersplitt.toml"), "krr"),
+    ]
+    .map(|(run, description, register)| {
+        let (run_path, description) =
+            (fixture(&format!("runs/{run}")), description.map(|name| fixture(&format!("runs/{name}"))));
+        let (out, register_file) = (format!("out-{run}"), format!("{register}.nabar"));
+        let mut args = vec!["split", "-r", &register_file, "--json", "-o", &out, &run_path];
+        args.extend(description.iter().flat_map(|description| ["--run", description]));
+        if register == "far" {
+            args.extend(["--sender", sender]);
+        }
+        serde_json::from_str::<Value>(&done(registers.path(), 0, &args)).expect("JSON")
+    });
+    for report in [&whole, &refused, &check, &foreign, &ruled, &two].into_iter().chain(&runs) {
         names("", report, &mut found);
         outcomes.extend(report["outcomes"].as_object().expect("an object").keys().cloned());
         assert_eq!(report["version"], nabar::mailing::VERSION);

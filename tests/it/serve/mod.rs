@@ -26,3 +26,4 @@ mod rules;
 mod soap;
 mod stop;
 mod system;
+mod workbooks;

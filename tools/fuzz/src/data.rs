@@ -97,3 +97,19 @@ impl Drop for Copy {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// The text, with an id for each `@` and the byte that follows.
+pub(crate) fn with_ids(text: &[u8], ids: &[String]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(&byte) = bytes.next() {
+        match (byte, byte == b'@') {
+            (_, true) => {
+                let number = usize::from(*bytes.next().unwrap_or(&b'0'));
+                out.extend_from_slice(ids[number % ids.len()].as_bytes());
+            }
+            (byte, false) => out.push(byte),
+        }
+    }
+    out
+}

@@ -15,6 +15,7 @@ mod runs;
 mod service;
 mod source;
 mod support;
+mod workbooks;
 
 /// A fuzz target.
 pub struct Target {
@@ -27,11 +28,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target { name: "identity", input_bytes_max: 64, run: identity::run },
     Target { name: "list", input_bytes_max: 2048, run: lists::check },
     Target { name: "split", input_bytes_max: 2048, run: lists::split },
     Target { name: "run", input_bytes_max: 1024, run: runs::run },
+    Target { name: "workbook", input_bytes_max: 2048, run: workbooks::run },
     Target { name: "register", input_bytes_max: 256, run: register::run },
     Target { name: "log", input_bytes_max: 8192, run: log::run },
     Target { name: "changes", input_bytes_max: 4096, run: changes::run },

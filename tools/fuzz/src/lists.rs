@@ -165,6 +165,7 @@ fn options(choice: [u8; 4]) -> (ModelOptions, ListOptions) {
             Header::Yes => Some(true),
             Header::No => Some(false),
         },
+        sheet: None,
         run: None,
     };
     let both = both && ids.len() == 2;

@@ -1,6 +1,6 @@
 //! Requests to a running service with a FaR and a KRR register, on a loopback socket.
 
-use crate::data::{FAR, KRR, head};
+use crate::data::{FAR, KRR, head, with_ids};
 use nabar::service::{Config, FollowRules, Registers, Replicas, Service, serve};
 use quick_xml::events::Event;
 use serde_json::Value;
@@ -218,22 +218,6 @@ pub(crate) fn http(data: &[u8]) {
     } else {
         assert!(answered.is_empty(), "an answer that is not HTTP");
     }
-}
-
-/// The text, with an id for each `@` and the byte that follows.
-fn with_ids(text: &[u8], ids: &[String]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(&byte) = bytes.next() {
-        match (byte, byte == b'@') {
-            (_, true) => {
-                let number = usize::from(*bytes.next().unwrap_or(&b'0'));
-                out.extend_from_slice(ids[number % ids.len()].as_bytes());
-            }
-            (byte, false) => out.push(byte),
-        }
-    }
-    out
 }
 
 fn replaced(text: &[u8], word: &[u8], by: &[u8]) -> Vec<u8> {
