@@ -105,8 +105,8 @@ impl Mailing<'_> {
             let sample = &sheet.text[..sheet.text.len().min(SAMPLE_BYTES)];
             sniff::sniff(sample, sample.len() == sheet.text.len(), country, self.today, &of_sheet)
         };
-        let workbook = Workbook::open(bytes.bytes(), limits)?;
-        let sheets = workbook.sheets()?;
+        let mut workbook = Workbook::open(bytes.bytes(), limits)?;
+        let sheets = workbook.sheets();
         let names = || sheets.iter().map(|sheet| sheet.name.clone()).collect::<Vec<_>>();
         let candidates: Vec<&str> = match &options.sheet {
             Some(wanted) => named(sheets.iter().map(|sheet| &*sheet.name), wanted),

@@ -432,6 +432,29 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_more_entries_than_16_bits_count_are_whole() {
+        let mut out = ZipWriter::new(Cursor::new(Vec::new()));
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        for number in 0..(1 << 16) + 3 {
+            out.start_file(number.to_string(), stored).expect("begun");
+        }
+        let bytes = out.finish().expect("an archive").into_inner();
+        let (directory, count) = directory_of(&bytes);
+        let entries = entries(&bytes, directory, count).expect("entries");
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let mut part = PartWriter::new(&bytes, file.reopen().expect("open"));
+        entries.iter().skip(1).for_each(|entry| part.copy(entry).expect("copied"));
+        part.replace(&entries[0], b"index").expect("added");
+        part.finish().expect("finished");
+        let part = std::fs::read(file.path()).expect("read");
+        let mut read = ZipArchive::new(Cursor::new(&part[..])).expect("an archive");
+        assert_eq!(read.len(), count);
+        let mut content = String::new();
+        read.by_name("0").expect("the index").read_to_string(&mut content).expect("text");
+        assert_eq!(content, "index");
+    }
+
+    #[test]
     fn damaged_directories_are_errors() {
         let bytes = archive(false);
         let (directory, count) = directory_of(&bytes);

@@ -3,17 +3,26 @@
 use super::cells::text_of;
 use super::check::{self, Archive, Seen};
 use super::{COLUMNS_MAX, CellType, DELIMITER, ROWS_MAX, Sheet, SheetColumn, WorkbookError, WorkbookLimits};
-use calamine::{Data, DataRef, Ods, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
+use calamine::{Data, DataRef, Ods, OdsError, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use zip::ZipArchive;
 
 /// A workbook in memory.
-#[derive(Debug)]
 pub(crate) struct Workbook<'a> {
     bytes: &'a [u8],
     limits: WorkbookLimits,
-    is_ods: bool,
+    /// Its reader, which has the texts that its sheets share; of an `.ods`, all sheets.
+    reader: Reading<'a>,
+}
+
+enum Reading<'a> {
+    Xlsx(Box<Xlsx<Cursor<&'a [u8]>>>),
+    Ods(Ods<Cursor<&'a [u8]>>),
+}
+
+fn archive_of(bytes: &[u8]) -> Result<Archive<'_>, WorkbookError> {
+    ZipArchive::new(Cursor::new(bytes)).map_err(|_| damaged("its archive"))
 }
 
 /// A sheet's name, and whether it is visible.
@@ -42,10 +51,17 @@ fn xlsx_error(error: &XlsxError) -> WorkbookError {
     }
 }
 
+fn ods_error(error: &OdsError) -> WorkbookError {
+    match error {
+        OdsError::Password => WorkbookError::Password,
+        _ => damaged("its XML"),
+    }
+}
+
 impl<'a> Workbook<'a> {
     /// A workbook of which the directory has been read, and whose parts are not longer than allowed.
     pub(crate) fn open(bytes: &'a [u8], limits: WorkbookLimits) -> Result<Workbook<'a>, WorkbookError> {
-        let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| damaged("its archive"))?;
+        let mut archive = archive_of(bytes)?;
         let is_ods = archive.index_for_name("content.xml").is_some();
         if is_ods && !limits.ods {
             return Err(WorkbookError::Ods);
@@ -73,46 +89,44 @@ impl<'a> Workbook<'a> {
             true => check::in_ods(&mut archive, None).map(drop)?,
             false => check::shared_texts(&mut archive)?,
         }
-        Ok(Workbook { bytes, limits, is_ods })
+        // What has been looked at is not known to panic.
+        let read = catch_unwind(AssertUnwindSafe(|| match is_ods {
+            true => Ods::new(Cursor::new(bytes)).map(Reading::Ods).map_err(|error| ods_error(&error)),
+            false => Xlsx::new(Cursor::new(bytes))
+                .map(Box::new)
+                .map(Reading::Xlsx)
+                .map_err(|error| xlsx_error(&error)),
+        }));
+        Ok(Workbook { bytes, limits, reader: read.unwrap_or(Err(damaged("a part that cannot be read")))? })
     }
 
     /// The worksheets, in their order.
-    pub(crate) fn sheets(&self) -> Result<Vec<SheetName>, WorkbookError> {
-        let metadata = catch_unwind(AssertUnwindSafe(|| match self.is_ods {
-            true => Ok(self.ods()?.sheets_metadata().to_vec()),
-            false => Ok(self.xlsx()?.sheets_metadata().to_vec()),
-        }));
-        let metadata = metadata.unwrap_or(Err(damaged("a part that cannot be read")))?;
-        let worksheets = metadata.into_iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
-        let named = worksheets
-            .map(|sheet| SheetName { is_visible: sheet.visible == SheetVisible::Visible, name: sheet.name });
-        Ok(named.collect())
-    }
-
-    fn xlsx(&self) -> Result<Xlsx<Cursor<&'a [u8]>>, WorkbookError> {
-        Xlsx::new(Cursor::new(self.bytes)).map_err(|error| xlsx_error(&error))
-    }
-
-    fn archive(&self) -> Result<Archive<'a>, WorkbookError> {
-        ZipArchive::new(Cursor::new(self.bytes)).map_err(|_| damaged("its archive"))
-    }
-
-    fn ods(&self) -> Result<Ods<Cursor<&'a [u8]>>, WorkbookError> {
-        Ods::new(Cursor::new(self.bytes)).map_err(|error| match error {
-            calamine::OdsError::Password => WorkbookError::Password,
-            _ => damaged("its XML"),
-        })
+    pub(crate) fn sheets(&self) -> Vec<SheetName> {
+        let metadata = match &self.reader {
+            Reading::Xlsx(workbook) => workbook.sheets_metadata(),
+            Reading::Ods(workbook) => workbook.sheets_metadata(),
+        };
+        let worksheets = metadata.iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
+        let named = |sheet: &calamine::Sheet| SheetName {
+            name: sheet.name.clone(),
+            is_visible: sheet.visible == SheetVisible::Visible,
+        };
+        worksheets.map(named).collect()
     }
 
     /// Reads a sheet, unless that is interrupted.
     ///
     /// Cost: some 2 cells a microsecond.
-    pub(crate) fn sheet(&self, name: &str, interrupted: &dyn Fn() -> bool) -> Result<Sheet, WorkbookError> {
-        let mut seen = match self.is_ods {
-            true => check::in_ods(&mut self.archive()?, Some(name))?,
-            false => check::in_xlsx(&mut self.archive()?, name)?,
+    pub(crate) fn sheet(
+        &mut self,
+        name: &str,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Sheet, WorkbookError> {
+        let mut archive = archive_of(self.bytes)?;
+        let mut seen = match self.reader {
+            Reading::Ods(_) => check::in_ods(&mut archive, Some(name))?,
+            Reading::Xlsx(_) => check::in_xlsx(&mut archive, name)?,
         };
-        // What has been checked is not known to panic.
         let read = AssertUnwindSafe(|| self.rows(name, &mut seen, interrupted));
         let rows = catch_unwind(read).unwrap_or(Err(damaged("a part that cannot be read")))?;
         let (text, columns) = rows.finish()?;
@@ -121,7 +135,7 @@ impl<'a> Workbook<'a> {
     }
 
     fn rows(
-        &self,
+        &mut self,
         name: &str,
         seen: &mut Seen,
         interrupted: &dyn Fn() -> bool,
@@ -134,15 +148,17 @@ impl<'a> Workbook<'a> {
                 false => rows.add(row, column, cell),
             }
         };
-        if self.is_ods {
-            let range = self.ods()?.worksheet_range(name).map_err(|_| damaged("its XML"))?;
-            let (first_row, first_column) = range.start().unwrap_or_default();
-            for (row, column, cell) in range.used_cells() {
-                add(first_row + row as u32, first_column + column as u32, &as_ref(cell))?;
+        let workbook = match &mut self.reader {
+            Reading::Xlsx(workbook) => workbook,
+            Reading::Ods(workbook) => {
+                let range = workbook.worksheet_range(name).map_err(|_| damaged("its XML"))?;
+                let (first_row, first_column) = range.start().unwrap_or_default();
+                for (row, column, cell) in range.used_cells() {
+                    add(first_row + row as u32, first_column + column as u32, &as_ref(cell))?;
+                }
+                return Ok(rows);
             }
-            return Ok(rows);
-        }
-        let mut workbook = self.xlsx()?;
+        };
         let mut cells = workbook.worksheet_cells_reader(name).map_err(|error| xlsx_error(&error))?;
         while let Some(cell) = cells.next_cell_with_formula_metadata().map_err(|error| xlsx_error(&error))? {
             seen.empty_formulas += u64::from(cell.formula.is_some() && cell.value == DataRef::Empty);

@@ -117,7 +117,7 @@ fn cells_far_away_take_no_memory() {
     assert_eq!(sheet.text.iter().filter(|byte| **byte == b'\n').count(), 1 << 20);
     let limits = WorkbookLimits { row_bytes: 1 << 20, ..WorkbookLimits::default() };
     let bytes = far("XFD1000000");
-    let workbook = Workbook::open(&bytes, limits).expect("opened");
+    let mut workbook = Workbook::open(&bytes, limits).expect("opened");
     assert!(matches!(
         workbook.sheet("Rader", &|| false),
         Err(WorkbookError::TooLarge { part: "the rows", limit: 1 })
@@ -264,7 +264,7 @@ fn damaged_workbooks_are_errors() {
     let half = with_part(&ods, "content.xml", change);
     assert!(
         Workbook::open(&half, WorkbookLimits::default())
-            .and_then(|book| book.sheet("Utskick", &|| false))
+            .and_then(|mut book| book.sheet("Utskick", &|| false))
             .is_err()
     );
 }

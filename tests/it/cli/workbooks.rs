@@ -104,6 +104,11 @@ fn a_mottakersplitt_is_answered() {
         assert_eq!(result[name], count, "{name}");
     }
     assert_eq!(text.matches("<resultat>").count(), 60);
+    // Its recipients are Norwegian, without an option.
+    let described = work.run(&["run", "describe", &run]);
+    let shown = String::from_utf8_lossy(&described.stderr).into_owned();
+    assert!(String::from_utf8_lossy(&described.stdout).ends_with("form = \"mottakersplitt\"\n"), "{shown}");
+    assert!(described.status.success() && shown.contains("60 letters, 57 with a valid id"), "{shown}");
     let of = |more: &[&str]| work.run(&args(&[&["split", "--run", &description, "-o", "no"], more, &DATE]));
     for more in [
         &[&*run, "-r", "krr.nabar", "--duplicates", "set-aside"][..],
