@@ -22,6 +22,7 @@ fn run(register: PathBuf, address: SocketAddr) -> Result<(), Error> {
         Vec::new(),
         FollowRules::default(),
         &config.replicas,
+        None,
     )?;
     let service = Service::new(registers, &config)?;
     serve(service, address, None, |address, _tls| eprintln!("listening on http://{address}"))?;

@@ -47,10 +47,14 @@ pub mod plain_text;
 #[cfg(feature = "source")]
 mod recurring;
 pub mod register;
+#[cfg(feature = "service")]
+pub mod registration;
 pub mod rejected;
 #[cfg(feature = "replica")]
 pub mod replica;
 pub mod runs;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 #[cfg(feature = "service")]
 pub mod service;
 pub mod sheets;

@@ -2,8 +2,8 @@
 # Builds nabar and runs the main jobs on the fixtures, end to end: register, list, split; changes, check.
 set -eu
 cd "$(dirname "$0")/.."
-cargo build --release
-nabar=target/release/nabar
+cargo build --profile quick
+nabar=target/quick/nabar
 out=target/first-run
 rm -rf "$out"
 mkdir -p "$out"

@@ -59,7 +59,9 @@ fn run(command: &mut Command) {
 fn generate(arguments: &[&str]) {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["run", "--quiet", "--release", "--package", "nabar-generate", "--"]).args(arguments);
+    command
+        .args(["run", "--quiet", "--profile", "quick", "--package", "nabar-generate", "--"])
+        .args(arguments);
     run(command.current_dir(env!("CARGO_MANIFEST_DIR")));
 }
 

@@ -16,6 +16,7 @@ mod receipts;
 mod registers;
 mod report;
 mod runs;
+mod sandbox;
 mod serve;
 mod sources;
 
@@ -217,6 +218,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Changes(args) => changes::changes(&args),
         Command::Checkpoint(args) => changes::checkpoint(&args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Sandbox(args) => sandbox::sandbox(&args),
         Command::Follow(args) => follow::follow(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Keygen(args) => follow::keygen(&args),

@@ -6,6 +6,7 @@ use super::{CommandResult, Failure, check_open_files, disable_core_dumps, log};
 use nabar::replica::{self, Event, Follow, FollowError, FollowStatus};
 use nabar::service::{
     self, Config, FollowRules, NamedRegister, OpenRegisterError, Registers, Replicas, ServeError, Service,
+    Writable,
 };
 use nabar::signing::SigningKeys;
 use nabar::store::CHECKPOINT_AT;
@@ -31,6 +32,14 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
     let config = args.config.as_deref().map(Config::read).transpose();
     let mut config = config.map_err(|error| Failure::Usage(error.to_string()))?.unwrap_or_default();
     config.replicas.keys.extend(args.sign.iter().cloned());
+    if args.writable && config.writable.is_none() {
+        config.writable = Some(Writable::default());
+    }
+    if config.writable.is_some() && args.follow.is_some() {
+        let text =
+            "a replica takes no changes but those of its source: --follow excludes --writable and [writable]";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     SigningKeys::read(&config.replicas.keys)?;
     let given = |given: &[RegisterArg]| -> Vec<_> {
         given.iter().map(|given| (given.name.clone(), given.path.clone())).collect()
@@ -60,7 +69,8 @@ pub(super) fn serve(args: &Serve) -> CommandResult {
         allow_rollback: args.allow_rollback || config.allow_rollback,
         max_source_silence: config.max_source_silence.map(|silence| silence.0),
     };
-    let registers = open_registers(registers, live, rules, &config.replicas, followed)?;
+    let registers =
+        open_registers(registers, live, rules, &config.replicas, config.writable.as_ref(), followed)?;
     config.admin_listen = args.admin_listen.or(config.admin_listen);
     let mut service = Service::new(registers, &config)?;
     service.count_lost_log_lines(log::lost);
@@ -87,6 +97,7 @@ fn open_registers(
     live: Vec<(String, PathBuf)>,
     rules: FollowRules,
     replicas: &Replicas,
+    writable: Option<&Writable>,
     followed: Option<FollowedReplica>,
 ) -> Result<Registers, Failure> {
     let (followed, is_open) = match followed {
@@ -99,13 +110,14 @@ fn open_registers(
         }
         (_, _, last) => {
             registers.extend(last);
-            Registers::open(registers, live, rules, replicas)
+            Registers::open(registers, live, rules, replicas, writable)
         }
     };
     let opened = opened.map_err(|error| match error {
         OpenRegisterError::Name(_)
         | OpenRegisterError::Twice(_)
         | OpenRegisterError::NoParts(_)
+        | OpenRegisterError::NotWritable(_)
         | OpenRegisterError::Source(..) => Failure::Usage(error.to_string()),
         _ => Failure::Failed(error.to_string()),
     })?;
@@ -200,7 +212,7 @@ impl From<ServeError> for Failure {
 }
 
 /// Starts the log; it is written until the guard is dropped.
-fn start_log(level: &str) -> Result<WorkerGuard, Failure> {
+pub(super) fn start_log(level: &str) -> Result<WorkerGuard, Failure> {
     let filter = EnvFilter::builder().parse(level);
     let filter = filter.map_err(|_| Failure::Usage("--log is error, warn, info, debug or off".to_owned()))?;
     let guard = log::start();

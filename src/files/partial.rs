@@ -293,6 +293,12 @@ fn remove_stale_directory(parent: &Folder, name: &OsStr) -> io::Result<Leftover>
 pub struct WorkDirectory(PartialDirectory);
 
 impl WorkDirectory {
+    /// Creates a directory among the temporary ones of the system (`TMPDIR`).
+    #[cfg(feature = "sandbox")]
+    pub(crate) fn temporary() -> io::Result<WorkDirectory> {
+        WorkDirectory::create(std::env::temp_dir())
+    }
+
     /// Creates a directory in `parent`.
     pub fn create(parent: impl AsRef<Path>) -> io::Result<WorkDirectory> {
         WorkDirectory::within(Folder::open(parent.as_ref())?)

@@ -30,6 +30,8 @@ pub(super) enum Requirement {
     FarOperation,
     /// To be listed in `replicas.organisations`, or to have a part in `replicas.parts`.
     Replica,
+    /// To be listed in `writable.owners`.
+    Owner,
 }
 
 impl Requirement {
@@ -44,6 +46,7 @@ impl Requirement {
             Requirement::KrrFeed => "one of the two scopes, or the feed's",
             Requirement::FarOperation => "credentials; then by operation",
             Requirement::Replica => "`replicas.organisations` or `replicas.parts`",
+            Requirement::Owner => "`writable.owners`",
         }
     }
 
@@ -70,6 +73,12 @@ impl Requirement {
                 }
             }
             (_, Requirement::Replica) => check_replica(caller, credentials, served),
+            (_, Requirement::Owner) => {
+                match caller.organisation().is_some_and(|organisation| credentials.is_owner(organisation)) {
+                    true => Ok(()),
+                    false => Err(Problem::forbidden("the caller is not in writable.owners of nabar.toml")),
+                }
+            }
         }
     }
 }

@@ -149,6 +149,14 @@ impl Caller {
             })
     }
 
+    /// Whether it is a mailbox operator of the register.
+    pub(super) fn is_operator(&self, register: &Register) -> bool {
+        self.is_unrestricted()
+            || self.organisation().is_some_and(|organisation| {
+                register.operators().iter().any(|operator| operator.id == organisation)
+            })
+    }
+
     /// KRR: whether it may read the fields of a scope.
     pub(super) fn has_scope(&self, scope: &str) -> bool {
         match self {

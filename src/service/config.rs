@@ -49,6 +49,8 @@ pub struct Config {
     pub replicas: Replicas,
     /// What KRR's contract has beside the register.
     pub krr: Krr,
+    /// Takes changes of the registers, which are data directories; read only if absent.
+    pub writable: Option<Writable>,
     /// Channel rules that requests name.
     pub rules: Vec<NamedRules>,
     /// Descriptions of print runs that requests name.
@@ -355,6 +357,16 @@ fn parts<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Vec<Part>, D::Err
     texts.iter().map(|text| text.parse().map_err(serde::de::Error::custom)).collect()
 }
 
+/// Who changes the registers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Writable {
+    /// Numbers of the organisations that may send changes of any kind (`POST /v1/changes`), if authentication is on.
+    pub owners: Vec<String>,
+    /// The file of those who sign for companies.
+    pub signatories: Option<PathBuf>,
+}
+
 /// What KRR's contract has beside the register: the print service, for `printSertifikat`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -448,14 +460,21 @@ impl Config {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let Config { registers, sources, tls, audit, replicas, krr, rules, runs, .. } = self;
+        let Config { registers, sources, tls, audit, replicas, krr, rules, runs, writable, .. } = self;
+        let signatories = writable.iter_mut().flat_map(|writable| &mut writable.signatories);
         let tls = tls.iter_mut().flat_map(Tls::files_mut);
         let registers = registers.iter_mut().chain(sources).map(|register| &mut register.path);
         let replicas = replicas.keys.iter_mut().chain([&mut replicas.directory]);
         let audit = audit.iter_mut().map(|audit| &mut audit.path);
         let rules = rules.iter_mut().map(|rules| &mut rules.path);
         let named = rules.chain(runs.iter_mut().map(|run| &mut run.path));
-        registers.chain(tls).chain(audit).chain(replicas).chain(&mut krr.print_certificate).chain(named)
+        registers
+            .chain(tls)
+            .chain(audit)
+            .chain(replicas)
+            .chain(&mut krr.print_certificate)
+            .chain(named)
+            .chain(signatories)
     }
 
     /// Whether callers must authenticate.

@@ -177,6 +177,12 @@ impl Credentials {
         organisations.iter().any(|given| tls::normal(given).as_deref() == Some(organisation))
     }
 
+    /// Whether an organisation may send changes of any kind.
+    pub(super) fn is_owner(&self, organisation: &str) -> bool {
+        let owners = self.config.writable.iter().flat_map(|writable| &writable.owners);
+        owners.filter_map(|given| tls::normal(given)).any(|owner| owner == organisation)
+    }
+
     /// The keys that sign responses to replicas.
     pub(super) fn signing(&self) -> Arc<signing::SigningKeys> {
         self.signing.load_full()

@@ -53,10 +53,11 @@ mod state;
 mod stream;
 mod tls;
 mod tokens;
+mod writing;
 
 pub use config::{
     Audit, ClientAuthority, Config, ConfigError, Limits, MEMORY_MIN, NamedRegister, Replicas,
-    SubjectAttribute, Time, Tls, Tokens,
+    SubjectAttribute, Time, Tls, Tokens, Writable,
 };
 pub use origin::{AllowedHost, BadHost};
 pub use process::{COMMIT, with_process_metrics};
@@ -64,3 +65,5 @@ pub use registers::{FollowRules, MAX_SOURCE_SILENCE, OpenRegisterError, Register
 pub use server::serve;
 pub use state::{ServeError, Service};
 pub use tls::CredentialsError;
+#[cfg(feature = "sandbox")]
+pub(crate) use tokens::LEEWAY as TOKEN_LEEWAY;

@@ -3,7 +3,7 @@
 use super::authorization::Requirement;
 use super::operation::problem;
 use super::route::Route;
-use super::{krr, organisations, print_certificate, problem as problems, reachability};
+use super::{krr, organisations, print_certificate, problem as problems, reachability, writing};
 use hyper::Method;
 use std::collections::BTreeSet;
 use utoipa::OpenApi;
@@ -22,7 +22,7 @@ use utoipa::openapi::{HttpMethod, RefOr, Server};
         problems::Problem, reachability::ReachabilityRequest<'_>, reachability::ReachabilityResponse,
         organisations::RegisterDescription, organisations::Operator<'_>, organisations::Sender<'_>,
         organisations::Dispatcher<'_>, krr::PersonsRequest, krr::PersonsResponse, krr::ChangesRequest,
-        krr::ChangesPage, print_certificate::PrintCertificate
+        krr::ChangesPage, print_certificate::PrintCertificate, writing::WrittenBatch, writing::RejectedLine
     ))
 )]
 struct Document;
@@ -66,7 +66,11 @@ pub(super) fn document(routes: &[Route], names: &[&str]) -> utoipa::openapi::Ope
             _ => HttpMethod::Get,
         };
         let item = PathItem::new(method, operation);
-        document.paths.paths.insert(route.path.to_owned(), item);
+        match document.paths.paths.get_mut(route.path) {
+            // Another method of the same path.
+            Some(others) => others.merge_operations(item),
+            None => _ = document.paths.paths.insert(route.path.to_owned(), item),
+        }
     }
     let servers = names.iter().filter(|name| !name.is_empty());
     let servers: Vec<Server> = servers.map(|name| Server::new(format!("/{name}"))).collect();

@@ -457,7 +457,8 @@ mod tests {
                 std::fs::rename(&copy, &path).expect("renamed");
                 let (config, rules) = (Config::default(), FollowRules::default());
                 let given = vec![(String::new(), path.clone())];
-                let registers = Registers::open(given, Vec::new(), rules, &config.replicas).expect("opened");
+                let registers =
+                    Registers::open(given, Vec::new(), rules, &config.replicas, None).expect("opened");
                 let service = Arc::new(Service::new(registers, &config).expect("a service"));
                 let end = whole.len() as u64 - 10;
                 let body = downloaded(&service, || match damage {

@@ -1,14 +1,14 @@
 //! The table of routes.
 
 use super::authorization::Requirement::{
-    Authenticated, FarOperation, KrrFeed, KrrScope, Outcomes, Public, Replica,
+    Authenticated, FarOperation, KrrFeed, KrrScope, Outcomes, Owner, Public, Replica,
 };
 use super::context::RequestContext;
 use super::registers::ServedRegister;
 use super::response::{Body, json};
 use super::route::AppliesTo::{EveryRegister, Only, Service};
 use super::route::{Handler, Route};
-use super::{check, far, health, krr, openapi, organisations, reachability, replicas};
+use super::{check, far, health, krr, openapi, organisations, reachability, replicas, writing};
 use crate::register::Kind::{Far, Krr};
 use hyper::{Method, Response};
 
@@ -24,7 +24,7 @@ macro_rules! asynchronous {
 
 /// All routes. A path may have several.
 #[rustfmt::skip]
-pub(super) static ROUTES: [Route; 23] = [
+pub(super) static ROUTES: [Route; 24] = [
     Route::new(POST, "/v1/reachability", "reachability", EveryRegister, Outcomes,
         asynchronous!(reachability::reachability), "an outcome for each id")
         .for_live().described_by(reachability::operation_of_reachability),
@@ -49,6 +49,9 @@ pub(super) static ROUTES: [Route; 23] = [
     Route::new(GET, "/v1/changes", "changes", EveryRegister, Replica,
         asynchronous!(replicas::changes), "the changes after a sequence number, for [replicas](replicas.md)")
         .described_by(replicas::changes_operation),
+    Route::new(POST, "/v1/changes", "write", EveryRegister, Owner,
+        asynchronous!(writing::write), "applies [changes](changes.md) to a data directory, durably")
+        .described_by(writing::write_operation),
     Route::new(POST, "/Recipient/v3", "far-recipient", Only(Far), FarOperation,
         asynchronous!(far::recipient), "FaR's service Recipient")
         .for_live().refused_by(far::refuse_recipient),

@@ -58,6 +58,9 @@ pub(super) struct Call {
     pub(super) attributes: Vec<(String, String)>,
     /// Local names and texts in their order. Adjacent elements with the same name are one entry.
     pub(super) arguments: Vec<(String, Vec<String>)>,
+    /// Paths and texts of the elements within arguments, in their order: the local names from the argument on, with `/`
+    /// between them.
+    pub(super) nested: Vec<(String, String)>,
 }
 
 impl Call {
@@ -67,9 +70,15 @@ impl Call {
     }
 
     /// The texts of all arguments with a name.
-    pub(super) fn all<'c>(&'c self, name: &'c str) -> impl Iterator<Item = &'c str> {
+    pub(super) fn all<'c, 'n>(&'c self, name: &'n str) -> impl Iterator<Item = &'c str> + use<'c, 'n> {
         let of_name = self.arguments.iter().filter(move |(other, _)| other == name);
         of_name.flat_map(|(_, texts)| texts).map(|text| text.trim())
+    }
+
+    /// The texts of all elements within arguments at a path.
+    pub(super) fn nested<'c, 'p>(&'c self, path: &'p str) -> impl Iterator<Item = &'c str> + use<'c, 'p> {
+        let at_path = self.nested.iter().filter(move |(other, _)| other == path);
+        at_path.map(|(_, text)| text.trim())
     }
 }
 
@@ -146,6 +155,8 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
     let mut call = Call::default();
     let (mut depth, mut has_root, mut in_body, mut has_operation) = (0, false, false, false);
     let mut arguments = 0;
+    // The path of the last element within an argument, where the elements that it is in end, and the depth inside of it.
+    let (mut path, mut ends, mut nested_depth) = (String::new(), Vec::<usize>::new(), 0);
     loop {
         let (namespace, event) = reader.read_resolved_event().map_err(|_| ILL_FORMED)?;
         match event {
@@ -182,6 +193,22 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
                             None => call.arguments.push((name.to_owned(), vec![String::new()])),
                         }
                     }
+                    4.. if in_body => {
+                        arguments += 1;
+                        if arguments > ARGUMENTS_MAX {
+                            return Err("the message has too many elements");
+                        }
+                        // Cut to the path of the parent, which is that of the argument, or of an element in it.
+                        ends.truncate(depth - 4);
+                        path.truncate(ends.last().copied().unwrap_or_default());
+                        if path.is_empty() {
+                            path.push_str(call.arguments.last().map_or("", |(argument, _)| argument));
+                        }
+                        path.extend(["/", name]);
+                        ends.push(path.len());
+                        call.nested.push((path.clone(), String::new()));
+                        nested_depth = depth + 1;
+                    }
                     _ => {}
                 }
                 depth += usize::from(matches!(event, Event::Start(_)));
@@ -192,6 +219,14 @@ pub(super) fn read(message: &[u8], content_type: &str, version: Version) -> Resu
             Event::Eof => return Err(if depth == 0 { NOT_SOAP } else { ILL_FORMED }),
             _ => {
                 let text = text_of(&event)?;
+                if in_body && depth > 4 {
+                    // Text after a child is white space between elements.
+                    let nested = call.nested.last_mut().filter(|_| depth == nested_depth);
+                    if let Some((_, value)) = nested {
+                        value.push_str(&text);
+                    }
+                    continue;
+                }
                 let texts = call.arguments.last_mut().filter(|_| in_body && depth == 4);
                 match texts.and_then(|(_, texts)| texts.last_mut()) {
                     Some(value) => value.push_str(&text),
@@ -316,6 +351,7 @@ mod tests {
             operation: "ask".to_owned(),
             attributes: Vec::new(),
             arguments: of_name,
+            nested: Vec::new(),
         }
     }
 
@@ -346,6 +382,20 @@ mod tests {
         assert_eq!((call.namespace.as_str(), call.attributes), ("urn:r", expected.to_vec()));
         let other = message.replace("http://www.w3.org/2003/05/soap-envelope", Version::V11.namespace());
         assert_eq!(read(other.as_bytes(), "text/xml", Version::V12), Err(NOT_SOAP));
+    }
+
+    #[test]
+    fn elements_within_arguments_have_paths() {
+        let message = r#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><ask xmlns="urn:r">
+            <a> <b>1</b> x <c><d>2</d>y<d/></c> </a> <a><b>3&amp;<!-- -->4</b></a><e>5</e></ask></s:Body></s:Envelope>"#;
+        let call = read_text(message).expect("a call");
+        let nested: Vec<_> = call.nested.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        assert_eq!(nested, [("a/b", "1"), ("a/c", ""), ("a/c/d", "2"), ("a/c/d", ""), ("a/b", "3&4")]);
+        assert_eq!(call.nested("a/b").collect::<Vec<_>>(), ["1", "3&4"]);
+        assert_eq!(call.all("e").collect::<Vec<_>>(), ["5"]);
+        let many = format!("<a>{}</a>", "<b/>".repeat(ARGUMENTS_MAX));
+        let many = message.replace("<e>5</e>", &many);
+        assert_eq!(read_text(&many), Err("the message has too many elements"));
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn seconds(value: &HeaderValue) -> Option<Duration> {
 }
 
 /// Failures of TLS that do not pass, by what rustls says, and what to do.
-const PERMANENT: [(&str, &str); 8] = [
+const PERMANENT: [(&str, &str); 9] = [
     ("UnknownIssuer", "the register's certificate is not below a known root: name its CA with [tls] ca"),
     ("CertificateRequired", "the register wants a client certificate: name it in [tls]"),
     ("CertificateExpired", "the register says that the client certificate has expired: renew it"),
@@ -125,6 +125,8 @@ const PERMANENT: [(&str, &str); 8] = [
     ("BadCertificate", "the register refuses the client certificate"),
     ("CertificateRevoked", "the client certificate is revoked"),
     ("not valid for name", "the register's certificate is for another name: check the address"),
+    // The last: any other finding, such as a signature of another authority of the same name.
+    ("invalid peer certificate", "the register's certificate is not valid"),
 ];
 
 /// What follows from a failed connection.

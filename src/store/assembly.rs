@@ -64,6 +64,13 @@ impl BatchAssembly {
         Ok(assembly)
     }
 
+    /// One change, whose number is the next one.
+    #[cfg(feature = "service")]
+    pub(super) fn of(change: Change) -> BatchAssembly {
+        let (cursor, time) = (change.sequence, change.time);
+        BatchAssembly { changes: vec![change], lines: vec![1], cursor, time, ..BatchAssembly::default() }
+    }
+
     /// Checks that no more than `limit` of `read` lines are rejected, including `more` that are about to be.
     pub(super) fn check_limit(
         &self,

@@ -3,7 +3,7 @@
 use super::disk::mode_of_files;
 use super::error::StoreError;
 use crate::changes::json::{self, BadLine};
-use crate::changes::{BadPage, Change, pages};
+use crate::changes::{BadPage, Change, ChangeBody, pages};
 use crate::decode::{Reason, decompressed, reason};
 use crate::files::{self, Folder};
 use crate::register::Kind;
@@ -38,6 +38,50 @@ impl Lines {
             _ => lines.par_iter().with_min_len(256).map(read).collect(),
         };
         Lines { lines }
+    }
+
+    /// Parses JSON Lines without `sequence` and `time`: they are numbered from 1, and `time` is that of all of them.
+    /// [`numbered_after`](Self::numbered_after) gives them the numbers of a register.
+    pub fn parse_unnumbered(text: &[u8], time: Timestamp, kind: Kind) -> Lines {
+        let mut numbered = Vec::with_capacity(text.len());
+        let lines = text.split(|&byte| byte == b'\n').map(|line| line.trim_ascii());
+        for (number, line) in (1..).zip(lines.filter(|line| !line.is_empty())) {
+            // A line that has them has them twice then, which is an error.
+            match line.strip_prefix(b"{") {
+                Some(rest) => {
+                    numbered.extend_from_slice(
+                        format!("{{\"sequence\":{number},\"time\":\"{time}\",").as_bytes(),
+                    );
+                    numbered.extend_from_slice(rest);
+                }
+                None => numbered.extend_from_slice(line),
+            }
+            numbered.push(b'\n');
+        }
+        let mut lines = Lines::parse(&numbered, kind);
+        for (_, read) in &mut lines.lines {
+            if let Ok(change) = read
+                && matches!(change.what, ChangeBody::PutPersons { .. } | ChangeBody::Others { .. })
+            {
+                // They state the number before them.
+                let reason = reason("bad_value", "sequence");
+                *read = Err(BadLine { sequence: Some(change.sequence), time: Some(change.time), reason });
+            }
+        }
+        lines
+    }
+
+    /// Numbers lines that are numbered from 1 as those after a sequence number.
+    pub fn numbered_after(mut self, sequence: u64) -> Lines {
+        for (_, read) in &mut self.lines {
+            match read {
+                Ok(change) => change.sequence = change.sequence.saturating_add(sequence),
+                Err(bad) => {
+                    bad.sequence = bad.sequence.map(|number| number.saturating_add(sequence));
+                }
+            }
+        }
+        self
     }
 
     /// A line that is longer than [`LINE_BYTES_MAX`](crate::limits::LINE_BYTES_MAX): a bad line.

@@ -56,6 +56,8 @@ pub use checkpoint::Checkpoint;
 pub(crate) use directory::DataDirectory;
 #[cfg(feature = "service")]
 pub(crate) use disk::FileId;
+#[cfg(feature = "service")]
+pub(crate) use disk::mode_of_files;
 pub use error::StoreError;
 pub use format::{FRAME_HEAD_BYTES, FRAME_MAGIC, LOG_VERSION, SEGMENT_HEAD_BYTES, SEGMENT_MAGIC};
 pub use history::{History, Log, changes, changes_of_frames};

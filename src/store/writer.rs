@@ -12,11 +12,15 @@ use super::log::{LogPosition, Tail};
 use super::names;
 use super::open_files::{KnownFiles, OpenFiles, Segment};
 use crate::changes::Change;
+#[cfg(feature = "service")]
+use crate::changes::ChangeBody;
 use crate::changes::apply::{Applied, Editor, join};
 use crate::changes::encoding::encode;
 use crate::limits::BATCH_BYTES_MAX;
 use crate::register::{Kind, Register, moment};
 use crate::rejected::RejectedLimit;
+#[cfg(feature = "service")]
+use jiff::Timestamp;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -175,11 +179,21 @@ impl Writer {
         lines: Lines,
         skip_bad: Option<RejectedLimit>,
     ) -> Result<(Batch, Option<Pending>), ApplyError> {
-        let read = lines.len() as u64;
+        self.append_after(|_| lines, skip_bad)
+    }
+
+    /// As [`append`](Self::append), for lines that depend on the sequence number before them. No other batch comes between.
+    pub fn append_after(
+        &self,
+        lines: impl FnOnce(u64) -> Lines,
+        skip_bad: Option<RejectedLimit>,
+    ) -> Result<(Batch, Option<Pending>), ApplyError> {
         let mut guard = self.lock();
         let inner = &mut *guard;
         self.usable(inner)?;
         let from = inner.position.sequence;
+        let lines = lines(from);
+        let read = lines.len() as u64;
         let time = moment::nanoseconds(inner.register.as_of()).unwrap_or_default();
         let mut assembly = BatchAssembly::new(lines, self.kind, from, time, skip_bad.is_some())?;
         assembly.compare(&self.directory, &mut inner.repeated)?;
@@ -188,19 +202,54 @@ impl Writer {
             let pending = inner.last.clone();
             return Ok((assembly.summary(from, 0), pending));
         }
+        let (pending, without_effect) = self.write_batch(inner, &mut assembly, skip_bad, read)?;
+        Ok((assembly.summary(from, without_effect), Some(pending)))
+    }
+
+    /// Decides on changes by the newest written version, and writes them to the log as a batch with the next numbers. No
+    /// other batch comes between. Until [`wait`](Self::wait) has returned, what was decided may be lost, and so may the
+    /// version that it was decided by.
+    ///
+    /// Errors: those of `decide`; a change that does not fit the register; the directory cannot be written.
+    #[cfg(feature = "service")]
+    pub(crate) fn append_decided<T, E: From<ApplyError>>(
+        &self,
+        time: Timestamp,
+        decide: impl FnOnce(&Register) -> Result<(T, Option<ChangeBody>), E>,
+    ) -> Result<(T, Option<Pending>), E> {
+        let mut guard = self.lock();
+        let inner = &mut *guard;
+        self.usable(inner).map_err(ApplyError::from)?;
+        let (decided, change) = decide(&inner.register)?;
+        let Some(what) = change else { return Ok((decided, inner.last.clone())) };
+        let sequence = inner.position.sequence + 1;
+        let change = Change { sequence, time: moment::nanoseconds(time).unwrap_or_default(), what };
+        let mut assembly = BatchAssembly::of(change);
+        let (pending, _) = self.write_batch(inner, &mut assembly, None, 1)?;
+        Ok((decided, Some(pending)))
+    }
+
+    /// Makes the next version, and writes its changes to the log in the current format.
+    fn write_batch(
+        &self,
+        inner: &mut WriterState,
+        assembly: &mut BatchAssembly,
+        skip_bad: Option<RejectedLimit>,
+        read: u64,
+    ) -> Result<(Pending, u64), ApplyError> {
         if inner.position.version < LOG_VERSION {
             // Programs that know the format of this segment only must be able to read all of it.
             self.wait_for_all(inner)?;
             inner.begin_segment(&self.directory)?;
         }
-        let written = self.write(inner, &mut assembly, skip_bad, read);
+        let written = self.write(inner, assembly, skip_bad, read);
         if written.is_err() {
             // The editor may know rules and states that the register does not have.
             inner.renew_editor(&self.directory)?;
         }
         let (pending, without_effect) = written?;
         (inner.last, inner.repeated) = (Some(pending.clone()), None);
-        Ok((assembly.summary(from, without_effect), Some(pending)))
+        Ok((pending, without_effect))
     }
 
     /// Makes the next version and writes its changes to the log. Returns also the number of changes without effect.
@@ -271,6 +320,12 @@ impl Writer {
     fn in_place(&self, inner: &WriterState) -> Result<(), StoreError> {
         self.directory.leads_to(LOCK, &self.lock.file)?;
         self.files_of(inner).check()
+    }
+
+    /// Errors: nothing more can be written, because a write or a sync has failed, or another program has replaced the files.
+    #[cfg(feature = "service")]
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.usable(&self.lock())
     }
 
     fn files_of(&self, inner: &WriterState) -> OpenFiles {

@@ -21,6 +21,7 @@ LINES = st.lists(st.one_of(st.sampled_from(registered()), st.text(max_size=20)),
 schemathesis.openapi.media_type("application/vnd.nabar.ids", IDS.map(str.encode))
 schemathesis.openapi.media_type("text/csv", LINES.map(str.encode))
 schemathesis.openapi.media_type("text/plain", LINES.map(str.encode))
+schemathesis.openapi.media_type("application/jsonl", LINES.map(str.encode))
 
 # A generated sender is rarely one of the register, so refusals are right.
 EXCLUDED: list[Any] = [schemathesis.checks.positive_data_acceptance]

@@ -33,8 +33,9 @@ def run(*command: str, code: int = 0) -> str:
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A register and a list of eight million rows, with 1 % of damaged ones. Removed at the end: two gigabytes."""
     made = tmp_path_factory.mktemp("own")
-    run("cargo", "build", "--quiet", "--release", "--manifest-path", f"{ROOT}/Cargo.toml", "--package", "nabar-generate")
-    generate = f"{ROOT}/target/release/nabar-generate"
+    build = ("cargo", "build", "--quiet", "--profile", "quick", "--manifest-path", f"{ROOT}/Cargo.toml")
+    run(*build, "--package", "nabar-generate")
+    generate = f"{ROOT}/target/quick/nabar-generate"
     run(generate, "far", "--recipients", str(RECIPIENTS), "-o", f"{made}/extract")
     run(generate, "list", "--extract", f"{made}/extract", "--rows", str(ROWS), "-o", f"{made}/list.csv")
     run(NABAR, "build", f"{made}/extract", "-o", f"{made}/far.nabar")

@@ -77,6 +77,7 @@ pub(crate) enum Command {
     Changes(ChangesArgs),
     Checkpoint(CheckpointArgs),
     Serve(Serve),
+    Sandbox(SandboxArgs),
     Follow(FollowArgs),
     Diff(DiffArgs),
     Keygen(KeygenArgs),
@@ -271,12 +272,48 @@ pub(crate) struct Serve {
     pub(crate) follow: Option<String>,
     #[command(flatten)]
     pub(crate) connection: Connection,
+    /// Take changes of the served data directories: the write side of FaR's contract, and POST /v1/changes; see
+    /// docs/writing.md
+    #[arg(long)]
+    pub(crate) writable: bool,
     /// Private key, PEM, that signs what is sent to replicas. Repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) sign: Vec<PathBuf>,
     /// Level of the log, JSON Lines on standard error: error, warn, info (with refused requests), debug (all requests),
     /// off
     #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Run registers to develop against: FaR, KRR, Maskinporten's tokens and Kivra's usermatch, with synthetic recipients
+///
+/// Makes certificates and files of sources, and takes changes. Faults can be switched on, and all calls are recorded; see
+/// docs/sandbox.md. Ends on SIGTERM or SIGINT.
+#[derive(Args, Clone)]
+#[command(
+    after_help = "Examples:\n  nabar sandbox\n  nabar sandbox --state sandbox --seed 7 --faults faults.json"
+)]
+pub(crate) struct SandboxArgs {
+    /// Address and port with TLS; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+    /// Address and port without TLS, also of /sandbox; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8480")]
+    pub(crate) listen_plain: SocketAddr,
+    /// Directory that keeps registers, certificates and keys from run to run [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Number that the recipients, their states and the choices of faults follow from [default: that of --state, or 1]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// Name or address of the server, for its certificate, beside localhost. Repeatable
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// File with a list of faults, JSON, that are on from the start
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+    /// Level of the log, JSON Lines on standard error: error, warn, info, debug, off
+    #[arg(long, value_name = "LEVEL", default_value = "error")]
     pub(crate) log: String,
 }
 

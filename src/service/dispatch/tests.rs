@@ -3,7 +3,7 @@
 use super::*;
 use crate::service::FollowRules;
 use crate::service::caller::{CONTACT_SCOPE, FEED_SCOPE, MAILBOX_SCOPE};
-use crate::service::config::{Config, Limits, Replicas};
+use crate::service::config::{Config, Limits, Replicas, Writable};
 use crate::service::registers::Registers;
 use crate::service::tls::NoOrganisation;
 use crate::service::tokens::tests::TestIssuer;
@@ -31,13 +31,20 @@ pub(in crate::service) fn service() -> (TestService, Arc<Service>) {
     let config = Config {
         tokens: Some(tokens),
         replicas: Replicas { organisations: vec![REPLICA.to_owned()], ..Replicas::default() },
+        writable: Some(Writable { owners: vec![REPLICA.to_owned()], signatories: None }),
         // All callers come from one address.
         limits: Limits { refusals_per_second: NonZeroU32::MAX, ..Limits::default() },
         ..Config::default()
     };
     let registers = vec![register("far"), register("krr")];
-    let registers =
-        Registers::open(registers, Vec::new(), FollowRules::default(), &config.replicas).expect("registers");
+    let registers = Registers::open(
+        registers,
+        Vec::new(),
+        FollowRules::default(),
+        &config.replicas,
+        config.writable.as_ref(),
+    )
+    .expect("registers");
     let service = Arc::new(Service::new(registers, &config).expect("a service"));
     (TestService { _work: work, issuer }, service)
 }
@@ -155,6 +162,8 @@ const UNAUTHENTICATED: [&str; 12] = [
 pub(in crate::service) const SENDERS: &[&str] =
     &["sender", "sender's certificate", "dispatcher", "dispatcher's certificate", "authentication off"];
 /// Senders, dispatchers and operators of the FaR fixture.
+pub(in crate::service) const OPERATORS: &[&str] =
+    &["operator", "operator's certificate", "authentication off"];
 pub(in crate::service) const PARTICIPANTS: &[&str] = &[
     "sender",
     "sender's certificate",
@@ -200,7 +209,7 @@ enum Allowed {
 }
 
 /// The expected authorization: method, target (`SENDER` is a sender of FaR), and who may call it.
-const EXPECTED: [(&str, &str, Allowed); 33] = [
+const EXPECTED: [(&str, &str, Allowed); 35] = [
     ("GET", "/healthz", Allowed::All),
     ("GET", "/readyz", Allowed::All),
     ("GET", "/metrics", Allowed::All),
@@ -219,6 +228,8 @@ const EXPECTED: [(&str, &str, Allowed); 33] = [
     ("GET", "/krr/v1/snapshot", Allowed::Only(REPLICAS)),
     ("GET", "/far/v1/changes?from=1000", Allowed::Only(REPLICAS)),
     ("GET", "/krr/v1/changes?from=1000", Allowed::Only(REPLICAS)),
+    ("POST", "/far/v1/changes", Allowed::Only(REPLICAS)),
+    ("POST", "/krr/v1/changes", Allowed::Only(REPLICAS)),
     ("POST", "/far/v1/reachability?sender=SENDER", Allowed::Only(SENDERS)),
     ("POST", "/krr/v1/reachability", Allowed::Only(BOTH_SCOPES)),
     ("POST", "/far/v1/check?sender=SENDER", Allowed::Only(SENDERS)),

@@ -52,6 +52,14 @@ impl FarFault {
         FarFault::new(5000, "this is a read replica: register, change and sign at the register itself")
     }
 
+    pub(super) fn no_such_person() -> FarFault {
+        FarFault::new(6007, "no person has this number")
+    }
+
+    pub(super) fn no_supplier() -> FarFault {
+        FarFault::new(8004, "ServiceSupplier is not a mailbox operator of the register")
+    }
+
     pub(super) fn unknown_operation() -> FarFault {
         FarFault::new(5000, "the service has no such operation")
     }

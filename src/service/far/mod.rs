@@ -1,10 +1,11 @@
-//! FaR's contract: the services Recipient (v3) and Authority, SOAP 1.1, read only.
+//! FaR's contract: the services Recipient (v3) and Authority, SOAP 1.1.
 
 mod authority;
 mod elements;
 mod fault;
 mod operations;
 mod recipient;
+mod registrations;
 
 use super::body::RequestBody;
 use super::context::RequestContext;
@@ -14,6 +15,7 @@ use super::record::RequestRecord;
 use super::registers::ServedRegister;
 use super::response::{Body, respond, with_extension, with_version};
 use super::soap::{self, Call, Version, XML};
+use super::writing;
 use crate::identities::Ordinal;
 use crate::register::Register;
 use crate::source::Front;
@@ -76,7 +78,7 @@ async fn respond_to_call(
     served: &ServedRegister,
 ) -> Response<Body> {
     let call = match soap::call(context, request, Version::V11).await {
-        Ok(call) => call,
+        Ok(call) => Arc::new(call),
         Err(error) => return send_fault(context, service, None, error.into()),
     };
     match run(context, service, &call, served).await {
@@ -91,7 +93,7 @@ async fn respond_to_call(
 async fn run(
     context: &RequestContext<'_>,
     service: FarService,
-    call: &Call,
+    call: &Arc<Call>,
     served: &ServedRegister,
 ) -> Result<(String, RequestRecord, Arc<Register>), FarFault> {
     let ids = call.all("recipientId").count() + call.all("RecipientId").count();
@@ -99,6 +101,9 @@ async fn run(
     let operation = service.operation(&call.namespace, &call.operation);
     let operation = operation.ok_or_else(FarFault::unknown_operation)?;
     let refused = |problem: Problem| FarFault::of_refusal(&problem);
+    if operation.requirement == OperationRequirement::Operator {
+        return change(context, operation, Arc::clone(call), served).await;
+    }
     let mut register = live::register_for(served, call.all("senderOrgNr").next()).map_err(refused)?;
     authorize(context, operation, &register, call)?;
     if let Some(front) = served.front() {
@@ -111,6 +116,29 @@ async fn run(
     };
     message.push_str(soap::CLOSE);
     Ok((message, record, register))
+}
+
+/// Runs an operation that changes the register, or reads what is pending. What it has changed is durable, and visible to the
+/// next question, when it returns.
+async fn change(
+    context: &RequestContext<'_>,
+    operation: &'static FarOperation,
+    call: Arc<Call>,
+    served: &ServedRegister,
+) -> Result<(String, RequestRecord, Arc<Register>), FarFault> {
+    authorize(context, operation, &served.register(), &call)?;
+    let written = served.written().ok_or_else(FarFault::read_only)?;
+    // One recipient, under any name of its element.
+    context.count_ids(1).map_err(|problem| FarFault::of_refusal(&problem))?;
+    let caller = context.caller.clone();
+    let element = writing::run(written, move |written| {
+        registrations::run(written, &caller, operation.namespace, operation.name, &call)
+    });
+    let element = element.await?;
+    served.publish_written(written);
+    let register = served.register();
+    let message = [&Version::V11.open(), &element, soap::CLOSE].concat();
+    Ok((message, RequestRecord::of(&register, None, 1), register))
 }
 
 /// The answers of a live register for the ids of a call.
@@ -141,6 +169,10 @@ fn authorize(
 ) -> Result<(), FarFault> {
     match operation.requirement {
         OperationRequirement::Nothing => Ok(()),
+        OperationRequirement::Operator if context.caller.is_operator(register) => Ok(()),
+        OperationRequirement::Operator => {
+            Err(FarFault::not_authorised("the caller is not a mailbox operator of the register"))
+        }
         OperationRequirement::Participant if context.caller.is_participant(register) => Ok(()),
         OperationRequirement::Participant => Err(FarFault::not_authorised(
             "the caller is not a sender, dispatcher or mailbox operator of the register",

@@ -18,6 +18,8 @@ pub(super) enum OperationRequirement {
     Nothing,
     /// To be a sender, a dispatcher or a mailbox operator of the register.
     Participant,
+    /// To be a mailbox operator, and the recipient's one. The operation checks it.
+    Operator,
     /// To be the sender in the message, or a dispatcher of that sender.
     Sender,
 }
@@ -38,22 +40,22 @@ const fn operation(
 }
 
 static RECIPIENT_OPERATIONS: [FarOperation; 14] = {
-    use OperationRequirement::{Participant, Sender};
+    use OperationRequirement::{Operator, Participant, Sender};
     [
         operation("isReachable", V3, Sender),
         operation("isRegistered", V3, Participant),
         operation("getAccountPreferences", V3, Participant),
-        operation("register", V3, Participant),
-        operation("deregister", V3, Participant),
-        operation("getPendingAccountRequest", V3, Participant),
-        operation("deletePendingAccountRequest", V3, Participant),
-        operation("getPendingAccountPreferences", V2, Participant),
-        operation("deletePendingAccountPreferences", V2, Participant),
-        operation("storeAccountPreferences", V2, Participant),
-        operation("changeServiceSupplier", V2, Participant),
-        operation("getPendingChangeServiceSupplier", V2, Participant),
-        operation("deletePendingChangeServiceSupplier", V2, Participant),
-        operation("isAuthorizedSigner", V2, Participant),
+        operation("register", V3, Operator),
+        operation("deregister", V3, Operator),
+        operation("getPendingAccountRequest", V3, Operator),
+        operation("deletePendingAccountRequest", V3, Operator),
+        operation("getPendingAccountPreferences", V2, Operator),
+        operation("deletePendingAccountPreferences", V2, Operator),
+        operation("storeAccountPreferences", V2, Operator),
+        operation("changeServiceSupplier", V2, Operator),
+        operation("getPendingChangeServiceSupplier", V2, Operator),
+        operation("deletePendingChangeServiceSupplier", V2, Operator),
+        operation("isAuthorizedSigner", V2, Operator),
     ]
 };
 

@@ -17,7 +17,7 @@ const V3: &str = "http://minameddelanden.gov.se/schema/Recipient/v3";
 const TYPES: &str = "http://minameddelanden.gov.se/schema/Recipient";
 
 /// Writes times as `xs:dateTime`, in UTC.
-const TIMES: DateTimePrinter = DateTimePrinter::new();
+pub(super) const TIMES: DateTimePrinter = DateTimePrinter::new();
 
 /// Writes the response of an operation.
 pub(super) fn run(
@@ -220,8 +220,14 @@ fn put_status(out: &mut String, account: Option<(FarState, Option<&Operator>)>) 
     soap::element(out, "r:Pending", if pending { "true" } else { "false" });
     // A recipient without an account has no supplier.
     let supplier = account.and_then(|(_, supplier)| supplier).filter(|_| account_type != AccountType::Not);
-    let Some(operator) = supplier else { return };
-    out.push_str("<r:ServiceSupplier>");
+    if let Some(operator) = supplier {
+        put_supplier(out, "r:ServiceSupplier", operator);
+    }
+}
+
+/// Writes a `ServiceSupplier` under a name.
+pub(super) fn put_supplier(out: &mut String, name: &str, operator: &Operator) {
+    out.push_str(&format!("<{name}>"));
     soap::element(out, "r:Id", &operator.id);
     soap::element(out, "r:Name", &operator.name);
     if !operator.logo.trim().is_empty() {
@@ -232,7 +238,7 @@ fn put_status(out: &mut String, account: Option<(FarState, Option<&Operator>)>) 
         soap::element(out, "r:UIAdress", &operator.ui_address);
     }
     soap::element(out, "r:InternalServiceAdress", &operator.internal_service_address);
-    out.push_str("</r:ServiceSupplier>");
+    out.push_str(&format!("</{name}>"));
 }
 
 fn put_time(out: &mut String, name: &str, time: Option<Timestamp>) {

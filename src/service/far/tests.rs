@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::service::caller::Caller;
-use crate::service::dispatch::tests::{PARTICIPANTS, SENDERS, callers, organisations, service};
+use crate::service::dispatch::tests::{OPERATORS, PARTICIPANTS, SENDERS, callers, organisations, service};
 use std::collections::BTreeSet;
 
 /// Who may call an operation, of the callers whom the route admits.
@@ -10,17 +10,17 @@ const EXPECTED: [(&str, Option<&[&str]>); 21] = [
     ("isReachable", Some(SENDERS)),
     ("isRegistered", Some(PARTICIPANTS)),
     ("getAccountPreferences", Some(PARTICIPANTS)),
-    ("register", Some(PARTICIPANTS)),
-    ("deregister", Some(PARTICIPANTS)),
-    ("getPendingAccountRequest", Some(PARTICIPANTS)),
-    ("deletePendingAccountRequest", Some(PARTICIPANTS)),
-    ("getPendingAccountPreferences", Some(PARTICIPANTS)),
-    ("deletePendingAccountPreferences", Some(PARTICIPANTS)),
-    ("storeAccountPreferences", Some(PARTICIPANTS)),
-    ("changeServiceSupplier", Some(PARTICIPANTS)),
-    ("getPendingChangeServiceSupplier", Some(PARTICIPANTS)),
-    ("deletePendingChangeServiceSupplier", Some(PARTICIPANTS)),
-    ("isAuthorizedSigner", Some(PARTICIPANTS)),
+    ("register", Some(OPERATORS)),
+    ("deregister", Some(OPERATORS)),
+    ("getPendingAccountRequest", Some(OPERATORS)),
+    ("deletePendingAccountRequest", Some(OPERATORS)),
+    ("getPendingAccountPreferences", Some(OPERATORS)),
+    ("deletePendingAccountPreferences", Some(OPERATORS)),
+    ("storeAccountPreferences", Some(OPERATORS)),
+    ("changeServiceSupplier", Some(OPERATORS)),
+    ("getPendingChangeServiceSupplier", Some(OPERATORS)),
+    ("deletePendingChangeServiceSupplier", Some(OPERATORS)),
+    ("isAuthorizedSigner", Some(OPERATORS)),
     ("getSenders", None),
     ("getDispatchers", None),
     ("isSenderAccepted", None),

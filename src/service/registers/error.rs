@@ -1,5 +1,6 @@
 //! Why a register cannot be served.
 
+use crate::registration::RegistrationsError;
 use crate::snapshot::OpenError;
 use crate::store::StoreError;
 use std::path::PathBuf;
@@ -27,6 +28,12 @@ pub enum OpenRegisterError {
     /// Parts of a register file.
     #[error("{} is a register file: replicas.parts needs a data directory, which `nabar init` makes", .0.display())]
     NoParts(PathBuf),
+    /// A register file, or a source, that is to be written to.
+    #[error("{} is not a data directory, which `nabar init` makes: only that can be written to", .0.display())]
+    NotWritable(PathBuf),
+    /// What belongs to the write side.
+    #[error(transparent)]
+    Registrations(#[from] RegistrationsError),
     /// What has replaced the register is not served; the register as it was before is.
     #[error("{}: the new register is not served: {}", .0.display(), .1)]
     Refused(PathBuf, String),

@@ -6,13 +6,16 @@ mod log;
 mod parts;
 mod served;
 mod source;
+mod tended;
+mod written;
 
 pub(super) use awaited::AwaitedRegister;
 pub use error::OpenRegisterError;
 pub(super) use served::ServedRegister;
 pub use served::{FollowRules, MAX_SOURCE_SILENCE};
+pub(super) use written::WrittenRegister;
 
-use super::config::Replicas;
+use super::config::{Replicas, Writable};
 use crate::replica::FollowStatus;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,12 +81,13 @@ impl Threads {
 
 impl Registers {
     /// Opens registers by their names, and live registers by those of their source files. A single one may have the name ""
-    /// and is then at the root.
+    /// and is then at the root. With `writable`, all of them are data directories, and take changes.
     pub fn open(
         given: Vec<(String, PathBuf)>,
         live: Vec<(String, PathBuf)>,
         rules: FollowRules,
         replicas: &Replicas,
+        writable: Option<&Writable>,
     ) -> Result<Registers, OpenRegisterError> {
         let mut registers = Registers { all: Vec::new(), awaited: None, threads: Threads::new() };
         check_names(given.iter().chain(&live).map(|(name, _)| &**name).collect())?;
@@ -92,6 +96,15 @@ impl Registers {
         for ((name, path), is_live) in all {
             if is_live {
                 registers.all.push(Arc::new(ServedRegister::live(name, &path)?));
+                continue;
+            }
+            if let Some(writable) = writable {
+                let written = WrittenRegister::open(&path, writable.signatories.as_deref())?;
+                let mut served = ServedRegister::written_by(name, &path, rules, written);
+                served.parts = parts::keep(&path, &served, replicas, &registers.threads)?;
+                let served = Arc::new(served);
+                registers.all.push(Arc::clone(&served));
+                served.tend_in_thread(&registers.threads);
                 continue;
             }
             let (mut served, source) = ServedRegister::open(name, &path, rules)?;

@@ -3,6 +3,7 @@
 use super::error::OpenRegisterError;
 use super::log::ServedLog;
 use super::source::RegisterSource;
+use super::written::WrittenRegister;
 use super::{RETRY, Threads};
 use crate::register::column::Bytes;
 use crate::register::{Damage, DecidedStates, QuestionError, Register};
@@ -28,7 +29,7 @@ const DIRECTORY_POLL: Duration = Duration::from_millis(10);
 /// How often the metadata of a register file is read on a file system without events.
 const FILE_POLL: Duration = Duration::from_secs(1);
 /// How often a register is read in any case: some changes cause no event.
-const FALLBACK: Duration = Duration::from_secs(1);
+pub(super) const FALLBACK: Duration = Duration::from_secs(1);
 /// Time that an attempt to read what is new may take: a new register file is verified whole.
 const READ_TIME: Duration = Duration::from_secs(300);
 /// Questions whose decisions are cached.
@@ -65,6 +66,8 @@ pub(in crate::service) struct ServedRegister {
     front: Option<Front>,
     /// The state of the replica in its directory, if the service follows a source into it.
     pub(super) source: OnceLock<Arc<FollowStatus>>,
+    /// The writer of its directory, if the service takes changes.
+    written: Option<Arc<WrittenRegister>>,
     /// Connects it with the follower of its directory, if that is in this process: a replica or part.
     pub(super) link: Arc<OnceLock<FollowerLink>>,
 }
@@ -163,6 +166,7 @@ impl ServedRegister {
             rules,
             front: None,
             source: OnceLock::new(),
+            written: None,
             link: Arc::default(),
         }
     }
@@ -180,6 +184,22 @@ impl ServedRegister {
         let register = front.empty(None).map_err(|error| failed(error.to_string()))?;
         let served = ServedRegister::of(name, path, register, FollowRules::default());
         Ok(ServedRegister { front: Some(front), ..served })
+    }
+
+    /// A data directory that the service writes to.
+    pub(super) fn written_by(
+        name: String,
+        path: &Path,
+        rules: FollowRules,
+        written: WrittenRegister,
+    ) -> ServedRegister {
+        let served = ServedRegister::of(name, path, written.register(), rules);
+        ServedRegister { written: Some(Arc::new(written)), ..served }
+    }
+
+    /// The writer of its directory, if the service takes changes.
+    pub(in crate::service) fn written(&self) -> Option<&Arc<WrittenRegister>> {
+        self.written.as_ref()
     }
 
     /// The live register, if it is one.
@@ -276,7 +296,7 @@ impl ServedRegister {
     }
 
     /// Reads the log again if there may be damage in it.
-    fn check_log(&self) {
+    pub(super) fn check_log(&self) {
         match self.path.is_dir() {
             true => self.log.check(&self.name, self.register().sequence()),
             false => self.log.forget(),
@@ -362,7 +382,7 @@ impl ServedRegister {
             && parts.filter_map(|part| part.served.get()).all(|served| served.is_intact())
     }
 
-    fn publish(&self, register: Arc<Register>) {
+    pub(super) fn publish(&self, register: Arc<Register>) {
         let before = self.current.swap(Arc::clone(&register));
         self.applied.fetch_add(register.sequence().saturating_sub(before.sequence()), Ordering::Relaxed);
         let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -445,7 +465,7 @@ impl ServedRegister {
     }
 
     /// Notes and logs how an attempt to read what is new ended. Returns whether it failed.
-    fn note(&self, refreshed: Result<(), OpenRegisterError>) -> bool {
+    pub(super) fn note(&self, refreshed: Result<(), OpenRegisterError>) -> bool {
         // What is served is the newest that there is: nothing is lost yet.
         let is_spare = matches!(refreshed, Err(OpenRegisterError::Directory(StoreError::Newer { .. })));
         let now = refreshed.err().map(|error| error.to_string());

@@ -172,8 +172,8 @@ fn a_certificate_that_is_revoked_is_no_longer_accepted() {
     let authority = files.authority(&root, IDENTIFIER, vec![files.path("the.crl")]);
     let config =
         Config { tls: Some(files.tls(vec![authority])), limits: Limits::default(), ..Config::default() };
-    let registers =
-        Registers::open(Vec::new(), Vec::new(), FollowRules::default(), &config.replicas).expect("registers");
+    let registers = Registers::open(Vec::new(), Vec::new(), FollowRules::default(), &config.replicas, None)
+        .expect("registers");
     let service = Arc::new(Service::new(registers, &config).expect("a service"));
     let [revoked, kept] = [1, 2].map(|serial| {
         let connection = connection(&[root.client(serial)]);

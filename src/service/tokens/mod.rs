@@ -23,7 +23,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most redirects on the way to a JWKS.
 const REDIRECTS_MAX: usize = 10;
 /// Tolerated difference between two clocks, in seconds.
-const LEEWAY: u64 = 30;
+pub(crate) const LEEWAY: u64 = 30;
 
 /// The keys of the issuer.
 pub(super) struct TokenKeys {

@@ -406,6 +406,7 @@ fn options_in_the_documentation_exist() {
         "changes",
         "checkpoint",
         "serve",
+        "sandbox",
         "follow",
         "diff",
         "keygen",

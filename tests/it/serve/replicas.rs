@@ -73,5 +73,5 @@ fn a_waiting_request_gets_changes_when_they_arrive() {
         assert_eq!(server.get(&format!("/v1/changes{query}")).status, status, "{query}");
     }
     assert_eq!(server.get("/v1/changes?from=999").header("nabar-oldest"), Some("1000"));
-    assert_eq!(server.post("/v1/changes?from=1000", "text/plain", "").status, 405);
+    assert_eq!(server.post("/v1/snapshot", "text/plain", "").status, 405);
 }

@@ -18,7 +18,8 @@ const HANGS: Duration = Duration::from_secs(20);
 static ADDRESS: LazyLock<SocketAddr> = LazyLock::new(|| {
     let registers = vec![("se".to_owned(), FAR.file.clone()), ("no".to_owned(), KRR.file.clone())];
     let registers =
-        Registers::open(registers, Vec::new(), FollowRules::default(), &Replicas::default()).expect("opened");
+        Registers::open(registers, Vec::new(), FollowRules::default(), &Replicas::default(), None)
+            .expect("opened");
     let service = Service::new(registers, &Config::default()).expect("a service");
     let (ready, address) = channel();
     thread::spawn(move || {
