@@ -206,10 +206,8 @@ impl Registrations {
         let Some(request) = of.cloned() else {
             return Err(RegistrationError::Missing("the recipient has no such pending request here"));
         };
-        let ((), batch) = self.writer.append_decided(Timestamp::now(), |register| {
-            let change = decide::given_up(register, &recipient, &request)?;
-            Ok::<_, RegistrationError>(((), change))
-        })?;
+        let decide = |register: &Register| decide::given_up(register, &recipient, &request);
+        let batch = self.writer.append_decided(Timestamp::now(), decide)?;
         self.writer.wait(batch)?;
         pending.remove(recipient.as_str(), kind)?;
         Ok(request)
@@ -362,9 +360,7 @@ impl Request<'_> {
     /// Writes the change that the request makes, if it makes one.
     fn carry_out(&self, is_complete: bool) -> Result<(), RegistrationError> {
         let writer = &self.registrations.writer;
-        let ((), batch) = writer.append_decided(self.time, |register| {
-            Ok::<_, RegistrationError>(((), self.change(register, is_complete)?))
-        })?;
+        let batch = writer.append_decided(self.time, |register| self.change(register, is_complete))?;
         writer.wait(batch).map_err(RegistrationError::from)
     }
 

@@ -224,6 +224,46 @@ fn what_was_completed_is_not_pending_after_a_crash() {
     assert!(world.work.path().exists());
 }
 
+/// With as many pending requests as are kept, one more is refused and changes nothing; one that completes is carried out.
+#[test]
+fn pending_requests_are_limited() {
+    let world = World::new();
+    let registrations = world.open();
+    submit(&registrations, OPERATOR, COMPANY, &create(), ANNA).expect("kept");
+    let request = registrations.pending().of(COMPANY, PendingKind::Account).expect("pending").clone();
+    let other = |number: usize| PendingRequest { recipient: format!("16{number:010}"), ..request.clone() };
+    for (agreement, others) in [(4, pending::REQUESTS_MAX), (60_000, 280)] {
+        let full = (0..others).map(|number| PendingRequest {
+            agreement: "x".repeat(agreement),
+            requested: Requested::Delete,
+            ..other(number)
+        });
+        let full = full.chain([request.clone()]).collect();
+        registrations.pending().set(full).expect("written");
+        let sequence = registrations.writer.register().sequence();
+        let none = Requested::Preferences(Vec::new());
+        submit(&registrations, OPERATOR, COMPANY, &none, ANNA).expect_err("not registered yet");
+        let refused =
+            submit(&registrations, OPERATOR, COMPANY, &Requested::Create("Anonymous".to_owned()), ANNA);
+        assert!(matches!(refused, Err(RegistrationError::Busy(_))), "{others}");
+        assert_eq!(registrations.writer.register().sequence(), sequence);
+    }
+    let done = submit(&registrations, OPERATOR, COMPANY, &create(), BO).expect("carried out");
+    assert_eq!(done.status, AuthorizationStatus::Complete);
+}
+
+/// A signatory who has left the file of signatories no longer counts.
+#[test]
+fn signatures_of_those_who_have_left_do_not_count() {
+    let world = World::new();
+    submit(&world.open(), OPERATOR, COMPANY, &create(), ANNA).expect("kept");
+    let text = fs::read_to_string(&world.signatories).expect("read").replace(ANNA, PERSON);
+    fs::write(&world.signatories, text).expect("written");
+    let registrations = world.open();
+    let second = submit(&registrations, OPERATOR, COMPANY, &create(), BO).expect("kept");
+    assert_eq!((second.status, second.signed_by.len()), (AuthorizationStatus::Incomplete, 1));
+}
+
 /// Each of many requests at a time is one change.
 #[test]
 fn requests_at_a_time_are_all_carried_out() {

@@ -206,27 +206,26 @@ impl Writer {
         Ok((assembly.summary(from, without_effect), Some(pending)))
     }
 
-    /// Decides on changes by the newest written version, and writes them to the log as a batch with the next numbers. No
+    /// Decides on a change by the newest written version, and writes it to the log as a batch with the next number. No
     /// other batch comes between. Until [`wait`](Self::wait) has returned, what was decided may be lost, and so may the
     /// version that it was decided by.
     ///
     /// Errors: those of `decide`; a change that does not fit the register; the directory cannot be written.
     #[cfg(feature = "service")]
-    pub(crate) fn append_decided<T, E: From<ApplyError>>(
+    pub(crate) fn append_decided<E: From<ApplyError>>(
         &self,
         time: Timestamp,
-        decide: impl FnOnce(&Register) -> Result<(T, Option<ChangeBody>), E>,
-    ) -> Result<(T, Option<Pending>), E> {
+        decide: impl FnOnce(&Register) -> Result<Option<ChangeBody>, E>,
+    ) -> Result<Option<Pending>, E> {
         let mut guard = self.lock();
         let inner = &mut *guard;
         self.usable(inner).map_err(ApplyError::from)?;
-        let (decided, change) = decide(&inner.register)?;
-        let Some(what) = change else { return Ok((decided, inner.last.clone())) };
+        let Some(what) = decide(&inner.register)? else { return Ok(inner.last.clone()) };
         let sequence = inner.position.sequence + 1;
         let change = Change { sequence, time: moment::nanoseconds(time).unwrap_or_default(), what };
         let mut assembly = BatchAssembly::of(change);
         let (pending, _) = self.write_batch(inner, &mut assembly, None, 1)?;
-        Ok((decided, Some(pending)))
+        Ok(Some(pending))
     }
 
     /// Makes the next version, and writes its changes to the log in the current format.

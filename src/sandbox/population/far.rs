@@ -4,7 +4,7 @@
 use super::super::error::SandboxError;
 use super::super::place::Place;
 use super::super::random::Random;
-use super::{Drawn, Resident, State, drawn};
+use super::{Drawn, Resident, State, drawn, state};
 use crate::identities::Country;
 use crate::registration::{self, Company, PendingRequest, Person, Requested, Signatories};
 use jiff::{SignedDuration, Timestamp};
@@ -22,10 +22,6 @@ pub(in crate::sandbox) const DISPATCHER: (&str, &str) = ("164727000046", "Björk
 pub(in crate::sandbox) const OPERATOR: (&str, &str) = ("164921000016", "Brevia AB");
 pub(in crate::sandbox) const OTHER_OPERATOR: (&str, &str) = ("164921079770", "Min samhällspost");
 const CLOSED_OPERATOR: (&str, &str) = ("164921159564", "Mejlo Sverige AB");
-
-const fn state(name: &'static str, percent: usize, meaning: &'static str) -> State {
-    State { name, meaning, percent }
-}
 
 pub(super) static STATES: [State; 12] = [
     state("digital", 40, "mailbox at Brevia AB, accepts all senders"),

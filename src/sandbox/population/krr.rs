@@ -3,7 +3,7 @@
 use super::super::error::SandboxError;
 use super::super::place::Place;
 use super::super::random::Random;
-use super::{Drawn, Resident, State, drawn};
+use super::{Drawn, Resident, State, drawn, state};
 use crate::identities::Country;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -17,10 +17,6 @@ pub(in crate::sandbox) const CUSTOMER: (&str, &str) = ("991825827", "Sandkassen 
 pub(in crate::sandbox) const SUPPLIER: (&str, &str) = ("987464291", "Sandkassen trykkeri AS");
 const DIGIPOST: &str = "984661185";
 const E_BOKS: &str = "996460320";
-
-const fn state(name: &'static str, percent: usize, meaning: &'static str) -> State {
-    State { name, meaning, percent }
-}
 
 pub(super) static STATES: [State; 13] = [
     state("mailbox-digipost", 25, "notifiable, mailbox at Digipost"),

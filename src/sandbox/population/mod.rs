@@ -24,6 +24,10 @@ pub(super) struct State {
     pub(super) percent: usize,
 }
 
+const fn state(name: &'static str, percent: usize, meaning: &'static str) -> State {
+    State { name, meaning, percent }
+}
+
 /// A recipient and its state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resident {

@@ -193,7 +193,7 @@ impl ServedRegister {
         rules: FollowRules,
         written: WrittenRegister,
     ) -> ServedRegister {
-        let served = ServedRegister::of(name, path, written.register(), rules);
+        let served = ServedRegister::of(name, path, written.writer().register(), rules);
         ServedRegister { written: Some(Arc::new(written)), ..served }
     }
 

@@ -1,7 +1,7 @@
 //! A register that the service writes to: it holds the data directory's lock, and publishes what it has written itself.
 
 use super::error::OpenRegisterError;
-use crate::register::{Kind, Register};
+use crate::register::Kind;
 use crate::registration::Registrations;
 use crate::store::Writer;
 use std::path::Path;
@@ -44,9 +44,5 @@ impl WrittenRegister {
     /// Held while a version is published.
     pub(super) fn publishing(&self) -> MutexGuard<'_, ()> {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn register(&self) -> Arc<Register> {
-        self.writer.register()
     }
 }
